@@ -1,0 +1,49 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# Two busy cores and many small matrices: more threads make training a hundred times slower.
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+export HF_HUB_DISABLE_TELEMETRY ?= 1
+
+.PHONY: help setup demo test check style bench clean
+
+help:
+	@echo "make demo   set up, then the whole line in minutes: data, scores by worker, pairs, DPO"
+	@echo "make test   set up, then lint, types and all tests"
+	@echo "make bench  speed and memory, against the targets in tests/benchmark/"
+	@echo "make style  format the code"
+	@echo "make clean  remove the environment and build outputs"
+
+setup: $(READY)
+
+# torch first and by its pinned version: asked for loosely, pip would fetch gigabytes of CUDA.
+$(READY): pyproject.toml constraints.txt
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $(READY)
+
+demo: setup
+	$(BIN)/ifllm demo
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: check
+	$(BIN)/python -m pytest -q
+
+bench: setup
+	$(BIN)/python tests/benchmark/run.py
+
+style: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,185 @@
+"""Makes libraries know us as soon as they are loaded, whoever is imported first.
+
+`register()` runs on `import ifllm_hf`. A library that is loaded already is hooked at once; one that
+comes later is hooked when its import ends, without importing it here. Today that is `datasets`:
+the name "ifllm" resolves to `ifllm_hf.data.ifllm`. `datasets` has no plugin mechanism, so this
+wraps one private function; where that function is gone, `load_dataset("ifllm")` says what to do
+instead.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+DATASET_NAME = "ifllm"
+
+_MOVED = (
+    'load_dataset("ifllm") cannot be resolved: this version of `datasets` ({version}) has moved '
+    "the internals that ifllm_hf hooks into. Expected was `datasets` 5.2 or a compatible version. "
+    'Write the folder with `ifllm prepare` and load it with load_dataset("./ifllm").'
+)
+
+# Module that must be loaded -> what to do then.
+_HOOKS: dict[str, Callable[[], None]] = {}
+_LOCK = threading.RLock()
+
+
+def when_loaded(module: str, hook: Callable[[], None]) -> None:
+    """Call `hook` once `module` is loaded: now if it is, else when its import ends.
+
+    Args:
+        module: Full name of a module; it is not imported here.
+        hook: Takes nothing; must be safe to call twice.
+    """
+    with _LOCK:
+        if _FINDER not in sys.meta_path:
+            sys.meta_path.insert(0, _FINDER)
+        _HOOKS[module] = hook
+    if module in sys.modules:
+        # Another thread may be in the middle of importing it; this waits for it.
+        importlib.import_module(module)
+        _run(module)
+
+
+def _run(module: str) -> None:
+    with _LOCK:
+        hook = _HOOKS.pop(module, None)
+    if hook is not None:
+        hook()
+
+
+class _Finder:
+    """Finds nothing itself; lets the other finders find, and has the hook run afterwards."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname not in _HOOKS:
+            return None
+        for finder in sys.meta_path:
+            if finder is self or not hasattr(finder, "find_spec"):
+                continue
+            spec = finder.find_spec(fullname, path, target)
+            if spec is not None:
+                _call_after_exec(spec)
+                return spec
+        return None
+
+
+_FINDER = _Finder()
+
+
+def _call_after_exec(spec: ModuleSpec) -> None:
+    """Let the hook of `spec` run after its module was executed.
+
+    The loader object itself stays, so that resources and sources of the module are found as ever.
+    """
+    loader: Any = spec.loader
+    if loader is None:
+        return
+    execute = loader.exec_module
+
+    def exec_module(module: ModuleType) -> None:
+        del loader.exec_module
+        execute(module)
+        _run(spec.name)
+
+    loader.exec_module = exec_module
+
+
+def register() -> None:
+    """Hook every library we extend; calling it again changes nothing."""
+    when_loaded("datasets", _hook_datasets)
+
+
+def _hook_datasets() -> None:
+    """Let `datasets` resolve the bare name "ifllm" to our builder."""
+    import datasets
+
+    places = [sys.modules.get("datasets.load"), sys.modules.get("datasets.inspect")]
+    with _LOCK:
+        if not _internals_fit(places):
+            import logging
+
+            logging.getLogger(__name__).warning(_MOVED.format(version=datasets.__version__))
+            _refuse(datasets)
+            return
+        for place in places:
+            original = place.dataset_module_factory  # type: ignore[union-attr]
+            if not hasattr(original, "_ifllm_original"):
+                place.dataset_module_factory = _resolve(original)  # type: ignore[union-attr]
+
+
+def _internals_fit(places: Sequence[ModuleType | None]) -> bool:
+    """Tell whether the private names we need are there and look as we know them."""
+    import inspect
+
+    try:
+        for place in places:
+            factory = getattr(place, "dataset_module_factory")  # noqa: B009 (may be missing)
+            if not {"path", "revision", "data_dir", "data_files"} <= set(
+                inspect.signature(factory).parameters
+            ):
+                return False
+        module = getattr(places[0], "DatasetModule")  # noqa: B009
+        module(module_path="", hash="", builder_kwargs={})
+    except (AttributeError, TypeError, ValueError):
+        return False
+    return True
+
+
+def _is_ours(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    path = args[0] if args else kwargs.get("path")
+    return isinstance(path, str) and path == DATASET_NAME
+
+
+def _resolve(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap `dataset_module_factory`: the bare name is ours, everything else goes through."""
+
+    @functools.wraps(original)
+    def dataset_module_factory(*args: Any, **kwargs: Any) -> Any:
+        if not _is_ours(args, kwargs):
+            return original(*args, **kwargs)
+        import inspect
+
+        from ifllm_hf.data.ifllm import dataset_module
+
+        given = inspect.signature(original).bind(*args, **kwargs).arguments
+        return dataset_module(
+            data_dir=given.get("data_dir"),
+            data_files=given.get("data_files"),
+            revision=given.get("revision"),
+        )
+
+    dataset_module_factory._ifllm_original = original  # type: ignore[attr-defined]
+    return dataset_module_factory
+
+
+def _refuse(datasets: ModuleType) -> None:
+    """Let the public functions say what to do; a prepared `./ifllm` needs no hook and loads."""
+    for name in ("load_dataset", "load_dataset_builder"):
+        function = getattr(datasets, name, None)
+        if function is not None and not hasattr(function, "_ifllm_original"):
+            setattr(datasets, name, _refusing(function, datasets.__version__))
+
+
+def _refusing(original: Callable[..., Any], version: str) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def refusing(*args: Any, **kwargs: Any) -> Any:
+        if _is_ours(args, kwargs):
+            from ifllm_hf.data.folder import is_prepared
+            from ifllm_hf.errors import ConfigError
+
+            if not is_prepared(DATASET_NAME):
+                raise ConfigError(_MOVED.format(version=version))
+        return original(*args, **kwargs)
+
+    refusing._ifllm_original = original  # type: ignore[attr-defined]
+    return refusing

@@ -1,0 +1,405 @@
+"""The DPO trainer with a confidence per pair: a small subclass of TRL's `DPOTrainer`.
+
+TRL 1.16 has no hook for a value per pair, so these parts are overridden. A test compares them with
+TRL on the same batch and fails when the signatures move; the run refuses another minor version.
+
+* collator and `_set_signature_columns_if_needed`: carry the column `confidence` into the batch;
+* `_prepare_dataset`: count what TRL drops because the prompt fills `max_length`, and cut answers;
+* `_get_num_items_in_batch`: pairs and chosen tokens of the whole accumulated batch, on all ranks;
+* `compute_ref_log_probs`, `_precompute_ref_logps`: the reference is the one that was named;
+* `compute_loss`: the per-pair losses of `losses`; replaces TRL's `_compute_loss`;
+* `log`, `_save`, `create_model_card`: gradient share by confidence; no local path in what is saved.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import trl
+from accelerate.utils import is_peft_model
+from datasets import Dataset
+from transformers import PreTrainedModel
+from trl import DPOTrainer
+from trl.models.utils import disable_gradient_checkpointing
+from trl.trainer.dpo_trainer import DataCollatorForPreference
+from trl.trainer.utils import use_adapter
+
+from ifllm_hf.alignment.dpo_config import PairDPOConfig
+from ifllm_hf.alignment.losses import nll_loss, preference_loss
+from ifllm_hf.alignment.run_record import remove_local_paths
+from ifllm_hf.errors import ConfigError, DataError
+
+TRL_MINOR = "1.16"
+USES_CONFIDENCE = ("cdpo", "rdpo_paper")
+_DECILES = 10
+
+
+class PairCollator(DataCollatorForPreference):  # type: ignore[misc, unused-ignore]
+    """TRL's collator, with `confidence` of shape `(pairs,)` in the batch (1.0 where absent)."""
+
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the padded batch."""
+        batch: dict[str, Any] = super().torch_call(examples)
+        batch["confidence"] = torch.tensor(
+            [example.get("confidence", 1.0) for example in examples], dtype=torch.float32
+        )
+        return batch
+
+
+class PairDPOTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
+    """DPO with a confidence per pair, NLL on the chosen answer, and a reference that is named.
+
+    Args:
+        model: The policy: a path, a model, or a `PeftModel` with the adapter of an earlier stage.
+            A model without adapter is copied as it is now when `args.reference` is `start`; TRL
+            would reload the weights from the name in its config, whatever became of them since.
+        args: Settings.
+        ref_model: The reference, when it is neither the policy at its start nor its base.
+        train_dataset: Columns `prompt`, `chosen`, `rejected` and maybe `confidence` in [0.5, 1].
+        eval_dataset: The same, held out.
+        processing_class: The tokenizer.
+        base_model_name: Public name of the base model for what is saved; default: the last part of
+            its path.
+        **kwargs: Passed to TRL (`peft_config`, `quantization_config`, `callbacks`, `optimizers`).
+
+    Attributes:
+        step0_margin: Largest absolute scaled margin of the first batch before the first step.
+        too_long: Rows per dataset (`train`, `eval`) left out: the prompt fills max_length.
+        cut: Rows per dataset whose longer answer is cut at max_length.
+        gradient_mass: Sum of |d loss / d margin| by decile of confidence over the run, shape (10,).
+    """
+
+    # The loss below is already divided by the counts of the whole accumulated batch.
+    loss_is_scaled_for_ga = True
+    _precompute_model_hash: str | None
+
+    def __init__(
+        self,
+        model: Any,
+        args: PairDPOConfig,
+        train_dataset: Dataset,
+        processing_class: Any,
+        ref_model: PreTrainedModel | None = None,
+        eval_dataset: Dataset | None = None,
+        base_model_name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Set the trainer up; see the class for the arguments."""
+        if not trl.__version__.startswith(f"{TRL_MINOR}."):
+            raise ConfigError(
+                f"trl {trl.__version__} is installed; this trainer overrides parts of trl "
+                f"{TRL_MINOR} that move between versions; run: pip install 'trl~={TRL_MINOR}.0'"
+            )
+        has_adapter = is_peft_model(model) or kwargs.get("peft_config") is not None
+        if ref_model is None and not has_adapter:
+            if args.reference == "base":
+                raise ConfigError(
+                    "reference is 'base' but all weights are trained and no base model is given; "
+                    "set reference_model (ref_model in Python), or reference: start"
+                )
+            if isinstance(model, PreTrainedModel) and not args.precompute_ref_log_probs:
+                ref_model = copy.deepcopy(model)
+        if processing_class.pad_token is None:
+            processing_class.pad_token = processing_class.eos_token
+        confidence = _confidence_of(train_dataset)
+        self._base_model_name = base_model_name
+        self.noise_rate = _noise_rate(args, confidence)
+        # Inner decile edges; a pair's decile is the number of edges at or below its confidence.
+        self._edges = np.quantile(confidence, np.arange(1, _DECILES) / _DECILES).astype(np.float32)
+        self._shares_matter = args.preference_loss in USES_CONFIDENCE and np.ptp(confidence) > 0
+        self._mass_since_log = np.zeros(_DECILES)
+        self.gradient_mass = np.zeros(_DECILES)
+        self.step0_margin: float | None = None
+        self.too_long: dict[str, int] = {}
+        self.cut: dict[str, int] = {}
+        self._reference_dtype_matched = False
+        super().__init__(
+            model=model,
+            ref_model=ref_model,
+            args=args,
+            data_collator=PairCollator(
+                pad_token_id=processing_class.pad_token_id,
+                max_length=args.max_length,
+                pad_to_multiple_of=args.pad_to_multiple_of
+                if isinstance(args.pad_to_multiple_of, int)
+                else None,
+            ),
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            **kwargs,
+        )
+
+    # Data
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        if "confidence" not in self._signature_columns:
+            self._signature_columns.append("confidence")
+
+    def _prepare_dataset(
+        self, dataset: Dataset, processing_class: Any, args: PairDPOConfig, dataset_name: str
+    ) -> Dataset:
+        prepared = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
+        self.too_long[dataset_name] = len(dataset) - len(prepared)
+        if not len(prepared):
+            raise DataError(
+                f"{dataset_name} pairs: all {len(dataset)} prompts fill max_length "
+                f"{args.max_length}; raise max_length or use history: none"
+            )
+        limit = args.max_length or float("inf")
+        self.cut[dataset_name] = sum(
+            len(prompt) + max(len(chosen), len(rejected)) > limit
+            for prompt, chosen, rejected in zip(
+                prepared["prompt_ids"],
+                prepared["chosen_ids"],
+                prepared["rejected_ids"],
+                strict=True,
+            )
+        )
+        return prepared
+
+    def _get_num_items_in_batch(
+        self, batch_samples: list[dict[str, Any]], device: torch.device
+    ) -> torch.Tensor | None:
+        """Count pairs and chosen tokens of the accumulated batch on all ranks; shape (2,)."""
+        if not batch_samples:
+            return None
+        counts = torch.stack([_counts(batch) for batch in batch_samples]).sum(dim=0).to(device)
+        total: torch.Tensor = self.accelerator.reduce(counts, reduction="sum")
+        return total
+
+    # Reference
+
+    def _forward(self, model: Any, inputs: dict[str, Any]) -> Any:
+        """Return TRL's fused output: `log_probs`, (2 pairs, length - 1), 0 off the answer."""
+        return model(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            labels=inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100),
+            use_cache=False,
+            fused_lm_head=True,
+        )
+
+    def _reference_adapter(self) -> contextlib.AbstractContextManager[Any]:
+        """Activate the frozen start adapter (`start`), or none (`base`, or a fresh adapter)."""
+        if self.ref_model is not None or not is_peft_model(self.model):
+            return contextlib.nullcontext()
+        policy = self.accelerator.unwrap_model(self.model)
+        frozen = "ref" if self.args.reference == "start" and "ref" in policy.peft_config else None
+        if frozen and not self._reference_dtype_matched:
+            # TRL rounds the trained adapter of a quantised model to bf16 after copying it, which
+            # would leave the frozen copy in float32 and the margin at step 0 off zero.
+            for name, parameter in policy.named_parameters():
+                if ".ref." in name:
+                    trained = policy.get_parameter(name.replace(".ref.", ".default."))
+                    parameter.data = parameter.data.to(trained.dtype)
+            self._reference_dtype_matched = True
+        context: contextlib.AbstractContextManager[Any] = use_adapter(policy, adapter_name=frozen)
+        return context
+
+    def compute_ref_log_probs(
+        self, model: Any, inputs: dict[str, Any]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the reference's summed log probabilities (chosen, rejected), each `(pairs,)`."""
+        with (
+            torch.no_grad(),
+            disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs),
+            self._reference_adapter(),
+            self.accelerator.autocast(),
+        ):
+            chosen, rejected = self._forward(model, inputs).log_probs.sum(dim=1).chunk(2, dim=0)
+        return chosen, rejected
+
+    def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
+        # `start` and `base` may share all weights (the adapter is switched off), so TRL's hash
+        # of the weights alone would hand one the cached log probabilities of the other.
+        weights = self._precompute_model_hash
+        self._precompute_model_hash = f"{weights}-{self.args.reference}-{self.args.max_length}"
+        try:
+            return super()._precompute_ref_logps(dataset, name, batch_size)
+        finally:
+            self._precompute_model_hash = weights
+
+    def _reference_logps(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.precompute_ref_logps:
+            return inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
+        return self.compute_ref_log_probs(self.ref_model or self.model, inputs)
+
+    def _check_reference(self, model: Any, inputs: dict[str, Any]) -> None:
+        """Measure the margins before the first step; with `start` they must be 0."""
+        was_training = self.model.training
+        if not self.args.disable_dropout:
+            self.model.eval()
+        with (
+            torch.no_grad(),
+            disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs),
+        ):
+            chosen, rejected = self._forward(model, inputs).log_probs.sum(dim=1).chunk(2, dim=0)
+        ref_chosen, ref_rejected = self._reference_logps(inputs)
+        self.model.train(was_training)
+        delta = (chosen - ref_chosen) - (rejected - ref_rejected)
+        self.step0_margin = self.args.beta * float(delta.abs().max())
+        # Precomputed log probabilities come from other padding, hence other rounding.
+        exact = self.model.dtype == torch.float32 and self.accelerator.mixed_precision == "no"
+        tolerance = 1e-3 + (1e-4 if exact else 2e-3) * (chosen.abs() + rejected.abs())
+        if self.args.reference == "start" and bool((delta.abs() > tolerance).any()):
+            raise ConfigError(
+                f"reference is 'start', but the largest margin before the first step is "
+                f"{self.step0_margin:.4g} where it must be 0: the reference is not the policy as "
+                "it is now; pass the model as a path, or the right ref_model"
+            )
+
+    # Loss
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> Any:
+        """Return this micro batch's share of the loss of the accumulated batch.
+
+        `[sum over pairs of preference_loss] / pairs + nll_weight * nll_loss`, both divided by the
+        counts of the whole accumulated batch, so 1 x 8 accumulation equals 8 x 1.
+        """
+        mode = "train" if self.model.training else "eval"
+        if mode == "train" and self.step0_margin is None and self.state.global_step == 0:
+            self._check_reference(model, inputs)
+        ref_chosen, ref_rejected = self._reference_logps(inputs)
+        outputs = self._forward(model, inputs)
+        token_logps = outputs.log_probs
+        chosen, rejected = token_logps.sum(dim=1).chunk(2, dim=0)
+        mask = inputs["completion_mask"][:, 1:]
+        chosen_mask, _ = mask.chunk(2, dim=0)
+        # TRL counts the first answer token too when the answer starts the sequence; so do we.
+        chosen_length, rejected_length = (
+            inputs["completion_mask"].sum(dim=1).clamp(min=1).chunk(2, dim=0)
+        )
+        chosen_ratio, rejected_ratio = chosen - ref_chosen, rejected - ref_rejected
+        delta = chosen_ratio - rejected_ratio
+        delta_per_token = chosen_ratio / chosen_length - rejected_ratio / rejected_length
+        confidence = inputs["confidence"].to(delta.device)
+
+        in_training = num_items_in_batch is not None
+        counts = num_items_in_batch if num_items_in_batch is not None else _counts(inputs)
+        n_pairs, n_tokens = counts.to(delta.device)
+        per_pair = preference_loss(
+            self.args.preference_loss,
+            delta,
+            delta_per_token,
+            confidence,
+            self.beta,
+            self.noise_rate,
+        )
+        chosen_token_logps, _ = token_logps.chunk(2, dim=0)
+        nll = nll_loss(chosen_token_logps, chosen_mask, self.args.nll_reduction, n_pairs, n_tokens)
+        loss = per_pair.sum() / n_pairs + self.args.nll_weight * nll
+        if in_training:
+            # Ranks are averaged after this, while the counts are of all ranks.
+            loss = loss * self.accelerator.num_processes
+
+        with torch.no_grad():
+            self._measure(
+                mode,
+                {
+                    "rewards/chosen": self.beta * chosen_ratio,
+                    "rewards/rejected": self.beta * rejected_ratio,
+                    "rewards/margins": self.beta * delta,
+                    "rewards/accuracies": (delta > 0).float(),
+                    "logps/chosen": chosen,
+                    "logps/rejected": rejected,
+                    "logps/chosen_drift": chosen_ratio,
+                    "loss/preference": per_pair,
+                    "loss/nll_per_token": -chosen / chosen_mask.sum(dim=1).clamp(min=1),
+                    "confidence": confidence,
+                },
+            )
+            self._metrics[mode]["padding_share"].append(
+                1 - inputs["attention_mask"].float().mean().item()
+            )
+        if mode == "train" and self._shares_matter:
+            self._weigh_gradients(delta.detach(), delta_per_token.detach(), confidence)
+        return (loss, outputs) if return_outputs else loss
+
+    def _measure(self, mode: str, values: dict[str, torch.Tensor]) -> None:
+        """Average values per pair over all ranks in one exchange."""
+        stacked = torch.stack([value.float() for value in values.values()], dim=1)
+        means = self.accelerator.gather_for_metrics(stacked).mean(dim=0).tolist()
+        for name, mean in zip(values, means, strict=True):
+            self._metrics[mode][name].append(mean)
+
+    def _weigh_gradients(
+        self, delta: torch.Tensor, delta_per_token: torch.Tensor, confidence: torch.Tensor
+    ) -> None:
+        """Add |d loss / d margin| of each pair to the decile of its confidence."""
+        delta = delta.clone().requires_grad_()
+        with torch.enable_grad():
+            per_pair = preference_loss(
+                self.args.preference_loss,
+                delta,
+                delta_per_token,
+                confidence,
+                self.beta,
+                self.noise_rate,
+            )
+            (gradient,) = torch.autograd.grad(per_pair.sum(), delta)
+        both = torch.stack([confidence, gradient.abs()], dim=1)
+        both = self.accelerator.gather_for_metrics(both)
+        values = both.float().cpu().numpy()
+        decile = np.searchsorted(self._edges, values[:, 0], side="right")
+        self._mass_since_log += np.bincount(decile, weights=values[:, 1], minlength=_DECILES)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the share of gradient by decile of confidence to the training log."""
+        if self.model.training and self._mass_since_log.sum() > 0:
+            share = self._mass_since_log / self._mass_since_log.sum()
+            logs.update({f"gradient_share/decile_{i + 1}": float(s) for i, s in enumerate(share)})
+            self.gradient_mass += self._mass_since_log
+            self._mass_since_log = np.zeros(_DECILES)
+        super().log(logs, start_time)
+
+    # Saving
+
+    def _save(
+        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
+    ) -> None:
+        super()._save(output_dir, state_dict)
+        if self.args.should_save:
+            remove_local_paths(Path(output_dir or self.args.output_dir), self._base_model_name)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Write nothing: the card is written at the end of the run, from what was done."""
+
+
+def _counts(batch: dict[str, Any]) -> torch.Tensor:
+    """Pairs and chosen answer tokens of one batch, as floats of shape (2,)."""
+    mask = batch["completion_mask"]
+    n_pairs = mask.shape[0] // 2
+    tokens = mask[:n_pairs, 1:].sum().float()
+    return torch.stack([torch.full_like(tokens, n_pairs), tokens])
+
+
+def _confidence_of(dataset: Dataset) -> np.ndarray[Any, np.dtype[np.float64]]:
+    if "confidence" not in dataset.column_names:
+        return np.ones(max(len(dataset), 1))
+    return np.asarray(list(dataset["confidence"]), dtype=np.float64)
+
+
+def _noise_rate(args: PairDPOConfig, confidence: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+    """The one rate of `rdpo`: given, or what the confidences expect (and then below one half)."""
+    if args.preference_loss != "rdpo":
+        return 0.0
+    rate = float(np.mean(1 - confidence)) if args.noise_rate is None else args.noise_rate
+    if not rate < 0.5:
+        raise DataError(
+            "the confidences of the training pairs are all 0.5, so the estimated noise rate is 0.5 "
+            "and rdpo is undefined there; set noise_rate, or use preference_loss: cdpo"
+        )
+    return rate

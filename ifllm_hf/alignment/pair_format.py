@@ -1,0 +1,189 @@
+"""Turn checked pairs into what the model reads, and hold one fold of workers out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ifllm_hf.alignment.pair_source import check_pairs, open_pairs, text_of
+from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from ifllm_hf.alignment.dpo_config import PairDataConfig
+
+Message = dict[str, str]
+BULLET_SUFFIX = " respond using bullet points"  # as the collection site appended it
+DROPPED_BOTH_SIDES = "prompt also stands in the held-out side"
+DROPPED_UNSURE = "confidence below min_confidence"
+DROPPED_BEYOND = "beyond max_pairs"
+DROPPED_LONG = "prompt fills max_length"
+
+
+@dataclass
+class PreferencePairs:
+    """Pairs in TRL's form with a confidence, ready for the trainer.
+
+    Attributes:
+        train: Columns `prompt`, `chosen`, `rejected`, `confidence`.
+        held_out: The same, or None when nothing is held out.
+        ledger: What became of every row of the source.
+        fingerprint: Hash of what the model will read, in order; the same on every machine.
+    """
+
+    train: Dataset
+    held_out: Dataset | None
+    ledger: Ledger
+    fingerprint: str
+
+
+def render_prompt(messages: Sequence[Message], template: str, prefix: str, separator: str) -> str:
+    r"""Write a conversation with a string template; the last message is the question.
+
+    >>> past = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}]
+    >>> question = {"role": "user", "content": "Why?"}
+    >>> render_prompt([*past, question], "Q: {prompt}\nA:", " ", "\n\n")
+    'Q: Hi\nA: Yes?\n\nQ: Why?\nA:'
+    """
+    parts: list[str] = []
+    for message in messages:
+        content = message["content"]
+        match message["role"]:
+            case "user":
+                parts.append((separator if parts else "") + template.replace("{prompt}", content))
+            case "assistant":
+                parts.append(prefix + content.strip())
+            case _:
+                parts.append((separator if parts else "") + content)
+    return "".join(parts)
+
+
+def format_row(row: dict[str, Any], config: PairDataConfig, confidence: float) -> dict[str, Any]:
+    """Return `prompt`, `chosen`, `rejected`, `confidence` as the trainer takes them.
+
+    White space around an answer is removed: the prompt format supplies the separator, and an answer
+    that starts with a line break would merge with it into one token.
+    """
+    prompt = row["prompt"]
+    messages: list[Message]
+    if isinstance(prompt, str):
+        messages = [{"role": "user", "content": prompt}]
+        if config.history == "chosen":
+            past = [
+                {"role": m["role"], "content": m["content"]} for m in row["history_chosen"] or ()
+            ]
+            messages = past + messages
+    else:
+        messages = [{"role": m["role"], "content": m["content"]} for m in prompt]
+    if config.suffix and row["bullet_suffix"]:
+        messages[-1] = {**messages[-1], "content": messages[-1]["content"] + BULLET_SUFFIX}
+    answers = {side: text_of(row[side]).strip() for side in ("chosen", "rejected")}
+    if config.prompt_format == "chat":
+        return {
+            "prompt": messages,
+            **{side: [{"role": "assistant", "content": text}] for side, text in answers.items()},
+            "confidence": confidence,
+        }
+    return {
+        "prompt": render_prompt(
+            messages, config.prompt_template, config.response_prefix, config.turn_separator
+        ),
+        **{side: config.response_prefix + text for side, text in answers.items()},
+        "confidence": confidence,
+    }
+
+
+def load_pairs(config: PairDataConfig, name: str | None = None) -> PreferencePairs:
+    """Open, check, format and split the pairs of a run.
+
+    A prompt (the current question, compared without case and outer white space) that stands on
+    both sides leaves the training side. `min_confidence` applies to the training side only.
+
+    Args:
+        config: Which pairs and how.
+        name: What to call the source in messages; default: `config.dataset`.
+
+    Returns:
+        Training and held-out pairs with the ledger.
+
+    Raises:
+        SourceError: Nothing can be read.
+        DataError: Rows that cannot be trained on, or nothing left to train on.
+        ConfigError: A setting needs a column that is not there.
+    """
+    from datasets import Dataset
+
+    name = name or config.dataset
+    pairs = open_pairs(config.dataset, config.dataset_config, config.dataset_split)
+    confidence = check_pairs(pairs, name)
+    needed = {
+        "fold": config.eval_fold is not None,
+        "history_chosen": config.history == "chosen" and isinstance(pairs[0]["prompt"], str),
+        "bullet_suffix": config.suffix,
+    }
+    for column, is_needed in needed.items():
+        if is_needed and column not in pairs.column_names:
+            raise ConfigError(
+                f"{name}: no column '{column}', which "
+                f"{_needed_by(column)} needs; it has {', '.join(pairs.column_names)}"
+            )
+    held = [config.eval_fold is not None and fold == config.eval_fold for fold in _folds(pairs)]
+    prompts = [text_of(prompt).strip().casefold() for prompt in pairs["prompt"]]
+    held_prompts = {prompt for prompt, is_held in zip(prompts, held, strict=True) if is_held}
+
+    ledger = Ledger(name)
+    train: list[dict[str, Any]] = []
+    held_out: list[dict[str, Any]] = []
+    for i, row in enumerate(pairs):
+        if not held[i]:
+            if prompts[i] in held_prompts:
+                ledger.drop(DROPPED_BOTH_SIDES)
+                continue
+            if confidence[i] < config.min_confidence:
+                ledger.drop(DROPPED_UNSURE)
+                continue
+            if config.max_pairs is not None and len(train) >= config.max_pairs:
+                ledger.drop(DROPPED_BEYOND)
+                continue
+        formatted = format_row(row, config, confidence[i])
+        if formatted["chosen"] == formatted["rejected"]:
+            raise DataError(
+                f"{name}: 'chosen' and 'rejected' of row {i} differ in outer white space only; "
+                "remove that row"
+            )
+        (held_out if held[i] else train).append(formatted)
+        ledger.keep()
+    ledger.check()
+    if config.eval_fold is not None and not held_out:
+        raise ConfigError(
+            f"{name}: no pair has fold {config.eval_fold}; it has folds "
+            f"{sorted(set(_folds(pairs)), key=str)}; set eval_fold to one of them"
+        )
+    if not train:
+        raise DataError(f"{name}: 0 pairs left to train on; dropped: {ledger.dropped}; loosen that")
+    digest = hashlib.sha256()
+    for part in (train, held_out):
+        digest.update(json.dumps(part, ensure_ascii=False, sort_keys=True).encode())
+    return PreferencePairs(
+        train=Dataset.from_list(train),
+        held_out=Dataset.from_list(held_out) if held_out else None,
+        ledger=ledger,
+        fingerprint=digest.hexdigest()[:16],
+    )
+
+
+def _folds(pairs: Dataset) -> list[int | None]:
+    return list(pairs["fold"]) if "fold" in pairs.column_names else [None] * len(pairs)
+
+
+def _needed_by(column: str) -> str:
+    return {
+        "fold": "eval_fold",
+        "history_chosen": "history: chosen",
+        "bullet_suffix": "suffix: true",
+    }[column]

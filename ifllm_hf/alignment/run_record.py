@@ -1,0 +1,146 @@
+"""What is written beside the weights: the settings, versions, data fingerprint, seed and a card."""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+RUN_FILE = "run.json"
+_PACKAGES = (
+    "ifllm-hf",
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "bitsandbytes",
+    "datasets",
+    "tokenizers",
+)
+
+
+def versions() -> dict[str, str]:
+    """Return the installed versions of what a run depends on."""
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def public_name(name: str | None) -> str | None:
+    """Return a name without its local folder: the last part of a path that exists, else the name.
+
+    >>> public_name("Qwen/Qwen3-4B-Base")
+    'Qwen/Qwen3-4B-Base'
+    """
+    if name is None or not (Path(name).exists() or name.startswith((os.sep, ".", "~"))):
+        return name
+    return Path(name).expanduser().resolve().name
+
+
+def remove_local_paths(folder: Path, base_model: str | None = None) -> None:
+    """Take local paths out of the files that PEFT and transformers write beside weights.
+
+    The pickled training arguments are removed (`run.json` says the same in the open), PEFT's draft
+    of a card is removed, and the base model of each adapter keeps its public name only.
+
+    Args:
+        folder: A saved adapter or model.
+        base_model: Public name of the base model; default: the last part of its path.
+    """
+    (folder / "training_args.bin").unlink(missing_ok=True)
+    for adapter in folder.glob("**/adapter_config.json"):
+        (adapter.parent / "README.md").unlink(missing_ok=True)
+        config = json.loads(adapter.read_text())
+        config["base_model_name_or_path"] = base_model or public_name(
+            config["base_model_name_or_path"]
+        )
+        adapter.write_text(json.dumps(config, indent=2, sort_keys=True))
+    for name in ("config.json", "tokenizer_config.json"):
+        file = folder / name
+        if file.exists():
+            config = json.loads(file.read_text())
+            for key in ("_name_or_path", "name_or_path"):
+                if key in config:
+                    config[key] = base_model or public_name(config[key])
+            file.write_text(json.dumps(config, indent=2, sort_keys=True))
+
+
+def write_run(folder: Path, record: dict[str, Any]) -> None:
+    """Write `run.json` aside and rename it, so that a full disk leaves the old one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = folder / f".{RUN_FILE}.part"
+    aside.write_text(json.dumps(record, indent=2, sort_keys=True, default=str) + "\n")
+    aside.replace(folder / RUN_FILE)
+
+
+def read_run(folder: Path) -> dict[str, Any] | None:
+    """Return what an earlier run wrote there, or None."""
+    file = folder / RUN_FILE
+    if not file.exists():
+        return None
+    record: dict[str, Any] = json.loads(file.read_text())
+    return record
+
+
+def card(record: dict[str, Any]) -> str:
+    """Return the model card of a run, from its record alone.
+
+    It states what was done and claims no quality: that is measured by judging, not by training.
+    """
+    settings, data, used = record["settings"], record["data"], record["used"]
+    adapter = settings["method"] != "full"
+    made_up = used["base_model"].startswith("tiny-random/")
+    lines = [
+        "---",
+        f"base_model: {used['base_model']}" if not made_up else "base_model: []",
+        f"library_name: {'peft' if adapter else 'transformers'}",
+        "pipeline_tag: text-generation",
+        "tags:",
+        "- trl",
+        "- dpo",
+        "- ifllm",
+        "---",
+        f"# {used['base_model'].split('/')[-1]} after DPO on {data['dataset']}",
+        "",
+    ]
+    if made_up:
+        lines += ["**A dry run: the base model has random weights. It is good for nothing.**", ""]
+    ledger = data["ledger"]
+    dropped = ", ".join(f"{n} {reason}" for reason, n in ledger["dropped"].items()) or "none"
+    lines += [
+        "## What was done",
+        "",
+        f"* Weights: {used['weights']}.",
+        f"* Loss: {used['loss']}.",
+        f"* Reference model: `{settings['reference']}` ({used['reference']}).",
+        f"* Prompt: {used['prompt']}.",
+        f"* History: `{settings['history']}`. "
+        + (
+            "Answers to follow-up questions were scored without the conversation before them."
+            if settings["history"] == "none"
+            else "Both answers were scored in the past of the chosen side, which the rejected "
+            "answer did not have."
+        ),
+        f"* Suffix ' respond using bullet points' where it was sent: `{settings['suffix']}`.",
+        f"* Pairs: {ledger['seen']} seen, {data['train']} trained on, {data['held_out']} held out"
+        + (f" (fold {settings['eval_fold']}, whole workers)" if data["held_out"] else "")
+        + f"; dropped: {dropped}. Cut at {settings['max_length']} tokens: {data['cut']} pairs.",
+        f"* Data fingerprint `{data['fingerprint']}`, seed {settings['seed']}.",
+        "",
+        "How good the answers became is not stated here: that needs judging on held-out prompts.",
+        "",
+        "## Versions",
+        "",
+        ", ".join(f"{name} {number}" for name, number in record["versions"].items()),
+        "",
+        "All settings are in `run.json`.",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,144 @@
+"""Time on the answers: dwell, recency, the last third, pauses, an idle mouse."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ifllm_hf.behavior.answer_text import Answers
+from ifllm_hf.behavior.declaration import Feature, FloatArray, Values, per_channel, ratio
+from ifllm_hf.behavior.reading_ticks import ChannelTicks, ReadingTicks
+
+RECENCY_MS = {"recency_3s_ms": 3000.0, "recency_15s_ms": 15000.0}
+"""Half-life by feature."""
+PAUSE_MS = 500.0
+PAUSE_STEP_CHARS = 2
+IDLE_MS = 1500.0
+
+_INF = float("inf")
+_DWELL = "Claypool et al. 2001, implicit interest indicators (time spent reading)"
+_CASCADE = "Shimojo et al. 2003, gaze cascade: looks gather on the choice before it is made"
+_PAUSE = "Guo & Agichtein 2012, beyond dwell time"
+
+DWELL: tuple[Feature, ...] = (
+    *per_channel("dwell_ms", "Σ tick time on the answer", "ms", 0, _INF, _DWELL),
+    *per_channel("dwell_ms_per_char", "dwell_ms / characters", "ms", 0, _INF, _DWELL),
+    *per_channel("dwell_ms_per_word", "dwell_ms / words", "ms", 0, _INF, _DWELL),
+    *per_channel("dwell_ms_per_sentence", "dwell_ms / sentences", "ms", 0, _INF, _DWELL),
+    *per_channel("dwell_ms_per_paragraph", "dwell_ms / paragraphs", "ms", 0, _INF, _DWELL),
+    *per_channel("dwell_share", "dwell_ms / time the channel was recorded", "1", 0, 1, _DWELL),
+    *per_channel(
+        "recency_3s_ms",
+        "∫ over time on the answer of 2^(-(time to the end of reading) / 3 s)",
+        "ms",
+        0,
+        3000 / np.log(2),
+        _CASCADE,
+    ),
+    *per_channel(
+        "recency_15s_ms",
+        "∫ over time on the answer of 2^(-(time to the end of reading) / 15 s)",
+        "ms",
+        0,
+        15000 / np.log(2),
+        _CASCADE,
+    ),
+    *per_channel(
+        "last_third_ms", "time on the answer in the last third of reading", "ms", 0, _INF, _CASCADE
+    ),
+    *per_channel(
+        "last_third_share", "last_third_ms / a third of the reading time", "1", 0, 1, _CASCADE
+    ),
+    *per_channel(
+        "pauses",
+        f"number of stays of at least {PAUSE_MS:.0f} ms in which no step exceeds "
+        f"{PAUSE_STEP_CHARS} characters",
+        "1",
+        0,
+        _INF,
+        _PAUSE,
+    ),
+    *per_channel("pause_share", "time in pauses / dwell_ms", "1", 0, 1, _PAUSE),
+    *per_channel("longest_pause_ms", "longest pause; 0 without", "ms", 0, _INF, _PAUSE),
+)
+
+IDLE: tuple[Feature, ...] = (
+    Feature(
+        "mouse_idle_ms",
+        f"time on the answer with the mouse unmoved for more than {IDLE_MS:.0f} ms",
+        "ms",
+        0,
+        _INF,
+        _PAUSE,
+        "per_response",
+        "mouse",
+    ),
+    Feature(
+        "mouse_idle_share", "mouse_idle_ms / dwell_ms", "1", 0, 1, _PAUSE, "per_response", "mouse"
+    ),
+)
+
+
+def dwell(channel: ChannelTicks, answers: Answers) -> Values:
+    """Compute the features of `DWELL`."""
+    time = channel.dwell_ms
+    reading = channel.reading_us[:, None]
+    last = _last_third_ms(channel)
+    return {
+        "dwell_ms": time,
+        "dwell_ms_per_char": ratio(time, answers.chars),
+        "dwell_ms_per_word": ratio(time, answers.words),
+        "dwell_ms_per_sentence": ratio(time, answers.sentences.count),
+        "dwell_ms_per_paragraph": ratio(time, answers.paragraphs.count),
+        "dwell_share": ratio(time, channel.recorded_us[:, None] / 1000.0),
+        **{name: _recency_ms(channel, half) for name, half in RECENCY_MS.items()},
+        "last_third_ms": last,
+        "last_third_share": np.minimum(ratio(last * 3000.0, reading), 1.0),
+        **_pauses(channel, time),
+    }
+
+
+def idle(ticks: ReadingTicks) -> Values:
+    """Compute the features of `IDLE`: only ticks on an answer, so the resting place is on it."""
+    mouse = ticks.channels["mouse"]
+    still = ticks.idle_ms[mouse.row]
+    known = mouse.by_slot(mouse.time_us * np.isfinite(still)) / 1000.0
+    time = mouse.by_slot(mouse.time_us * (still > IDLE_MS)) / 1000.0
+    unknown = (known == 0) & (mouse.dwell_ms > 0)
+    return {
+        "mouse_idle_ms": np.where(unknown, np.nan, time),
+        "mouse_idle_share": ratio(time, known),
+    }
+
+
+def _recency_ms(channel: ChannelTicks, half_life_ms: float) -> FloatArray:
+    """Integrate the weight over each tick's time, so that splitting a tick changes nothing."""
+    turn = channel.slot // 2
+    decay = np.log(2) / half_life_ms
+    to_end = (channel.reading_us[turn] - channel.clock_us) / 1000.0
+    after = (channel.reading_us[turn] - channel.clock_us - channel.time_us) / 1000.0
+    return channel.by_slot((np.exp(-decay * after) - np.exp(-decay * to_end)) / decay)
+
+
+def _last_third_ms(channel: ChannelTicks) -> FloatArray:
+    turn = channel.slot // 2
+    begin = 3 * channel.clock_us
+    end = begin + 3 * channel.time_us
+    inside = np.maximum(end - np.maximum(begin, 2 * channel.reading_us[turn]), 0)
+    return channel.by_slot(inside) / 3000.0
+
+
+def _pauses(channel: ChannelTicks, dwell_ms: FloatArray) -> Values:
+    stays = np.ones(len(channel.slot), dtype=bool)  # where a new stay begins
+    moves = channel.moves
+    stays[moves] = np.abs(channel.char[moves] - channel.char[moves - 1]) > PAUSE_STEP_CHARS
+    first = np.flatnonzero(stays)
+    length = np.add.reduceat(channel.time_us, first) / 1000.0 if first.size else np.empty(0)
+    long = length >= PAUSE_MS
+    slot, length = channel.slot[first][long], length[long]
+    longest = np.zeros(dwell_ms.size)
+    np.maximum.at(longest, slot, length)
+    return {
+        "pauses": channel.by_slot(of=slot),
+        "pause_share": ratio(channel.by_slot(length, of=slot), dwell_ms),
+        "longest_pause_ms": longest.reshape(-1, 2),
+    }

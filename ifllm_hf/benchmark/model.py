@@ -1,0 +1,88 @@
+"""What the benchmark asks of a model."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import polars as pl
+
+from ifllm_hf.metrics.weighted import FloatArray
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A model that can be benchmarked.
+
+    The benchmark deep-copies the model before every fit, so `fit` starts from the settings alone.
+    Everything that is learned or chosen (scaling, selection, thresholds, settings) must happen in
+    `fit`, from the rows given there. Optional attributes: `reference` (bool, default False: stands
+    in the table for comparison) and `contaminated` (bool, default False: saw more than a fair
+    model may).
+
+    Attributes:
+        name: Name in the table; unique within a run.
+        antisymmetric: Whether swapping left and right must give 1 - p. If True it is enforced.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name in the table."""
+        ...
+
+    @property
+    def antisymmetric(self) -> bool:
+        """Whether swapping left and right gives 1 - p."""
+        ...
+
+    def config(self) -> Mapping[str, Any]:
+        """Return the settings, as JSON types; two models with equal settings are the same model."""
+        ...
+
+    def fit(
+        self,
+        rows: pl.DataFrame,
+        y: FloatArray,
+        groups: np.ndarray,
+        weight: FloatArray | None = None,
+    ) -> Any:
+        """Learn from training rows.
+
+        Args:
+            rows: Training turns: text, keys, features, labels; one row each.
+            y: Truth, shape (n,): 1 where `b` was preferred, else 0.
+            groups: Worker of every row, shape (n,), for selection within the training rows.
+            weight: Weight of every row, shape (n,); all 1 if None.
+        """
+        ...
+
+    def predict_proba(self, rows: pl.DataFrame) -> FloatArray:
+        """Return P(b preferred) of every row, shape (n,); `rows` has no label columns.
+
+        For the task `likert`, the expected rating.
+        """
+        ...
+
+
+def config_hash(model: Model) -> str:
+    """Return 12 hex digits that name the class and settings of a model."""
+    described = {
+        "class": f"{type(model).__module__}.{type(model).__qualname__}",
+        "name": model.name,
+        "config": dict(model.config()),
+    }
+    text = json.dumps(described, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def code_hash(model: Model) -> str:
+    """Return 8 hex digits of the module that defines the model, so that edits refresh a cache."""
+    try:
+        source = inspect.getsource(inspect.getmodule(type(model)) or type(model))
+    except (OSError, TypeError):  # defined at a prompt
+        source = ""
+    return hashlib.sha256(source.encode()).hexdigest()[:8]

@@ -1,0 +1,116 @@
+"""Labels that mean nothing: what a model scores when they are permuted within workers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ifllm_hf.benchmark.model import Model
+from ifllm_hf.benchmark.rows import Labelled, groups_of
+from ifllm_hf.benchmark.runner import fit_predict, progress_bar
+from ifllm_hf.benchmark.splits import make_splits
+from ifllm_hf.metrics import core
+from ifllm_hf.metrics.weighted import FloatArray
+
+
+@dataclass(frozen=True)
+class Permutation:
+    """A model's scores on labels permuted within workers.
+
+    Attributes:
+        n: Permutations.
+        accuracy: Accuracy with the true labels, one repeat of the splits.
+        auc: AUC with the true labels.
+        mean_accuracy: Mean over permutations; at chance if nothing leaks.
+        mean_auc: Mean over permutations; 1/2 if nothing leaks.
+        p_accuracy: (1 + permutations at least as good) / (1 + n).
+        p_auc: Likewise for the AUC.
+    """
+
+    n: int
+    accuracy: float
+    auc: float
+    mean_accuracy: float
+    mean_auc: float
+    p_accuracy: float
+    p_auc: float
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the fields by name."""
+        return asdict(self)
+
+
+def permute_within_workers(data: Labelled, rng: np.random.Generator) -> Labelled:
+    """Return the rows with the labels shuffled among each worker's own rows."""
+    workers = groups_of(data.rows)
+    order = np.arange(len(workers))
+    for worker in np.unique(workers):
+        mine = np.flatnonzero(workers == worker)
+        order[mine] = rng.permutation(mine)
+    column = data.task.column
+    rows = data.rows.with_columns(data.rows[column][order])
+    return replace(data, rows=rows, y=data.y[order])
+
+
+def permutation_test(
+    model: Model,
+    data: Labelled,
+    protocol: str = "worker",
+    *,
+    n: int = 200,
+    folds: int = 5,
+    seed: int = 0,
+    progress: bool = True,
+) -> Permutation:
+    """Refit a model on labels permuted within workers and compare with the true labels.
+
+    Both sides use the same single repeat of the splits. Permuting within workers keeps every
+    worker's rate of `b`, so only what distinguishes a worker's own turns can be lost.
+
+    Args:
+        model: The model.
+        data: Labelled rows of a binary task.
+        protocol: Protocol of the splits.
+        n: Permutations.
+        folds: Folds.
+        seed: Seed of splits and permutations.
+        progress: Whether to draw a progress bar on stderr.
+    """
+    splits = make_splits(data.rows, protocol, repeats=1, folds=folds, seed=seed)
+
+    def score(shuffled: Labelled) -> tuple[float, float]:
+        p = np.full(len(data.y), np.nan)
+        for split in splits:
+            p[split.test] = fit_predict(model, shuffled, split.train, split.test)
+        tested = np.isfinite(p)
+        y = shuffled.y[tested]
+        return core.pairwise_accuracy(y, p[tested]), core.roc_auc(y, p[tested])
+
+    accuracy, auc = score(data)
+    rng = np.random.default_rng([seed, 1])
+    chance = np.empty((n, 2))
+    with progress_bar(n, f"{model.name} · permuted labels", progress) as tick:
+        for i in range(n):
+            chance[i] = score(permute_within_workers(data, rng))
+            tick(1)
+    return Permutation(
+        n=n,
+        accuracy=accuracy,
+        auc=auc,
+        mean_accuracy=float(chance[:, 0].mean()),
+        mean_auc=float(chance[:, 1].mean()),
+        p_accuracy=_p_value(chance[:, 0], accuracy),
+        p_auc=_p_value(chance[:, 1], auc),
+    )
+
+
+def _p_value(chance: FloatArray, observed: float) -> float:
+    # The tolerance keeps equal scores equal after different orders of summation.
+    return float((1 + np.sum(chance >= observed - 1e-12)) / (1 + len(chance)))
+
+
+def permutation_record(result: Permutation) -> dict[str, Any]:
+    """Return the columns that a report row gains."""
+    return {f"permuted_{key}": value for key, value in result.to_dict().items()}

@@ -1,0 +1,267 @@
+"""The report: a table for the terminal, JSON, and a Markdown page with figures."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ifllm_hf.benchmark.scores import Record
+from ifllm_hf.benchmark.suite import Results
+from ifllm_hf.errors import OutputError
+
+# What the authors of the data report, on their own protocol; ours stands beside it.
+PUBLISHED: tuple[Record, ...] = (
+    {"model": "text only (published)", "protocol": "rows", "accuracy": 0.55},
+    {"model": "text + behaviour (published)", "protocol": "rows", "accuracy": 0.64},
+)
+_Cell = Callable[[Record], str]
+
+
+def _number(value: Any, digits: int = 3, sign: bool = False) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
+    return text.replace("0.", ".", 1) if text.lstrip("+-").startswith("0.") else text
+
+
+def _between(record: Record, low: str, high: str, sign: bool = False) -> str:
+    if record.get(low) is None or math.isnan(record[low]):
+        return ""
+    return f" [{_number(record[low], sign=sign)}, {_number(record[high], sign=sign)}]"
+
+
+def _name(record: Record) -> str:
+    marks = []
+    if record.get("contaminated"):
+        marks.append("saw the click")
+    if record.get("file"):
+        marks.append("from file")
+    name = str(record["model"]).removesuffix(" (file)")
+    return name + (f" ({', '.join(marks)})" if marks else "")
+
+
+def _scored(name: str, low: str, high: str, sign: bool = False) -> _Cell:
+    def cell(record: Record) -> str:
+        if name not in record:
+            return "-"
+        return _number(record[name], sign=sign) + _between(record, low, high, sign)
+
+    return cell
+
+
+def _repeats(record: Record) -> str:
+    if record.get("repeat_mean") is None:
+        return "-"
+    sd = _number(record.get("repeat_sd"))
+    return _number(record["repeat_mean"]) + ("" if sd == "-" else f" ± {sd}")
+
+
+_PREFERENCE_COLUMNS: tuple[tuple[str, _Cell], ...] = (
+    ("model", _name),
+    ("accuracy [95 %]", _scored("accuracy", "low", "high")),
+    ("single repeats", _repeats),
+    ("AUC [95 %]", _scored("auc", "auc_low", "auc_high")),
+    ("d length", _scored("d_length", "d_length_low", "d_length_high", sign=True)),
+    ("d text", _scored("d_text", "d_text_low", "d_text_high", sign=True)),
+    ("Brier", lambda r: _number(r.get("brier"))),
+    ("ECE (perfect)", lambda r: f"{_number(r.get('ece'))} ({_number(r.get('ece_perfect'))})"),
+)
+_RATING_COLUMNS: tuple[tuple[str, _Cell], ...] = (
+    ("model", _name),
+    ("MSE [95 %]", _scored("mse", "mse_low", "mse_high")),
+    ("MSE of the mean", lambda r: _number(r.get("mse_mean"))),
+    ("Pearson", _scored("pearson", "pearson_low", "pearson_high")),
+    ("Spearman", _scored("spearman", "spearman_low", "spearman_high")),
+)
+
+
+def _sections(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Group the records that share one table, in their order, under its title."""
+    out: dict[str, list[Record]] = {}
+    for record in records:
+        part = "" if record["subset"] == "all" else f", {record['subset']}"
+        title = (
+            f"{record['task']}: {record['set']}{part}, protocol {record['protocol']} "
+            f"(n = {record['n']}, {record['workers']} workers, "
+            f"{record['conversations']} conversations)"
+        )
+        out.setdefault(title, []).append(record)
+    return out
+
+
+def _table(records: Sequence[Record]) -> list[list[str]]:
+    columns = _PREFERENCE_COLUMNS if "accuracy" in records[0] else _RATING_COLUMNS
+    rows = [[cell(r) for _, cell in columns] for r in records]
+    used = [i for i in range(len(columns)) if i == 0 or any(row[i] != "-" for row in rows)]
+    return [[columns[i][0] for i in used], *([row[i] for i in used] for row in rows)]
+
+
+def terminal_table(records: Sequence[Record]) -> str:
+    """Return the records as aligned text, one table per set, protocol and subset."""
+    blocks = []
+    for title, members in _sections(records).items():
+        table = _table(members)
+        widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in table]
+        blocks.append("\n".join([title, *(f"  {line.rstrip()}" for line in lines)]))
+    return "\n\n".join(blocks)
+
+
+def to_json(records: Sequence[Record]) -> str:
+    """Return the records as a JSON list; what is not defined is null."""
+    clean = [
+        {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in r.items()}
+        for r in records
+    ]
+    return json.dumps(clean, indent=1, ensure_ascii=False)
+
+
+def markdown_table(records: Sequence[Record]) -> str:
+    """Return one Markdown table; the records must belong to one set, protocol and subset."""
+    table = _table(records)
+    lines = ["| " + " | ".join(row) + " |" for row in table]
+    lines.insert(1, "|" + "---|" * len(table[0]))
+    return "\n".join(lines)
+
+
+def write_report(
+    results: Results,
+    folder: Path | str,
+    *,
+    command: str,
+    curves: Sequence[Record] = (),
+    extrapolation: Sequence[Record] = (),
+    probes: Sequence[Record] = (),
+    notes: Sequence[str] = (),
+    overwrite: bool = False,
+) -> Path:
+    """Write `report.md`, `report.json` and the figures into a folder.
+
+    Args:
+        results: What `run_suite` returned.
+        folder: Folder to write; it is made.
+        command: The command that made the numbers.
+        curves: Records of `ifllm_hf.benchmark.curves`.
+        extrapolation: Output of `extrapolate`.
+        probes: Records of `run_probes`.
+        notes: Paragraphs to add at the end.
+        overwrite: Whether an existing report may be replaced.
+
+    Returns:
+        Path of the Markdown page.
+
+    Raises:
+        OutputError: A report stands there already, or the folder cannot be written.
+    """
+    from ifllm_hf.benchmark import figures
+
+    folder = Path(folder)
+    page = folder / "report.md"
+    if page.exists() and not overwrite:
+        raise OutputError(f"{page} exists; name another folder, or allow overwriting")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        made = figures.draw_all(results, curves, folder)
+        everything = [*results.records, *probes, *curves]
+        _replace(folder / "report.json", to_json(everything) + "\n")
+        text = _page(results, command, made, curves, extrapolation, probes, notes)
+        _replace(page, text)
+    except OSError as error:
+        raise OutputError(f"{folder}: the report cannot be written ({error})") from error
+    return page
+
+
+def _replace(path: Path, text: str) -> None:
+    half = path.with_name(f".{path.name}.{os.getpid()}.part")
+    half.write_text(text, encoding="utf-8")
+    os.replace(half, path)
+
+
+def _page(
+    results: Results,
+    command: str,
+    made: dict[str, Path],
+    curves: Sequence[Record],
+    extrapolation: Sequence[Record],
+    probes: Sequence[Record],
+    notes: Sequence[str],
+) -> str:
+    parts = [
+        "# Benchmark report",
+        f"Made by `{command}`. Intervals: 95 %, bootstrap over workers. `d length` and `d text`: "
+        "paired differences in accuracy against the length rule and the text-only model. "
+        "`single repeats`: mean ± SD over repeats; the other columns score predictions averaged "
+        "over repeats. `majority` knows the base rate of the set.",
+        "Published by the authors of the data, for the protocol `rows`: "
+        + ", ".join(f"{r['model']} {_number(r['accuracy'], 2)}" for r in PUBLISHED)
+        + ".",
+    ]
+    for set_name, ledger in results.ledgers.items():
+        dropped = ", ".join(f"{n} {why}" for why, n in ledger["dropped"].items()) or "none"
+        parts.append(
+            f"Rows of *{set_name}*: {ledger['kept']} of {ledger['seen']} turns "
+            f"(left out: {dropped})."
+        )
+    for title, members in _sections(results.records).items():
+        parts += [f"## {title[0].upper()}{title[1:]}", markdown_table(members)]
+    if probes:
+        parts += ["## Did the pointer see the click?", _probe_table(probes)]
+    if curves:
+        parts += ["## Curves", _curve_table(curves)]
+    if extrapolation:
+        ahead = "; ".join(
+            f"{r['workers']} workers {_number(r['low'])}-{_number(r['high'])}"
+            for r in extrapolation
+        )
+        parts.append(
+            "Continued by a - b n^-c for c of 1/4, 1/2 and 1 (a range, not an interval: "
+            f"the points do not identify c): {ahead}."
+        )
+    parts += [f"![{caption}]({path.name})" for caption, path in made.items()]
+    parts += list(notes)
+    return "\n\n".join(parts) + "\n"
+
+
+def _rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in (header, *rows)]
+    lines.insert(1, "|" + "---|" * len(header))
+    return "\n".join(lines)
+
+
+def _probe_table(probes: Sequence[Record]) -> str:
+    return _rows(
+        ["histogram of", "learner", "n", "AUC [95 %]", "accuracy [95 %]", "turns without ticks"],
+        [
+            [
+                p["probe"] + (" (contaminated)" if p["contaminated"] else ""),
+                p["learner"],
+                str(p["n"]),
+                _number(p["auc"]) + _between(p, "auc_low", "auc_high"),
+                _number(p["accuracy"]) + _between(p, "low", "high"),
+                str(p["turns_without_ticks"]),
+            ]
+            for p in probes
+        ],
+    )
+
+
+def _curve_table(curves: Sequence[Record]) -> str:
+    return _rows(
+        ["curve", "model", "x", "n", "workers", "accuracy [95 %]", "AUC [95 %]"],
+        [
+            [
+                c["curve"],
+                c["model"],
+                f"{c['x']:g}",
+                str(c["n"]),
+                str(c["workers"]),
+                _number(c["accuracy"]) + _between(c, "low", "high"),
+                _number(c["auc"]) + _between(c, "auc_low", "auc_high"),
+            ]
+            for c in curves
+        ],
+    )

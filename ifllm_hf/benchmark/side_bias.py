@@ -1,0 +1,109 @@
+"""A reader's lean to the left or right answer, as a protocol of its own.
+
+Side bias is noise of the reader, not quality of an answer: it is estimated here to show how much
+of the error it explains, and never enters the reward of an answer.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ifllm_hf.benchmark.model import Model, config_hash
+from ifllm_hf.benchmark.reference_models import sigmoid
+from ifllm_hf.benchmark.rows import visible
+from ifllm_hf.metrics.weighted import FloatArray
+
+PROTOCOL = "conversation + side bias"
+
+
+@dataclass
+class SideBias:
+    """A model plus one offset per reader, estimated from that reader's training labels.
+
+    logit p = logit p_model + bias[reader]. The bias maximises the likelihood of the reader's
+    training labels, given the model's own *out-of-fold* predictions of them, under a normal prior
+    with standard deviation `spread`. A reader without training labels has none.
+
+    Attributes:
+        base: The model.
+        spread: Standard deviation of the bias among readers, in logits.
+        inner_folds: Folds for the out-of-fold predictions of the training rows.
+    """
+
+    base: Model
+    spread: float = 0.5
+    inner_folds: int = 5
+    antisymmetric: bool = False
+    fitted: Model | None = field(default=None, init=False)
+    bias: dict[str, float] = field(default_factory=dict, init=False)
+
+    @property
+    def name(self) -> str:
+        """Name of the model with the bias."""
+        return f"{self.base.name} + side bias"
+
+    def config(self) -> Mapping[str, Any]:
+        """Return the settings."""
+        return {
+            "base": config_hash(self.base),
+            "spread": self.spread,
+            "inner_folds": self.inner_folds,
+        }
+
+    def fit(
+        self,
+        rows: pl.DataFrame,
+        y: FloatArray,
+        groups: np.ndarray,
+        weight: FloatArray | None = None,
+    ) -> SideBias:
+        """Fit the model on all training rows and the biases on its inner predictions."""
+        conversations, member = np.unique(rows["conversation_id"].to_numpy(), return_inverse=True)
+        fold = (np.random.default_rng(0).permutation(len(conversations)) % self.inner_folds)[member]
+        inner = np.full(len(y), 0.5)
+        for k in range(self.inner_folds):
+            train, test = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
+            if not len(test) or len(np.unique(y[train])) < 2:
+                continue
+            part = None if weight is None else weight[train]
+            model = copy.deepcopy(self.base)
+            model.fit(rows[train], y[train], groups[train], part)
+            inner[test] = model.predict_proba(visible(rows[test]))
+        self.fitted = copy.deepcopy(self.base)
+        self.fitted.fit(rows, y, groups, weight)
+        logit = _logit(inner)
+        self.bias = {
+            str(reader): _offset(logit[groups == reader], y[groups == reader], self.spread)
+            for reader in np.unique(groups)
+        }
+        return self
+
+    def predict_proba(self, rows: pl.DataFrame) -> FloatArray:
+        """Return the model's probabilities, moved by each reader's bias."""
+        if self.fitted is None:
+            raise RuntimeError("fit the model before predicting")
+        bias = np.array([self.bias.get(reader, 0.0) for reader in rows["user_id"].to_list()])
+        return sigmoid(_logit(self.fitted.predict_proba(rows)) + bias)
+
+
+def _logit(p: FloatArray) -> FloatArray:
+    inside = np.clip(p, 1e-6, 1 - 1e-6)
+    return np.asarray(np.log(inside) - np.log1p(-inside), dtype=np.float64)
+
+
+def _offset(logit: FloatArray, y: FloatArray, spread: float) -> float:
+    """Return the mode of the offset's posterior, by Newton steps on a concave function."""
+    offset = 0.0
+    for _ in range(50):
+        p = sigmoid(logit + offset)
+        step = (np.sum(y - p) - offset / spread**2) / (np.sum(p * (1 - p)) + 1 / spread**2)
+        offset += float(step)
+        if abs(step) < 1e-9:
+            break
+    return offset

@@ -1,0 +1,244 @@
+"""The prepared folder `./ifllm`: how it looks, how it is recognised, how it is written.
+
+    ifllm/README.md                               card; its YAML has `configs:` and the marker
+    ifllm/<config>/train-00000-of-00002.parquet   zstd, one row group per file
+
+It is laid out like a dataset repository, so that plain `load_dataset("ifllm")` works beside it
+without any import, and so that it can be pushed to the Hub as it is. It is written aside and then
+renamed: a good old folder stays until the new one is complete.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from ifllm_hf.data.schema import CONFIGS, DEFAULT_CONFIG, SCHEMA_VERSION, SCHEMAS
+from ifllm_hf.data.shards import (
+    SHARD_BYTES,
+    ConversationRows,
+    ShardWriter,
+    TickRows,
+    conform,
+    write_table,
+)
+from ifllm_hf.errors import OutputError, TableError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MARKER = "ifllm_prepared"
+"""The key in the card's YAML that makes a folder a prepared one; its value: the schema version."""
+
+_FRONT_MATTER = re.compile(r"\A---\r?\n(.*?)^---\r?$", re.DOTALL | re.MULTILINE)
+_MARKER_LINE = re.compile(rf"^{MARKER}:\s*(\d+)\s*$", re.MULTILINE)
+# What may lie in a folder that a new one replaces; anything else is somebody's own work.
+_OWN_NAMES = frozenset((*CONFIGS, "README.md", "figures"))
+
+
+@dataclass(frozen=True)
+class PreparedFolder:
+    """A prepared folder that was written.
+
+    Attributes:
+        path: Where it lies.
+        rows: Number of rows per config.
+        n_bytes: Size of all its files.
+    """
+
+    path: Path
+    rows: dict[str, int]
+    n_bytes: int
+
+
+def prepared_version(folder: str | os.PathLike[str]) -> int | None:
+    """Return the schema version of a prepared folder, or None if `folder` is not one."""
+    try:
+        text = (Path(folder) / "README.md").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    front = _FRONT_MATTER.match(text)
+    line = _MARKER_LINE.search(front.group(1)) if front else None
+    return int(line.group(1)) if line else None
+
+
+def is_prepared(folder: str | os.PathLike[str]) -> bool:
+    """Tell whether `folder` carries the marker of a prepared folder."""
+    return prepared_version(folder) is not None
+
+
+def config_files(folder: str | os.PathLike[str], config: str) -> list[str]:
+    """Return the shards of one config in order.
+
+    Raises:
+        TableError: The folder is not a prepared one of this version, or a shard is missing.
+    """
+    folder = Path(folder)
+    version = prepared_version(folder)
+    if version is None:
+        raise TableError(
+            f"{folder}: not a prepared folder: README.md is missing or its YAML has no "
+            f"`{MARKER}:`. Write one with `ifllm prepare`."
+        )
+    if version != SCHEMA_VERSION:
+        raise TableError(
+            f"{folder}: prepared with schema version {version}, this package has "
+            f"{SCHEMA_VERSION}. Run `ifllm prepare` again."
+        )
+    files = sorted((folder / config).glob("train-*-of-*.parquet"))
+    expected = int(files[0].stem.rpartition("-")[2]) if files else 1
+    if len(files) != expected:
+        raise TableError(
+            f"{folder / config}: {len(files)} of {expected} Parquet files are there. "
+            "Run `ifllm prepare` again, or fetch the folder again."
+        )
+    return [str(file) for file in files]
+
+
+def card_metadata() -> dict[str, Any]:
+    """Return the part of the card's YAML that a prepared folder must have."""
+    configs: list[dict[str, Any]] = []
+    for config in CONFIGS:
+        entry: dict[str, Any] = {"config_name": config}
+        if config == DEFAULT_CONFIG:
+            entry["default"] = True
+        entry["data_files"] = [{"split": "train", "path": f"{config}/train-*.parquet"}]
+        configs.append(entry)
+    return {"configs": configs, MARKER: SCHEMA_VERSION}
+
+
+def with_card_metadata(card: str) -> str:
+    """Return `card` with `card_metadata()` in its YAML; other keys and the text stay."""
+    import yaml
+
+    front = _FRONT_MATTER.match(card)
+    metadata = yaml.safe_load(front.group(1)) if front else None
+    body = card[front.end() :].lstrip("\r\n") if front else card
+    merged = {**(metadata or {}), **card_metadata()}
+    head = yaml.safe_dump(merged, sort_keys=False, allow_unicode=True)
+    return f"---\n{head}---\n\n{body}"
+
+
+def check_target(out: str | os.PathLike[str]) -> None:
+    """Refuse a place that a prepared folder must not take; call it before long work.
+
+    Raises:
+        OutputError: `out` is a file, or a folder with something else in it.
+    """
+    out = Path(out)
+    if not os.path.lexists(out):
+        return
+    if not out.is_dir():
+        raise OutputError(f"{out}: is a file; expected a free name or a prepared folder.")
+    names = {entry.name for entry in out.iterdir()}
+    if not names:
+        return
+    if not is_prepared(out):
+        raise OutputError(
+            f"{out}: exists and is not a prepared folder, so it is not overwritten. "
+            "Choose another place or move it away."
+        )
+    foreign = sorted(names - _OWN_NAMES)
+    if foreign:
+        raise OutputError(
+            f"{out}: besides prepared data it holds {', '.join(foreign[:5])}, which would be lost. "
+            "Move that away or choose another place."
+        )
+
+
+def write_prepared(
+    out: str | os.PathLike[str],
+    *,
+    turns: pl.DataFrame,
+    conversations: Iterable[ConversationRows],
+    preferences: pl.DataFrame,
+    tasks: pl.DataFrame,
+    workers: pl.DataFrame,
+    card: str | Callable[[Path], str],
+    shard_bytes: int = SHARD_BYTES,
+) -> PreparedFolder:
+    """Write a prepared folder; memory holds the small tables and one shard of ticks.
+
+    Args:
+        out: The folder to write or to replace.
+        turns: The columns of `schema.TURNS`, in their final order.
+        conversations: The ticks, one conversation after the other; taken one at a time.
+        preferences: The `preferences` config.
+        tasks: The `tasks` config.
+        workers: The `workers` config.
+        card: The text of README.md, or a function that gets the folder with all tables written
+            (it may add `figures/`) and returns the text. `configs:` and the marker are added.
+        shard_bytes: Ticks of one shard, uncompressed.
+
+    Returns:
+        The path, the rows per config, and the size.
+
+    Raises:
+        OutputError: The place is taken, or writing failed (disk full). Nothing is left behind.
+        TableError: A table does not have the columns of its schema.
+    """
+    out = Path(os.path.realpath(out))
+    with _aside(out) as folder:
+        rows = TickRows(folder, _arrow(turns), shard_bytes)
+        for conversation in conversations:
+            rows.add(conversation)
+        counts = rows.close()
+        for config, table in (("preferences", preferences), ("tasks", tasks), ("workers", workers)):
+            writer = ShardWriter(folder, config)
+            write_table(writer, conform(_arrow(table), SCHEMAS[config], config), shard_bytes)
+            counts[config] = writer.close()
+        text = card(folder) if callable(card) else card
+        (folder / "README.md").write_text(with_card_metadata(text), encoding="utf-8")
+    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    return PreparedFolder(out, {config: counts[config] for config in CONFIGS}, size)
+
+
+def _arrow(frame: pl.DataFrame) -> pa.Table:
+    import polars as pl
+
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+@contextmanager
+def _aside(out: Path) -> Iterator[Path]:
+    """Give an empty folder beside `out` that takes its place if the body succeeds."""
+    check_target(out)
+    folder = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        try:
+            folder.mkdir(parents=True)
+            yield folder
+            check_target(out)
+            _swap(folder, out)
+        except OSError as error:
+            raise OutputError(
+                f"{out}: cannot be written: {error}. Nothing was changed there; "
+                "free some space or choose another place with --out."
+            ) from error
+    finally:
+        # Also on Ctrl-C; after success there is nothing under this name.
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _swap(folder: Path, out: Path) -> None:
+    """Rename `folder` to `out`; an old `out` is put back if that fails."""
+    if not out.exists():
+        folder.rename(out)
+        return
+    old = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.old")
+    out.rename(old)
+    try:
+        folder.rename(out)
+    except BaseException:
+        old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

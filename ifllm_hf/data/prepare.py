@@ -1,0 +1,194 @@
+"""From a release to the prepared folder, with a report of everything seen on the way."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ifllm_hf.data.folder import PreparedFolder, check_target, write_prepared
+from ifllm_hf.data.release import Release, open_release
+from ifllm_hf.data.shards import ConversationRows
+from ifllm_hf.errors import SourceError
+
+RELEASE_VARIABLE = "IFLLM_RELEASE"
+DEFAULT_FOLDER = Path("ifllm")
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """What `prepare` wrote and what it saw.
+
+    Attributes:
+        folder: The folder written, with its row counts.
+        source: Name of what was read.
+        digest: sha256 of the release's content, the same for folder and archive.
+        synthetic: The numbers are made up.
+        ledgers: See `Release.ledgers`.
+        quality: Agreement of the turns, and how the ends of reading were found.
+        facts: Turns, readers and conversations.
+    """
+
+    folder: PreparedFolder
+    source: str
+    digest: str
+    synthetic: bool
+    ledgers: dict[str, Any]
+    quality: dict[str, Any]
+    facts: dict[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON."""
+        return {
+            "out": str(self.folder.path),
+            "source": self.source,
+            "digest": self.digest,
+            "synthetic": self.synthetic,
+            "rows": self.folder.rows,
+            "bytes": self.folder.n_bytes,
+            "facts": self.facts,
+            "quality": self.quality,
+            "ledgers": self.ledgers,
+        }
+
+
+# Writes the card: gets the folder with its tables, and the report's parts that are known by then.
+CardWriter = Callable[[Path, dict[str, Any]], str]
+
+
+def prepare(
+    source: str | os.PathLike[str] | None,
+    out: str | os.PathLike[str] = DEFAULT_FOLDER,
+    *,
+    progress: bool = True,
+    card: CardWriter | None = None,
+) -> PrepareReport:
+    """Read a release and write the folder that `load_dataset` loads.
+
+    Args:
+        source: Folder or archive of a release; None: `$IFLLM_RELEASE`, else the pinned download.
+        out: The folder to write; an older prepared folder there is replaced when the new one is
+            complete.
+        progress: Show a progress bar on stderr.
+        card: Writes the dataset card; a plain one by default.
+
+    Raises:
+        IFLLMError: See `open_release` and `write_prepared`. Nothing is left behind.
+    """
+    check_target(out)
+    release = open_release(find_release(source, progress=progress))
+    ends: Counter[str] = Counter()
+
+    def report(folder: Path) -> str:
+        known = {
+            "synthetic": is_synthetic(release),
+            "ledgers": release.ledgers(),
+            "quality": _quality(release, ends),
+        }
+        return _plain_card(release) if card is None else card(folder, known)
+
+    with release.source:
+        written = write_prepared(
+            out,
+            turns=release.turns,
+            conversations=_shown(release, ends, progress),
+            preferences=release.preferences,
+            tasks=release.tasks,
+            workers=release.workers,
+            card=report,
+        )
+        return PrepareReport(
+            folder=written,
+            source=release.source.name,
+            digest=release.source.fingerprint(),
+            synthetic=is_synthetic(release),
+            ledgers=release.ledgers(),
+            quality=_quality(release, ends),
+            facts=_facts(release),
+        )
+
+
+def prepare_synthetic(
+    conversations: int,
+    out: str | os.PathLike[str] = DEFAULT_FOLDER,
+    *,
+    seed: int = 0,
+    progress: bool = True,
+    card: CardWriter | None = None,
+) -> PrepareReport:
+    """Make up a release of so many conversations and prepare it; see `prepare`."""
+    from ifllm_hf.data.synthetic import write_synthetic_release
+
+    check_target(out)
+    with tempfile.TemporaryDirectory(prefix="ifllm-synthetic-") as place:
+        made = Path(place) / "release"
+        write_synthetic_release(made, conversations=conversations, seed=seed)
+        return prepare(made, out, progress=progress, card=card)
+
+
+def find_release(source: str | os.PathLike[str] | None, *, progress: bool = True) -> Path:
+    """Return the release to read: `source`, else `$IFLLM_RELEASE`, else the pinned download."""
+    if source is not None:
+        return Path(source)
+    if named := os.environ.get(RELEASE_VARIABLE):
+        if not Path(named).exists():
+            raise SourceError(
+                f"${RELEASE_VARIABLE} is {named!r}, which does not exist; expected a release "
+                "folder or archive. Correct the variable or unset it to use the download."
+            )
+        return Path(named)
+    from ifllm_hf.data.download import fetch_release
+
+    return fetch_release(progress=progress)
+
+
+def is_synthetic(release: Release) -> bool:
+    """Tell made-up releases by their readers' names."""
+    from ifllm_hf.data.synthetic import SYNTHETIC_PREFIX
+
+    return any(user_id.startswith(SYNTHETIC_PREFIX) for user_id in release.folds)
+
+
+def _shown(release: Release, ends: Counter[str], progress: bool) -> Iterator[ConversationRows]:
+    from tqdm import tqdm
+
+    total = release.turns["conversation_id"].n_unique()
+    with tqdm(
+        desc="Reading behaviour", total=total, unit="conversation", disable=not progress, delay=1
+    ) as bar:
+        for rows in release.conversations():
+            ends.update(rows.reading_end_source.values())
+            bar.update()
+            yield rows
+
+
+def _quality(release: Release, ends: Counter[str]) -> dict[str, Any]:
+    return {"agreement": release.agreement.to_dict(), "reading_end": dict(sorted(ends.items()))}
+
+
+def _facts(release: Release) -> dict[str, int]:
+    turns = release.turns
+    return {
+        "turns": turns.height,
+        "workers": turns["user_id"].n_unique(),
+        "conversations": turns["conversation_id"].n_unique(),
+        "pairwise": int((turns["kind"] == "pairwise").sum()),
+        "pointwise": int((turns["kind"] == "pointwise").sum()),
+        "preference_a": int((turns["preference"] == "a").sum()),
+        "preference_b": int((turns["preference"] == "b").sum()),
+        "conversations_with_behavior": len({n.rsplit("/", 1)[0] for n in release.file_ledgers}),
+        "workers_with_behavior": len({n.split("/", 1)[0] for n in release.file_ledgers}),
+    }
+
+
+def _plain_card(release: Release) -> str:
+    made_up = " The numbers are made up." if is_synthetic(release) else ""
+    return (
+        "# IFLLM, prepared\n\nMade from "
+        f"{Path(release.source.name).name} by `ifllm_hf`.{made_up} "
+        "`ifllm prepare` writes the full card.\n"
+    )

@@ -1,0 +1,207 @@
+"""Read a release: tables at once, ticks conversation by conversation, every row accounted for."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ifllm_hf.data.agreement import Agreement
+from ifllm_hf.data.alignment import TurnText
+from ifllm_hf.data.csv_tables import (
+    QUERY_LOGS,
+    RECORD_INFO,
+    TABLE_COLUMNS,
+    TASK_TABLE,
+    read_csv_table,
+)
+from ifllm_hf.data.folds import add_fold, assign_folds, fold_of_unknown
+from ifllm_hf.data.grammar import parse_rel
+from ifllm_hf.data.ledger import Ledger, total
+from ifllm_hf.data.lossy import parse_lossy
+from ifllm_hf.data.merge import PAIRWISE_FILES, POINTWISE_FILES
+from ifllm_hf.data.preferences import build_preferences
+from ifllm_hf.data.samples import ConversationSamples, Samples
+from ifllm_hf.data.shards import ConversationRows
+from ifllm_hf.data.source import ConversationFiles, Source, open_source
+from ifllm_hf.data.tasks import build_tasks
+from ifllm_hf.data.ticks import ConversationTicks, Turn, read_ticks
+from ifllm_hf.data.turns import build_turns
+from ifllm_hf.data.workers import build_workers
+
+_WORKERS = 2
+_IN_FLIGHT = 4
+
+
+@dataclass
+class Release:
+    """A release that was opened: its tables, and its conversations one at a time.
+
+    Attributes:
+        source: Where the bytes come from.
+        turns: One row per question (`schema.TURNS`).
+        preferences: TRL preference pairs from the explicit labels.
+        tasks: One row per task a worker chose.
+        workers: k-anonymous demographics.
+        folds: Fold by user_id.
+        table_ledgers: By table.
+        file_ledgers: By `user_id/task_id/file`; filled while the conversations are read.
+        agreement: Of all conversations read so far.
+    """
+
+    source: Source
+    turns: pl.DataFrame
+    preferences: pl.DataFrame
+    tasks: pl.DataFrame
+    workers: pl.DataFrame
+    folds: dict[str, int]
+    table_ledgers: dict[str, Ledger]
+    file_ledgers: dict[str, Ledger] = field(default_factory=dict)
+    agreement: Agreement = field(default_factory=Agreement)
+
+    def conversations(self) -> Iterator[ConversationRows]:
+        """Yield the tick table of every conversation that has behaviour files."""
+        for files, read in self.read():
+            yield ConversationRows(
+                conversation_id=files.conversation_id,
+                user_id=files.user_id,
+                task_id=files.task_id,
+                kind=read.merged.kind,
+                fold=self._fold(files.user_id),
+                ticks=read.table,
+                reading_end_source=read.reading_end_source,
+            )
+
+    def read(self) -> Iterator[tuple[ConversationFiles, ConversationTicks]]:
+        """Yield every conversation with all that reading it found out, in the source's order.
+
+        Two conversations are read at once; memory holds a handful, however many there are.
+        """
+        turns = self._turns_by_conversation()
+
+        def read_one(files: ConversationFiles) -> ConversationTicks:
+            return read_ticks(
+                files.conversation_id, files.files, turns.get(files.conversation_id, [])
+            )
+
+        waiting: deque[tuple[ConversationFiles, Future[ConversationTicks]]] = deque()
+        incoming = self.source.conversations()
+        pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="read-ticks")
+        try:
+            for files in incoming:
+                waiting.append((files, pool.submit(read_one, files)))
+                if len(waiting) >= _IN_FLIGHT:
+                    yield self._counted(*waiting.popleft())
+            while waiting:
+                yield self._counted(*waiting.popleft())
+        finally:
+            incoming.close()
+            pool.shutdown(cancel_futures=True)
+
+    def ledgers(self) -> dict[str, Any]:
+        """Return every ledger as JSON: `tables`, `behavior` by kind of file, `files`, `total`.
+
+        `total` adds up tables and behaviour. `files` names each behaviour file.
+        """
+        kinds: dict[str, list[Ledger]] = {}
+        for name, ledger in sorted(self.file_ledgers.items()):
+            kinds.setdefault(name.rsplit("/", 1)[1], []).append(ledger)
+        behavior = {kind: total(ledgers, kind) for kind, ledgers in kinds.items()}
+        everything = total([*self.table_ledgers.values(), *behavior.values()])
+        return {
+            "tables": {name: ledger.to_dict() for name, ledger in self.table_ledgers.items()},
+            "behavior": {kind: ledger.to_dict() for kind, ledger in behavior.items()},
+            "source_files": self.source.ledger.to_dict(),
+            "files": {name: ledger.to_dict() for name, ledger in sorted(self.file_ledgers.items())},
+            "total": everything.to_dict(),
+        }
+
+    def _counted(
+        self, files: ConversationFiles, future: Future[ConversationTicks]
+    ) -> tuple[ConversationFiles, ConversationTicks]:
+        read = future.result()
+        for file, ledger in read.ledgers.items():
+            self.file_ledgers[f"{files.conversation_id}/{file}"] = ledger
+        self.agreement += read.agreement
+        return files, read
+
+    def _turns_by_conversation(self) -> dict[str, list[Turn]]:
+        found: dict[str, list[Turn]] = {}
+        columns = ["conversation_id", "query_id", "response_a", "response_b", "asked_at"]
+        frame = self.turns.sort("conversation_id", "turn").select(columns)
+        for conversation_id, query_id, response_a, response_b, asked_at in frame.iter_rows():
+            answers = (response_a,) if response_b is None else (response_a, response_b)
+            asked_ms = None if asked_at is None else asked_at.timestamp() * 1000
+            turn = Turn(query_id, TurnText(answers, asked_ms))
+            found.setdefault(conversation_id, []).append(turn)
+        return found
+
+    def _fold(self, user_id: str) -> int:
+        return self.folds[user_id] if user_id in self.folds else fold_of_unknown(user_id)
+
+
+def open_release(path: str | os.PathLike[str], *, hash_content: bool = True) -> Release:
+    """Open a release and read its tables.
+
+    Args:
+        path: A folder or an archive, see `source.open_source`.
+        hash_content: Take the content's digest while reading.
+
+    Raises:
+        SourceError: It cannot be opened.
+        TableError: A table lacks a column or holds something else than it should.
+    """
+    source = open_source(Path(path), hash_content=hash_content)
+    raw = source.tables()
+    cells: dict[str, pl.DataFrame] = {}
+    ledgers: dict[str, Ledger] = {}
+    for name, columns in TABLE_COLUMNS.items():
+        cells[name], _ = read_csv_table(raw[name], f"{source.name}/{name}", columns)
+    tasks, ledgers["tasks"] = build_tasks(cells[TASK_TABLE])
+    turns, ledgers["turns"] = build_turns(cells[QUERY_LOGS], tasks)
+    folds = assign_folds(turns)
+    turns = add_fold(turns.drop("fold", strict=False), folds)
+    preferences, ledgers["preferences"] = build_preferences(turns)
+    workers, ledgers["workers"] = build_workers(cells[RECORD_INFO], folds)
+    return Release(
+        source=source,
+        turns=turns,
+        preferences=preferences,
+        tasks=add_fold(tasks, folds),
+        workers=workers,
+        folds=folds,
+        table_ledgers=ledgers,
+    )
+
+
+def read_samples(
+    path: str | os.PathLike[str], *, lossy: bool = False
+) -> Iterator[ConversationSamples]:
+    """Yield the samples of every conversation file by file, as the paper's features need them.
+
+    Args:
+        path: A folder or an archive.
+        lossy: Read by the paper's own rule, which loses rows (for parity tests only).
+    """
+    with open_source(Path(path), hash_content=False) as source:
+        for conversation in source.conversations():
+            names = (
+                PAIRWISE_FILES
+                if PAIRWISE_FILES["gaze", "a"] in conversation.files
+                else POINTWISE_FILES
+            )
+            read: dict[str, Samples] = {}
+            for (channel, side), file in names.items():
+                raw = conversation.files[file]
+                read[f"{channel}_{side}"] = (
+                    parse_lossy(raw)
+                    if lossy
+                    else parse_rel(raw, f"{conversation.conversation_id}/{file}")[0].to_samples()
+                )
+            yield ConversationSamples(conversation.conversation_id, **read)

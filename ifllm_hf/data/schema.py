@@ -1,0 +1,220 @@
+"""The columns of the six configs: one definition for the Parquet files and for `Features`.
+
+Enumerations are plain strings (`ENUMERATIONS` lists their values). The ticks of a turn are parallel
+lists of equal length, one list per column, never a list of structs: that reads as numpy a hundred
+times faster.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from datasets import Features
+
+# Goes up whenever a column appears, disappears or changes its type or meaning.
+SCHEMA_VERSION = 1
+
+DEFAULT_CONFIG = "pairwise"
+
+ENUMERATIONS: dict[str, tuple[str, ...]] = {
+    "kind": ("pairwise", "pointwise"),
+    "preference": ("a", "b", "tie"),
+    "gaze_on": ("none", "a", "b"),
+    "mouse_on": ("none", "a", "b"),
+    "gaze_surface": ("response", "placeholder", "rating", "page", "none"),
+    "mouse_surface": ("response", "placeholder", "rating", "page", "none"),
+    "surface": ("response", "placeholder", "rating", "page", "none"),
+    "phase": ("reading", "rating", "after"),
+    "reading_end_source": ("rating_zone", "fallback"),
+    "source": ("explicit", "reward"),
+}
+"""The values of every column that holds one of a few strings; null is not listed."""
+
+_UTC = pa.timestamp("us", tz="UTC")
+_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+
+TURNS = pa.schema(
+    [
+        ("query_id", pa.int64()),
+        ("conversation_id", pa.string()),
+        ("user_id", pa.string()),
+        ("task_id", pa.int64()),
+        ("turn", pa.int16()),
+        ("kind", pa.string()),
+        ("domain", pa.string()),
+        ("prompt", pa.string()),
+        ("response_a", pa.string()),
+        ("response_b", pa.string()),
+        ("model_a", pa.string()),
+        ("model_b", pa.string()),
+        ("bullet_suffix", pa.bool_()),
+        ("history_a", _MESSAGES),
+        ("history_b", _MESSAGES),
+        ("likert_a", pa.int8()),
+        ("likert_b", pa.int8()),
+        ("preference", pa.string()),
+        ("better_than_previous", pa.bool_()),
+        ("asked_at", _UTC),
+        ("understand_before", pa.int8()),
+        ("understand_after", pa.int8()),
+        ("calibration_score", pa.float32()),
+        ("has_error_answer", pa.bool_()),
+        ("excluded_by_paper", pa.bool_()),
+        ("fold", pa.int8()),
+    ]
+)
+"""One row per question; the scalar part of the `pairwise` and `pointwise` configs."""
+
+TICKS = pa.schema(
+    [
+        ("conversation_id", pa.string()),
+        ("query_id", pa.int64()),
+        ("page_load", pa.int16()),
+        ("file_row", pa.int32()),
+        ("t_ms", pa.float64()),
+        ("epoch_ms", pa.int64()),
+        ("gaze_x_px", pa.float32()),
+        ("gaze_y_px", pa.float32()),
+        ("mouse_x_px", pa.float32()),
+        ("mouse_y_px", pa.float32()),
+        ("gaze_rel_x_px_a", pa.float32()),
+        ("gaze_rel_y_px_a", pa.float32()),
+        ("gaze_rel_x_px_b", pa.float32()),
+        ("gaze_rel_y_px_b", pa.float32()),
+        ("mouse_rel_x_px_a", pa.float32()),
+        ("mouse_rel_y_px_a", pa.float32()),
+        ("mouse_rel_x_px_b", pa.float32()),
+        ("mouse_rel_y_px_b", pa.float32()),
+        ("gaze_on", pa.string()),
+        ("mouse_on", pa.string()),
+        ("gaze_char", pa.int32()),
+        ("mouse_char", pa.int32()),
+        ("gaze_caret_utf16", pa.int32()),
+        ("mouse_caret_utf16", pa.int32()),
+        ("gaze_window", pa.string()),
+        ("mouse_window", pa.string()),
+        ("camera_ok", pa.bool_()),
+        ("mouse_idle_ms", pa.float32()),
+        ("gaze_surface", pa.string()),
+        ("mouse_surface", pa.string()),
+        ("surface", pa.string()),
+        ("phase", pa.string()),
+    ]
+)
+"""One row per instant: what the reader hands over, before ticks become lists."""
+
+TURN_TICK_COLUMNS = (
+    "page_load",
+    "file_row",
+    "t_ms",
+    "epoch_ms",
+    "gaze_x_px",
+    "gaze_y_px",
+    "mouse_x_px",
+    "mouse_y_px",
+    "gaze_on",
+    "mouse_on",
+    "gaze_char",
+    "mouse_char",
+    "camera_ok",
+    "mouse_idle_ms",
+    "gaze_surface",
+    "mouse_surface",
+    "surface",
+    "phase",
+)
+"""The tick columns that travel with a turn, as parallel lists."""
+
+CONVERSATION_TICK_COLUMNS = tuple(name for name in TICKS.names if name != "conversation_id")
+"""The tick columns of the `ticks` config, as parallel lists."""
+
+
+def _lists(names: tuple[str, ...]) -> list[pa.Field]:
+    return [pa.field(name, pa.list_(TICKS.field(name).type)) for name in names]
+
+
+_TURN_ROW = pa.schema(
+    [*TURNS, pa.field("reading_end_source", pa.string()), *_lists(TURN_TICK_COLUMNS)]
+)
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "pairwise": _TURN_ROW,
+    "pointwise": _TURN_ROW,
+    "ticks": pa.schema(
+        [
+            ("conversation_id", pa.string()),
+            ("user_id", pa.string()),
+            ("task_id", pa.int64()),
+            ("kind", pa.string()),
+            ("fold", pa.int8()),
+            *_lists(CONVERSATION_TICK_COLUMNS),
+        ]
+    ),
+    "preferences": pa.schema(
+        [
+            ("prompt", pa.string()),
+            ("chosen", pa.string()),
+            ("rejected", pa.string()),
+            ("confidence", pa.float32()),
+            ("source", pa.string()),
+            ("query_id", pa.int64()),
+            ("conversation_id", pa.string()),
+            ("user_id", pa.string()),
+            ("task_id", pa.int64()),
+            ("turn", pa.int16()),
+            ("fold", pa.int8()),
+            ("bullet_suffix", pa.bool_()),
+            ("history_chosen", _MESSAGES),
+            ("history_rejected", _MESSAGES),
+        ]
+    ),
+    "tasks": pa.schema(
+        [
+            ("conversation_id", pa.string()),
+            ("user_id", pa.string()),
+            ("task_id", pa.int64()),
+            ("domain", pa.string()),
+            ("finished", pa.bool_()),
+            ("finished_at", _UTC),
+            ("understand_before", pa.int8()),
+            ("understand_after", pa.int8()),
+            ("calibration_score", pa.float32()),
+            ("copy_sentence", pa.string()),
+            ("summary", pa.string()),
+            ("query_copy", pa.string()),
+            ("llm_response_copy", pa.string()),
+            ("fold", pa.int8()),
+        ]
+    ),
+    "workers": pa.schema(
+        [
+            ("user_id", pa.string()),
+            ("consent", pa.bool_()),
+            ("age", pa.string()),
+            ("education", pa.string()),
+            ("race", pa.string()),
+            ("gender", pa.string()),
+            ("fold", pa.int8()),
+        ]
+    ),
+}
+"""The Arrow schema of every config, in the order in which the configs are listed."""
+
+CONFIGS = tuple(SCHEMAS)
+
+
+def features(config: str) -> Features:
+    """Return the `datasets` feature types of a config.
+
+    Args:
+        config: One of `CONFIGS`.
+
+    Returns:
+        `Features` whose Arrow schema equals `SCHEMAS[config]`.
+    """
+    from datasets import Features
+
+    return Features.from_arrow_schema(SCHEMAS[config])

@@ -1,0 +1,351 @@
+"""A made-up release in the exact file formats of the real one, with known truth beside it.
+
+* `texts`: questions and answers from a small vocabulary
+* `page`: the collection page: columns, lines, carets, rating form
+* `script`: what a reader does when
+* `reader`: where eyes and pointer go
+* `observe`: what the site's listener records of that
+* `story`: who takes part, what they like, which defects go where
+* `tables`, `writer`: the files
+* `truth`: what is true of all of it
+
+Nothing in it comes from a person or a model: numbers computed on it say nothing about people.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ifllm_hf.data.synthetic import story, tables, texts
+from ifllm_hf.data.synthetic.reader import Recording, simulate
+from ifllm_hf.data.synthetic.story import SYNTHETIC_PREFIX, Conversation, Strengths, Turn
+from ifllm_hf.data.synthetic.tables import Table
+from ifllm_hf.data.synthetic.truth import (
+    FOLDER,
+    PHASE,
+    SIDE,
+    SURFACE,
+    Defect,
+    Truth,
+    read_truth,
+)
+from ifllm_hf.data.synthetic.writer import Written, write_behavior
+from ifllm_hf.errors import ConfigError, OutputError
+
+__all__ = ["SYNTHETIC_PREFIX", "Defect", "Truth", "read_truth", "write_synthetic_release"]
+
+_PLAN_SEED = 0x1F11
+_TICKS_PER_PART = 500_000
+
+
+@dataclass
+class _Parts:
+    """True ticks on their way to Parquet, a part at a time."""
+
+    folder: Path
+    frames: list[pl.DataFrame] = field(default_factory=list)
+    rows: int = 0
+    number: int = 0
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Take the ticks of one conversation."""
+        self.frames.append(frame)
+        self.rows += frame.height
+        if self.rows >= _TICKS_PER_PART:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is there."""
+        if self.frames:
+            path = self.folder / f"part-{self.number:05d}.parquet"
+            pl.concat(self.frames).write_parquet(path, compression="lz4")
+            self.frames, self.rows, self.number = [], 0, self.number + 1
+
+
+def write_synthetic_release(
+    out: Path | str,
+    *,
+    conversations: int = 24,
+    seed: int = 0,
+    behavior_strength: float = 0.9,
+    click_error: float = 0.05,
+    text_strength: float = 0.2,
+    defects: bool = True,
+    ticks_per_turn: int = 1200,
+) -> Truth:
+    """Write a made-up release; the same arguments give the same bytes.
+
+    `out/dataset/` holds the release, `out/truth/` the truth. Readers like one of the two answers
+    (pointwise: this answer or the previous one). In the share `behavior_strength` of the turns
+    their behaviour speaks for it: 60 to 72 % of the reading time and, mostly, the last look; in the
+    others it speaks against it, so 0.5 tells nothing. Real effects are much smaller.
+
+    With `defects`, all kinds appear from 24 conversations on: doubled_abs_gaze, last_buffer_lost,
+    six_fields, reload, epoch_backwards, line_break_in_window, requoted, stray_quote,
+    missing_in_rel, zero_date, crlf_in_llm_name, error_answer, crlf_in_answer,
+    blank_lines_in_answer, unlabelled, pointwise_in_odd_task, no_behavior, behavior_without_query,
+    duplicated_task, never_done, html_entities, no_consent, duplicated_worker. Windows with
+    unescaped quotes and commas are everywhere, as in the real files.
+
+    Args:
+        out: Folder to make; it must not exist or be empty.
+        conversations: How many conversations the query log has, half of them pairwise.
+        seed: Of all randomness.
+        behavior_strength: Share of turns whose behaviour speaks for the answer that is liked.
+        click_error: Share of ratings that name the wrong answer.
+        text_strength: 0: length does not matter, 1: the longer answer is always liked; between,
+            it is liked with probability 0.5 + 0.5 * text_strength.
+        defects: Whether to damage the release as the real one is.
+        ticks_per_turn: Mean number of ticks per turn, at about 11 ticks per second.
+
+    Returns:
+        The truth, which `read_truth(out)` reads back.
+
+    Raises:
+        ConfigError: A number is out of its range.
+        OutputError: `out` is taken.
+    """
+    out = Path(out)
+    settings: dict[str, Any] = {
+        "conversations": conversations,
+        "seed": seed,
+        "behavior_strength": behavior_strength,
+        "click_error": click_error,
+        "text_strength": text_strength,
+        "defects": defects,
+        "ticks_per_turn": ticks_per_turn,
+    }
+    _check(settings)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputError(
+            f"{out}: exists already; expected a new or empty folder. Name another one or remove it."
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    aside = out.with_name(out.name + ".partial")
+    if aside.exists():
+        shutil.rmtree(aside)
+    try:
+        truth = _write(aside, settings)
+        if out.exists():
+            out.rmdir()
+        aside.rename(out)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    truth.folder = out / FOLDER
+    return truth
+
+
+def _check(settings: dict[str, Any]) -> None:
+    """Check the ranges of the arguments."""
+    for name in ("behavior_strength", "click_error", "text_strength"):
+        if not 0 <= settings[name] <= 1:
+            raise ConfigError(
+                f"{name} is {settings[name]}; expected a share from 0 to 1. Change the argument."
+            )
+    for name, low in (("conversations", 1), ("ticks_per_turn", 100), ("seed", 0)):
+        if settings[name] < low:
+            raise ConfigError(
+                f"{name} is {settings[name]}; expected {low} or more. Change the argument."
+            )
+
+
+def _write(out: Path, settings: dict[str, Any]) -> Truth:
+    """Write release and truth into `out`."""
+    seed, damaged = settings["seed"], settings["defects"]
+    (out / "dataset" / "user_behavior").mkdir(parents=True)
+    (out / FOLDER / "ticks").mkdir(parents=True)
+    rng = np.random.default_rng([_PLAN_SEED, seed])
+    planned = story.plan_conversations(rng, settings["conversations"])
+    extra = story.plan_defects(rng, planned) if damaged else []
+    strengths = Strengths(
+        settings["behavior_strength"], settings["text_strength"], settings["click_error"]
+    )
+    parts = _Parts(out / FOLDER / "ticks")
+    turn_rows: list[dict[str, Any]] = []
+    found: list[Defect] = []
+    queries = Table(out / "dataset" / "query_logs_table.csv", tables.QUERY_COLUMNS)
+    tasks = Table(out / "dataset" / "task_table.csv", tables.TASK_COLUMNS)
+    with queries, tasks:
+        for conversation in [*planned, *extra]:
+            rng = np.random.default_rng([seed, conversation.index])
+            topic = texts.TOPICS[int(rng.integers(len(texts.TOPICS)))]
+            turns = story.write_turns(rng, conversation, topic, strengths)
+            recording = _simulate(rng, conversation, topic, turns, settings["ticks_per_turn"])
+            in_log = story.NO_QUERY not in conversation.defects
+            found += _conversation_defects(conversation)
+            if in_log:
+                rows, more = tables.query_rows(rng, conversation, turns, recording.arrived_epoch_ms)
+                queries.add(rows)
+                end = dt.datetime.fromtimestamp(int(recording.epoch_ms[-1]) / 1000, dt.UTC)
+                done = end + dt.timedelta(seconds=90)
+                task, again = tables.task_rows(
+                    rng, conversation, topic, turns, done, with_defects=damaged
+                )
+                tasks.add(task)
+                found += more + again
+            recorded = story.NO_BEHAVIOR not in conversation.defects
+            if recorded:
+                user, task_id = conversation.user.user_id, str(conversation.task_id)
+                written = write_behavior(
+                    out / "dataset" / "user_behavior" / user / task_id,
+                    recording,
+                    conversation.sides,
+                    conversation.defects,
+                    rng,
+                    as_served=damaged,
+                )
+                parts.add(_tick_truth(conversation, recording, written, in_log))
+                found += _file_defects(conversation, written)
+            if in_log:
+                turn_rows += _turn_truth(conversation, turns, recording, recorded)
+    parts.flush()
+    rng = np.random.default_rng([_PLAN_SEED, seed, 1])
+    users = list({c.user.user_id: c.user for c in planned}.values())
+    rows, more = tables.worker_rows(rng, users, with_defects=damaged)
+    with Table(out / "dataset" / "record_info_table.csv", tables.WORKER_COLUMNS) as workers:
+        workers.add(rows)
+    turns_frame = pl.DataFrame(turn_rows, infer_schema_length=None)
+    truth = Truth(out / FOLDER, settings, turns_frame, found + more)
+    truth.save()
+    return truth
+
+
+def _simulate(
+    rng: np.random.Generator,
+    conversation: Conversation,
+    topic: str,
+    turns: list[Turn],
+    ticks_per_turn: int,
+) -> Recording:
+    return simulate(
+        rng,
+        conversation.screen,
+        topic,
+        [turn.plan for turn in turns],
+        conversation.user.habit,
+        ticks_per_turn=ticks_per_turn,
+        epoch_start_ms=round(conversation.start.timestamp() * 1000),
+        reload_after=1 if story.RELOAD in conversation.defects else None,
+    )
+
+
+def _conversation_defects(conversation: Conversation) -> list[Defect]:
+    """List the defects that concern a conversation as a whole."""
+    key = conversation.conversation_id
+    whole = (
+        (story.NO_BEHAVIOR, "user_behavior"),
+        (story.NO_QUERY, "query_logs_table.csv"),
+        (story.ODD_POINTWISE, "query_logs_table.csv:task_id"),
+    )
+    return [Defect(kind, key, place, 1) for kind, place in whole if kind in conversation.defects]
+
+
+def _file_defects(conversation: Conversation, written: Written) -> list[Defect]:
+    """List the defects of the behaviour files, as they were counted while writing."""
+    key = conversation.conversation_id
+    found = [
+        Defect(kind, key, place, count)
+        for kind, places in written.counts.items()
+        for place, count in places.items()
+        if count
+    ]
+    if written.lost:
+        found.append(Defect("last_buffer_lost", key, "user_behavior", written.lost))
+    if story.SIX_FIELDS in conversation.defects:
+        found.append(Defect(story.SIX_FIELDS, key, "rel", len(written.order)))
+    if story.RELOAD in conversation.defects:
+        found.append(Defect(story.RELOAD, key, "user_behavior", 1))
+    return found
+
+
+def _turn_truth(
+    conversation: Conversation, turns: list[Turn], recording: Recording, recorded: bool
+) -> list[dict[str, Any]]:
+    """Return what is true of each turn."""
+    paired = conversation.sides == 2
+    rows = []
+    for k, (turn, query_id) in enumerate(zip(turns, conversation.query_ids, strict=True)):
+        rows.append(
+            {
+                "conversation_id": conversation.conversation_id,
+                "user_id": conversation.user.user_id,
+                "task_id": conversation.task_id,
+                "turn": k + 1,
+                "query_id": query_id,
+                "kind": conversation.kind,
+                "layout": conversation.screen.layout,
+                "liked": turn.liked if paired or k else None,
+                "behavior_points_to": turn.points_to,
+                "click": turn.click,
+                "click_is_mistake": turn.mistake,
+                "longer": turn.longer,
+                "likert_a": turn.likert[0] if turn.likert else None,
+                "likert_b": turn.likert[1] if len(turn.likert) > 1 else None,
+                "has_behavior": recorded,
+                "arrived_epoch_ms": recording.arrived_epoch_ms[k],
+                # On a page clock that goes on over a reload.
+                "arrived_ms": recording.arrived_ms[k],
+                "rating_ms": recording.rating_ms[k],
+                "submitted_ms": recording.submit_ms[k],
+            }
+        )
+    return rows
+
+
+def _tick_truth(
+    conversation: Conversation, recording: Recording, written: Written, in_log: bool
+) -> pl.DataFrame:
+    """Return what is true of each uploaded tick, in file order.
+
+    Surfaces are those of the page, whether the files show them or not; sides are those of the
+    element that the files give a position in. Where no question is in the log, nothing is said of
+    turns, phases and characters.
+    """
+    order = written.order
+    n = len(order)
+    turn = recording.turn[order] if in_log else np.full(n, -1)
+    phase = recording.phase[order] if in_log else np.full(n, -1)
+    ids = np.array([*conversation.query_ids, -1])
+
+    def optional(values: Any, missing: Any) -> pl.Series:
+        return pl.Series(values).set(pl.Series(missing), None)
+
+    def char(values: Any) -> pl.Series:
+        return optional(values[order].astype(np.int32), (values[order] < 0) | (not in_log))
+
+    def enum(values: Any, kind: pl.Enum) -> pl.Series:
+        return pl.Series(values[order].astype(np.uint8)).cat.to(kind)
+
+    idle = recording.mouse_idle_ms[order]
+    return pl.DataFrame(
+        {
+            "conversation_id": pl.repeat(
+                conversation.conversation_id, n, dtype=pl.String, eager=True
+            ),
+            "file_row": np.arange(n, dtype=np.int32),
+            "page_load": recording.page_load[order].astype(np.int16),
+            "t_ms": written.t_ms,
+            "epoch_ms": recording.epoch_ms[order],
+            "query_id": optional(ids[turn], turn < 0),
+            "turn": optional((turn + 1).astype(np.int16), turn < 0),
+            "phase": optional(np.maximum(phase, 0).astype(np.uint8), phase < 0).cat.to(PHASE),
+            "look_on": enum(recording.look_on, SIDE),
+            "look_char": char(recording.look_char),
+            "gaze_on": enum(recording.gaze.on, SIDE),
+            "gaze_char": char(recording.gaze.char),
+            "gaze_surface": enum(recording.gaze.surface, SURFACE),
+            "mouse_on": enum(recording.mouse.on, SIDE),
+            "mouse_char": char(recording.mouse.char),
+            "mouse_surface": enum(recording.mouse.surface, SURFACE),
+            "mouse_idle_ms": optional(idle.astype(np.float32), np.isnan(idle)),
+            "in_rel": written.in_rel,
+        }
+    )

@@ -1,0 +1,238 @@
+"""The three tables of a made-up release, written as the real ones are."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import html
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from ifllm_hf.data.synthetic import story, texts
+from ifllm_hf.data.synthetic.story import Conversation, Turn, User
+from ifllm_hf.data.synthetic.truth import Defect
+
+QUERY_COLUMNS = (
+    "query_ID",
+    "user_id",
+    "task_id",
+    "user_query",
+    "llm_response_1",
+    "llm_response_2",
+    "llm_name_1",
+    "llm_name_2",
+    "likert_1",
+    "likert_2",
+    "preference",
+    "adjustment",
+    "query_timestamp",
+)
+TASK_COLUMNS = (
+    "user_id",
+    "task_id",
+    "copy_sentence",
+    "summary",
+    "feedback",
+    "understand_before",
+    "understand_after",
+    "query_copy",
+    "llm_response_copy",
+    "accuracy",
+    "finished",
+    "domain",
+)
+WORKER_COLUMNS = (
+    "user_id",
+    "consent",
+    "age",
+    "location",
+    "education",
+    "race",
+    "gender",
+    "inserted_at",
+)
+ZERO_DATE_TEXT = "0000-00-00 00:00:00"
+
+
+class Table:
+    """A CSV file that rows are appended to."""
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        """Open `path` and write the header."""
+        self._file = path.open("w", encoding="utf-8", newline="")
+        self._writer = csv.writer(self._file, lineterminator="\n")
+        self._writer.writerow(columns)
+
+    def __enter__(self) -> Table:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def add(self, rows: Iterable[Sequence[Any]]) -> None:
+        """Append rows."""
+        self._writer.writerows(rows)
+
+
+def stamp(moment: dt.datetime) -> str:
+    """Write a time as the tables do: whole seconds, UTC."""
+    return moment.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def query_rows(
+    rng: np.random.Generator,
+    conversation: Conversation,
+    turns: Sequence[Turn],
+    arrived_epoch_ms: Sequence[int],
+) -> tuple[list[list[Any]], list[Defect]]:
+    """Return the rows of the query log of one conversation, and the defects in them."""
+    pair = rng.choice(len(texts.LLM_NAMES), 2, replace=False).tolist()
+    key = conversation.conversation_id
+    rows: list[list[Any]] = []
+    defects: list[Defect] = []
+
+    def note(kind: str, column: str, query_id: int) -> None:
+        defects.append(Defect(kind, key, f"query_logs_table.csv:{column}", 1, query_id))
+
+    carried = conversation.defects
+    for k, (turn, query_id) in enumerate(zip(turns, conversation.query_ids, strict=True)):
+        # Stamped by the server a moment after the answers appeared.
+        seen = arrived_epoch_ms[k] + float(rng.uniform(-200, 700))
+        when = stamp(dt.datetime.fromtimestamp(seen / 1000, dt.UTC))
+        names = [texts.LLM_NAMES[i] for i in pair[: conversation.sides]]
+        if k == 1 and story.ZERO_DATE in carried:
+            when = ZERO_DATE_TEXT
+            note(story.ZERO_DATE, "query_timestamp", query_id)
+        if k == 1 and story.CRLF_NAME in carried:
+            names[1] = "made-up/\r\nBasalt-V3"
+            note(story.CRLF_NAME, "llm_name_2", query_id)
+        if k == 0 and story.CRLF_ANSWER in carried:
+            note(story.CRLF_ANSWER, "llm_response_1", query_id)
+        if k == 1 and story.BLANK_LINES in carried:
+            note(story.BLANK_LINES, "llm_response_1", query_id)
+        if k == 1 and story.ERROR_ANSWER in carried:
+            note(story.ERROR_ANSWER, f"llm_response_{conversation.sides}", query_id)
+        if story.UNLABELLED in carried and not turn.likert:
+            note(story.UNLABELLED, "preference", query_id)
+        likert = [f"{v}.0" for v in turn.likert] + ["", ""]
+        if turn.click is None:
+            preference = ""
+        elif conversation.sides == 2:
+            preference = "1.0" if turn.click == "a" else "2.0"
+        else:
+            preference = "1.0" if turn.click == "a" else "0.0"
+        rows.append(
+            [
+                query_id,
+                conversation.user.user_id,
+                conversation.task_id,
+                turn.prompt,
+                *(turn.answers + [""])[:2],
+                *(names + [""])[:2],
+                likert[0],
+                likert[1] if conversation.sides == 2 else "",
+                preference,
+                int(turn.bullets),
+                when,
+            ]
+        )
+    return rows, defects
+
+
+def task_rows(
+    rng: np.random.Generator,
+    conversation: Conversation,
+    topic: str,
+    turns: Sequence[Turn],
+    finished: dt.datetime,
+    *,
+    with_defects: bool,
+) -> tuple[list[list[Any]], list[Defect]]:
+    """Return the row of a finished task; with defects also topics ticked and never done."""
+    user = conversation.user.user_id
+    chosen = turns[int(rng.integers(len(turns)))]
+    answer = chosen.answers[0]
+    sentence = answer.split("\n")[0]
+    defects: list[Defect] = []
+    place = "task_table.csv"
+    if with_defects and conversation.index < 2:
+        answer, sentence = (html.escape(t).replace("&#x27;", "&#039;") for t in (answer, sentence))
+        if "&" in answer:
+            kind = "html_entities"
+            defects.append(Defect(kind, conversation.conversation_id, place, 1))
+    before = int(rng.integers(1, 5))
+    row: list[Any] = [
+        user,
+        conversation.task_id,
+        sentence,
+        texts.make_answer(rng, 60, bullets=False),
+        "" if rng.random() < 0.8 else "no problems",
+        f"{before}.0",
+        f"{min(5, before + int(rng.integers(0, 3)))}.0",
+        chosen.prompt,
+        answer,
+        f"{int(rng.integers(71, 96))}.0",
+        stamp(finished),
+        topic,
+    ]
+    rows = [row]
+    if with_defects and conversation.index == 0:
+        again = row.copy()
+        again[10] = stamp(finished + dt.timedelta(minutes=7))
+        rows.append(again)
+        defects.append(Defect("duplicated_task", conversation.conversation_id, place, 1))
+    if with_defects and rng.random() < 0.6:
+        never = int(rng.integers(1, 4))
+        for number in range(never):
+            domain = texts.TOPICS[int(rng.integers(len(texts.TOPICS)))]
+            task_id = 10_000 + 10 * conversation.index + number
+            rows.append([user, task_id, *[""] * 9, domain])
+        defects.append(Defect("never_done", conversation.conversation_id, place, never))
+    return rows, defects
+
+
+def worker_rows(
+    rng: np.random.Generator, users: Sequence[User], *, with_defects: bool
+) -> tuple[list[list[Any]], list[Defect]]:
+    """Return the questionnaire: one row per worker, and those who did not consent."""
+    rows: list[list[Any]] = []
+    defects: list[Defect] = []
+    moment = story.FIRST_SESSION - dt.timedelta(days=1)
+    for user in users:
+        rows.append(
+            [
+                user.user_id,
+                1,
+                f"{int(rng.integers(22, 66))}.0",
+                rng.choice(["Northshire", "northshire", "Eastmere", "Westvale, EM"]),
+                rng.choice(["Bachelor", "Master", "High School Graduate"], p=[0.7, 0.2, 0.1]),
+                rng.choice(["White", "Asian", "Black or African American"]),
+                rng.choice(["Male", "Female"]),
+                stamp(moment),
+            ]
+        )
+        moment += dt.timedelta(minutes=int(rng.integers(5, 90)))
+    if with_defects:
+        without = 1 + len(users) // 6
+        for number in rng.choice(2**32, without, replace=False).tolist():
+            row = [f"{story.SYNTHETIC_PREFIX}{number:08x}", 0, "", "", "", "", "", stamp(moment)]
+            rows.insert(int(rng.integers(len(rows))), row)
+        again = [*rows[0][:-1], stamp(moment)]
+        rows.append(again)
+        place = "record_info_table.csv"
+        defects += [
+            Defect("no_consent", None, place, without),
+            Defect("duplicated_worker", None, place, 1),
+        ]
+    return rows, defects

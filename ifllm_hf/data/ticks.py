@@ -1,0 +1,155 @@
+"""The canonical tick table of one conversation: merged files, aligned, with phases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ifllm_hf.data.agreement import Agreement, agreement_out_of_sample
+from ifllm_hf.data.alignment import ON_NOTHING, SURFACES, Alignment, TurnText, align
+from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.data.merge import Channel, MergedTicks, merge_files, window_array
+from ifllm_hf.data.phase import PHASES, Phases, find_phases
+from ifllm_hf.data.schema import TICKS
+
+_SIDES = ("none", "a", "b")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What the tick table needs of a turn.
+
+    Attributes:
+        query_id: The turn's key.
+        text: Its answers and when they arrived.
+    """
+
+    query_id: int
+    text: TurnText
+
+
+@dataclass
+class ConversationTicks:
+    """A conversation read to the end.
+
+    Attributes:
+        merged: The files, one row per tick.
+        aligned: Turn, character and surface of every tick.
+        phases: Phase of every tick.
+        table: The columns of `schema.TICKS`.
+        reading_end_source: By query_id, how the end of reading was found; turns without ticks are
+            left out.
+        agreement: How well the turns fit what was seen, out of sample.
+        ledgers: By file name.
+    """
+
+    merged: MergedTicks
+    aligned: Alignment
+    phases: Phases
+    table: pa.Table
+    reading_end_source: dict[int, str]
+    agreement: Agreement
+    ledgers: dict[str, Ledger]
+
+
+def read_ticks(
+    conversation_id: str, files: Mapping[str, bytes], turns: Sequence[Turn]
+) -> ConversationTicks:
+    """Read the behaviour files of a conversation into its tick table.
+
+    Args:
+        conversation_id: `user_id/task_id`, for the key column and for messages.
+        files: Content by file name.
+        turns: The conversation's turns in the order in which they were asked; may be empty.
+
+    Raises:
+        TableError: The files are not those of a conversation.
+    """
+    merged = merge_files(files, conversation_id)
+    aligned = align(merged, [turn.text for turn in turns])
+    phases = find_phases(merged, aligned, len(turns))
+    return ConversationTicks(
+        merged=merged,
+        aligned=aligned,
+        phases=phases,
+        table=_table(conversation_id, merged, aligned, phases, [t.query_id for t in turns]),
+        reading_end_source={
+            turn.query_id: source
+            for turn, source in zip(turns, phases.source, strict=True)
+            if source is not None
+        },
+        agreement=agreement_out_of_sample(merged, aligned, [t.text.asked_ms for t in turns]),
+        ledgers=merged.ledgers,
+    )
+
+
+def _table(
+    conversation_id: str,
+    merged: MergedTicks,
+    aligned: Alignment,
+    phases: Phases,
+    query_ids: Sequence[int],
+) -> pa.Table:
+    n = len(merged)
+    ids = np.array([*query_ids, -1], dtype=np.int64)  # turn -1 (none) takes the last place
+    columns: dict[str, pa.Array] = {
+        "conversation_id": pa.repeat(pa.scalar(conversation_id), n),
+        "query_id": pa.array(ids[aligned.turn], mask=aligned.turn < 0),
+        "page_load": pa.array(merged.page_load.astype(np.int16)),
+        "file_row": pa.array(merged.file_row.astype(np.int32)),
+        "t_ms": pa.array(merged.page_ms),
+        "epoch_ms": pa.array(merged.epoch_ms),
+        "camera_ok": pa.array(merged.camera == 1, mask=merged.camera < 0),
+        "mouse_idle_ms": _floats(_mouse_idle_ms(merged)),
+        "phase": _names(phases.phase, PHASES),
+    }
+    for name, channel in merged.channels.items():
+        columns |= _channel_columns(name, channel, aligned)
+    mouse, gaze = aligned.surface["mouse"], aligned.surface["gaze"]
+    columns["surface"] = _names(np.where(mouse != ON_NOTHING, mouse, gaze), SURFACES)
+    return pa.table([columns[name] for name in TICKS.names], schema=TICKS)
+
+
+def _channel_columns(name: str, channel: Channel, aligned: Alignment) -> dict[str, pa.Array]:
+    char = aligned.char[name]
+    columns = {
+        f"{name}_x_px": _floats(channel.x_px),
+        f"{name}_y_px": _floats(channel.y_px),
+        f"{name}_on": _names(aligned.on[name], _SIDES),
+        f"{name}_char": pa.array(char, mask=char < 0),
+        f"{name}_caret_utf16": pa.array(channel.caret, mask=channel.caret < 0),
+        f"{name}_window": window_array(channel).cast(pa.string()),
+        f"{name}_surface": _names(aligned.surface[name], SURFACES),
+    }
+    for side, (x, y) in channel.rel_px.items():
+        columns[f"{name}_rel_x_px_{side}"] = _floats(x)
+        columns[f"{name}_rel_y_px_{side}"] = _floats(y)
+    return columns
+
+
+def _floats(values: NDArray[np.float64]) -> pa.Array:
+    return pa.array(values.astype(np.float32), mask=np.isnan(values))
+
+
+def _names(codes: NDArray[np.int8], names: Sequence[str]) -> pa.Array:
+    """Turn codes into their names; a negative code is null."""
+    indices = pa.array(codes.astype(np.int8), mask=codes < 0)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(names)).cast(pa.string())
+
+
+def _mouse_idle_ms(merged: MergedTicks) -> NDArray[np.float64]:
+    """Return the time since the mouse last moved; NaN before it first does in a page load."""
+    mouse, t, n = merged.channels["mouse"], merged.page_ms, len(merged)
+    if n == 0:
+        return np.empty(0)
+    x_before, y_before = (np.concatenate(([np.nan], v[:-1])) for v in (mouse.x_px, mouse.y_px))
+    fresh = np.concatenate(([True], np.diff(merged.page_load) != 0))
+    here = np.isfinite(mouse.x_px)
+    moved = here & (fresh | (mouse.x_px != x_before) | (mouse.y_px != y_before))
+    last = np.maximum.accumulate(np.where(moved, np.arange(n), -1))
+    start = np.maximum.accumulate(np.where(fresh, np.arange(n), 0))
+    return np.where(last >= start, t - t[np.maximum(last, 0)], np.nan)

@@ -1,0 +1,34 @@
+"""Every exception that the public functions raise on purpose.
+
+A message has three parts: what was seen and where, what was expected, what to do.
+"""
+
+from __future__ import annotations
+
+
+class IFLLMError(Exception):
+    """Base of all errors that a user can act on; the command line prints it without a traceback."""
+
+
+class SourceError(IFLLMError):
+    """A release cannot be opened: missing folder, broken archive, unsafe member name."""
+
+
+class DownloadError(IFLLMError):
+    """The pinned release could not be fetched, or does not have the expected content."""
+
+
+class TableError(IFLLMError):
+    """A table or behaviour file does not have the shape of a release."""
+
+
+class DataError(IFLLMError):
+    """Values that no step downstream can use; the message names the row and the field."""
+
+
+class OutputError(IFLLMError):
+    """A result cannot be written: the place is taken, or the disk is full."""
+
+
+class ConfigError(IFLLMError):
+    """Settings that contradict each other or name something unknown."""

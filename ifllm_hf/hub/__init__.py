@@ -1,0 +1,1 @@
+"""Cards, and publishing on the Hugging Face Hub."""

@@ -1,0 +1,55 @@
+"""Mean squared distance of the predicted probability from the label, as an `evaluate` module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import datasets
+import evaluate
+
+from ifllm_hf.metrics import core
+
+_DESCRIPTION = """\
+Mean of (p_b - label)^2; 0 is perfect, always saying 1/2 gives 1/4.
+"""
+_INPUTS = """\
+Args:
+    predictions: probability that the right answer (b) is preferred, in [0, 1].
+    references: 1 where b was preferred, 0 where a was.
+    groups: reader of every pair (optional); adds an interval from resampling readers.
+    draws, seed: of that interval.
+Returns:
+    brier; with groups also brier_low, brier_high and workers.
+"""
+
+
+class Brier(evaluate.Metric):  # type: ignore[misc]
+    """Mean squared distance of the predicted probability from the label."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation="",
+            inputs_description=_INPUTS,
+            features=datasets.Features(
+                {"predictions": datasets.Value("float64"), "references": datasets.Value("int64")}
+            ),
+        )
+
+    def _compute(
+        self,
+        predictions: Any,
+        references: Any,
+        groups: Any = None,
+        draws: int = 2000,
+        seed: int = 0,
+    ) -> dict[str, float]:
+        result = {"brier": core.brier_score(references, predictions)}
+        if groups is not None:
+            interval = core.score_interval(
+                "brier", references, predictions, groups, draws=draws, seed=seed
+            )
+            result["brier_low"] = interval.low
+            result["brier_high"] = interval.high
+            result["workers"] = float(interval.groups)
+        return result

@@ -1,0 +1,56 @@
+"""Area under the ROC curve of the probability of the right answer, as an `evaluate` module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import datasets
+import evaluate
+
+from ifllm_hf.metrics import core
+
+_DESCRIPTION = """\
+P(p_b of a pair where b was preferred > p_b of a pair where a was) + P(equal) / 2; NaN if only
+one side was ever preferred.
+"""
+_INPUTS = """\
+Args:
+    predictions: probability that the right answer (b) is preferred, in [0, 1].
+    references: 1 where b was preferred, 0 where a was.
+    groups: reader of every pair (optional); adds an interval from resampling readers.
+    draws, seed: of that interval.
+Returns:
+    auc; with groups also auc_low, auc_high and workers.
+"""
+
+
+class PreferenceAUC(evaluate.Metric):  # type: ignore[misc]
+    """Area under the ROC curve of the probability of the right answer."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation="",
+            inputs_description=_INPUTS,
+            features=datasets.Features(
+                {"predictions": datasets.Value("float64"), "references": datasets.Value("int64")}
+            ),
+        )
+
+    def _compute(
+        self,
+        predictions: Any,
+        references: Any,
+        groups: Any = None,
+        draws: int = 2000,
+        seed: int = 0,
+    ) -> dict[str, float]:
+        result = {"auc": core.roc_auc(references, predictions)}
+        if groups is not None:
+            interval = core.score_interval(
+                "auc", references, predictions, groups, draws=draws, seed=seed
+            )
+            result["auc_low"] = interval.low
+            result["auc_high"] = interval.high
+            result["workers"] = float(interval.groups)
+        return result

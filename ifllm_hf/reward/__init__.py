@@ -1,0 +1,1 @@
+"""From features to the probability that a reader prefers an answer."""

@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from ifllm_hf.errors import ConfigError, OutputError
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*gradient_checkpointing.*:FutureWarning", "ignore::DeprecationWarning"
+)
+Run = Callable[..., Path]
+
+
+@pytest.fixture
+def pairs_file(tmp_path: Path) -> Path:
+    from ifllm_hf.alignment.tiny_models import made_up_pairs
+
+    path = tmp_path / "my_pairs.parquet"
+    pl.DataFrame(made_up_pairs(20).to_list()).write_parquet(path)
+    return path
+
+
+@pytest.fixture
+def run(tmp_path: Path, pairs_file: Path) -> Run:
+    """Return a function that runs DPO on 20 pairs for two steps; keyword arguments override."""
+
+    def call(**settings: Any) -> Path:
+        from ifllm_hf.alignment.dpo_config import PairDataConfig, PairDPOConfig, PolicyConfig
+        from ifllm_hf.alignment.dpo_run import run_dpo
+
+        def of(cls: Any, **defaults: Any) -> Any:
+            mine = {k: v for k, v in settings.items() if k in cls.__dataclass_fields__}
+            return cls(**{**defaults, **mine})
+
+        training = of(
+            PairDPOConfig,
+            output_dir=str(tmp_path / "out"),
+            use_cpu=True,
+            bf16=False,
+            max_steps=2,
+            gradient_checkpointing=False,
+            save_steps=1,
+            logging_steps=1,
+            disable_tqdm=True,
+            max_length=256,
+            per_device_train_batch_size=2,
+            dataloader_pin_memory=False,
+        )
+        policy = of(
+            PolicyConfig,
+            model_name_or_path="tiny-random/llama",
+            method="lora",
+            dtype="float32",
+            lora_r=4,
+        )
+        return run_dpo(policy, training, of(PairDataConfig, dataset=str(pairs_file)))
+
+    return call
+
+
+def test_the_adapter_and_its_record_lie_in_the_output_folder_itself(run: Run) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    out = run(eval_fold=0, eval_strategy="steps", eval_steps=1, suffix=True)
+    assert {
+        "adapter_model.safetensors",
+        "adapter_config.json",
+        "run.json",
+        "README.md",
+        "tokenizer.json",
+    } <= {file.name for file in out.iterdir()}
+    record = json.loads((out / "run.json").read_text())
+    assert record["data"]["ledger"] == {
+        "seen": 20,
+        "kept": 20,
+        "repaired": 0,
+        "repaired_by": {},
+        "dropped": {},
+    }
+    assert (record["data"]["train"], record["data"]["held_out"]) == (16, 4)
+    assert len(record["data"]["fingerprint"]) == 16
+    assert record["settings"]["preference_loss"] == "cdpo" and record["settings"]["seed"] == 42
+    assert record["settings"]["suffix"] is True
+    assert record["result"]["steps"] == 2 and record["result"]["step0_margin"] == 0.0
+    assert {"torch", "trl", "transformers", "peft"} <= set(record["versions"])
+    assert any("eval_rewards/margins" in entry for entry in record["result"]["log"])
+    card = (out / "README.md").read_text()
+    for said in (
+        "LoRA (r 4) on float32 weights",
+        "cdpo (beta 0.1",
+        "`start`",
+        "History: `none`",
+        "random weights",
+        record["data"]["fingerprint"],
+        "16 trained on, 4 held out (fold 0",
+    ):
+        assert said in card, said
+    base = AutoModelForCausalLM.from_pretrained(out / "tiny_model")
+    PeftModel.from_pretrained(base, out)
+
+
+def test_nothing_that_is_saved_names_a_local_path(
+    run: Run, tiny: Callable[..., Path], tmp_path: Path
+) -> None:
+    out = run(model_name_or_path=str(tiny()))
+    for file in out.rglob("*"):
+        if file.is_file():
+            content = file.read_bytes()
+            assert str(tmp_path).encode() not in content, file
+            assert str(tiny()).encode() not in content, file
+    for adapter in (out, out / "checkpoint-1"):
+        config = json.loads((adapter / "adapter_config.json").read_text())
+        assert config["base_model_name_or_path"] == tiny().name
+    named = run(
+        model_name_or_path=str(tiny()), public_name="org/base", output_dir=str(tmp_path / "named")
+    )
+    config = json.loads((named / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "org/base"
+    assert "base_model: org/base" in (named / "README.md").read_text()
+
+
+def test_an_output_folder_that_exists_is_never_overwritten(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("x")
+    with pytest.raises(OutputError, match="exists and is not empty"):
+        run()
+    with pytest.raises(OutputError, match="no finished checkpoint"):
+        run(resume_from_checkpoint="true")
+    with pytest.raises(OutputError, match="no finished checkpoint there"):
+        run(resume_from_checkpoint=str(tmp_path / "nowhere"))
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+def test_resume_continues_from_the_newest_whole_checkpoint_on_the_same_pairs(
+    run: Run, tmp_path: Path, pairs_file: Path
+) -> None:
+    out = run()
+    half_written = out / "checkpoint-3"
+    half_written.mkdir()
+    (half_written / "adapter_model.safetensors").write_bytes(b"half")
+    run(resume_from_checkpoint="true", max_steps=4)
+    record = json.loads((out / "run.json").read_text())
+    assert record["result"]["steps"] == 4
+    assert [e["step"] for e in record["result"]["log"] if "loss" in e] == [1, 2, 3, 4]
+
+    with pytest.raises(ConfigError, match="the pairs changed since the run"):
+        run(resume_from_checkpoint="true", max_steps=5, suffix=True)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_and_says_how_to_go_on(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from ifllm_hf.alignment.dpo import PairDPOTrainer
+
+    save = PairDPOTrainer._save
+
+    def full(self: Any, output_dir: str | None = None, state_dict: Any = None) -> None:
+        if str(output_dir).endswith("checkpoint-2"):
+            Path(str(output_dir)).mkdir()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(self, output_dir, state_dict)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PairDPOTrainer, "_save", full)
+        with pytest.raises(OutputError, match="the disk is full.*--resume_from_checkpoint true"):
+            run()
+    out = run(resume_from_checkpoint="true")
+    assert json.loads((out / "run.json").read_text())["result"]["steps"] == 2
+
+
+def test_an_sft_adapter_is_continued_and_only_the_trained_one_is_saved(
+    run: Run, tiny: Callable[..., Path], tmp_path: Path
+) -> None:
+    import torch
+    from peft import LoraConfig, PeftModel, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    base = AutoModelForCausalLM.from_pretrained(tiny())
+    config = LoraConfig(
+        task_type="CAUSAL_LM", r=4, target_modules=["q_proj"], init_lora_weights=False
+    )
+    get_peft_model(base, config).save_pretrained(tmp_path / "sft")
+    margins = {}
+    for reference in ("start", "base"):
+        out = run(
+            model_name_or_path=str(tiny()),
+            sft_adapter=str(tmp_path / "sft"),
+            reference=reference,
+            output_dir=str(tmp_path / reference),
+        )
+        record = json.loads((out / "run.json").read_text())
+        margins[reference] = record["result"]["step0_margin"]
+        assert not (out / "ref").exists()
+        assert "continuing the adapter sft" in record["used"]["weights"]
+    assert margins["start"] == 0.0 and margins["base"] > 0.001
+    PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny()), tmp_path / "start")
+
+
+def test_full_fine_tuning_against_another_base(run: Run, tiny: Callable[..., Path]) -> None:
+    out = run(
+        method="full",
+        model_name_or_path=str(tiny()),
+        reference="base",
+        reference_model=str(tiny(seed=1)),
+    )
+    record = json.loads((out / "run.json").read_text())
+    assert record["result"]["step0_margin"] > 0.001
+    assert record["used"]["reference"] == tiny(seed=1).name
+    assert (out / "model.safetensors").exists()
+
+
+def test_a_chat_template_is_used_where_it_is_asked_for(run: Run) -> None:
+    record = json.loads((run(prompt_format="chat", history="chosen") / "run.json").read_text())
+    assert record["used"]["prompt"] == "the tokenizer's chat template"
+    assert record["result"]["steps"] == 2
+
+
+def test_long_prompts_are_in_the_ledger(run: Run, tmp_path: Path) -> None:
+    from ifllm_hf.alignment.tiny_models import made_up_pairs
+
+    rows = made_up_pairs(6).to_list()
+    rows[2]["prompt"] = "why " * 500
+    path = tmp_path / "long.parquet"
+    pl.DataFrame(rows).write_parquet(path)
+    record = json.loads((run(dataset=str(path)) / "run.json").read_text())
+    assert record["data"]["ledger"]["dropped"] == {"prompt fills max_length": 1}
+    assert record["data"]["train"] == record["data"]["ledger"]["kept"] == 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model_name_or_path": "./nowhere"}, "no such folder"),
+        ({"model_name_or_path": "tiny-random/mamba"}, "no such tiny model"),
+        ({"max_length": 4096}, "has 2048 positions"),
+        ({"eos_token": "<|nothing|>"}, "does not have; remove it"),
+        (
+            {"reference_model": "tiny-random/llama"},
+            "reference_model is set but reference is 'start'",
+        ),
+        ({"sft_adapter": "."}, "no adapter_config.json there"),
+        ({"method": "full", "sft_adapter": "x"}, "sft_adapter is set but method is full"),
+        ({"method": "half"}, "method is 'half'"),
+        ({"method": "lora", "load_in_4bit": True}, "load_in_4bit"),
+        ({"model_name_or_path": None}, "model_name_or_path is missing"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(run: Run, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run(**settings)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        ("GatedRepoError", "is gated.*hf auth login"),
+        ("RepositoryNotFoundError", "no such model"),
+        ("ConnectError", "Hub cannot be reached"),
+    ],
+)
+def test_a_model_out_of_reach_is_refused_before_anything_is_read(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: str, message: str
+) -> None:
+    import huggingface_hub
+    from huggingface_hub import errors
+    from huggingface_hub.utils import httpx
+
+    def refuse(self: Any, repo_id: str, **kwargs: Any) -> None:
+        if error == "ConnectError":
+            raise httpx.ConnectError("no route")
+        response = httpx.Response(403, request=httpx.Request("GET", "https://example.org"))
+        raise getattr(errors, error)("no", response=response)
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "auth_check", refuse)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *a, **k: None)
+    with pytest.raises(ConfigError, match=message):
+        run(model_name_or_path="meta-llama/Llama-3.2-3B", dataset="would-be-read-next.parquet")

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from ifllm_hf.errors import ConfigError, DataError
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+
+PAST = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?\n"}]
+
+
+def write(tmp_path: Path, rows: list[dict[str, Any]]) -> str:
+    path = tmp_path / "pairs.parquet"
+    pl.DataFrame(rows).write_parquet(path)
+    return str(path)
+
+
+def row(i: int, **columns: Any) -> dict[str, Any]:
+    return {
+        "prompt": f"why {i}?",
+        "chosen": f"good {i}",
+        "rejected": f"bad {i}",
+        "confidence": 0.5 + i / 10,
+        "fold": i % 5,
+        "bullet_suffix": i % 2 == 1,
+        "history_chosen": PAST if i else [{"role": "user", "content": "x"}][:0],
+        **columns,
+    }
+
+
+def load(path: str, **settings: Any) -> Any:
+    from ifllm_hf.alignment.dpo_config import PairDataConfig
+    from ifllm_hf.alignment.pair_format import load_pairs
+
+    return load_pairs(PairDataConfig(dataset=path, **settings), name="pairs.parquet")
+
+
+def test_a_template_writes_exactly_this(tmp_path: Path) -> None:
+    path = write(tmp_path, [row(1)])
+    assert load(path, prompt_template="Q: {prompt}\nA:").train[0] == {
+        "prompt": "Q: why 1?\nA:",
+        "chosen": " good 1",
+        "rejected": " bad 1",
+        "confidence": 0.6,
+    }
+
+
+def test_history_and_suffix_stand_where_they_were(tmp_path: Path) -> None:
+    path = write(tmp_path, [row(1), row(2)])
+    loaded = load(path, history="chosen", suffix=True, prompt_template="Q: {prompt}\nA:")
+    assert [r["prompt"] for r in loaded.train] == [
+        "Q: Hi\nA: Yes?\n\nQ: why 1? respond using bullet points\nA:",
+        "Q: Hi\nA: Yes?\n\nQ: why 2?\nA:",
+    ]
+
+
+def test_chat_format_keeps_messages(tmp_path: Path) -> None:
+    path = write(tmp_path, [row(1)])
+    (seen,) = load(path, history="chosen", suffix=True, prompt_format="chat").train
+    question = {"role": "user", "content": "why 1? respond using bullet points"}
+    assert seen["prompt"] == [*PAST, question]
+    assert seen["chosen"] == [{"role": "assistant", "content": "good 1"}]
+
+
+def test_conversational_datasets_fit_both_formats(tmp_path: Path) -> None:
+    user, yes, no = (
+        [{"role": "user", "content": "why?"}],
+        [{"role": "assistant", "content": "yes"}],
+        [{"role": "assistant", "content": "no"}],
+    )
+    path = write(tmp_path, [{"prompt": user, "chosen": yes, "rejected": no}])
+    assert load(path, prompt_format="chat").train[0]["prompt"] == user
+    seen = load(path, prompt_template="Q: {prompt}\nA:").train[0]
+    assert (seen["prompt"], seen["chosen"], seen["confidence"]) == ("Q: why?\nA:", " yes", 1.0)
+
+
+def test_a_template_with_braces_in_the_question_is_safe(tmp_path: Path) -> None:
+    path = write(tmp_path, [row(1, prompt="what is {prompt} in {0}?")])
+    assert load(path, prompt_template="Q: {prompt}\nA:").train[0]["prompt"] == (
+        "Q: what is {prompt} in {0}?\nA:"
+    )
+
+
+def test_every_row_is_accounted_for(tmp_path: Path) -> None:
+    rows = [row(i) for i in range(5)]
+    rows += [row(1, prompt=" WHY 0? "), row(2, chosen="other")]  # the first also stands in fold 0
+    loaded = load(write(tmp_path, rows), eval_fold=0, min_confidence=0.7, max_pairs=3)
+    assert loaded.ledger.to_dict() == {
+        "seen": 7,
+        "kept": 4,
+        "repaired": 0,
+        "repaired_by": {},
+        "dropped": {
+            "beyond max_pairs": 1,
+            "confidence below min_confidence": 1,
+            "prompt also stands in the held-out side": 1,
+        },
+    }
+    assert (len(loaded.train), len(loaded.held_out)) == (3, 1)
+    held = {r["prompt"].casefold() for r in loaded.held_out}
+    assert not held & {r["prompt"].casefold() for r in loaded.train}
+
+
+def test_the_fingerprint_follows_what_the_model_reads(tmp_path: Path) -> None:
+    path = write(tmp_path, [row(1), row(2)])
+    plain = load(path).fingerprint
+    assert plain == load(path, dataset_split="train").fingerprint
+    others = [load(path, suffix=True), load(path, history="chosen"), load(path, max_pairs=1)]
+    assert len({plain, *(other.fingerprint for other in others)}) == 4
+
+
+def test_settings_that_need_a_missing_column_say_so(tmp_path: Path) -> None:
+    bare = {"prompt": "p", "chosen": "a", "rejected": "b"}
+    path = write(tmp_path, [bare])
+    for settings, message in (
+        ({"eval_fold": 0}, "no column 'fold', which eval_fold needs"),
+        ({"history": "chosen"}, "no column 'history_chosen', which history: chosen needs"),
+        ({"suffix": True}, "no column 'bullet_suffix', which suffix: true needs"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            load(path, **settings)
+
+
+def test_nothing_left_on_a_side_is_an_error(tmp_path: Path) -> None:
+    path = write(tmp_path, [row(1), row(6, confidence=0.9)])
+    with pytest.raises(ConfigError, match=r"no pair has fold 3; it has folds \[1\]"):
+        load(path, eval_fold=3)
+    with pytest.raises(DataError, match="0 pairs left to train on"):
+        load(path, eval_fold=1)
+    only_space = write(tmp_path, [row(1, chosen="same ", rejected=" same")])
+    with pytest.raises(DataError, match="row 0 differ in outer white space only"):
+        load(only_space)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"prompt_template": "no place"}, "prompt_template"),
+        ({"min_confidence": 0.2}, "min_confidence is 0.2"),
+        ({"max_pairs": 0}, "max_pairs is 0"),
+        ({"history": "both"}, "history is 'both'; expected one of none, chosen"),
+    ],
+)
+def test_settings_no_dataset_could_fit_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load("unused", **settings)

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from ifllm_hf.benchmark.curves import worker_curve
+from ifllm_hf.benchmark.predictions import IncompleteError, write_predictions
+from ifllm_hf.benchmark.report import (
+    markdown_table,
+    terminal_table,
+    to_json,
+    write_report,
+)
+from ifllm_hf.benchmark.rows import BETTER, LIKERT, labelled
+from ifllm_hf.benchmark.runner import cross_validate
+from ifllm_hf.benchmark.side_bias import PROTOCOL
+from ifllm_hf.benchmark.suite import HEADLINE, Plan, run_suite
+from ifllm_hf.errors import ConfigError, DataError, OutputError
+
+QUICK = {"rows": 2, "conversation": 2, "worker": 2, "future": 1}
+
+
+def plan(**kwargs) -> Plan:
+    return Plan(**{"repeats": QUICK, "draws": 60, "progress": False} | kwargs)
+
+
+@pytest.fixture
+def results(turns, dwell_model):
+    return run_suite(turns, [dwell_model()], plan(text_model="length LR", side_bias=["dwell"]))
+
+
+def record_of(results, model: str, protocol: str = "worker", subset: str = "all"):
+    (found,) = [
+        r
+        for r in results.records
+        if (r["model"], r["protocol"], r["subset"]) == (model, protocol, subset)
+    ]
+    return found
+
+
+def test_references_stand_beside_every_model(results) -> None:
+    for protocol in QUICK:
+        names = [
+            r["model"]
+            for r in results.records
+            if r["protocol"] == protocol and r["subset"] == "all"
+        ]
+        assert names == ["majority", "length rule", "length LR", "memory of labels", "dwell"]
+    assert record_of(results, "majority")["reference"]
+    assert not record_of(results, "dwell")["reference"]
+
+
+def test_differences_and_counts_are_on_every_row(results) -> None:
+    dwell = record_of(results, "dwell")
+    rule = record_of(results, "length rule")
+    assert dwell["d_length"] == pytest.approx(dwell["accuracy"] - rule["accuracy"])
+    assert dwell["d_length_low"] <= dwell["d_length"] <= dwell["d_length_high"]
+    assert "d_text" in dwell
+    assert "d_length" not in rule
+    for record in results.records:
+        assert record["n"] > 0
+        assert record["workers"] > 0
+        assert "low" in record
+
+
+def test_subsets_are_scored_by_worker_only(results) -> None:
+    small = record_of(results, "dwell", subset="similar length")
+    assert small["n"] < 108
+    assert {r["protocol"] for r in results.records if r["subset"] != "all"} == {"worker"}
+
+
+def test_side_bias_is_a_protocol_of_its_own(results) -> None:
+    mine = [r for r in results.records if r["protocol"] == PROTOCOL]
+    assert [r["model"] for r in mine] == ["majority", "length rule", "dwell + side bias"]
+    assert "d_length" in mine[-1]
+
+
+def test_two_runs_agree_to_the_last_digit(turns, dwell_model, tmp_path: Path) -> None:
+    first = run_suite(turns, [dwell_model()], plan(cache=tmp_path))
+    shuffled = turns.sample(fraction=1.0, shuffle=True, seed=5)
+    second = run_suite(shuffled, [dwell_model()], plan())
+    third = run_suite(turns, [dwell_model()], plan(cache=tmp_path))
+    assert to_json(first.records) == to_json(second.records) == to_json(third.records)
+
+
+def test_sets_are_reported_apart(turns, dwell_model) -> None:
+    ids = turns["query_id"][:90].to_list()
+    both = run_suite(
+        turns, [dwell_model()], plan(repeats={"worker": 1}), sets={"small": ids, "all": None}
+    )
+    assert [r["n"] for r in both.records if r["subset"] == "all"] == [90] * 5 + [108] * 5
+    assert both.ledgers["small"]["dropped"] == {"outside the set": 18}
+
+
+def test_permutations_are_added_to_the_worker_row(turns, dwell_model) -> None:
+    results = run_suite(
+        turns,
+        [dwell_model()],
+        plan(repeats={"worker": 1}, permute=["dwell"], permutations=5),
+    )
+    assert record_of(results, "dwell")["permuted_p_auc"] == pytest.approx(1 / 6)
+
+
+def test_a_file_is_scored_like_the_model_that_wrote_it(turns, dwell_model, tmp_path: Path) -> None:
+    made = cross_validate(dwell_model(), labelled(turns), "worker", repeats=2, progress=False)
+    write_predictions(made, tmp_path / "stranger.csv")
+    results = run_suite(
+        turns, [dwell_model()], plan(repeats={"worker": 2}), files=[tmp_path / "stranger.csv"]
+    )
+    file, own = record_of(results, "stranger (file)"), record_of(results, "dwell")
+    assert file["file"] == "stranger.csv"
+    for key in ("accuracy", "low", "auc", "brier", "ece", "d_length_low", "repeat_sd"):
+        assert file[key] == pytest.approx(own[key])
+    assert "stranger (from file)" in terminal_table(results.records)
+
+
+def test_a_file_for_a_smaller_set_is_scored_there_alone(turns, dwell_model, tmp_path: Path) -> None:
+    ids = turns["query_id"][:90].to_list()
+    small = labelled(turns, ids=ids)
+    made = cross_validate(dwell_model(), small, "worker", repeats=2, progress=False)
+    write_predictions(made, tmp_path / "small.parquet")
+    files = [tmp_path / "small.parquet"]
+    one = plan(repeats={"worker": 1})
+    results = run_suite(turns, [], one, sets={"small": ids, "all": None}, files=files)
+    assert record_of(results, "small (file)")["set"] == "small"
+    with pytest.raises(IncompleteError, match="no prediction for 18 of 108 rows"):
+        run_suite(turns, [], one, files=files)
+    with pytest.raises(DataError, match="the protocol 'worker' is not part of this run"):
+        run_suite(turns, [], plan(repeats={"rows": 1}), sets={"small": ids}, files=files)
+
+
+def test_names_must_be_unique_and_known(turns, dwell_model) -> None:
+    with pytest.raises(ConfigError, match="two models are called 'dwell'"):
+        run_suite(turns, [dwell_model(), dwell_model()], plan())
+    with pytest.raises(ConfigError, match="the plan names 'nobody'"):
+        run_suite(turns, [dwell_model()], plan(permute=["nobody"]))
+
+
+@pytest.mark.parametrize("task", [BETTER, LIKERT])
+def test_pointwise_tasks_have_their_own_table(turns: pl.DataFrame, task) -> None:
+    pointwise = turns.with_columns(
+        kind=pl.lit("pointwise"),
+        better_than_previous=pl.int_range(pl.len()) % 3 > 0,
+        likert_a=pl.int_range(pl.len()) % 5 + 1,
+    )
+    results = run_suite(pointwise, [], plan(repeats={"worker": 2}), task=task)
+    text = terminal_table(results.records)
+    assert "training mean" in text
+    assert ("MSE" in text) == (task is LIKERT)
+
+
+def test_json_has_null_for_what_is_undefined(results) -> None:
+    back = json.loads(to_json(results.records))
+    assert len(back) == len(results.records)
+    future = [r for r in back if r["protocol"] == "future" and r["model"] == "dwell"]
+    assert future[0]["repeat_sd"] is None
+    needed = {"model", "protocol", "n", "workers", "conversations", "accuracy", "low", "high"}
+    needed |= {"auc", "auc_low", "auc_high", "brier", "ece", "ece_perfect"}
+    assert all(needed <= set(r) for r in back)
+
+
+def test_tables_line_up(results) -> None:
+    worker = [r for r in results.records if r["protocol"] == "worker" and r["subset"] == "all"]
+    text = terminal_table(worker)
+    title, header, *rows = text.splitlines()
+    assert title.startswith(
+        f"preference: {HEADLINE}, protocol worker (n = 108, 12 workers, 36 conv"
+    )
+    assert len(rows) == 5
+    starts = header.index("AUC")
+    assert all(row[starts - 1] == " " and row[starts] in ".1" for row in rows)
+    assert markdown_table(worker).count("\n") == 6
+
+
+def test_report_is_written_with_figures(
+    results, turns, dwell_model: Callable, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    curves = worker_curve(dwell_model(), labelled(turns), repeats=1, draws=20, progress=False)
+    page = write_report(results, tmp_path / "out", command="ifllm benchmark", curves=curves)
+    text = page.read_text(encoding="utf-8")
+    assert "`ifllm benchmark`" in text
+    assert "| length rule |" in text
+    assert "training workers" in text
+    for line in text.splitlines():
+        if line.startswith("!["):
+            assert (tmp_path / "out" / line.split("(")[-1].rstrip(")")).stat().st_size > 5000
+    names = {p.name for p in (tmp_path / "out").iterdir()}
+    assert names == {"report.md", "report.json", "forest-1.png", "reliability-1.png", "curves.png"}
+    assert json.loads((tmp_path / "out" / "report.json").read_text())
+    with pytest.raises(OutputError, match="exists"):
+        write_report(results, tmp_path / "out", command="ifllm benchmark")
+    write_report(results, tmp_path / "out", command="ifllm benchmark", overwrite=True)

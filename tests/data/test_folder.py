@@ -1,0 +1,393 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ifllm_hf.data import shards
+from ifllm_hf.data.folder import (
+    MARKER,
+    check_target,
+    config_files,
+    is_prepared,
+    prepared_version,
+    with_card_metadata,
+)
+from ifllm_hf.data.schema import (
+    CONFIGS,
+    CONVERSATION_TICK_COLUMNS,
+    SCHEMA_VERSION,
+    SCHEMAS,
+    TURN_TICK_COLUMNS,
+)
+from ifllm_hf.data.shards import ConversationRows, TickRows
+from ifllm_hf.errors import OutputError, TableError
+
+EXAMPLE = runpy.run_path(str(Path(__file__).with_name("prepared_example.py")))
+write = EXAMPLE["write"]
+
+
+def rows(folder: Path, config: str) -> list[dict[str, Any]]:
+    tables = [pq.read_table(file) for file in config_files(folder, config)]
+    return pa.concat_tables(tables).to_pylist()
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_layout_is_that_of_a_dataset_repository(tmp_path: Path) -> None:
+    prepared = write(tmp_path / "ifllm")
+    assert sorted(os.listdir(prepared.path)) == sorted([*CONFIGS, "README.md"])
+    for config in CONFIGS:
+        assert os.listdir(prepared.path / config) == ["train-00000-of-00001.parquet"]
+    assert prepared.rows == {
+        "pairwise": 4, "pointwise": 2, "ticks": 3, "preferences": 1, "tasks": 1, "workers": 1
+    }  # fmt: skip
+    assert prepared.n_bytes == sum(len(data) for data in content(prepared.path).values())
+    assert os.listdir(tmp_path) == ["ifllm"]
+
+
+def test_card_keeps_its_text_and_gets_configs_and_marker(tmp_path: Path) -> None:
+    write(tmp_path / "ifllm")
+    _, head, text = (tmp_path / "ifllm" / "README.md").read_text().split("---\n", 2)
+    metadata = yaml.safe_load(head)
+    assert metadata["license"] == "apache-2.0"
+    assert metadata[MARKER] == SCHEMA_VERSION
+    assert [c["config_name"] for c in metadata["configs"]] == list(CONFIGS)
+    assert [c["config_name"] for c in metadata["configs"] if c.get("default")] == ["pairwise"]
+    assert "dataset_info" not in metadata
+    assert text == "\n# A made-up dataset\n"
+
+
+def test_card_may_be_made_from_the_written_tables(tmp_path: Path) -> None:
+    def card(folder: Path) -> str:
+        (folder / "figures").mkdir()
+        (folder / "figures" / "a.png").write_bytes(b"png")
+        return f"{len(rows_of(folder))} turns"
+
+    def rows_of(folder: Path) -> list[dict[str, Any]]:
+        return pq.read_table(folder / "pairwise").to_pylist()
+
+    write(tmp_path / "ifllm", card=card)
+    assert (tmp_path / "ifllm" / "README.md").read_text().endswith("4 turns")
+    write(tmp_path / "ifllm", card=card)  # its own figures do not stop it from being replaced
+
+
+@pytest.mark.parametrize("card", ["plain", "---\na: 1\n---\nplain", "---\na: 1\n---\n\nplain"])
+def test_adding_card_metadata_twice_changes_nothing(card: str) -> None:
+    once = with_card_metadata(card)
+    assert with_card_metadata(once) == once
+    assert once.endswith("---\n\nplain")
+
+
+def test_ticks_reach_their_turn_in_file_order(tmp_path: Path) -> None:
+    write(tmp_path / "ifllm")
+    by_id = {row["query_id"]: row for row in rows(tmp_path / "ifllm", "pairwise")}
+    # Turn 11 goes on after turn 12 has begun: a reload.
+    assert by_id[11]["file_row"] == [1, 2, 3, 6, 7]
+    assert by_id[12]["file_row"] == [4, 5, 8]
+    assert by_id[11]["gaze_x_px"] == [1.0, 2.0, 3.0, 6.0, 7.0]
+    assert by_id[11]["gaze_on"] == ["a", "b", "a", "a", "a"]
+    assert by_id[11]["gaze_char"] == [None, 2, None, 6, None]
+    assert by_id[11]["camera_ok"] == [False, None, True, True, False]
+    assert by_id[11]["mouse_x_px"] == [None] * 5
+
+
+def test_turns_keep_what_they_are(tmp_path: Path) -> None:
+    write(tmp_path / "ifllm")
+    written = rows(tmp_path / "ifllm", "pairwise") + rows(tmp_path / "ifllm", "pointwise")
+    expected = EXAMPLE["turns"]().to_dicts()
+    assert [row["query_id"] for row in written] == [11, 12, 13, 31, 21, 22]
+    got = {row["query_id"]: row for row in written}
+    for row in expected:
+        assert {name: got[row["query_id"]][name] for name in row} == row
+
+
+def test_turn_without_ticks_has_empty_lists_and_no_reading_end(tmp_path: Path) -> None:
+    write(tmp_path / "ifllm")
+    by_id = {row["query_id"]: row for row in rows(tmp_path / "ifllm", "pairwise")}
+    for query_id in (13, 31):  # 13: others of its conversation have ticks; 31: none has
+        assert all(by_id[query_id][name] == [] for name in TURN_TICK_COLUMNS)
+        assert by_id[query_id]["reading_end_source"] is None
+    assert by_id[12]["reading_end_source"] == "fallback"
+
+
+def test_ticks_config_has_every_instant_also_those_without_turn(tmp_path: Path) -> None:
+    write(tmp_path / "ifllm")
+    written = {row["conversation_id"]: row for row in rows(tmp_path / "ifllm", "ticks")}
+    assert list(written) == list(EXAMPLE["TICKS_OF"])
+    for name, (kind, fold, query_ids) in EXAMPLE["TICKS_OF"].items():
+        row = written[name]
+        assert (row["kind"], row["fold"]) == (kind, fold)
+        source = EXAMPLE["ticks"](name, query_ids).to_pydict()
+        assert {column: row[column] for column in CONVERSATION_TICK_COLUMNS} == {
+            column: source[column] for column in CONVERSATION_TICK_COLUMNS
+        }
+
+
+def test_files_have_the_schema_one_row_group_and_zstd(tmp_path: Path) -> None:
+    write(tmp_path / "ifllm")
+    for config in CONFIGS:
+        for file in config_files(tmp_path / "ifllm", config):
+            parquet = pq.ParquetFile(file)
+            assert parquet.schema_arrow.equals(SCHEMAS[config])
+            assert parquet.metadata.num_row_groups == 1
+            assert parquet.metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+def test_empty_table_is_a_file_with_columns_and_no_rows(tmp_path: Path) -> None:
+    nothing = EXAMPLE["frame"](SCHEMAS["preferences"].empty_table())
+    write(tmp_path / "ifllm", preferences=nothing)
+    (file,) = config_files(tmp_path / "ifllm", "preferences")
+    assert pq.read_table(file).equals(SCHEMAS["preferences"].empty_table())
+
+
+def test_shards_are_written_while_conversations_still_come(tmp_path: Path) -> None:
+    there: list[int] = []
+
+    def conversations() -> Iterator[ConversationRows]:
+        for conversation in EXAMPLE["conversations"]():
+            there.append(len(list(tmp_path.rglob("*.parquet"))))
+            yield conversation
+
+    write(tmp_path / "ifllm", conversations=conversations(), shard_bytes=1)
+    assert there == [0, 0, 2]  # ann: ticks and pairwise, written when bob came
+    names = [Path(file).name for file in config_files(tmp_path / "ifllm", "ticks")]
+    assert names == [f"train-0000{i}-of-00003.parquet" for i in range(3)]
+
+
+def test_shard_size_changes_nothing_but_the_files(tmp_path: Path) -> None:
+    write(tmp_path / "one")
+    write(tmp_path / "many", shard_bytes=1)
+    for config in CONFIGS:
+        assert rows(tmp_path / "one", config) == rows(tmp_path / "many", config)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from([None, 0, 1, 2]), max_size=12), min_size=1, max_size=4),
+    st.integers(1, 4000),
+)
+def test_every_tick_of_a_turn_arrives_once_and_in_order(
+    tmp_path_factory: pytest.TempPathFactory, drawn: list[list[int | None]], shard_bytes: int
+) -> None:
+    names = [f"u{i}/101" for i in range(len(drawn))]
+    turns = [EXAMPLE["turn"](10 * i + k, n, k + 1) for i, n in enumerate(names) for k in range(3)]
+    folder = tmp_path_factory.mktemp("rows")
+    writer = TickRows(folder, pa.Table.from_pylist(turns, schema=shards.TURNS), shard_bytes)
+    expected: dict[int, list[int]] = {turn["query_id"]: [] for turn in turns}
+    for i, (name, places) in enumerate(zip(names, drawn, strict=True)):
+        ids = [None if place is None else 10 * i + place for place in places]
+        for row, query_id in enumerate(ids):
+            if query_id is not None:
+                expected[query_id].append(row)
+        table = EXAMPLE["ticks"](name, ids) if ids else shards.TICKS.empty_table()
+        writer.add(ConversationRows(name, f"u{i}", 101, "pairwise", 0, table))
+    writer.close()
+    written = pq.read_table(folder / "pairwise").to_pylist()
+    assert {row["query_id"]: row["file_row"] for row in written} == expected
+    assert [row["query_id"] for row in written] == list(expected)
+
+
+def test_dictionary_encoded_ticks_are_taken_and_written_as_strings(tmp_path: Path) -> None:
+    def conversations() -> Iterator[ConversationRows]:
+        for c in EXAMPLE["conversations"]():
+            frame = EXAMPLE["frame"](c.ticks).with_columns(pl.col("gaze_on").cast(pl.Categorical))
+            ticks = frame.to_arrow()
+            yield ConversationRows(c.conversation_id, c.user_id, c.task_id, c.kind, c.fold, ticks)
+
+    write(tmp_path / "a", conversations=conversations())
+    write(tmp_path / "b")
+    assert rows(tmp_path / "a", "ticks") == rows(tmp_path / "b", "ticks")
+
+
+def test_missing_and_unknown_columns_are_named(tmp_path: Path) -> None:
+    turns = EXAMPLE["turns"]().rename({"prompt": "question"})
+    with pytest.raises(TableError, match=r"turns: columns missing: \['prompt'\].*\['question'\]"):
+        write(tmp_path / "ifllm", turns=turns)
+    assert os.listdir(tmp_path) == []
+
+
+def test_values_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    turns = EXAMPLE["turns"]().with_columns(pl.lit(300).alias("fold"))
+    with pytest.raises(TableError, match=r"turns: column 'fold' is .* does not fit int8.*300"):
+        write(tmp_path / "ifllm", turns=turns)
+
+
+def test_tick_of_an_unknown_turn_is_an_error(tmp_path: Path) -> None:
+    ticks = EXAMPLE["ticks"]("ann/101", [99, 11, 11])
+    stray = ConversationRows("ann/101", "ann", 101, "pairwise", 0, ticks)
+    with pytest.raises(TableError, match="query_id 99 belongs to no turn"):
+        write(tmp_path / "ifllm", conversations=[stray])
+
+
+def test_conversation_that_comes_twice_is_an_error(tmp_path: Path) -> None:
+    one = next(EXAMPLE["conversations"]())
+    with pytest.raises(TableError, match="ann/101 came twice"):
+        write(tmp_path / "ifllm", conversations=[one, one])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), TableError("broken"), ValueError("bug")])
+def test_old_folder_stays_when_reading_fails(tmp_path: Path, error: BaseException) -> None:
+    write(tmp_path / "ifllm")
+    before = content(tmp_path / "ifllm")
+
+    def conversations() -> Iterator[ConversationRows]:
+        yield from list(EXAMPLE["conversations"]())[:1]
+        raise error
+
+    with pytest.raises(type(error)):
+        write(tmp_path / "ifllm", conversations=conversations(), shard_bytes=1)
+    assert content(tmp_path / "ifllm") == before
+    assert os.listdir(tmp_path) == ["ifllm"]
+
+
+def test_full_disk_is_one_clear_error_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shards.pq, "write_table", full)
+    with pytest.raises(OutputError, match=r"ifllm: cannot be written.*No space left.*free some"):
+        write(tmp_path / "ifllm")
+    assert os.listdir(tmp_path) == []
+
+
+def test_file_that_cannot_grow_is_the_same_error(tmp_path: Path) -> None:
+    # The real thing: the kernel refuses to write beyond the limit.
+    script = f"""
+import resource, runpy, sys
+from pathlib import Path
+from ifllm_hf.errors import OutputError
+example = runpy.run_path({str(Path(__file__).with_name("prepared_example.py"))!r})
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+try:
+    example["write"](Path(sys.argv[1]))
+except OutputError as error:
+    print(error)
+"""
+    done = run_python(script, str(tmp_path / "ifllm"))
+    assert "cannot be written" in done.stdout, done.stderr
+    assert os.listdir(tmp_path) == []
+
+
+def run_python(script: str, *args: str) -> subprocess.CompletedProcess[str]:
+    root = str(Path(__file__).parents[2])
+    env = {**os.environ, "PYTHONPATH": root}
+    return subprocess.run(
+        [sys.executable, "-c", script, *args], capture_output=True, text=True, env=env, check=False
+    )
+
+
+def test_old_folder_is_back_when_the_last_rename_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "ifllm")
+    before = content(tmp_path / "ifllm")
+    rename = Path.rename
+
+    def fail(self: Path, target: Path) -> Path:
+        if self.name.endswith(".tmp"):
+            raise OSError(errno.EIO, "disk gone")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OutputError, match="disk gone"):
+        write(tmp_path / "ifllm")
+    assert content(tmp_path / "ifllm") == before
+    assert os.listdir(tmp_path) == ["ifllm"]
+
+
+def test_prepared_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    write(tmp_path / "ifllm", shard_bytes=1)
+    write(tmp_path / "ifllm")
+    assert os.listdir(tmp_path / "ifllm" / "ticks") == ["train-00000-of-00001.parquet"]
+
+
+def test_empty_folder_and_missing_parents_are_fine(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    write(tmp_path / "empty")
+    write(tmp_path / "new" / "deep" / "ifllm")
+    assert is_prepared(tmp_path / "empty") and is_prepared(tmp_path / "new/deep/ifllm")
+
+
+def test_folder_with_other_things_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(OutputError, match="is not a prepared folder"):
+        write(tmp_path)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match="is a file"):
+        check_target(tmp_path / "file")
+    write(tmp_path / "ifllm")
+    (tmp_path / "ifllm" / ".git").mkdir()
+    with pytest.raises(OutputError, match=r"holds \.git, which would be lost"):
+        write(tmp_path / "ifllm")
+    assert sorted(os.listdir(tmp_path)) == ["file", "ifllm", "thesis.tex"]
+
+
+def test_symlink_to_a_prepared_folder_stays_a_symlink(tmp_path: Path) -> None:
+    write(tmp_path / "real")
+    (tmp_path / "link").symlink_to("real")
+    write(tmp_path / "link", shard_bytes=1)
+    assert (tmp_path / "link").is_symlink()
+    assert len(config_files(tmp_path / "real", "ticks")) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("---\nifllm_prepared: 1\n---\n", 1),
+        ("---\r\nlicense: mit\r\nifllm_prepared: 7\r\n---\r\ntext", 7),
+        ("---\nlicense: mit\n---\nifllm_prepared: 1\n", None),
+        ("ifllm_prepared: 1\n", None),
+        ("---\nifllm_prepared: maybe\n---\n", None),
+        ("", None),
+    ],
+)
+def test_marker_counts_only_in_the_front_matter(
+    tmp_path: Path, text: str, version: int | None
+) -> None:
+    (tmp_path / "README.md").write_bytes(text.encode())
+    assert prepared_version(tmp_path) == version
+
+
+def test_nothing_and_files_are_no_prepared_folders(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"\xff")
+    assert not is_prepared(tmp_path / "missing")
+    assert not is_prepared(tmp_path / "file")
+
+
+def test_missing_shard_and_other_version_are_named(tmp_path: Path) -> None:
+    write(tmp_path / "ifllm", shard_bytes=1)
+    (tmp_path / "ifllm/ticks/train-00001-of-00003.parquet").unlink()
+    with pytest.raises(TableError, match="ticks: 2 of 3 Parquet files"):
+        config_files(tmp_path / "ifllm", "ticks")
+    card = tmp_path / "ifllm/README.md"
+    card.write_text(card.read_text().replace(f"{MARKER}: {SCHEMA_VERSION}", f"{MARKER}: 999"))
+    with pytest.raises(TableError, match=r"version 999.*ifllm prepare"):
+        config_files(tmp_path / "ifllm", "pairwise")
+    with pytest.raises(TableError, match="not a prepared folder"):
+        config_files(tmp_path, "pairwise")
+
+
+def test_reads_with_polars_as_well(tmp_path: Path) -> None:
+    write(tmp_path / "ifllm")
+    frame = pl.read_parquet(tmp_path / "ifllm" / "pairwise" / "*.parquet")
+    assert frame["file_row"].to_list() == [[1, 2, 3, 6, 7], [4, 5, 8], [], []]
+    assert json.loads(json.dumps(frame["gaze_on"].to_list()[1])) == ["a", "a", "a"]

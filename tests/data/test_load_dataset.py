@@ -1,0 +1,455 @@
+"""`load_dataset("ifllm")` in both ways: beside a prepared folder, and through the builder."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+from datasets import get_dataset_config_names, get_dataset_split_names, load_dataset
+
+import ifllm_hf  # noqa: F401  (makes the name known)
+from ifllm_hf.data.folder import is_prepared
+from ifllm_hf.data.ifllm import find_source, fingerprint
+from ifllm_hf.data.schema import CONFIGS, SCHEMAS, TURN_TICK_COLUMNS, features
+from ifllm_hf.data.tick_arrays import ticks_to_numpy
+from ifllm_hf.errors import ConfigError, DataError, SourceError, TableError
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE_FILE = Path(__file__).with_name("prepared_example.py")
+EXAMPLE = runpy.run_path(str(EXAMPLE_FILE))
+N_ROWS = {
+    "pairwise": 4, "pointwise": 2, "ticks": 3, "preferences": 1, "tasks": 1, "workers": 1
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prepared") / "ifllm"
+    EXAMPLE["write"](folder, shard_bytes=1)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty folder, with an empty cache and without a release in the environment."""
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    monkeypatch.delenv("IFLLM_RELEASE", raising=False)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    return place
+
+
+@pytest.fixture
+def prepare(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """Stand in for the reader: every source becomes the example. Returns the sources it got."""
+    sources: list[str | None] = []
+
+    def write(source: str | None, out: Path, *, progress: bool = True) -> None:
+        sources.append(source)
+        EXAMPLE["write"](out, shard_bytes=1)
+
+    module = ModuleType("ifllm_hf.data.prepare")
+    module.prepare = write  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ifllm_hf.data.prepare", module)
+    return sources
+
+
+def python(script: str, cwd: Path, home: Path, **env: str) -> Any:
+    """Run a script in a fresh process without network and return the JSON it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=cwd,
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            "HF_HUB_OFFLINE": "1",
+            **env,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+# --- through the builder, in this process
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_every_config_loads_with_its_features(config: str, prepared: Path) -> None:
+    loaded = load_dataset("ifllm", config, data_dir=str(prepared))
+    assert list(loaded) == ["train"]
+    assert loaded["train"].features == features(config)
+    assert loaded["train"].num_rows == N_ROWS[config]
+    assert loaded["train"].builder_name == "ifllm"
+
+
+def test_default_config_is_pairwise_with_values_as_written(prepared: Path) -> None:
+    rows = load_dataset("ifllm", split="train", data_dir=str(prepared))
+    assert rows["query_id"] == [11, 12, 13, 31]
+    assert rows["preference"] == ["a", "b", None, None]
+    assert rows[0]["file_row"] == [1, 2, 3, 6, 7]
+    assert rows[0]["gaze_on"] == ["a", "b", "a", "a", "a"]
+    assert rows[0]["gaze_char"] == [None, 2, None, 6, None]
+    assert rows[2]["t_ms"] == []
+    assert rows[1]["history_a"][1] == {"role": "assistant", "content": "Grüße 🙂"}
+    assert rows[0]["asked_at"].isoformat() == "2025-10-01T12:01:00+00:00"
+
+
+def test_slices_and_percentages(prepared: Path) -> None:
+    assert load_dataset("ifllm", split="train[:3]", data_dir=str(prepared)).num_rows == 3
+    half = load_dataset("ifllm", split="train[50%:]", data_dir=str(prepared))
+    assert half["query_id"] == [13, 31]
+
+
+def test_two_processes_give_the_same_rows(prepared: Path, tmp_path: Path) -> None:
+    two = load_dataset("ifllm", "ticks", split="train", data_dir=str(prepared), num_proc=2)
+    one = load_dataset(
+        "ifllm", "ticks", split="train", data_dir=str(prepared), cache_dir=str(tmp_path / "other")
+    )
+    assert two.to_list() == one.to_list()
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_streaming_gives_the_same_rows(config: str, prepared: Path) -> None:
+    stream = load_dataset("ifllm", config, split="train", data_dir=str(prepared), streaming=True)
+    rows = load_dataset("ifllm", config, split="train", data_dir=str(prepared))
+    assert list(stream) == rows.to_list()
+    assert list(stream.take(1)) == rows.to_list()[:1]
+
+
+def test_streams_can_be_dealt_out_to_workers(prepared: Path) -> None:
+    stream = load_dataset("ifllm", "ticks", split="train", data_dir=str(prepared), streaming=True)
+    assert stream.num_shards == 3
+
+
+def test_only_the_wanted_columns_are_loaded(prepared: Path) -> None:
+    wanted = ["t_ms", "query_id"]
+    rows = load_dataset("ifllm", split="train", data_dir=str(prepared), columns=wanted)
+    assert rows.column_names == ["query_id", "t_ms"]
+    with pytest.raises(ConfigError, match="config 'workers' has no column 't_ms'.*user_id"):
+        load_dataset("ifllm", "workers", data_dir=str(prepared), columns=["t_ms"])
+
+
+def test_names_of_configs_and_splits(prepare: list[str | None]) -> None:
+    assert get_dataset_config_names("ifllm") == list(CONFIGS)
+    assert prepare == []  # asking for names reads nothing
+    assert datasets.get_dataset_default_config_name("ifllm") == "pairwise"
+    assert get_dataset_split_names("ifllm", "ticks") == ["train"]
+    builder = datasets.load_dataset_builder("ifllm", "tasks")
+    assert builder.info.features == features("tasks")
+
+
+def test_unknown_config_lists_those_there_are(prepared: Path) -> None:
+    with pytest.raises(ValueError, match=r"'pairs' not found.*pairwise"):
+        load_dataset("ifllm", "pairs", data_dir=str(prepared))
+
+
+# --- where the data comes from
+
+
+def test_release_is_prepared_once_for_all_configs(
+    prepare: list[str | None], tmp_path: Path
+) -> None:
+    release = tmp_path / "release.tar.xz"
+    release.write_bytes(b"one")
+    for config in ("pairwise", "ticks", "pairwise"):
+        loaded = load_dataset("ifllm", config, data_dir=str(release))
+        assert loaded["train"].num_rows == N_ROWS[config]
+    assert prepare == [str(release)]
+
+
+def test_changed_release_is_prepared_again(prepare: list[str | None], tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    (release / "user_behavior").mkdir(parents=True)
+    table = release / "user_behavior" / "x.csv"
+    table.write_bytes(b"one")
+    load_dataset("ifllm", data_dir=str(release))
+    table.write_bytes(b"other")
+    load_dataset("ifllm", data_dir=str(release))
+    assert prepare == [str(release)] * 2
+
+
+def test_force_redownload_prepares_again(prepare: list[str | None]) -> None:
+    load_dataset("ifllm")
+    load_dataset("ifllm", download_mode="force_redownload")
+    assert prepare == [None, None]
+
+
+def test_argument_beats_folder_here_beats_environment_beats_download(
+    prepare: list[str | None], prepared: Path, elsewhere: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    argument, variable = tmp_path / "argument.zip", tmp_path / "variable.zip"
+    argument.touch(), variable.touch()
+    assert find_source(None) is None
+    monkeypatch.setenv("IFLLM_RELEASE", str(variable))
+    assert find_source(None) == str(variable)
+    (elsewhere / "ifllm").mkdir()
+    assert find_source(None) == str(variable)  # just a folder of that name
+    (elsewhere / "ifllm").rmdir()
+    (elsewhere / "ifllm").symlink_to(prepared)
+    assert find_source(None) == str(elsewhere / "ifllm")
+    assert find_source(str(argument)) == str(argument)
+    assert load_dataset("ifllm")["train"].num_rows == 4
+    assert prepare == []
+
+
+def test_interrupted_preparation_leaves_no_folder_in_the_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, prepare: list[str | None]
+) -> None:
+    def interrupted(source: str | None, out: Path, *, progress: bool = True) -> None:
+        raise KeyboardInterrupt
+
+    module = sys.modules["ifllm_hf.data.prepare"]
+    good = module.prepare
+    monkeypatch.setattr(module, "prepare", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load_dataset("ifllm")
+    assert not any(is_prepared(p) for p in (tmp_path / "cache").rglob("ifllm"))
+    monkeypatch.setattr(module, "prepare", good)
+    assert load_dataset("ifllm")["train"].num_rows == 4
+
+
+def test_missing_place_says_who_named_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SourceError, match=r"nowhere: does not exist \(data_dir='nowhere'\)"):
+        load_dataset("ifllm", data_dir="nowhere")
+    monkeypatch.setenv("IFLLM_RELEASE", "/not/there")
+    with pytest.raises(SourceError, match=r"/not/there: does not exist \(\$IFLLM_RELEASE\)"):
+        load_dataset("ifllm")
+
+
+def test_folder_of_another_version_is_refused(tmp_path: Path) -> None:
+    EXAMPLE["write"](tmp_path / "old")
+    card = tmp_path / "old" / "README.md"
+    card.write_text(card.read_text().replace("ifllm_prepared: 1", "ifllm_prepared: 99"))
+    with pytest.raises(TableError, match="schema version 99"):
+        load_dataset("ifllm", data_dir=str(tmp_path / "old"))
+
+
+def test_data_files_and_revision_are_refused() -> None:
+    with pytest.raises(ConfigError, match="takes no data_files"):
+        load_dataset("ifllm", data_files="x.parquet")
+    with pytest.raises(ConfigError, match="has no revision 'v2'"):
+        load_dataset("ifllm", revision="v2")
+
+
+def test_fingerprint_follows_names_sizes_and_times(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    seen = {fingerprint(None), fingerprint(str(tmp_path))}
+    file.write_bytes(b"1")
+    seen.add(fingerprint(str(tmp_path)))
+    assert fingerprint(str(tmp_path)) in seen
+    os.utime(file, ns=(1, 1))
+    seen.add(fingerprint(str(tmp_path)))
+    file.write_bytes(b"22")
+    os.utime(file, ns=(1, 1))
+    seen.add(fingerprint(str(tmp_path)))
+    file.rename(tmp_path / "b.csv")
+    seen.add(fingerprint(str(tmp_path)))
+    assert len(seen) == 6
+
+
+def test_other_names_are_untouched(tmp_path: Path, elsewhere: Path) -> None:
+    (tmp_path / "a.csv").write_text("x\n1\n")
+    assert load_dataset("csv", data_files=str(tmp_path / "a.csv"))["train"]["x"] == [1]
+    EXAMPLE["write"](elsewhere / "ifllm")
+    assert load_dataset("./ifllm")["train"].builder_name == "parquet"
+    assert load_dataset("ifllm")["train"].builder_name == "ifllm"
+
+
+# --- all ticks as numpy
+
+
+def test_ticks_to_numpy_gives_flat_columns_with_offsets(prepared: Path) -> None:
+    rows = load_dataset("ifllm", split="train", data_dir=str(prepared))
+    ticks = ticks_to_numpy(rows)
+    assert list(ticks.columns) == list(TURN_TICK_COLUMNS)
+    assert ticks.offsets.tolist() == [0, 5, 8, 8, 8]
+    assert ticks["file_row"].tolist() == [1, 2, 3, 6, 7, 4, 5, 8]
+    assert ticks["file_row"].dtype == np.int32
+    assert ticks["gaze_char"].tolist() == [-1, 2, -1, 6, -1, 4, -1, 8]
+    assert ticks["camera_ok"].tolist() == [0, -1, 1, 1, 0, 0, -1, -1]
+    assert np.isnan(ticks["mouse_x_px"]).all()
+    assert [ticks.categories["gaze_on"][code] for code in ticks["gaze_on"]] == list("abaaaaaa")
+    assert ticks["gaze_on"].dtype == np.int8
+    assert ticks.row(1)["file_row"].tolist() == [4, 5, 8]
+
+
+def test_ticks_to_numpy_follows_selections_and_formats(prepared: Path) -> None:
+    rows = load_dataset("ifllm", split="train", data_dir=str(prepared)).with_format("numpy")
+    assert ticks_to_numpy(rows.select([3, 1]), ["t_ms"])["t_ms"].tolist() == [202.0, 252.5, 404.0]
+    assert ticks_to_numpy(rows.select([])).offsets.tolist() == [0]
+    whole = load_dataset("ifllm", "ticks", split="train", data_dir=str(prepared))
+    assert ticks_to_numpy(whole, ["gaze_window", "query_id"])["query_id"][:2].tolist() == [-1, 11]
+    assert "gaze_window" not in ticks_to_numpy(whole).columns
+
+
+def test_ticks_to_numpy_refuses_what_is_no_tick_column(prepared: Path) -> None:
+    rows = load_dataset("ifllm", split="train", data_dir=str(prepared))
+    with pytest.raises(DataError, match=r"\['prompt'\] are no tick columns.*page_load"):
+        ticks_to_numpy(rows, ["prompt"])
+    wrong = rows.select([0]).map(lambda row: {"gaze_on": ["left"] * 5})
+    with pytest.raises(DataError, match="'gaze_on' holds 5 values that are none of none, a, b"):
+        ticks_to_numpy(wrong)
+
+
+# --- fresh processes, without network
+
+ANSWER = """
+import json, sys
+{imports}
+rows = load_dataset("ifllm", split="train")
+ticks = load_dataset("ifllm", "ticks", split="train", streaming=True)
+from datasets import get_dataset_config_names
+print(json.dumps([rows.builder_name, list(rows["query_id"]), [t["conversation_id"] for t in ticks],
+                  get_dataset_config_names("ifllm")]))
+"""
+DATASETS_FIRST = "from datasets import load_dataset\nimport ifllm_hf"
+OURS_FIRST = (
+    "import ifllm_hf\nassert 'datasets' not in sys.modules\nfrom datasets import load_dataset"
+)
+PLAIN = "from datasets import load_dataset"
+
+
+@pytest.mark.parametrize("imports", [DATASETS_FIRST, OURS_FIRST], ids=["datasets", "ours"])
+def test_builder_in_a_fresh_process_in_either_import_order(
+    imports: str, prepared: Path, elsewhere: Path, tmp_path: Path
+) -> None:
+    script = ANSWER.format(imports=imports)
+    answer = python(script, elsewhere, tmp_path, IFLLM_RELEASE=str(prepared))
+    assert answer == ["ifllm", [11, 12, 13, 31], list(EXAMPLE["TICKS_OF"]), list(CONFIGS)]
+
+
+def test_plain_load_beside_the_folder_needs_no_import_of_ours(
+    elsewhere: Path, tmp_path: Path
+) -> None:
+    EXAMPLE["write"](elsewhere / "ifllm", shard_bytes=1)
+    script = ANSWER.format(imports=PLAIN)
+    answer = python(script, elsewhere, tmp_path)
+    assert answer == ["parquet", [11, 12, 13, 31], list(EXAMPLE["TICKS_OF"]), list(CONFIGS)]
+
+
+def test_both_ways_give_the_same_columns(prepared: Path) -> None:
+    for config in CONFIGS:
+        plain = load_dataset(str(prepared), config, split="train")
+        ours = load_dataset("ifllm", config, split="train", data_dir=str(prepared))
+        assert plain.features == ours.features
+        assert plain.to_list() == ours.to_list()
+        assert plain.features.arrow_schema.equals(SCHEMAS[config])
+
+
+GUARD = """
+import json, os, runpy
+from pathlib import Path
+import datasets.load
+del datasets.load.dataset_module_factory
+import ifllm_hf
+def attempt(function):
+    try:
+        return function("ifllm")
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+answers = [attempt(datasets.load_dataset), attempt(datasets.load_dataset_builder)]
+runpy.run_path(os.environ["EXAMPLE"])["write"](Path("ifllm"))
+try:
+    datasets.load_dataset("ifllm")
+except NameError as error:  # passed on to datasets, which we broke
+    answers.append(str(error))
+print(json.dumps([datasets.__version__, *answers]))
+"""
+
+
+def test_moved_internals_are_said_with_the_way_out(elsewhere: Path, tmp_path: Path) -> None:
+    version, *refused, passed_on = python(GUARD, elsewhere, tmp_path, EXAMPLE=str(EXAMPLE_FILE))
+    for answer in refused:
+        assert answer.startswith("ConfigError: ")
+        assert 'load_dataset("./ifllm")' in answer and version in answer
+    assert "dataset_module_factory" in passed_on
+
+
+@pytest.mark.parametrize(
+    ("name", "stand_in"),
+    [
+        ("dataset_module_factory", None),
+        ("dataset_module_factory", lambda name: None),
+        ("DatasetModule", None),
+        ("DatasetModule", lambda path: None),
+    ],
+)
+def test_every_moved_internal_is_noticed(
+    name: str, stand_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ifllm_hf import _registration
+
+    places = [datasets.load, datasets.inspect]
+    assert _registration._internals_fit(places)
+    if stand_in is None:
+        monkeypatch.delattr(datasets.load, name)
+    else:
+        monkeypatch.setattr(datasets.load, name, stand_in)
+    assert not _registration._internals_fit(places)
+    assert not _registration._internals_fit([None, datasets.inspect])
+
+
+def test_concurrent_first_imports_register_once(elsewhere: Path, tmp_path: Path) -> None:
+    script = """
+import json, threading
+start = threading.Barrier(4)
+def work(name):
+    start.wait()
+    __import__(name)
+threads = [threading.Thread(target=work, args=(n,)) for n in ["datasets", "ifllm_hf"] * 2]
+[t.start() for t in threads]; [t.join() for t in threads]
+import datasets, ifllm_hf
+from ifllm_hf import _registration
+before = datasets.load.dataset_module_factory
+_registration.register(); _registration.register()
+print(json.dumps([hasattr(before, "_ifllm_original"),
+                  hasattr(before._ifllm_original, "_ifllm_original"),
+                  datasets.load.dataset_module_factory is before,
+                  datasets.inspect.dataset_module_factory._ifllm_original
+                  is before._ifllm_original]))
+"""
+    assert python(script, elsewhere, tmp_path) == [True, False, True, True]
+
+
+def test_import_hook_leaves_the_module_as_it_was(elsewhere: Path, tmp_path: Path) -> None:
+    script = """
+import json
+import ifllm_hf, datasets, importlib.resources, inspect
+print(json.dumps([type(datasets.__loader__).__name__, "exec_module" in vars(datasets.__loader__),
+                  importlib.resources.files("datasets").joinpath("config.py").is_file(),
+                  "load_dataset" in inspect.getsource(datasets)]))
+"""
+    assert python(script, elsewhere, tmp_path) == ["SourceFileLoader", False, True, True]
+
+
+def test_when_loaded_runs_the_hook_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from ifllm_hf import _registration
+
+    (tmp_path / "some_late_module.py").write_text("x = 1")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    calls: list[int] = []
+    hook: Callable[[], None] = lambda: calls.append(sys.modules["some_late_module"].x)  # noqa: E731
+    _registration.when_loaded("some_late_module", hook)
+    assert calls == []
+    __import__("some_late_module")
+    assert calls == [1]
+    _registration.when_loaded("some_late_module", hook)
+    assert calls == [1, 1]
+    del sys.modules["some_late_module"]

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = ROOT / "recipes" / "configs"
+# The real model of each recipe, and the architecture of its tiny random stand-in.
+MODELS = {
+    "gpt2-xl": ("gpt2-xl", "gpt2"),
+    "pythia-2.8b": ("EleutherAI/pythia-2.8b", "gpt_neox"),
+    "olmo2-1b": ("allenai/OLMo-2-0425-1B", "olmo2"),
+    "llama-3.2-3b": ("meta-llama/Llama-3.2-3B", "llama"),
+    "qwen2.5-1.5b": ("Qwen/Qwen2.5-1.5B", "qwen2"),
+    "qwen2.5-3b": ("Qwen/Qwen2.5-3B", "qwen2"),
+    "qwen3-1.7b": ("Qwen/Qwen3-1.7B-Base", "qwen3"),
+    "qwen3-4b": ("Qwen/Qwen3-4B-Base", "qwen3"),
+}
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*gradient_checkpointing.*:FutureWarning",
+    "ignore::DeprecationWarning",
+    "ignore:fan_in_fan_out is set to False:UserWarning",  # PEFT corrects it for Conv1D and says so
+)
+
+
+def parse(*arguments: str) -> Any:
+    from trl import TrlParser
+
+    from ifllm_hf.alignment.dpo_config import PairDataConfig, PairDPOConfig, PolicyConfig
+
+    parser = TrlParser((PairDataConfig, PairDPOConfig, PolicyConfig))
+    return parser.parse_args_and_config(list(arguments))
+
+
+def test_there_is_one_recipe_per_model() -> None:
+    assert {file.stem for file in CONFIGS.glob("*.yaml")} == {*MODELS, "smoke"}
+
+
+@pytest.mark.parametrize("name", [*MODELS, "smoke"])
+def test_a_recipe_opens_with_its_command_and_says_what_it_costs(name: str) -> None:
+    text = (CONFIGS / f"{name}.yaml").read_text()
+    assert text.startswith(
+        f"# accelerate launch recipes/dpo.py --config recipes/configs/{name}.yaml --output_dir out/"
+    )
+    settings = yaml.safe_load(text)
+    if name != "smoke":
+        assert "ESTIMATED (arithmetic, never measured)" in text
+        assert settings["model_name_or_path"] == MODELS[name][0]
+        assert settings["method"] == "qlora" and settings["preference_loss"] == "cdpo"
+        assert settings["max_length"] <= 1024
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_recipe_trains_a_tiny_model_of_its_architecture(name: str, tmp_path: Path) -> None:
+    """Two QLoRA steps with the recipe's own prompt, targets, length and loss, on the CPU."""
+    from safetensors.torch import load_file
+
+    from ifllm_hf.alignment.dpo_run import run_dpo
+
+    architecture = MODELS[name][1]
+    data, training, policy = parse(
+        "--config", str(CONFIGS / f"{name}.yaml"), "--output_dir", str(tmp_path / "out"),
+        "--model_name_or_path", f"tiny-random/{architecture}", "--dataset", "made-up",
+        "--dtype", "float32", "--use_cpu", "true", "--bf16", "false", "--max_steps", "2",
+        "--gradient_accumulation_steps", "1", "--eval_strategy", "no", "--save_strategy", "no",
+        "--disable_tqdm", "true", "--dataloader_pin_memory", "false",
+    )  # fmt: skip
+    assert policy.load_in_4bit and policy.use_bnb_nested_quant and training.gradient_checkpointing
+    out = run_dpo(policy, training, data)
+    record = json.loads((out / "run.json").read_text())
+    assert record["used"]["weights"].startswith("LoRA (r 16) on NF4 weights, double quantisation")
+    assert record["result"]["step0_margin"] == 0.0
+    adapter = load_file(out / "adapter_model.safetensors")
+    adapted = {key.rsplit(".lora_", 1)[0].rsplit(".", 1)[1] for key in adapter}
+    targets = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())["lora_target_modules"]
+    llama_like = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    assert adapted == (llama_like if targets == ["all-linear"] else set(targets))
+    assert all(abs(value).max() > 0 for key, value in adapter.items() if "lora_B" in key)
+    if name.startswith("qwen"):
+        config = json.loads((out / "tokenizer_config.json").read_text())
+        assert config["eos_token"] == "<|im_end|>"
+
+
+@pytest.mark.parametrize(
+    ("override", "used"),
+    [("lora", "LoRA (r 8) on float32 weights"), ("full", "all weights in float32")],
+)
+def test_lora_and_full_fine_tuning_are_one_override_away(
+    override: str, used: str, tmp_path: Path
+) -> None:
+    from ifllm_hf.alignment.dpo_run import run_dpo
+
+    data, training, policy = parse(
+        "--config", str(CONFIGS / "smoke.yaml"), "--method", override, "--max_steps", "1",
+        "--output_dir", str(tmp_path / "out"), "--disable_tqdm", "true",
+        "--dataloader_pin_memory", "false",
+    )  # fmt: skip
+    record = json.loads((run_dpo(policy, training, data) / "run.json").read_text())
+    assert record["used"]["weights"] == used
+
+
+@pytest.mark.parametrize("name", ["cpu", "one_gpu", "ddp"])
+def test_a_launch_config_is_one_that_accelerate_reads(name: str) -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    config = load_config_from_file(str(ROOT / "recipes" / "accelerate" / f"{name}.yaml"))
+    assert config.use_cpu == (name == "cpu")
+    assert config.num_processes == (2 if name == "ddp" else 1)
+
+
+def test_an_unknown_key_in_a_recipe_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "old.yaml"
+    path.write_text((CONFIGS / "smoke.yaml").read_text() + "max_prompt_length: 128\n")
+    with pytest.raises(ValueError, match="max_prompt_length"):
+        parse("--config", str(path))
+
+
+def test_a_mistake_ends_with_one_line_and_not_with_zero(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.txt").write_text("x")
+    command = ["dpo.py", "--config", str(CONFIGS / "smoke.yaml"), "--output_dir", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "recipes" / "dpo.py"), run_name="__main__")
+    assert end.value.code == 1
+    seen = capsys.readouterr()
+    assert seen.out == ""
+    assert seen.err.startswith(f"error: output_dir {tmp_path} exists and is not empty; choose")
+    assert seen.err.count("\n") == 1
+
+
+def launch(*arguments: str, launcher: tuple[str, ...] = ("accelerate.commands.launch",)) -> Any:
+    environment = {
+        **os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+    }  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-m", *launcher, str(ROOT / "recipes" / "dpo.py"), *arguments],
+        capture_output=True, text=True, env=environment, timeout=600,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_smoke_command_works_as_it_is_written(tmp_path: Path) -> None:
+    out = tmp_path / "smoke"
+    done = launch("--config", str(CONFIGS / "smoke.yaml"), "--output_dir", str(out))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(out)
+    assert "NF4 weights, double quantisation" in done.stderr
+    assert "largest margin before the first step (reference: start): 0\n" in done.stderr
+    assert (out / "adapter_model.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(tmp_path: Path) -> None:
+    import numpy as np
+    from safetensors.numpy import load_file
+
+    from ifllm_hf.alignment.dpo_run import run_dpo
+
+    adapters, logs = [], []
+    for processes, size in ((1, 4), (2, 2)):
+        out = tmp_path / str(processes)
+        arguments = [
+            "--config", str(CONFIGS / "smoke.yaml"), "--method", "lora", "--output_dir", str(out),
+            "--per_device_train_batch_size", str(size), "--max_steps", "4", "--eval_strategy", "no",
+            "--save_strategy", "no", "--logging_steps", "1", "--dataloader_pin_memory", "false",
+        ]  # fmt: skip
+        if processes == 1:
+            data, training, policy = parse(*arguments)
+            run_dpo(policy, training, data)
+        else:
+            done = launch(*arguments, launcher=("torch.distributed.run", "--nproc_per_node", "2"))
+            assert done.returncode == 0, done.stderr
+        record = json.loads((out / "run.json").read_text())
+        assert record["used"]["processes"] == processes
+        adapters.append(load_file(out / "adapter_model.safetensors"))
+        logs.append([entry for entry in record["result"]["log"] if "loss" in entry])
+    for key in ("loss", "rewards/margins", "gradient_share/decile_1"):
+        np.testing.assert_allclose(
+            [e[key] for e in logs[0]], [e[key] for e in logs[1]], rtol=1e-3, atol=1e-5
+        )
+    for key, value in adapters[0].items():
+        np.testing.assert_allclose(value, adapters[1][key], rtol=1e-3, atol=2e-5, err_msg=key)
