@@ -94,9 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(
-    commands: Any, name: str, summary: str, description: str
-) -> argparse.ArgumentParser:
+def _command(commands: Any, name: str, summary: str, description: str) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
@@ -148,7 +146,7 @@ def _run_prepare(arguments: argparse.Namespace) -> int:
     )
     if report.synthetic:
         _say("The numbers are MADE UP: this release is synthetic.")
-    _say(f'Next: python -c "from datasets import load_dataset; print(load_dataset(\'{_shown(report.folder.path)}\'))"')
+    _say(f'Next, in Python: load_dataset("{_shown(report.folder.path)}")')
     return 0
 
 

@@ -79,16 +79,20 @@ def test_wheel_carries_the_whole_package(wheel: Path) -> None:
     assert not any(name.startswith("tests/") for name in names)
 
 
-@pytest.mark.parametrize("folder", ["recipes", "dataset_card", "spaces"])
-def test_wheel_carries_what_lies_beside_the_package(wheel: Path, folder: str) -> None:
+def test_wheel_carries_the_recipes_with_their_settings(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    beside = {
+    recipes = {
         path.relative_to(ROOT).as_posix()
-        for path in (ROOT / folder).rglob("*")
-        if path.suffix in (".py", ".yaml", ".md", ".txt") and "__pycache__" not in path.parts
+        for path in (ROOT / "recipes").rglob("*")
+        if path.suffix in (".py", ".yaml")
     }
-    assert beside, f"{folder}/ is empty"
-    assert {f"ifllm_hf/_shared/{name}" for name in beside} <= names
+    assert any(name.endswith(".yaml") for name in recipes) and "recipes/dpo.py" in recipes
+    assert {f"ifllm_hf/{name}" for name in recipes} <= names
+
+
+def test_wheel_carries_the_card_templates(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert any(name.startswith("ifllm_hf/hub/templates/") for name in names)
 
 
 def test_base_install_imports_and_reads_data_without_torch(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from ifllm_hf.alignment.losses import nll_loss, preference_loss
 from ifllm_hf.alignment.run_record import remove_local_paths
 from ifllm_hf.errors import ConfigError, DataError
 
+logger = logging.getLogger(__name__)
 TRL_MINOR = "1.16"
 USES_CONFIDENCE = ("cdpo", "rdpo_paper")
 _DECILES = 10
@@ -245,6 +247,11 @@ class PairDPOTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
         self.model.train(was_training)
         delta = (chosen - ref_chosen) - (rejected - ref_rejected)
         self.step0_margin = self.args.beta * float(delta.abs().max())
+        logger.info(
+            "largest margin before the first step (reference: %s): %.4g",
+            self.args.reference,
+            self.step0_margin,
+        )
         # Precomputed log probabilities come from other padding, hence other rounding.
         exact = self.model.dtype == torch.float32 and self.accelerator.mixed_precision == "no"
         tolerance = 1e-3 + (1e-4 if exact else 2e-3) * (chosen.abs() + rejected.abs())

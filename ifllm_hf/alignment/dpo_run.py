@@ -162,12 +162,6 @@ def _train(trainer: PairDPOTrainer, checkpoint: str | None, folder: Path) -> Non
             f"{folder}: the disk is full; finished checkpoints are whole: free some space, then "
             "run the same command with --resume_from_checkpoint true"
         ) from error
-    if trainer.step0_margin is not None:
-        logger.info(
-            "largest margin before the first step (reference: %s): %.4g",
-            trainer.args.reference,
-            trainer.step0_margin,
-        )
 
 
 def _result(trainer: PairDPOTrainer) -> dict[str, Any]:

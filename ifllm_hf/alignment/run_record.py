@@ -130,7 +130,7 @@ def card(record: dict[str, Any]) -> str:
         ),
         f"* Suffix ' respond using bullet points' where it was sent: `{settings['suffix']}`.",
         f"* Pairs: {ledger['seen']} seen, {data['train']} trained on, {data['held_out']} held out"
-        + (f" (fold {settings['eval_fold']}, whole workers)" if data["held_out"] else "")
+        + (f" (fold {settings['eval_fold']})" if data["held_out"] else "")
         + f"; dropped: {dropped}. Cut at {settings['max_length']} tokens: {data['cut']} pairs.",
         f"* Data fingerprint `{data['fingerprint']}`, seed {settings['seed']}.",
         "",

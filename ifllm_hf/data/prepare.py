@@ -70,7 +70,7 @@ def prepare(
     """Read a release and write the folder that `load_dataset` loads.
 
     Args:
-        source: Folder or archive of a release; None: `$IFLLM_RELEASE`, else the pinned download.
+        source: Folder, archive or URL of a release; None: `$IFLLM_RELEASE`, else the pinned download.
         out: The folder to write; an older prepared folder there is replaced when the new one is
             complete.
         progress: Show a progress bar on stderr.
@@ -131,7 +131,14 @@ def prepare_synthetic(
 
 
 def find_release(source: str | os.PathLike[str] | None, *, progress: bool = True) -> Path:
-    """Return the release to read: `source`, else `$IFLLM_RELEASE`, else the pinned download."""
+    """Return the release to read: `source`, else `$IFLLM_RELEASE`, else the pinned download.
+
+    A URL is downloaded and checked against the pinned content, as mirrors hold the same release.
+    """
+    if source is not None and str(source).startswith(("http://", "https://")):
+        from ifllm_hf.data.download import fetch_release
+
+        return fetch_release(str(source), progress=progress)
     if source is not None:
         return Path(source)
     if named := os.environ.get(RELEASE_VARIABLE):

@@ -198,7 +198,7 @@ def table_values(tasks: pl.DataFrame, workers: pl.DataFrame, turns: pl.DataFrame
         "workers_rows": workers.height,
         "k_reached": _number(combinations["len"].min()) if workers.height else None,
         "demographics": workers.filter(told).height,
-        "not_consenting": workers.height - agreed.height,
+        "not_consenting": _some(workers.height - agreed.height),
         "readers_without_consent": turns.join(agreed, on="user_id", how="anti")[
             "user_id"
         ].n_unique(),
@@ -211,7 +211,7 @@ def ledger_values(ledgers: Mapping[str, Any] | None) -> Values:
     Args:
         ledgers: What `Release.ledgers` returns.
     """
-    names = ("ledger_rows", "clock_ahead", "task_rows_seen", "written_twice", "damaged_windows",
+    names = ("has_ledger", "ledger_rows", "clock_ahead", "task_rows_seen", "written_twice", "damaged_windows",
              "model_name_repaired", "email_masked", "withheld", "lost_rows")  # fmt: skip
     if not ledgers:
         return dict.fromkeys(names)
@@ -224,6 +224,7 @@ def ledger_values(ledgers: Mapping[str, Any] | None) -> Values:
         return _some(sum(b.get(part, {}).get(r, 0) for b in behavior.values() for r in reasons))
 
     return {
+        "has_ledger": "",
         "ledger_rows": _ledger_rows({**tables, **behavior}),
         "clock_ahead": of_table("turns", "repaired_by", "clock_ahead"),
         "model_name_repaired": of_table("turns", "repaired_by", "line_break_in_model_name"),

@@ -27,7 +27,7 @@ _LONGEST_MS = 60_000  # longer gaps share the last cell
 _FARTHEST_PX = 10_000
 _GAP_MS = 1000.0
 # WebGazer goes on learning from where the cursor was in the last second.
-_MOVED_MS, _IDLE_MS = 300.0, 1500.0
+MOVED_MS, IDLE_MS = 300.0, 1500.0
 
 _COLUMNS = (
     "query_id",
@@ -181,7 +181,7 @@ def _count_intervals(
 def _count_distances(flat: dict[str, Any], x: NDArray[Any], numbers: TickNumbers) -> None:
     idle = _floats(flat["mouse_idle_ms"])
     with np.errstate(invalid="ignore"):
-        chosen = {"moved": idle <= _MOVED_MS, "idle": idle > _IDLE_MS}
+        chosen = {"moved": idle <= MOVED_MS, "idle": idle > IDLE_MS}
     dx = _floats(flat["gaze_x_px"]) - x
     dy = _floats(flat["gaze_y_px"]) - _floats(flat["mouse_y_px"])
     distance = np.sqrt(dx * dx + dy * dy)

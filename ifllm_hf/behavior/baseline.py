@@ -1,0 +1,171 @@
+"""How a turn departs from how its reader usually reads: earlier turns only.
+
+A reader's turns are ordered by `asked_at`, then by conversation and turn. A turn without a time
+counts as asked with the one before it in its conversation (else the one after it); where a
+conversation has no time at all, only its own turns are earlier ones. Later turns feed nothing. A
+table with some of a reader's turns knows only those.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from ifllm_hf.behavior.comparison import COMPARISON
+from ifllm_hf.behavior.declaration import (
+    ANTISYMMETRIC,
+    PER_RESPONSE,
+    SYMMETRIC,
+    Feature,
+    FloatArray,
+    Values,
+    per_channel,
+    ratio,
+)
+from ifllm_hf.errors import DataError
+
+PRIOR_TURNS = 3.0
+"""A reader's habitual log ratio is shrunk towards 0 as if it had been 0 in this many turns."""
+LEVELS = {
+    "dwell_ms_per_char": 0.5,
+    "speed_chars_per_s": 1.0,
+    "fixation_ms_mean": 50.0,
+    "coverage": 0.05,
+    "reread_share": 0.05,
+}
+"""Per-response feature -> δ of its logarithm, in its unit."""
+LEANINGS = ("dwell_ms", "recency_3s_ms", "recency_15s_ms", "last_third_ms")
+
+ORDER_COLUMNS = ("user_id", "conversation_id", "turn", "asked_at")
+
+_INF = float("inf")
+_OWN = "within-reader standardisation; Buscher et al. 2012 (readers differ in pace)"
+
+_LEVEL_FEATURES = tuple(
+    feature
+    for name, delta in LEVELS.items()
+    for feature in per_channel(
+        f"{name}_vs_own",
+        f"ln({name} + {delta:g}) - its mean over all answers of the reader's earlier turns",
+        "1",
+        -_INF,
+        _INF,
+        _OWN,
+        PER_RESPONSE,
+    )
+)
+_LEANING_FEATURES = tuple(
+    Feature(
+        f"{feature.name}_vs_own",
+        f"{feature.name} - Σ of it over the reader's n earlier turns / (n + {PRIOR_TURNS:g}); "
+        "its sign turns if all of the reader's turns are swapped",
+        "1",
+        -_INF,
+        _INF,
+        _OWN,
+        ANTISYMMETRIC,
+        feature.channel,
+    )
+    for feature in COMPARISON
+    if feature.name.removesuffix("_log_ratio").split("_", 1)[1] in LEANINGS
+)
+
+BASELINE: tuple[Feature, ...] = (
+    *_LEVEL_FEATURES,
+    *_LEANING_FEATURES,
+    Feature(
+        "reading_ms_vs_own",
+        "ln(reading_ms + 1000) - its mean over the reader's earlier turns of the same kind",
+        "1",
+        -_INF,
+        _INF,
+        _OWN,
+        SYMMETRIC,
+        "both",
+    ),
+    Feature(
+        "earlier_turns",
+        "the reader's earlier turns with ticks in reading",
+        "1",
+        0,
+        _INF,
+        _OWN,
+        SYMMETRIC,
+        "both",
+    ),
+)
+
+
+def baseline(rows: pl.DataFrame, values: Values) -> Values:
+    """Compute the features of `BASELINE`.
+
+    Args:
+        rows: The turns: `query_id` and `ORDER_COLUMNS`.
+        values: By full name: `[turns, 2]` per response, `[turns]` per pair.
+
+    Raises:
+        DataError: A column is missing.
+    """
+    missing = [name for name in (*ORDER_COLUMNS, "query_id") if name not in rows.columns]
+    if missing:
+        raise DataError(
+            f"the turns have no column {', '.join(missing)}; the reader's own baseline needs them "
+            "to tell earlier turns from later ones."
+        )
+    reader, order = _order(rows)
+    paired = np.isfinite(values["pair"])
+    out: dict[str, FloatArray] = {}
+    for feature in _LEVEL_FEATURES:
+        name = feature.name.removesuffix("_vs_own")
+        level = np.log(values[name] + LEVELS[name.split("_", 1)[1]])
+        out[feature.name] = level - _earlier_mean(level, reader, order)[:, None]
+    for feature in _LEANING_FEATURES:
+        value = values[feature.name.removesuffix("_vs_own")]
+        total, count = _earlier(value[:, None], reader, order)
+        out[feature.name] = value - total / (count + PRIOR_TURNS)
+    reading = np.log(values["reading_ms"] + 1000.0)
+    of_kind = reader * 2 + paired
+    out["reading_ms_vs_own"] = reading - _earlier_mean(reading[:, None], of_kind, order)
+    _, count = _earlier(reading[:, None], reader, order)
+    out["earlier_turns"] = count
+    return out
+
+
+def _order(rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return the reader of every turn as a number, and the order from earliest to latest."""
+    frame = rows.select(*ORDER_COLUMNS, "query_id").with_row_index("row")
+    asked = pl.col("asked_at").forward_fill().backward_fill().over("conversation_id", order_by="turn")
+    frame = frame.with_columns(asked.alias("asked"))
+    # An unknown time is neither earlier nor later than other conversations.
+    reader = pl.when(pl.col("asked").is_null()).then(
+        pl.concat_str(pl.lit("\0"), "conversation_id")
+    ).otherwise(pl.col("user_id"))
+    frame = frame.with_columns(reader.rank("dense").cast(pl.Int64).alias("reader"))
+    order = frame.sort("asked", "conversation_id", "turn", "query_id")["row"].to_numpy()
+    return frame["reader"].to_numpy(), order
+
+
+def _earlier(
+    values: FloatArray, reader: np.ndarray, order: np.ndarray
+) -> tuple[FloatArray, FloatArray]:
+    """Return sum and number of known values `[turns, k]` in the reader's earlier turns."""
+    known = np.isfinite(values)
+    clean = np.where(known, values, 0.0)
+    # Adding the sides first makes the sum blind to which is left.
+    frame = pl.DataFrame(
+        {
+            "reader": reader[order],
+            "total": clean.sum(axis=1)[order],
+            "count": known.sum(axis=1).astype(np.float64)[order],
+        }
+    ).select(
+        pl.col("total", "count").cum_sum().shift(1, fill_value=0.0).over("reader"),
+    )
+    total, count = np.empty(len(order)), np.empty(len(order))
+    total[order], count[order] = frame["total"].to_numpy(), frame["count"].to_numpy()
+    return total, count
+
+
+def _earlier_mean(values: FloatArray, reader: np.ndarray, order: np.ndarray) -> FloatArray:
+    total, count = _earlier(values, reader, order)
+    return ratio(total, count)

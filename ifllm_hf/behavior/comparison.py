@@ -1,0 +1,104 @@
+"""Left against right: log ratios of what was spent on the two answers.
+
+ln((b + δ) / (a + δ)): its sign turns when the sides are swapped, its δ keeps it finite and calms
+down what rests on next to nothing. `either` takes the mouse where it was on an answer at all while
+reading, else the gaze.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ifllm_hf.behavior.declaration import (
+    ANTISYMMETRIC,
+    CHANNELS,
+    PER_RESPONSE,
+    Feature,
+    FloatArray,
+    Values,
+)
+
+DELTAS = {
+    "dwell_ms": 500.0,
+    "dwell_ms_per_char": 0.5,
+    "recency_3s_ms": 100.0,
+    "recency_15s_ms": 500.0,
+    "last_third_ms": 500.0,
+    "coverage": 0.05,
+    "depth": 0.05,
+    "visits": 1.0,
+    "regressions": 1.0,
+    "fixations": 1.0,
+}
+"""Per-response feature -> δ, in its unit."""
+EITHER = ("dwell_ms", "recency_3s_ms", "recency_15s_ms")
+
+_INF = float("inf")
+_KRAJBICH = "Krajbich, Armel & Rangel 2010, relative looking time and choice"
+
+EITHER_FEATURES: tuple[Feature, ...] = tuple(
+    Feature(
+        f"either_{name}",
+        f"mouse_{name} if the mouse was on an answer, else gaze_{name}",
+        "ms",
+        0,
+        _INF,
+        _KRAJBICH,
+        PER_RESPONSE,
+        "both",
+    )
+    for name in EITHER
+)
+
+COMPARISON: tuple[Feature, ...] = tuple(
+    Feature(
+        f"{channel}_{name}_log_ratio",
+        f"ln((b + {delta:g}) / (a + {delta:g})) of {channel}_{name}",
+        "1",
+        -_INF,
+        _INF,
+        _KRAJBICH,
+        ANTISYMMETRIC,
+        "both" if channel == "either" else channel,
+    )
+    for channel in (*CHANNELS, "either")
+    for name, delta in DELTAS.items()
+    if channel != "either" or name in EITHER
+)
+
+
+def either(values: Values) -> Values:
+    """Compute `EITHER_FEATURES`.
+
+    Args:
+        values: Per-response values `[turns, 2]` by full name.
+    """
+    on_text = np.nan_to_num(values["mouse_dwell_ms"]).sum(axis=1) > 0
+    return {
+        f"either_{name}": np.where(
+            on_text[:, None] | np.isnan(values[f"gaze_{name}"]),
+            values[f"mouse_{name}"],
+            values[f"gaze_{name}"],
+        )
+        for name in EITHER
+    }
+
+
+def comparison(values: Values) -> Values:
+    """Compute `COMPARISON`; NaN where a side has no value.
+
+    Args:
+        values: Per-response values `[turns, 2]` by full name, those of `either` included.
+    """
+    return {
+        feature.name: log_ratio(values[feature.name.removesuffix("_log_ratio")], feature.name)
+        for feature in COMPARISON
+    }
+
+
+def log_ratio(value: FloatArray, name: str) -> FloatArray:
+    """Return ln((b + δ) / (a + δ)) of `[turns, 2]` values, as a difference that negates exactly."""
+    delta = DELTAS[name.removesuffix("_log_ratio").split("_", 1)[1]]
+    logs = np.log(value + delta)
+    difference: FloatArray = logs[:, 1] - logs[:, 0]
+    return difference

@@ -1,0 +1,124 @@
+"""How a channel moves through an answer: backtracking, velocity and its changes.
+
+Steps are taken between successive ticks of one visit. They are measured in characters of the text,
+not in pixels: a step to the next line counts as one line of characters.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ifllm_hf.behavior.declaration import Feature, FloatArray, Values, per_channel, ratio
+from ifllm_hf.behavior.reading_ticks import ChannelTicks
+
+REGRESSION_CHARS = 10
+"""A step back by more than this is a regression: more than a word, less than a line."""
+
+_INF = float("inf")
+_RAYNER = "Rayner 1998, eye movements in reading (regressions)"
+_SPEED = "Guo & Agichtein 2012, beyond dwell time (cursor speed)"
+
+SCANPATH: tuple[Feature, ...] = (
+    *per_channel(
+        "regressions", f"steps back by more than {REGRESSION_CHARS} characters", "1", 0, _INF, _RAYNER
+    ),
+    *per_channel("regression_share", "regressions / steps", "1", 0, 1, _RAYNER),
+    *per_channel(
+        "regression_chars_mean", "mean length of a regression", "characters", 0, _INF, _RAYNER
+    ),
+    *per_channel(
+        "regression_time_share", "time of the ticks that regressions led to / dwell_ms", "1", 0, 1,
+        _RAYNER,
+    ),
+    *per_channel(
+        "reread_share",
+        f"dwell more than {REGRESSION_CHARS} characters before the furthest one so far / dwell_ms",
+        "1",
+        0,
+        1,
+        _RAYNER,
+    ),
+    *per_channel(
+        "speed_chars_per_s", "Σ |step| / Σ its time", "characters/s", 0, _INF, _SPEED
+    ),
+    *per_channel(
+        "speed_sd_chars_per_s",
+        "standard deviation of |step| / its time over steps",
+        "characters/s",
+        0,
+        _INF,
+        _SPEED,
+    ),
+    *per_channel(
+        "speed_change_chars_per_s",
+        "mean |v - previous v| over steps of a visit, v = step / its time, signed",
+        "characters/s",
+        0,
+        _INF,
+        _SPEED,
+    ),
+    *per_channel(
+        "forward_share", "steps forward / steps that move", "1", 0, 1, _SPEED
+    ),
+)
+
+
+def scanpath(channel: ChannelTicks) -> Values:
+    """Compute the features of `SCANPATH`."""
+    moves = channel.moves
+    slot = channel.slot[moves]
+    step = channel.char[moves] - channel.char[moves - 1]
+    length = np.abs(step)
+    seconds = (channel.t_us[moves] - channel.t_us[moves - 1]) / 1e6
+    back = step < -REGRESSION_CHARS
+    time = channel.by_slot(channel.time_us)
+    regressions = channel.by_slot(back, of=slot)
+    forward = channel.by_slot(step > 0, of=slot)
+    return {
+        "regressions": regressions,
+        "regression_share": ratio(regressions, channel.by_slot(of=slot)),
+        "regression_chars_mean": ratio(channel.by_slot(length * back, of=slot), regressions),
+        "regression_time_share": ratio(
+            channel.by_slot(channel.time_us[moves] * back, of=slot), time
+        ),
+        "reread_share": ratio(channel.by_slot(channel.time_us * _behind(channel)), time),
+        "speed_chars_per_s": ratio(
+            channel.by_slot(length * (seconds > 0), of=slot), channel.by_slot(seconds, of=slot)
+        ),
+        "speed_sd_chars_per_s": _sd(channel, moves, length, seconds),
+        "speed_change_chars_per_s": _change(channel, moves, step, seconds),
+        "forward_share": ratio(forward, channel.by_slot(step != 0, of=slot)),
+    }
+
+
+def _behind(channel: ChannelTicks) -> np.ndarray:
+    """Tell which ticks lie behind the furthest character that the answer was read to so far."""
+    order = np.argsort(channel.slot, kind="stable")
+    # A running maximum that starts anew with every answer: each one lies above the one before.
+    above = channel.slot[order] * (int(channel.char.max(initial=0)) + 1)
+    furthest = np.maximum.accumulate(channel.char[order] + above) - above
+    behind = np.zeros(len(order), dtype=bool)
+    behind[order] = channel.char[order] < furthest - REGRESSION_CHARS
+    return behind
+
+
+def _sd(
+    channel: ChannelTicks, moves: np.ndarray, length: np.ndarray, seconds: FloatArray
+) -> FloatArray:
+    timed = seconds > 0
+    slot, speed = channel.slot[moves][timed], length[timed] / seconds[timed]
+    count = channel.by_slot(of=slot)
+    mean = ratio(channel.by_slot(speed, of=slot), count)
+    off = (speed - mean.ravel()[slot]) ** 2
+    return np.sqrt(ratio(channel.by_slot(off, of=slot), count))
+
+
+def _change(
+    channel: ChannelTicks, moves: np.ndarray, step: np.ndarray, seconds: FloatArray
+) -> FloatArray:
+    timed = seconds > 0
+    velocity, visit = step[timed] / seconds[timed], channel.visit[moves][timed]
+    same = visit[1:] == visit[:-1]
+    slot = channel.slot[moves][timed][1:][same]
+    change = np.abs(np.diff(velocity))[same]
+    return ratio(channel.by_slot(change, of=slot), channel.by_slot(of=slot))
