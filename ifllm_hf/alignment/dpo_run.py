@@ -199,6 +199,8 @@ def _record(
     base: str,
 ) -> dict[str, Any]:
     """Return the resolved settings, what was used, the data's account and the versions."""
+    # Held-out pairs that are not evaluated during training are held out all the same.
+    held_out = trainer.eval_dataset if trainer.eval_dataset is not None else pairs.held_out
     too_long = sum(trainer.too_long.values())
     ledger = pairs.ledger
     ledger.kept -= too_long
@@ -240,7 +242,7 @@ def _record(
             "fingerprint": pairs.fingerprint,
             "ledger": ledger.to_dict(),
             "train": len(trainer.train_dataset),
-            "held_out": len(trainer.eval_dataset) if trainer.eval_dataset is not None else 0,
+            "held_out": len(held_out) if held_out is not None else 0,
             "cut": sum(trainer.cut.values()),
         },
         "versions": versions(),

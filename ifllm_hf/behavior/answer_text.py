@@ -42,7 +42,7 @@ class Units:
     def total(self, values: NDArray[Any]) -> FloatArray:
         """Return `[turns, 2]` the sum over an answer's pieces."""
         total = np.bincount(self.slot, weights=values, minlength=self.count.size)
-        return total.reshape(-1, 2)
+        return total.astype(np.float64).reshape(-1, 2)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Answers:
         words: `[turns, 2]` pieces between white space.
         sentences: Pieces that end at `. ! ? …` before white space, or at a line break. A full stop
             behind a digit ends nothing: `1.` opens a list item.
-        paragraphs: Pieces between blank lines.
+        paragraphs: Pieces between line breaks (the release has no blank lines): also list items.
     """
 
     exists: BoolArray
@@ -100,7 +100,7 @@ def split_answers(left: Sequence[str | None], right: Sequence[str | None]) -> An
     inner = np.concatenate(([False], slot[1:] == slot[:-1]))[: len(word)]
     sentence, paragraph = opens.copy(), opens.copy()
     sentence[word[inner & ((breaks >= 1) | ended)]] = True
-    paragraph[word[inner & (breaks >= 2)]] = True
+    paragraph[word[inner & (breaks >= 1)]] = True
     return Answers(
         exists=exists,
         start=start,

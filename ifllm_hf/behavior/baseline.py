@@ -16,8 +16,10 @@ from ifllm_hf.behavior.declaration import (
     ANTISYMMETRIC,
     PER_RESPONSE,
     SYMMETRIC,
+    BoolArray,
     Feature,
     FloatArray,
+    IntArray,
     Values,
     per_channel,
     ratio,
@@ -96,12 +98,13 @@ BASELINE: tuple[Feature, ...] = (
 )
 
 
-def baseline(rows: pl.DataFrame, values: Values) -> Values:
+def baseline(rows: pl.DataFrame, values: Values, paired: BoolArray) -> Values:
     """Compute the features of `BASELINE`.
 
     Args:
         rows: The turns: `query_id` and `ORDER_COLUMNS`.
         values: By full name: `[turns, 2]` per response, `[turns]` per pair.
+        paired: `[turns]` whether the turn has two answers.
 
     Raises:
         DataError: A column is missing.
@@ -113,7 +116,6 @@ def baseline(rows: pl.DataFrame, values: Values) -> Values:
             "to tell earlier turns from later ones."
         )
     reader, order = _order(rows)
-    paired = np.isfinite(values["pair"])
     out: dict[str, FloatArray] = {}
     for feature in _LEVEL_FEATURES:
         name = feature.name.removesuffix("_vs_own")
@@ -124,29 +126,33 @@ def baseline(rows: pl.DataFrame, values: Values) -> Values:
         total, count = _earlier(value[:, None], reader, order)
         out[feature.name] = value - total / (count + PRIOR_TURNS)
     reading = np.log(values["reading_ms"] + 1000.0)
-    of_kind = reader * 2 + paired
+    of_kind = reader * 2 + paired.astype(np.int64)
     out["reading_ms_vs_own"] = reading - _earlier_mean(reading[:, None], of_kind, order)
     _, count = _earlier(reading[:, None], reader, order)
     out["earlier_turns"] = count
     return out
 
 
-def _order(rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _order(rows: pl.DataFrame) -> tuple[IntArray, IntArray]:
     """Return the reader of every turn as a number, and the order from earliest to latest."""
     frame = rows.select(*ORDER_COLUMNS, "query_id").with_row_index("row")
-    asked = pl.col("asked_at").forward_fill().backward_fill().over("conversation_id", order_by="turn")
+    asked = (
+        pl.col("asked_at").forward_fill().backward_fill().over("conversation_id", order_by="turn")
+    )
     frame = frame.with_columns(asked.alias("asked"))
     # An unknown time is neither earlier nor later than other conversations.
-    reader = pl.when(pl.col("asked").is_null()).then(
-        pl.concat_str(pl.lit("\0"), "conversation_id")
-    ).otherwise(pl.col("user_id"))
+    reader = (
+        pl.when(pl.col("asked").is_null())
+        .then(pl.concat_str(pl.lit("\0"), "conversation_id"))
+        .otherwise(pl.col("user_id"))
+    )
     frame = frame.with_columns(reader.rank("dense").cast(pl.Int64).alias("reader"))
     order = frame.sort("asked", "conversation_id", "turn", "query_id")["row"].to_numpy()
     return frame["reader"].to_numpy(), order
 
 
 def _earlier(
-    values: FloatArray, reader: np.ndarray, order: np.ndarray
+    values: FloatArray, reader: IntArray, order: IntArray
 ) -> tuple[FloatArray, FloatArray]:
     """Return sum and number of known values `[turns, k]` in the reader's earlier turns."""
     known = np.isfinite(values)
@@ -166,6 +172,6 @@ def _earlier(
     return total, count
 
 
-def _earlier_mean(values: FloatArray, reader: np.ndarray, order: np.ndarray) -> FloatArray:
+def _earlier_mean(values: FloatArray, reader: IntArray, order: IntArray) -> FloatArray:
     total, count = _earlier(values, reader, order)
     return ratio(total, count)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifllm_hf.behavior.answer_text import Answers
-from ifllm_hf.behavior.declaration import Feature, FloatArray, IntArray, Values, per_channel, ratio
+from ifllm_hf.behavior.declaration import Feature, IntArray, Values, per_channel, ratio
 from ifllm_hf.behavior.reading_ticks import ChannelTicks
 from ifllm_hf.errors import DataError
 
@@ -36,9 +36,7 @@ FIXATIONS: tuple[Feature, ...] = (
         _INF,
         _IDT,
     ),
-    *per_channel(
-        "fixations_per_100_chars", "100 * fixations / characters", "1", 0, _INF, _IDT
-    ),
+    *per_channel("fixations_per_100_chars", "100 * fixations / characters", "1", 0, _INF, _IDT),
     *per_channel("fixation_ms_mean", "mean time of a fixation", "ms", 0, _INF, _IDT),
     *per_channel("longest_fixation_ms", "longest fixation; 0 without", "ms", 0, _INF, _IDT),
     *per_channel("fixation_share", "time in fixations / dwell_ms", "1", 0, 1, _IDT),

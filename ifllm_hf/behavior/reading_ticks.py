@@ -9,8 +9,8 @@ are null tells whether the channel was recorded).
 the phases asked for, at most 1000 ms; the last one has none. A channel is sampled in a tick where
 its `_on` is not null: in the release gaze and mouse share every tick, collected sessions have one
 event per tick. **Reading clock**: the sum of those times over all ticks of the turn, which makes
-reloads and pauses of the recording harmless. Times are whole microseconds: sums are exact and do not
-depend on what else is in the table.
+reloads and pauses of the recording harmless. Times are whole microseconds: sums are exact and
+do not depend on what else is in the table.
 """
 
 from __future__ import annotations
@@ -161,7 +161,8 @@ def reading_ticks(rows: pl.DataFrame, answers: Answers, phases: Sequence[str]) -
     before_turn = np.cumsum(reading_us) - reading_us
     clock_us = end_us - time_us - before_turn[turn]
 
-    channels, sampled = {}, {}
+    channels: dict[str, ChannelTicks] = {}
+    sampled: dict[str, BoolArray] = {}
     for name in CHANNELS:
         code = flat[f"{name}_code"].to_numpy().astype(np.int64)
         rows_here = np.flatnonzero(code != _ABSENT)
@@ -241,7 +242,7 @@ def _flatten(rows: pl.DataFrame, phases: Sequence[str]) -> pl.DataFrame:
     exprs = [pl.col("turn"), pl.col("t_ms").cast(pl.Float64).fill_null(np.nan), pl.col("page_load")]
     for name in CHANNELS:
         if name in present:
-            side, char = pl.col(f"{name}_on"), pl.col(f"{name}_char")
+            side, char = column(f"{name}_on", pl.String), column(f"{name}_char", pl.Int64)
             code = side.replace_strict(_CODES, return_dtype=pl.Int8)
             # On an answer without a character is nowhere in the text.
             code = pl.when((code >= 0) & char.is_null()).then(_OFF).otherwise(code)
@@ -266,8 +267,8 @@ def _flatten(rows: pl.DataFrame, phases: Sequence[str]) -> pl.DataFrame:
         return flat.select(exprs).collect()
     except pl.exceptions.InvalidOperationError as error:
         raise DataError(
-            f"a tick column holds a value it cannot have: {error}. Expected gaze_on and mouse_on to "
-            "be 'none', 'a', 'b' or null, and numbers elsewhere."
+            f"a tick column holds a value it cannot have: {error}. Expected gaze_on and mouse_on "
+            "to be 'none', 'a', 'b' or null, and numbers elsewhere."
         ) from error
 
 

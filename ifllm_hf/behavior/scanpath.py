@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from ifllm_hf.behavior.declaration import Feature, FloatArray, Values, per_channel, ratio
+from ifllm_hf.behavior.declaration import (
+    BoolArray,
+    Feature,
+    FloatArray,
+    IntArray,
+    Values,
+    per_channel,
+    ratio,
+)
 from ifllm_hf.behavior.reading_ticks import ChannelTicks
 
 REGRESSION_CHARS = 10
@@ -20,14 +28,23 @@ _SPEED = "Guo & Agichtein 2012, beyond dwell time (cursor speed)"
 
 SCANPATH: tuple[Feature, ...] = (
     *per_channel(
-        "regressions", f"steps back by more than {REGRESSION_CHARS} characters", "1", 0, _INF, _RAYNER
+        "regressions",
+        f"steps back by more than {REGRESSION_CHARS} characters",
+        "1",
+        0,
+        _INF,
+        _RAYNER,
     ),
     *per_channel("regression_share", "regressions / steps", "1", 0, 1, _RAYNER),
     *per_channel(
         "regression_chars_mean", "mean length of a regression", "characters", 0, _INF, _RAYNER
     ),
     *per_channel(
-        "regression_time_share", "time of the ticks that regressions led to / dwell_ms", "1", 0, 1,
+        "regression_time_share",
+        "time of the ticks that regressions led to / dwell_ms",
+        "1",
+        0,
+        1,
         _RAYNER,
     ),
     *per_channel(
@@ -38,9 +55,7 @@ SCANPATH: tuple[Feature, ...] = (
         1,
         _RAYNER,
     ),
-    *per_channel(
-        "speed_chars_per_s", "Σ |step| / Σ its time", "characters/s", 0, _INF, _SPEED
-    ),
+    *per_channel("speed_chars_per_s", "Σ |step| / Σ its time", "characters/s", 0, _INF, _SPEED),
     *per_channel(
         "speed_sd_chars_per_s",
         "standard deviation of |step| / its time over steps",
@@ -57,9 +72,7 @@ SCANPATH: tuple[Feature, ...] = (
         _INF,
         _SPEED,
     ),
-    *per_channel(
-        "forward_share", "steps forward / steps that move", "1", 0, 1, _SPEED
-    ),
+    *per_channel("forward_share", "steps forward / steps that move", "1", 0, 1, _SPEED),
 )
 
 
@@ -91,7 +104,7 @@ def scanpath(channel: ChannelTicks) -> Values:
     }
 
 
-def _behind(channel: ChannelTicks) -> np.ndarray:
+def _behind(channel: ChannelTicks) -> BoolArray:
     """Tell which ticks lie behind the furthest character that the answer was read to so far."""
     order = np.argsort(channel.slot, kind="stable")
     # A running maximum that starts anew with every answer: each one lies above the one before.
@@ -103,7 +116,7 @@ def _behind(channel: ChannelTicks) -> np.ndarray:
 
 
 def _sd(
-    channel: ChannelTicks, moves: np.ndarray, length: np.ndarray, seconds: FloatArray
+    channel: ChannelTicks, moves: IntArray, length: IntArray, seconds: FloatArray
 ) -> FloatArray:
     timed = seconds > 0
     slot, speed = channel.slot[moves][timed], length[timed] / seconds[timed]
@@ -114,7 +127,7 @@ def _sd(
 
 
 def _change(
-    channel: ChannelTicks, moves: np.ndarray, step: np.ndarray, seconds: FloatArray
+    channel: ChannelTicks, moves: IntArray, step: IntArray, seconds: FloatArray
 ) -> FloatArray:
     timed = seconds > 0
     velocity, visit = step[timed] / seconds[timed], channel.visit[moves][timed]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from ifllm_hf.behavior.answer_text import Answers, Units
-from ifllm_hf.behavior.declaration import Feature, FloatArray, Values, per_channel, ratio
+from ifllm_hf.behavior.declaration import Feature, FloatArray, IntArray, Values, per_channel, ratio
 from ifllm_hf.behavior.reading_ticks import ChannelTicks
 
 BLOCK_CHARS = 40
@@ -40,15 +43,9 @@ SPREAD: tuple[Feature, ...] = (
         1,
         _SPREAD,
     ),
-    *per_channel(
-        "sentence_entropy_bits", "-Σ p log2 p over sentences", "bit", 0, _INF, _SPREAD
-    ),
-    *per_channel(
-        "paragraph_entropy_bits", "-Σ p log2 p over paragraphs", "bit", 0, _INF, _SPREAD
-    ),
-    *per_channel(
-        "sentences_visited_share", "visited sentences / sentences", "1", 0, 1, _REGIONS
-    ),
+    *per_channel("sentence_entropy_bits", "-Σ p log2 p over sentences", "bit", 0, _INF, _SPREAD),
+    *per_channel("paragraph_entropy_bits", "-Σ p log2 p over paragraphs", "bit", 0, _INF, _SPREAD),
+    *per_channel("sentences_visited_share", "visited sentences / sentences", "1", 0, 1, _REGIONS),
     *per_channel(
         "paragraphs_visited_share", "visited paragraphs / paragraphs", "1", 0, 1, _REGIONS
     ),
@@ -103,19 +100,18 @@ def spread(channel: ChannelTicks, answers: Answers, blocks: Units) -> Values:
     }
 
 
-def _visited(units: Units, at: np.ndarray) -> FloatArray:
+def _visited(units: Units, at: IntArray) -> FloatArray:
     visited = np.zeros(len(units.slot))
     visited[units.of_char[at]] = 1.0
     return visited
 
 
-def _dwell_in(units: Units, channel: ChannelTicks, at: np.ndarray) -> FloatArray:
-    return np.bincount(
-        units.of_char[at], weights=channel.time_us, minlength=len(units.slot)
-    ).astype(np.float64)
+def _dwell_in(units: Units, channel: ChannelTicks, at: IntArray) -> FloatArray:
+    dwell = np.bincount(units.of_char[at], weights=channel.time_us, minlength=len(units.slot))
+    return dwell.astype(np.float64)
 
 
-def _entropy(dwell: FloatArray, slot: np.ndarray, time: FloatArray) -> FloatArray:
+def _entropy(dwell: NDArray[Any], slot: IntArray, time: FloatArray) -> FloatArray:
     """Return `[turns, 2]` the entropy in nats of dwell over pieces; NaN without dwell."""
     share = ratio(dwell, time.ravel()[slot])
     bits = -share * np.log(np.where(share > 0, share, 1.0))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from ifllm_hf.behavior.answer_text import Answers
 from ifllm_hf.behavior.declaration import (
     ANTISYMMETRIC,
     SYMMETRIC,
+    BoolArray,
     Feature,
     FloatArray,
+    IntArray,
     Values,
     per_channel,
     ratio,
@@ -43,7 +48,13 @@ VISITS: tuple[Feature, ...] = (
         _VISITS,
     ),
     *per_channel(
-        "first_side", "-1 answer a was visited first, 1 answer b", "1", -1, 1, _VISITS, ANTISYMMETRIC
+        "first_side",
+        "-1 answer a was visited first, 1 answer b",
+        "1",
+        -1,
+        1,
+        _VISITS,
+        ANTISYMMETRIC,
     ),
     *per_channel(
         "last_side", "-1 answer a was visited last, 1 answer b", "1", -1, 1, _VISITS, ANTISYMMETRIC
@@ -117,8 +128,8 @@ def visits(channel: ChannelTicks, answers: Answers) -> Values:
     length = np.add.reduceat(channel.time_us, first) / 1000.0 if first.size else np.empty(0)
     count = channel.by_slot(of=slot)
     time = channel.dwell_ms
-    looked = count > 0
-    end = (channel.clock_us + channel.time_us) / 1000.0
+    begin = (channel.clock_us / 1000.0).astype(np.float64)
+    end = begin + channel.time_us / 1000.0
     reading = channel.reading_us[:, None] / 1000.0
 
     turn, side = channel.slot // 2, channel.slot % 2
@@ -131,9 +142,9 @@ def visits(channel: ChannelTicks, answers: Answers) -> Values:
     return {
         "visits": count,
         "visit_ms_mean": ratio(time, count),
-        "first_visit_ms": np.where(looked, _first(length, slot, 2 * n_turns), np.nan),
-        "first_look_ms": _first(channel.clock_us / 1000.0, channel.slot, 2 * n_turns),
-        "last_look_before_end_ms": reading - _last(end, channel.slot, 2 * n_turns),
+        "first_visit_ms": _first(length, slot, 2 * n_turns).reshape(-1, 2),
+        "first_look_ms": _first(begin, channel.slot, 2 * n_turns).reshape(-1, 2),
+        "last_look_before_end_ms": reading - _last(end, channel.slot, 2 * n_turns).reshape(-1, 2),
         "first_side": np.where(both, _first(sign, turn, n_turns), np.nan),
         "last_side": np.where(both, _last(sign, turn, n_turns), np.nan),
         "switches": np.where(both, switches, np.nan),
@@ -149,7 +160,7 @@ def time_totals(ticks: ReadingTicks) -> Values:
     n_turns = len(ticks.has_ticks)
     known = ticks.camera >= 0
 
-    def total(keep: np.ndarray) -> FloatArray:
+    def total(keep: BoolArray) -> FloatArray:
         return np.bincount(ticks.turn, weights=ticks.time_us * keep, minlength=n_turns).astype(
             np.float64
         )
@@ -160,12 +171,12 @@ def time_totals(ticks: ReadingTicks) -> Values:
     }
 
 
-def _last(values: FloatArray, key: np.ndarray, size: int) -> FloatArray:
-    """Return the last value of each key; `[size / 2, 2]` for slots, NaN where there is none."""
+def _last(values: NDArray[Any], key: IntArray, size: int) -> FloatArray:
+    """Return the last value of each key `[size]`, NaN where there is none."""
     out = np.full(size, np.nan)
     out[key] = values  # of repeated indices, the last assignment stays
     return out
 
 
-def _first(values: FloatArray, key: np.ndarray, size: int) -> FloatArray:
+def _first(values: NDArray[Any], key: IntArray, size: int) -> FloatArray:
     return _last(values[::-1], key[::-1], size)

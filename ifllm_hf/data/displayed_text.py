@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 _PAD = 32  # zero units between texts, so that a comparison never runs into the next one
 _UNITS = 24  # a window has at most 20 units; 24 = six keys of four
 _BEFORE, _AFTER = 12, 2  # a window starts at most ten units before its caret (two for trimming)
+_LONG = 12  # so long a window cannot fit twice around one caret
 _SLACK = 15  # the reach of the slow comparison
 
 
@@ -92,23 +93,45 @@ class TextPages:
         if n == 0 or m == 0:
             return fit
         units, length = _window_units(windows)
-        head = np.minimum(length, 4)
+        wanted = _keys(units.ravel()).reshape(n, _UNITS)[:, 0]
         # A window of fewer than four units is compared on the units that it has.
-        mask = np.uint64(0xFFFFFFFFFFFFFFFF) >> (np.uint64(16) * (4 - head).astype(np.uint64) % 64)
-        wanted = _keys(units.ravel()).reshape(n, _UNITS)[:, 0] & mask
-        start = carets[:, None].astype(np.int64) + np.arange(-_BEFORE, _AFTER + 1)  # [p, shifts]
-        for t in range(m):
-            # Starts outside the text fall into the zeros around it.
-            where = self._base[t] + np.clip(start, -_BEFORE, self._length[t])
-            rows, columns = np.nonzero((self._key[where] & mask[:, None]) == wanted[:, None])
-            first = start[rows, columns]
-            inside = (first >= 0) & (first + length[rows] <= self._length[t]) & (length[rows] > 0)
-            rows, where = rows[inside], where[rows[inside], columns[inside]]
-            seen = self._units[where[:, None] + np.arange(_UNITS)]
-            same = (seen == units[rows]) | (np.arange(_UNITS) >= length[rows, None])
-            fit[rows[same.all(axis=1)], t] = True
+        missing = np.uint64(4) - np.minimum(length, 4).astype(np.uint64)
+        mask = np.uint64(0xFFFFFFFFFFFFFFFF) >> (np.uint64(16) * missing % np.uint64(64))
+        carets = carets.astype(np.int64)
+        # Most windows have their ten units before the caret; the search is for the others.
+        usual = np.flatnonzero(length >= _LONG)
+        self._compare(usual, carets, (-10, -9), units, length, wanted, mask, fit)
+        others = np.flatnonzero(~fit.any(axis=1) & (length > 0))
+        self._compare(others, carets, range(-_BEFORE, _AFTER + 1), units, length, wanted, mask, fit)
         self._fit_without_quotes(windows, carets, fit)
         return fit
+
+    def _compare(
+        self,
+        rows: NDArray[np.int64],
+        carets: NDArray[np.int64],
+        shifts: Sequence[int],
+        units: NDArray[np.uint16],
+        length: NDArray[np.int64],
+        wanted: NDArray[np.uint64],
+        mask: NDArray[np.uint64],
+        fit: NDArray[np.bool_],
+    ) -> None:
+        """Mark in `fit` the texts that hold the windows `rows` at one of the shifts."""
+        start = carets[rows, None] + np.array(shifts)  # [rows, shifts]
+        for t, (base, size) in enumerate(zip(self._base, self._length, strict=True)):
+            # Starts outside the text fall into the zeros around it.
+            where = np.minimum(np.maximum(start, -_BEFORE), size)
+            where += base
+            key = self._key[where]
+            key &= mask[rows, None]
+            at, column = np.nonzero(key == wanted[rows, None])
+            first, row = start[at, column], rows[at]
+            inside = (first >= 0) & (first + length[row] <= size)
+            row, place = row[inside], first[inside] + base
+            seen = self._units[place[:, None] + np.arange(_UNITS)]
+            same = (seen == units[row]) | (np.arange(_UNITS) >= length[row, None])
+            fit[row[same.all(axis=1)], t] = True
 
     def _fit_without_quotes(
         self, windows: Sequence[str], carets: NDArray[np.int32], fit: NDArray[np.bool_]

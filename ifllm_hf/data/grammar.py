@@ -20,7 +20,6 @@ joins windows broken over lines and mends lines that somebody's CSV writer quote
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
@@ -30,30 +29,20 @@ import pyarrow.csv as pcsv
 from numpy.typing import NDArray
 
 from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.data.line_grammar import (
+    abs_records,
+    count_repairs,
+    parse_abs_lines,
+    parse_rel_lines,
+    rel_matcher,
+    rel_records,
+)
 from ifllm_hf.data.records import AbsRecords, RelRecords
-from ifllm_hf.errors import TableError
 
 _COMMA, _NEWLINE, _RETURN, _QUOTE, _ZERO = 44, 10, 13, 34, 48
 _HIDDEN = 1  # stands for a comma inside a window while Arrow splits the line
 _EPOCH_DIGITS = 13
-_MAX_JOINED_LINES = 12  # a window has at most 20 characters
-_MAX_BAD_SHARE = 0.1  # above it, the file is something else than a behaviour file
-
-_NUMBER = rb"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
-_HEAD = rb"(" + _NUMBER + rb"),(" + _NUMBER + rb"),"
-_QUOTED = rb'(|".*")'
-_BARE = rb"([^\n]+)"  # last resort: some CSV writer took the quotes for its own
-
-
-def _rel_pattern(window: bytes, camera: bytes) -> re.Pattern[bytes]:
-    tail = rb",(-?\d*),(" + _NUMBER + rb")," + camera + rb'(\d{13})("?)\r?'
-    return re.compile(_HEAD + window + tail, re.DOTALL)
-
-
-_SEVEN_FIELDS = rb"([01]),"
-_SIX_FIELDS = rb"()"
-_OPEN = re.compile(_HEAD + rb'".*', re.DOTALL)
-_ABS = re.compile(_HEAD + rb"(" + _NUMBER + rb"),(\d{13})\r?")
+_MAX_ODD_SHARE = 0.02  # more irregular lines than that: every line is judged
 
 
 class _IrregularError(Exception):
@@ -75,12 +64,12 @@ def parse_rel(raw: bytes, name: str) -> tuple[RelRecords, Ledger]:
     """
     ledger = Ledger(name)
     if not raw:
-        return _rel_records([], ledger), ledger
+        return rel_records([], ledger), ledger
     try:
-        samples = _parse_rel_fast(raw)
+        samples = _parse_rel_fast(raw, ledger)
         ledger.keep(len(samples))
     except _IrregularError:
-        samples = _parse_rel_lines(raw, name, ledger)
+        samples = parse_rel_lines(raw, name, ledger)
     ledger.check()
     return samples, ledger
 
@@ -92,7 +81,7 @@ def parse_abs(raw: bytes, name: str) -> tuple[AbsRecords, Ledger]:
     """
     ledger = Ledger(name)
     if not raw:
-        return _abs_records([]), ledger
+        return abs_records([]), ledger
     try:
         table = _read_columns(
             raw,
@@ -103,45 +92,87 @@ def parse_abs(raw: bytes, name: str) -> tuple[AbsRecords, Ledger]:
         positions = AbsRecords(*(_numpy(column) for column in table.columns))
         ledger.keep(len(positions))
     except (pa.ArrowInvalid, _IrregularError):
-        positions = _parse_abs_lines(raw, name, ledger)
+        positions = parse_abs_lines(raw, name, ledger)
     ledger.check()
     return positions, ledger
 
 
-def _parse_rel_fast(raw: bytes) -> RelRecords:
-    """Read a file all of whose lines are regular; raise _IrregularError otherwise."""
+def _parse_rel_fast(raw: bytes, ledger: Ledger) -> RelRecords:
+    """Read a file whose lines are regular but for a few; raise _IrregularError otherwise."""
     text = np.frombuffer(raw, dtype=np.uint8)
     if not raw.endswith(b"\n"):
         text = np.append(text, np.uint8(_NEWLINE))
-    if (text == _HIDDEN).any():
+    lines = _Lines(text)
+    irregular = lines.irregular()
+    odd = np.flatnonzero(irregular)
+    if not odd.size:
+        return _parse_regular(text, lines)
+    if odd.size > _MAX_ODD_SHARE * len(irregular):
         raise _IrregularError
-    separators = np.flatnonzero((text == _COMMA) | (text == _NEWLINE))
-    line_end = np.flatnonzero(text[separators] == _NEWLINE)  # index into `separators`
-    line_first = np.concatenate(([0], line_end[:-1] + 1))
-    commas = line_end - line_first
-    if commas.min() < 5:
+    starts, ends = lines.start, lines.end
+    match = rel_matcher([raw[starts[i] : ends[i]] for i in range(min(200, len(irregular)))])
+    found = [match(raw[starts[i] : ends[i]]) for i in odd]
+    records = [record for record in found if record is not None]
+    if len(records) < len(found):
         raise _IrregularError
-    end = separators[line_end]
-    last, before_last = separators[line_end - 1], separators[line_end - 2]
-    has_camera = (last - before_last) == 2
-    if has_camera.any() != has_camera.all():
-        raise _IrregularError
-    tail = 4 if has_camera[0] else 3
-    inner = commas - 2 - tail
-    window_start = separators[line_first + 1] + 1
-    window_end = separators[line_end - tail]
-    window_bytes = window_end - window_start
-    quoted = (text[window_start] == _QUOTE) & (text[window_end - 1] == _QUOTE) & (window_bytes > 1)
-    if (
-        inner.min() < 0
-        or ((end - last - 1) != _EPOCH_DIGITS).any()
-        or not ((window_bytes == 0) | quoted).all()
-    ):
-        raise _IrregularError
-    rows = np.flatnonzero(inner)
-    if rows.size:
+    text = text[np.repeat(~irregular, ends - starts + 1)]
+    regular = _parse_regular(text, _Lines(text))
+    for record in records:
+        count_repairs(record, ledger)
+    return regular.with_rows(odd, rel_records(records, ledger))
+
+
+class _Lines:
+    """Where the lines of a file and their commas stand; arrays over the lines."""
+
+    def __init__(self, text: NDArray[np.uint8]) -> None:
+        separators = np.flatnonzero((text == _COMMA) | (text == _NEWLINE))
+        line_end = np.flatnonzero(text[separators] == _NEWLINE)  # index into `separators`
+        self._text, self._separators, self._line_end = text, separators, line_end
+        self._first = np.concatenate(([0], line_end[:-1] + 1))
+        self.commas = line_end - self._first
+        self.end = separators[line_end]
+        self.start = np.concatenate(([0], self.end[:-1] + 1))
+        has_camera = self._from_the_right(1) - self._from_the_right(2) == 2
+        self.seven_fields = bool(has_camera.mean() > 0.5)
+        self._other_dialect = has_camera != self.seven_fields
+
+    def _from_the_right(self, n: int) -> NDArray[np.int64]:
+        """Return the position of the n-th comma from the right; nonsense if there are fewer."""
+        return self._separators[np.maximum(self._line_end - n, 0)]
+
+    def irregular(self) -> NDArray[np.bool_]:
+        """Say which lines are not a plain record of the file's dialect."""
+        tail = 4 if self.seven_fields else 3
+        last = self._separators.size - 1
+        window_start = self._separators[np.minimum(self._first + 1, last)] + 1
+        window_end = self._from_the_right(tail)
+        size = window_end - window_start
+        first_byte = self._text[np.minimum(window_start, len(self._text) - 1)]
+        quoted = (first_byte == _QUOTE) & (self._text[window_end - 1] == _QUOTE) & (size > 1)
+        hidden = np.zeros(len(self.end), dtype=bool)
+        for position in np.flatnonzero(self._text == _HIDDEN):
+            hidden[np.searchsorted(self.end, position)] = True
+        return (
+            (self.commas < 2 + tail)
+            | self._other_dialect
+            | (self.end - self._from_the_right(1) - 1 != _EPOCH_DIGITS)
+            | ~((size == 0) | quoted)
+            | hidden
+        )
+
+    def window_commas(self) -> NDArray[np.int64]:
+        """Return the positions of the commas inside the windows of regular lines."""
+        inner = self.commas - (6 if self.seven_fields else 5)
+        rows = np.flatnonzero(inner > 0)
+        return self._separators[_ranges(self._first[rows] + 2, inner[rows])]
+
+
+def _parse_regular(text: NDArray[np.uint8], lines: _Lines) -> RelRecords:
+    commas = lines.window_commas()
+    if commas.size:
         text = text.copy() if not text.flags.writeable else text
-        text[separators[_ranges(line_first[rows] + 2, inner[rows])]] = _HIDDEN
+        text[commas] = _HIDDEN
     columns: dict[str, pa.DataType] = {
         "x": pa.float64(),
         "y": pa.float64(),
@@ -151,7 +182,7 @@ def _parse_rel_fast(raw: bytes) -> RelRecords:
         "camera": pa.int8(),
         "epoch_ms": pa.int64(),
     }
-    if tail == 3:
+    if not lines.seven_fields:
         del columns["camera"]
     try:
         table = _read_columns(text, columns)
@@ -162,11 +193,13 @@ def _parse_rel_fast(raw: bytes) -> RelRecords:
     return RelRecords(
         x=_numpy(table["x"]),
         y=_numpy(table["y"]),
-        window=_unquoted(table["window"], hidden_commas=bool(rows.size)),
+        window=_unquoted(table["window"], hidden_commas=bool(commas.size)),
         caret=_numpy(pc.fill_null(table["caret"], -1)),
         page_ms=_numpy(table["page_ms"]),
         camera=(
-            _numpy(table["camera"]) if tail == 4 else np.full(table.num_rows, -1, dtype=np.int8)
+            _numpy(table["camera"])
+            if lines.seven_fields
+            else np.full(table.num_rows, -1, dtype=np.int8)
         ),
         epoch_ms=_numpy(table["epoch_ms"]),
     )
@@ -207,120 +240,3 @@ def _ranges(start: NDArray[np.int64], length: NDArray[np.int64]) -> NDArray[np.i
 def _numpy(column: pa.ChunkedArray) -> NDArray[Any]:
     values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
     return values
-
-
-def _parse_rel_lines(raw: bytes, name: str, ledger: Ledger) -> RelRecords:
-    """Read a file line by line; see the module's text for the grammar."""
-    lines = raw.split(b"\n")
-    if lines[-1] == b"":
-        lines.pop()
-    seven = _rel_pattern(_QUOTED, _SEVEN_FIELDS)
-    head = lines[:200]
-    cameras = [_SEVEN_FIELDS, _SIX_FIELDS]
-    if sum(seven.fullmatch(line) is not None for line in head) < len(head) / 2:
-        cameras.reverse()
-    patterns = [_rel_pattern(window, camera) for window in (_QUOTED, _BARE) for camera in cameras]
-
-    def match(text: bytes) -> re.Match[bytes] | None:
-        for pattern in patterns:
-            if record := pattern.fullmatch(text):
-                return record
-        return None
-
-    found: list[re.Match[bytes]] = []
-    first_bad: tuple[int, bytes] | None = None
-    number = 0
-    while number < len(lines):
-        line = lines[number]
-        number += 1
-        record = match(line)
-        if record is None and _OPEN.fullmatch(line):
-            # The window holds a line break: take lines until the record closes, but never a line
-            # that is a record of its own.
-            joined = line
-            for extra in range(min(_MAX_JOINED_LINES, len(lines) - number)):
-                following = lines[number + extra]
-                if match(following) is not None:
-                    break
-                joined += b"\n" + following
-                record = match(joined)
-                if record is not None:
-                    number += extra + 1
-                    ledger.repair("line break inside the window")
-                    break
-        if record is None:
-            first_bad = first_bad or (number, line)
-            ledger.drop("cut short" if re.match(_HEAD, line) else "not a record")
-            continue
-        if record[8]:
-            ledger.repair("line quoted again by a CSV writer")
-        elif record[3] and not record[3].startswith(b'"'):
-            ledger.repair("window without its quotes")
-        found.append(record)
-        ledger.keep()
-    if first_bad is not None and ledger.kept < (1 - _MAX_BAD_SHARE) * ledger.seen:
-        raise TableError(
-            _not_records(name, ledger, first_bad, 'x,y,"text",index,page_ms,camera,epoch_ms')
-        )
-    return _rel_records(found, ledger)
-
-
-def _rel_records(found: list[re.Match[bytes]], ledger: Ledger) -> RelRecords:
-    window = pa.array([_window_text(m[3], ledger) for m in found], pa.string())
-    return RelRecords(
-        x=np.array([float(m[1]) for m in found], dtype=np.float64),
-        y=np.array([float(m[2]) for m in found], dtype=np.float64),
-        window=window.dictionary_encode(),
-        caret=np.array([int(m[4] or -1) for m in found], dtype=np.int32),
-        page_ms=np.array([float(m[5]) for m in found], dtype=np.float64),
-        camera=np.array([int(m[6] or -1) for m in found], dtype=np.int8),
-        epoch_ms=np.array([int(m[7]) for m in found], dtype=np.int64),
-    )
-
-
-def _window_text(field: bytes, ledger: Ledger) -> str | None:
-    if not field:
-        return None
-    text = field[1:-1] if field.startswith(b'"') else field
-    try:
-        return text.decode("utf-8")
-    except UnicodeDecodeError:
-        ledger.repair("window is not UTF-8")
-        return text.decode("utf-8", errors="replace")
-
-
-def _parse_abs_lines(raw: bytes, name: str, ledger: Ledger) -> AbsRecords:
-    found: list[re.Match[bytes]] = []
-    first_bad: tuple[int, bytes] | None = None
-    lines = raw.split(b"\n")
-    if lines[-1] == b"":
-        lines.pop()
-    for number, line in enumerate(lines, start=1):
-        record = _ABS.fullmatch(line)
-        if record is None:
-            first_bad = first_bad or (number, line)
-            ledger.drop("not a record")
-            continue
-        found.append(record)
-        ledger.keep()
-    if first_bad is not None and ledger.kept < (1 - _MAX_BAD_SHARE) * ledger.seen:
-        raise TableError(_not_records(name, ledger, first_bad, "x,y,page_ms,epoch_ms"))
-    return _abs_records(found)
-
-
-def _abs_records(found: list[re.Match[bytes]]) -> AbsRecords:
-    return AbsRecords(
-        x=np.array([float(m[1]) for m in found], dtype=np.float64),
-        y=np.array([float(m[2]) for m in found], dtype=np.float64),
-        page_ms=np.array([float(m[3]) for m in found], dtype=np.float64),
-        epoch_ms=np.array([int(m[4]) for m in found], dtype=np.int64),
-    )
-
-
-def _not_records(name: str, ledger: Ledger, first_bad: tuple[int, bytes], form: str) -> str:
-    number, line = first_bad
-    return (
-        f"{name}: line {number} is {line[:60]!r}, and {ledger.seen - ledger.kept} of {ledger.seen} "
-        f"lines are not records; expected lines of the form {form}. "
-        "Is the file damaged? Get it again."
-    )

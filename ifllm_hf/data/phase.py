@@ -33,7 +33,8 @@ FOUND, FALLBACK = "rating_zone", "fallback"
 # Page layout, as shares of the page's width: measured from 13,721 stops of 255 conversations.
 LIKERT_COLUMNS = (0.3735, 0.455, 0.537, 0.618, 0.700)
 PREFERENCE_COLUMNS = (0.495, 0.660)
-COLUMN_PITCH = 0.4876  # from the left edge of answer a to that of answer b
+# Answer b starts half a page to the right of answer a, less this; exact in both pairwise layouts.
+PITCH_SHORT_PX = 19.5
 _FIRST_PREFERENCE = len(LIKERT_COLUMNS)
 _COLUMNS = np.array(LIKERT_COLUMNS + PREFERENCE_COLUMNS)
 _COLUMN_REACH = 0.008  # half the width of a column of stops
@@ -150,7 +151,7 @@ def page_geometry(ticks: MergedTicks, aligned: Alignment) -> PageGeometry | None
     if ticks.kind == "pairwise":
         if "b" not in lefts or lefts["b"] <= lefts["a"]:
             return None
-        return PageGeometry((lefts["b"] - lefts["a"]) / COLUMN_PITCH, top)
+        return PageGeometry(2 * (lefts["b"] - lefts["a"] + PITCH_SHORT_PX), top)
     widest = max(
         float(np.nanmax(channel.rel_px["a"][0], initial=0.0)) for channel in ticks.channels.values()
     )

@@ -70,7 +70,7 @@ def prepare(
     """Read a release and write the folder that `load_dataset` loads.
 
     Args:
-        source: Folder, archive or URL of a release; None: `$IFLLM_RELEASE`, else the pinned download.
+        source: Folder, archive or URL of a release; None: `$IFLLM_RELEASE`, else the download.
         out: The folder to write; an older prepared folder there is replaced when the new one is
             complete.
         progress: Show a progress bar on stderr.

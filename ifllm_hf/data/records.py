@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -39,6 +40,34 @@ class RelRecords:
     def __len__(self) -> int:
         """Return the number of records."""
         return len(self.x)
+
+    def with_rows(self, rows: NDArray[np.int64], extra: RelRecords) -> RelRecords:
+        """Return the records with those of `extra` inserted, so that they end up at `rows`."""
+        n = len(self) + len(extra)
+        inserted = np.zeros(n, dtype=bool)
+        inserted[rows] = True
+
+        def join(mine: NDArray[Any], theirs: NDArray[Any]) -> NDArray[Any]:
+            joined = np.empty(n, dtype=mine.dtype)
+            joined[~inserted], joined[inserted] = mine, theirs
+            return joined
+
+        words = pa.concat_arrays([self.window.dictionary, extra.window.dictionary])
+        mine, theirs = (
+            part.window.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+            for part in (self, extra)
+        )
+        theirs = np.where(theirs >= 0, theirs + len(self.window.dictionary), -1)
+        codes = join(mine, theirs)
+        return RelRecords(
+            x=join(self.x, extra.x),
+            y=join(self.y, extra.y),
+            window=pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), words),
+            caret=join(self.caret, extra.caret),
+            page_ms=join(self.page_ms, extra.page_ms),
+            camera=join(self.camera, extra.camera),
+            epoch_ms=join(self.epoch_ms, extra.epoch_ms),
+        )
 
     def to_samples(self) -> Samples:
         """Return the records in the form that the paper's features take."""

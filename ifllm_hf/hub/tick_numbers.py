@@ -162,19 +162,20 @@ def _count_intervals(
     load, t = flat["page_load"].to_numpy(), flat["t_ms"].to_numpy()
     row = flat["file_row"].to_numpy()
     same = conversation[1:] == conversation[:-1]
-    here = same & (load[1:] == load[:-1])
-    steps = np.diff(t)[here]
-    steps = steps[steps > 0]
+    steps = np.diff(t)
+    here = np.flatnonzero(same & (load[1:] == load[:-1]) & (steps > 0))
+    steps = steps[here]
     cells = np.rint(steps * _INTERVAL_STEPS_PER_MS).astype(np.int64)
     top = len(numbers.intervals) - 1
     numbers.intervals += np.bincount(np.minimum(cells, top), minlength=top + 1)
     numbers.gaps += int((steps > _GAP_MS).sum())
     numbers.reloads += len(np.unique(conversation[load > 0]))
     numbers.reordered += len(np.unique(conversation[1:][same & (np.diff(row) < 0)]))
-    owner = conversation[1:][here][np.diff(t)[here] > 0]
-    cuts = np.flatnonzero(np.diff(owner)) + 1
+    cuts = np.flatnonzero(np.diff(conversation[here])) + 1
     numbers.median_intervals_ms += [
-        float(np.median(part)) for part in np.split(steps, cuts) if len(part)
+        float(np.partition(part, len(part) // 2)[len(part) // 2])
+        for part in np.split(steps, cuts)
+        if len(part)
     ]
 
 
@@ -209,14 +210,12 @@ def _add_pointer(
     on_answer = ENUMERATIONS["mouse_surface"].index("response")
     use = np.isfinite(x) & (surface != on_answer) & (phase >= 0) & (high > low)[which]
     place = (x[use] - low[which[use]]) / (high - low)[which[use]]
-    frame = pl.DataFrame(
-        {
-            "query_id": pc.fill_null(flat["query_id"], -1).to_numpy()[use],
-            "phase": phase[use],
-            "place": place,
-        }
+    query_id, phase = pc.fill_null(flat["query_id"], -1).to_numpy()[use], phase[use]
+    # A phase of a question is one run of ticks, or a few after a reload; the last one counts.
+    last = np.append((np.diff(query_id) != 0) | (np.diff(phase) != 0), True)[: len(place)]
+    numbers.pointer.append(
+        pl.DataFrame({"query_id": query_id[last], "phase": phase[last], "place": place[last]})
     )
-    numbers.pointer.append(frame.group_by("query_id", "phase").agg(pl.last("place")))
 
 
 def _floats(values: pa.Array) -> NDArray[Any]:

@@ -230,9 +230,10 @@ def test_long_prompts_are_in_the_ledger(run: Run, tmp_path: Path) -> None:
     rows[2]["prompt"] = "why " * 500
     path = tmp_path / "long.parquet"
     pl.DataFrame(rows).write_parquet(path)
-    record = json.loads((run(dataset=str(path)) / "run.json").read_text())
+    record = json.loads((run(dataset=str(path), eval_fold=1) / "run.json").read_text())
     assert record["data"]["ledger"]["dropped"] == {"prompt fills max_length": 1}
-    assert record["data"]["train"] == record["data"]["ledger"]["kept"] == 5
+    assert record["data"]["ledger"]["kept"] == 5
+    assert (record["data"]["train"], record["data"]["held_out"]) == (4, 1)
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,13 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 
 import polars as pl
 import pytest
 
-from ifllm_hf.data.csv_tables import QUERY_LOGS, TABLE_COLUMNS, TASK_TABLE, read_csv_table
+from ifllm_hf.data.csv_tables import QUERY_LOGS, TASK_TABLE
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.preferences import build_preferences
-from ifllm_hf.data.source import open_source
 from ifllm_hf.data.tasks import build_tasks
 from ifllm_hf.data.turns import TURN_SCHEMA, build_turns
 
@@ -38,18 +36,8 @@ def preferences_of(*changes: dict[str, object]) -> tuple[pl.DataFrame, Ledger]:
 
 
 @pytest.fixture(scope="module")
-def tables() -> dict[str, bytes]:
-    place = os.environ.get("IFLLM_RELEASE")
-    if not place:
-        pytest.skip("IFLLM_RELEASE does not name a release")
-    with open_source(place, hash_content=False) as source:
-        return source.tables()
-
-
-@pytest.fixture(scope="module")
-def turns(tables: dict[str, bytes]) -> pl.DataFrame:
-    raw = {n: read_csv_table(tables[n], n, c)[0] for n, c in TABLE_COLUMNS.items()}
-    return build_turns(raw[QUERY_LOGS], build_tasks(raw[TASK_TABLE])[0])[0]
+def turns(release_cells: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    return build_turns(release_cells[QUERY_LOGS], build_tasks(release_cells[TASK_TABLE])[0])[0]
 
 
 def test_the_liked_answer_is_chosen() -> None:
@@ -124,10 +112,10 @@ def test_no_turns() -> None:
 
 
 def test_release_chosen_is_what_the_stored_label_says(
-    tables: dict[str, bytes], turns: pl.DataFrame
+    release_bytes: dict[str, bytes], turns: pl.DataFrame
 ) -> None:
     """Straight from the file: 1 is the left answer, 2 the right one."""
-    text = io.StringIO(tables[QUERY_LOGS].decode(), newline="")
+    text = io.StringIO(release_bytes[QUERY_LOGS].decode(), newline="")
     stored = {int(row["query_ID"]): row for row in csv.DictReader(text, strict=True)}
     pairs, _ = build_preferences(turns)
     for query_id, chosen, rejected in pairs.select("query_id", "chosen", "rejected").iter_rows():

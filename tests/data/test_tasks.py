@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import html
-import os
 import re
 from datetime import UTC, datetime
 
@@ -11,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifllm_hf.data.csv_tables import QUERY_LOGS, TABLE_COLUMNS, TASK_TABLE, read_csv_table
+from ifllm_hf.data.csv_tables import QUERY_LOGS, TABLE_COLUMNS, TASK_TABLE
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.source import open_source
 from ifllm_hf.data.tasks import EMAIL_MASK, TASK_SCHEMA, build_tasks
 from ifllm_hf.errors import TableError
 
@@ -26,16 +24,6 @@ def task_table(*rows: dict[str, str]) -> pl.DataFrame:
     data["user_id"] = [row.get("user_id", "w") for row in rows]
     frame = pl.DataFrame(data, schema=dict.fromkeys(COLUMNS, pl.String))
     return frame.with_columns(line=pl.int_range(2, pl.len() + 2))
-
-
-@pytest.fixture(scope="module")
-def release() -> dict[str, pl.DataFrame]:
-    place = os.environ.get("IFLLM_RELEASE")
-    if not place:
-        pytest.skip("IFLLM_RELEASE does not name a release")
-    with open_source(place, hash_content=False) as source:
-        tables = source.tables()
-    return {n: read_csv_table(tables[n], n, c)[0] for n, c in TABLE_COLUMNS.items()}
 
 
 def test_a_finished_task() -> None:
@@ -127,8 +115,8 @@ def test_no_address_survives(before: str, address: str, after: str) -> None:
     assert EMAIL_MASK in tasks["summary"][0]
 
 
-def test_release_task_table(release: dict[str, pl.DataFrame]) -> None:
-    tasks, ledger = build_tasks(release[TASK_TABLE])
+def test_release_task_table(release_cells: dict[str, pl.DataFrame]) -> None:
+    tasks, ledger = build_tasks(release_cells[TASK_TABLE])
     assert tasks.schema == TASK_SCHEMA
     assert ledger == Ledger(
         "tasks",
@@ -148,27 +136,29 @@ def test_release_task_table(release: dict[str, pl.DataFrame]) -> None:
     assert (scores.min(), scores.max(), tasks["domain"].n_unique() - 1) == (71, 95, 246)
 
 
-def test_release_tasks_hold_no_feedback_and_no_address(release: dict[str, pl.DataFrame]) -> None:
-    tasks, _ = build_tasks(release[TASK_TABLE])
+def test_release_tasks_hold_no_feedback_and_no_address(
+    release_cells: dict[str, pl.DataFrame],
+) -> None:
+    tasks, _ = build_tasks(release_cells[TASK_TABLE])
     published = "\n".join(
         text for c in tasks.select(cs.string()) for text in c.drop_nulls().to_list()
     )
-    assert "@" in "".join(release[TASK_TABLE]["llm_response_copy"].to_list())
+    assert "@" in "".join(release_cells[TASK_TABLE]["llm_response_copy"].to_list())
     assert not re.search(r"\w@\w+\.\w", published)
     assert not re.search(r"&(quot|#039|amp|lt|gt);", published)
-    comments = [f for f in release[TASK_TABLE]["feedback"].to_list() if len(f) > 30]
+    comments = [f for f in release_cells[TASK_TABLE]["feedback"].to_list() if len(f) > 30]
     assert comments
     assert not [f for f in comments if f in published]
 
 
 def test_release_copies_are_answers_of_their_conversation(
-    release: dict[str, pl.DataFrame],
+    release_cells: dict[str, pl.DataFrame],
 ) -> None:
     """What a reader copied was an answer: so entities are undone rightly, and nothing more."""
-    tasks, _ = build_tasks(release[TASK_TABLE])
+    tasks, _ = build_tasks(release_cells[TASK_TABLE])
     answers: dict[str, set[str]] = {}
     columns = ("user_id", "task_id", "llm_response_1", "llm_response_2")
-    for user_id, task_id, *responses in release[QUERY_LOGS].select(columns).iter_rows():
+    for user_id, task_id, *responses in release_cells[QUERY_LOGS].select(columns).iter_rows():
         texts = {"".join(text.split()) for text in responses}
         answers.setdefault(f"{user_id}/{task_id}", set()).update(texts)
     strays = [

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,9 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ifllm_hf.data.csv_tables import QUERY_LOGS, TABLE_COLUMNS, TASK_TABLE, read_csv_table
+from ifllm_hf.data.csv_tables import QUERY_LOGS, TABLE_COLUMNS, TASK_TABLE
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.source import open_source
 from ifllm_hf.data.tasks import TASK_SCHEMA, build_tasks
 from ifllm_hf.data.turns import EXCLUDED_BY_PAPER, TURN_SCHEMA, build_turns
 from ifllm_hf.errors import TableError
@@ -48,18 +46,8 @@ def at(time: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def raw() -> dict[str, pl.DataFrame]:
-    place = os.environ.get("IFLLM_RELEASE")
-    if not place:
-        pytest.skip("IFLLM_RELEASE does not name a release")
-    with open_source(place, hash_content=False) as source:
-        tables = source.tables()
-    return {n: read_csv_table(tables[n], n, c)[0] for n, c in TABLE_COLUMNS.items()}
-
-
-@pytest.fixture(scope="module")
-def built(raw: dict[str, pl.DataFrame]) -> tuple[pl.DataFrame, Ledger]:
-    return build_turns(raw[QUERY_LOGS], build_tasks(raw[TASK_TABLE])[0])
+def built(release_cells: dict[str, pl.DataFrame]) -> tuple[pl.DataFrame, Ledger]:
+    return build_turns(release_cells[QUERY_LOGS], build_tasks(release_cells[TASK_TABLE])[0])
 
 
 @pytest.fixture(scope="module")
@@ -287,9 +275,9 @@ def test_release_models(turns: pl.DataFrame) -> None:
 
 
 def test_release_texts_are_the_stored_ones(
-    raw: dict[str, pl.DataFrame], turns: pl.DataFrame
+    release_cells: dict[str, pl.DataFrame], turns: pl.DataFrame
 ) -> None:
-    logs = raw[QUERY_LOGS].select(
+    logs = release_cells[QUERY_LOGS].select(
         pl.col("query_ID").cast(pl.Int64).alias("query_id"),
         "user_query",
         "llm_response_1",
@@ -330,15 +318,15 @@ def test_release_order_and_histories(turns: pl.DataFrame) -> None:
 
 
 def test_release_times_fit_the_end_of_their_tasks(
-    raw: dict[str, pl.DataFrame], turns: pl.DataFrame
+    release_cells: dict[str, pl.DataFrame], turns: pl.DataFrame
 ) -> None:
-    tasks, _ = build_tasks(raw[TASK_TABLE])
+    tasks, _ = build_tasks(release_cells[TASK_TABLE])
     last = turns.group_by("conversation_id").agg(pl.col("asked_at").max())
     ends = last.join(tasks, on="conversation_id").filter(pl.col("finished"))
     minutes = (ends["finished_at"] - ends["asked_at"]).dt.total_seconds() / 60
     assert ends.height == 505
     assert 0 <= minutes.min() <= minutes.max() < 12  # type: ignore[operator]
-    stored = raw[QUERY_LOGS].select(
+    stored = release_cells[QUERY_LOGS].select(
         pl.col("query_ID").cast(pl.Int64).alias("query_id"),
         pl.col("query_timestamp").str.to_datetime(strict=False).dt.replace_time_zone("UTC"),
     )
@@ -350,7 +338,9 @@ def test_release_times_fit_the_end_of_their_tasks(
     assert moved["query_timestamp"].max() < datetime(2025, 9, 16, tzinfo=UTC)
 
 
-def test_release_joins_the_task(raw: dict[str, pl.DataFrame], turns: pl.DataFrame) -> None:
+def test_release_joins_the_task(
+    release_cells: dict[str, pl.DataFrame], turns: pl.DataFrame
+) -> None:
     assert turns["calibration_score"].null_count() == 0
     # Seven tasks were left before the end, and the first tasks had no title.
     assert turns["understand_before"].null_count() == turns["understand_after"].null_count() == 17

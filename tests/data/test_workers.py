@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from itertools import combinations
@@ -10,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifllm_hf.data.csv_tables import QUERY_LOGS, RECORD_INFO, TABLE_COLUMNS, read_csv_table
+from ifllm_hf.data.csv_tables import QUERY_LOGS, RECORD_INFO, TABLE_COLUMNS
 from ifllm_hf.data.folds import fold_of_unknown
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.source import open_source
 from ifllm_hf.data.workers import QUASI_IDENTIFIERS, WORKER_SCHEMA, K, build_workers
 from ifllm_hf.errors import TableError
 
@@ -44,16 +42,6 @@ def smallest_groups(workers: pl.DataFrame) -> dict[tuple[str, ...], int]:
         for size in range(1, len(QUASI_IDENTIFIERS) + 1)
         for columns in combinations(QUASI_IDENTIFIERS, size)
     }
-
-
-@pytest.fixture(scope="module")
-def release() -> dict[str, pl.DataFrame]:
-    place = os.environ.get("IFLLM_RELEASE")
-    if not place:
-        pytest.skip("IFLLM_RELEASE does not name a release")
-    with open_source(place, hash_content=False) as source:
-        tables = source.tables()
-    return {n: read_csv_table(tables[n], n, c)[0] for n, c in TABLE_COLUMNS.items()}
 
 
 def test_a_group_of_k_keeps_its_values() -> None:
@@ -203,8 +191,8 @@ def test_what_is_published_is_true(people: list[dict[str, str]]) -> None:
             assert ("Master" in row["education"]) == (said["education"] == "Master")
 
 
-def test_release_workers(release: dict[str, pl.DataFrame]) -> None:
-    records = release[RECORD_INFO]
+def test_release_workers(release_cells: dict[str, pl.DataFrame]) -> None:
+    records = release_cells[RECORD_INFO]
     workers, ledger = build_workers(records, {})
     assert ledger == Ledger(
         "workers",
@@ -214,7 +202,7 @@ def test_release_workers(release: dict[str, pl.DataFrame]) -> None:
         dropped={"duplicate_worker": 1},
     )
     assert set(workers.columns) == {"user_id", "consent", "fold", *QUASI_IDENTIFIERS}
-    assert set(release[QUERY_LOGS]["user_id"]) <= set(workers["user_id"])
+    assert set(release_cells[QUERY_LOGS]["user_id"]) <= set(workers["user_id"])
     assert (~workers["consent"]).sum() == 45
     # Nothing of four given answers is lost for more than one reader in twenty.
     given = records.unique("user_id").filter(pl.col("age") != "").height
@@ -224,8 +212,10 @@ def test_release_workers(release: dict[str, pl.DataFrame]) -> None:
         assert workers[c].count() >= 0.95 * given
 
 
-def test_release_workers_are_k_anonymous_over_all_subsets(release: dict[str, pl.DataFrame]) -> None:
-    workers, _ = build_workers(release[RECORD_INFO], {})
+def test_release_workers_are_k_anonymous_over_all_subsets(
+    release_cells: dict[str, pl.DataFrame],
+) -> None:
+    workers, _ = build_workers(release_cells[RECORD_INFO], {})
     groups = smallest_groups(workers)
     assert len(groups) == 15
     assert min(groups.values()) >= K == 5
@@ -233,6 +223,6 @@ def test_release_workers_are_k_anonymous_over_all_subsets(release: dict[str, pl.
     with_consent = Counter(workers.select("consent", *QUASI_IDENTIFIERS).rows())
     assert min(with_consent.values()) >= K
     # The raw answers would fail this.
-    raw = release[RECORD_INFO].unique("user_id").filter(pl.col("age") != "")
+    raw = release_cells[RECORD_INFO].unique("user_id").filter(pl.col("age") != "")
     counts = Counter(raw.select("age", "location", "education", "race", "gender").rows())
     assert sum(n == 1 for n in counts.values()) > 160

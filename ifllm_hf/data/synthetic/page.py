@@ -43,12 +43,12 @@ class Row:
 _LIKERT = tuple(
     zip(
         ("Very Dissatisfied", "Dissatisfied", "Neutral", "Satisfied", "Very Satisfied"),
-        (0.375, 0.457, 0.5395, 0.621, 0.703),
+        (0.3735, 0.455, 0.537, 0.618, 0.700),
         strict=True,
     )
 )
 LIKERT_A, LIKERT_B, CHOICE, NEXT = 1, 2, 4, 5
-CHOICE_X = {"a": 0.497, "b": 0.663}  # the radio buttons of the preference
+CHOICE_X = {"a": 0.495, "b": 0.660}  # the radio buttons of the preference
 FORM = (
     Row(35.0, (("How satisfied are you with each response?", 0.5),)),
     Row(85.0, (("Left Response", 0.24), *_LIKERT)),

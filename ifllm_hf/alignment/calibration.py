@@ -1,0 +1,244 @@
+"""Out-of-fold probabilities of a click, grouped by worker, calibrated inside the training folds.
+
+Calibration is a slope on the logit, p -> sigmoid(s logit(p)), and nothing else: without an
+intercept, exchanging left and right still turns p into 1 - p. The slope comes from an inner
+cross-validation, again grouped by worker, of the training part alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from ifllm_hf.benchmark.model import Model
+from ifllm_hf.benchmark.rows import groups_of, refuse_raw, visible
+from ifllm_hf.benchmark.runner import progress_bar
+from ifllm_hf.benchmark.splits import IndexArray, make_splits
+from ifllm_hf.benchmark.walls import refuse_asymmetry
+from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.metrics.weighted import FloatArray
+
+logger = logging.getLogger(__name__)
+
+Swap = Callable[[pl.DataFrame], pl.DataFrame]
+Predict = Callable[[pl.DataFrame], FloatArray]
+
+JUDGED = -1
+"""The `label_fold` of workers who are kept for judging and train no model."""
+
+# No model is believed beyond this, so that a logit is finite.
+_CERTAIN = 1e-6
+
+
+def logit(p: npt.ArrayLike) -> FloatArray:
+    """Return log(p / (1 - p)), with p kept within 1e-6 of 0 and 1."""
+    inside = np.clip(np.asarray(p, dtype=np.float64), _CERTAIN, 1.0 - _CERTAIN)
+    out: FloatArray = np.log(inside) - np.log1p(-inside)
+    return out
+
+
+def sigmoid(z: FloatArray) -> FloatArray:
+    """Return 1 / (1 + exp(-z)), without overflow."""
+    e = np.exp(-np.abs(z))
+    return np.where(z >= 0, 1.0, e) / (1.0 + e)
+
+
+def fit_slope(z: FloatArray, y: FloatArray) -> float:
+    """Fit the slope that calibrates logits (temperature scaling; Platt's without an intercept).
+
+    s = argmin over s >= 0 of sum of -t log sigmoid(s z) - (1 - t) log sigmoid(-s z), where
+    t = (n + 1) / (n + 2) for y = 1 and 1 / (n + 2) for y = 0, as Platt smooths it, but the same for
+    both sides. The smoothing keeps s finite when z separates the classes. Logits that point the
+    wrong way get 0: they are worth nothing, not the opposite.
+
+    https://en.wikipedia.org/wiki/Platt_scaling
+
+    Args:
+        z: Out-of-fold logits of P(b), shape (n,).
+        y: 1 where b was clicked, else 0, shape (n,).
+
+    Returns:
+        The slope; below 1 if the model was too sure of itself.
+    """
+    target = (y * len(y) + 1.0) / (len(y) + 2.0)
+
+    def gradient(s: float) -> float:
+        return float(np.sum((sigmoid(s * z) - target) * z))
+
+    if not gradient(0.0) < 0:
+        return 0.0
+    low, high = 0.0, 1.0
+    while gradient(high) < 0:
+        low, high = high, 2.0 * high
+    for _ in range(60):
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if gradient(middle) < 0 else (low, middle)
+    return (low + high) / 2.0
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Calibrated predictions of rows by models that never saw their worker.
+
+    Attributes:
+        p_b: P(click = b | what the model sees), shape (n,).
+        label_fold: Number of the model that predicted each row, shape (n,); `JUDGED` for workers
+            who train no model.
+        slopes: Slope of the calibration by `label_fold`.
+        trained: Rows that each model was trained on, by `label_fold`.
+    """
+
+    p_b: FloatArray
+    label_fold: npt.NDArray[np.int8]
+    slopes: dict[int, float]
+    trained: dict[int, int]
+
+
+def out_of_fold(
+    model: Model,
+    rows: pl.DataFrame,
+    y: FloatArray,
+    *,
+    swap: Swap,
+    folds: int = 5,
+    inner_folds: int = 5,
+    seed: int = 0,
+    judge_fold: int | None = None,
+    progress: bool = True,
+) -> OutOfFold:
+    """Predict every row with a model that never saw its worker, and calibrate.
+
+    Args:
+        model: The model; it is copied, never changed. If it is not antisymmetric, its logits for
+            the pair and for the swapped pair are averaged (with a change of sign).
+        rows: Turns with features, no raw ticks, labelled or not.
+        y: 1 where b was clicked, 0 where a was, NaN without a click (never trained on), shape (n,).
+        swap: Exchanges left and right.
+        folds: Models; each labels the workers of one fold and is trained on the others.
+        inner_folds: Folds of the inner cross-validation (fewer if there are fewer workers).
+        seed: Of the splits.
+        judge_fold: Workers with this `fold` are trained on by no model.
+        progress: Whether to draw a progress bar on stderr.
+
+    Raises:
+        DataError: Too few workers or clicks, or rows or predictions that cannot be used.
+        ConfigError: Raw ticks among the columns, no such `judge_fold`, or fewer than 2 folds.
+    """
+    refuse_raw(rows)
+    if folds < 2 or inner_folds < 2:
+        raise ConfigError(f"{folds} folds and {inner_folds} inner folds; expected at least 2 each")
+    clicked = np.isfinite(y)
+    p = np.full(rows.height, np.nan)
+    label_fold = np.full(rows.height, JUDGED, dtype=np.int8)
+    slopes: dict[int, float] = {}
+    trained: dict[int, int] = {}
+    plan = list(_plan(rows, clicked, folds, seed, judge_fold))
+    with progress_bar(len(plan) * (1 + inner_folds), f"{model.name} · labels", progress) as tick:
+        for number, train, test in plan:
+            z = _inner_logits(model, rows[train], y[train], swap, inner_folds, seed)
+            tick(inner_folds)
+            slopes[number] = fit_slope(z, y[train])
+            trained[number] = len(train)
+            predict = _fit(model, rows[train], y[train], swap, check=True)
+            p[test] = sigmoid(slopes[number] * predict(rows[test]))
+            label_fold[test] = number
+            tick(1)
+    if not all(slopes.values()):
+        silent = [number for number, slope in slopes.items() if not slope]
+        logger.warning(
+            "%s: %d of %d models predict clicks no better than chance within their training "
+            "workers (label folds %s); their pairs get a probability of 1/2",
+            model.name,
+            len(silent),
+            len(slopes),
+            ", ".join(map(str, silent)),
+        )
+    return OutOfFold(p, label_fold, slopes, trained)
+
+
+def _plan(
+    rows: pl.DataFrame,
+    clicked: npt.NDArray[np.bool_],
+    folds: int,
+    seed: int,
+    judge_fold: int | None,
+) -> Iterator[tuple[int, IndexArray, IndexArray]]:
+    """Yield the number, training rows and labelled rows of each model."""
+    judged = np.zeros(rows.height, dtype=bool)
+    if judge_fold is not None:
+        judged = (rows["fold"] == judge_fold).to_numpy()
+        if not judged.any():
+            raise ConfigError(
+                f"no pair has fold {judge_fold}; the pairs have folds "
+                f"{rows['fold'].unique().sort().to_list()}. Set judge_fold to one of them"
+            )
+    rest = np.flatnonzero(~judged)
+    for split in make_splits(rows[rest], "worker", repeats=1, folds=folds, seed=seed):
+        yield _checked(rows, clicked, split.fold, rest[split.train], rest[split.test])
+    if judged.any():
+        yield _checked(rows, clicked, JUDGED, rest, np.flatnonzero(judged))
+
+
+def _checked(
+    rows: pl.DataFrame,
+    clicked: npt.NDArray[np.bool_],
+    number: int,
+    train: IndexArray,
+    test: IndexArray,
+) -> tuple[int, IndexArray, IndexArray]:
+    train = train[clicked[train]]
+    workers = rows["user_id"].gather(train).n_unique()
+    if workers < 2:
+        raise DataError(
+            f"label fold {number}: clicks of {workers} workers to train on; expected at least 2, "
+            "since the model is calibrated on workers that it was not trained on. Add data, or "
+            "use --source explicit"
+        )
+    return number, train, test
+
+
+def _inner_logits(
+    model: Model, rows: pl.DataFrame, y: FloatArray, swap: Swap, folds: int, seed: int
+) -> FloatArray:
+    """Return out-of-fold logits of the training rows, by models fitted on other workers of them."""
+    z = np.zeros(rows.height)
+    folds = min(folds, rows["user_id"].n_unique())
+    for split in make_splits(rows, "worker", repeats=1, folds=folds, seed=seed):
+        predict = _fit(model, rows[split.train], y[split.train], swap, check=False)
+        z[split.test] = predict(rows[split.test])
+    return z
+
+
+def _fit(model: Model, rows: pl.DataFrame, y: FloatArray, swap: Swap, *, check: bool) -> Predict:
+    """Fit a copy of the model; return what gives the symmetric logits of rows."""
+    if len(np.unique(y)) < 2:  # one class teaches nothing
+        return lambda seen: np.zeros(seen.height)
+    fitted = copy.deepcopy(model)
+    fitted.fit(rows, y, groups_of(rows))
+
+    def probability(seen: pl.DataFrame) -> FloatArray:
+        p = np.asarray(fitted.predict_proba(seen), dtype=np.float64)
+        if p.shape != (seen.height,) or not ((p >= 0) & (p <= 1)).all():
+            raise DataError(
+                f"{model.name} returned {p.shape} values for {seen.height} pairs, of which "
+                f"{int((~((p >= 0) & (p <= 1))).sum())} are no probabilities; expected one value "
+                "in [0, 1] per pair"
+            )
+        return p
+
+    def predict(rows: pl.DataFrame) -> FloatArray:
+        seen = visible(rows)
+        p = probability(seen)
+        if not model.antisymmetric:
+            return (logit(p) - logit(probability(swap(seen)))) / 2.0
+        if check:
+            refuse_asymmetry(fitted, seen, p, swap)
+        return logit(p)
+
+    return predict

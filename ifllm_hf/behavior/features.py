@@ -1,0 +1,289 @@
+"""Our own features: one row per turn, from irregular ticks, missing where nothing was recorded.
+
+    answer_text    characters, words, sentences and paragraphs of the answers
+    reading_ticks  the wall: only reading, only positions on the answers
+    dwell, spread, scanpath, visits, fixations      per channel
+    agreement, scroll, comparison, baseline         across channels, sides and turns
+
+Every column is declared in `CATALOGUE`. Missing is NaN, never 0: a channel that was not recorded in
+reading has NaN everywhere; one that was recorded but never came to an answer has a dwell of 0, and
+NaN where there is nothing to take a mean of. A turn without ticks in reading is a row of NaN.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ifllm_hf.behavior.agreement import AGREEMENT, agreement
+from ifllm_hf.behavior.answer_text import Answers, split_answers
+from ifllm_hf.behavior.baseline import BASELINE, baseline
+from ifllm_hf.behavior.comparison import COMPARISON, EITHER_FEATURES, comparison, either
+from ifllm_hf.behavior.declaration import (
+    ANTISYMMETRIC,
+    PER_RESPONSE,
+    Feature,
+    FloatArray,
+    Values,
+)
+from ifllm_hf.behavior.dwell import DWELL, IDLE, dwell, idle
+from ifllm_hf.behavior.fixations import FIXATIONS, fixations
+from ifllm_hf.behavior.reading_ticks import ChannelTicks, ReadingTicks, reading_ticks
+from ifllm_hf.behavior.scanpath import SCANPATH, scanpath
+from ifllm_hf.behavior.scroll import SCROLL, scroll
+from ifllm_hf.behavior.spread import BLOCK_CHARS, SPREAD, spread
+from ifllm_hf.behavior.visits import TIME, VISITS, time_totals, visits
+from ifllm_hf.errors import DataError
+
+CATALOGUE: tuple[Feature, ...] = (
+    *TIME,
+    *DWELL,
+    *IDLE,
+    *SPREAD,
+    *SCANPATH,
+    *VISITS,
+    *FIXATIONS,
+    *AGREEMENT,
+    *SCROLL,
+    *EITHER_FEATURES,
+    *COMPARISON,
+    *BASELINE,
+)
+"""Every feature, in the order of the columns."""
+
+FEATURE_COLUMNS: tuple[str, ...] = tuple(c for feature in CATALOGUE for c in feature.columns)
+ANTISYMMETRIC_COLUMNS: tuple[str, ...] = tuple(
+    feature.name for feature in CATALOGUE if feature.scope == ANTISYMMETRIC
+)
+"""Columns whose sign turns when left and right are swapped; `_a` and `_b` columns swap."""
+
+READING = ("reading",)
+_PHASES = ("reading", "rating", "after")
+
+
+def behavior_features(rows: Any, *, phases: Sequence[str] = READING) -> pl.DataFrame:
+    """Compute the features of turns.
+
+    Args:
+        rows: Rows of the `pairwise` or `pointwise` config or both (a polars frame, an Arrow table
+            or a `datasets.Dataset`), one per turn: `query_id, user_id, conversation_id, turn,
+            asked_at, response_a, response_b` and the tick lists named in `reading_ticks`. Give all
+            turns of a reader at once: the reader's own baseline comes from earlier turns in `rows`.
+        phases: The phases whose ticks are used. Anything but ("reading",) sees the click on the
+            rating: for ablations only, and marked.
+
+    Returns:
+        `query_id`, `contaminated` (whether other phases than reading were used) and
+        `FEATURE_COLUMNS` (Float64, NaN missing, never infinite), in the order of `rows`.
+
+    Raises:
+        DataError: A column is missing, an id is doubled, or ticks and answers do not fit together.
+    """
+    unknown = [phase for phase in phases if phase not in _PHASES]
+    if unknown or not phases:
+        raise DataError(
+            f"phases holds {unknown[0] if unknown else 'nothing'!r}; expected some of {_PHASES}."
+        )
+    frame = _polars(rows)
+    answers = _answers(frame)
+    ticks = reading_ticks(frame, answers, phases)
+    values: dict[str, FloatArray] = dict(time_totals(ticks))
+    blocks = answers.blocks(BLOCK_CHARS)
+    for name, channel in ticks.channels.items():
+        found = {
+            **dwell(channel, answers),
+            **spread(channel, answers, blocks),
+            **scanpath(channel),
+            **visits(channel, answers),
+            **fixations(channel, answers),
+        }
+        values |= {f"{name}_{k}": _masked(v, channel, answers) for k, v in found.items()}
+    mouse = ticks.channels["mouse"]
+    values |= {k: _masked(v, mouse, answers) for k, v in idle(ticks).items()}
+    values |= agreement(ticks, answers)
+    values |= scroll(ticks, answers)
+    values |= either(values)
+    values |= comparison(values)
+    values |= baseline(frame, values, answers.exists[:, 1])
+    return _table(frame, values, ticks, contaminated=tuple(phases) != READING)
+
+
+def write_features(
+    source: Any,
+    out: str | os.PathLike[str],
+    which: str = "ours",
+    *,
+    phases: Sequence[str] = READING,
+    overwrite: bool = False,
+) -> pl.DataFrame:
+    """Compute the features of a dataset and write them to one Parquet file.
+
+    Args:
+        source: A prepared folder, or what `behavior_features` takes.
+        out: The file to write.
+        which: "ours".
+        phases: See `behavior_features`.
+        overwrite: Replace a file that is there.
+
+    Returns:
+        What was written: one row per turn.
+
+    Raises:
+        ConfigError: Another family than "ours".
+        OutputError: `out` is taken or cannot be written.
+        TableError: `source` is a folder, but not a prepared one.
+        DataError: See `behavior_features`.
+    """
+    from ifllm_hf.errors import ConfigError, OutputError
+
+    if which != "ours":
+        raise ConfigError(f"there is no feature family {which!r} here; expected 'ours'.")
+    out = Path(out)
+    if out.is_dir() or (out.exists() and not overwrite):
+        raise OutputError(
+            f"{out}: exists already; expected a free name. Choose another one or ask to overwrite."
+        )
+    rows = read_turns(source) if isinstance(source, str | os.PathLike) else source
+    features = behavior_features(rows, phases=phases)
+    aside = out.with_name(f".{out.name}.partial")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        features.write_parquet(aside, compression="zstd")
+        aside.replace(out)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise OutputError(
+            f"{out}: cannot be written: {error}. Free some space or choose another place."
+        ) from error
+    return features
+
+
+def read_turns(folder: str | os.PathLike[str]) -> pl.DataFrame:
+    """Read the turns of both kinds from a prepared folder, with the columns that features need.
+
+    Args:
+        folder: A folder written by `ifllm prepare`.
+
+    Raises:
+        TableError: It is not a prepared folder.
+    """
+    from ifllm_hf.data.folder import config_files
+
+    files = [*config_files(folder, "pairwise"), *config_files(folder, "pointwise")]
+    scanned = pl.scan_parquet(files)
+    there = set(scanned.collect_schema().names())
+    return scanned.select([name for name in _COLUMNS if name in there]).collect()
+
+
+def feature_table() -> str:
+    """Return the catalogue as a Markdown table, for the documentation."""
+    lines = [
+        "| column | formula | unit | range | side | channel | after |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    sides = {
+        PER_RESPONSE: "`_a`, `_b`",
+        "per_pair_symmetric": "symmetric",
+        ANTISYMMETRIC: "antisymmetric",
+    }
+    for f in CATALOGUE:
+        formula = f.formula.replace("|", "\\|")
+        lines.append(
+            f"| `{f.name}` | {formula} | {f.unit} | {_bound(f.low)} to {_bound(f.high)} "
+            f"| {sides[f.scope]} | {f.channel} | {f.source} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+_COLUMNS = (
+    "query_id",
+    "user_id",
+    "conversation_id",
+    "turn",
+    "asked_at",
+    "response_a",
+    "response_b",
+    "t_ms",
+    "page_load",
+    "phase",
+    "gaze_on",
+    "gaze_char",
+    "gaze_x_px",
+    "mouse_on",
+    "mouse_char",
+    "mouse_x_px",
+    "camera_ok",
+    "mouse_idle_ms",
+    "scroll_y_px_a",
+    "scroll_y_px_b",
+)
+
+
+def _bound(value: float) -> str:
+    if np.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return f"{value:.6g}"
+
+
+def _polars(rows: Any) -> pl.DataFrame:
+    import pyarrow as pa
+
+    if isinstance(rows, pl.LazyFrame):
+        rows = rows.collect()
+    if hasattr(rows, "with_format"):  # a datasets.Dataset, whose selection an Arrow view respects
+        names = [name for name in _COLUMNS if name in rows.column_names]
+        rows = rows.select_columns(names).with_format("arrow")[:]
+    if isinstance(rows, pa.Table):
+        names = [name for name in _COLUMNS if name in rows.column_names]
+        rows = pl.from_arrow(rows.select(names))
+    if not isinstance(rows, pl.DataFrame):
+        raise DataError(
+            f"rows are a {type(rows).__name__}; expected a polars frame, an Arrow table or a "
+            "datasets.Dataset with one row per turn."
+        )
+    return rows
+
+
+def _answers(frame: pl.DataFrame) -> Answers:
+    needed = ("query_id", "response_a", "response_b")
+    missing = [name for name in needed if name not in frame.columns]
+    if missing:
+        raise DataError(
+            f"the turns have no column {', '.join(missing)}; expected the columns of the "
+            "`pairwise` and `pointwise` configs."
+        )
+    ids = frame["query_id"]
+    if ids.is_duplicated().any():
+        raise DataError(
+            f"query_id {ids.filter(ids.is_duplicated())[0]} stands in several rows; expected one "
+            "row per turn. Remove the repeats."
+        )
+    return split_answers(frame["response_a"].to_list(), frame["response_b"].to_list())
+
+
+def _masked(value: FloatArray, channel: ChannelTicks, answers: Answers) -> FloatArray:
+    """Blank turns in which the channel was not recorded, and answers that do not exist."""
+    recorded = channel.recorded
+    if value.ndim == 1:
+        return np.where(recorded, value, np.nan)
+    return np.where(recorded[:, None] & answers.exists, value, np.nan)
+
+
+def _table(
+    frame: pl.DataFrame, values: Values, ticks: ReadingTicks, *, contaminated: bool
+) -> pl.DataFrame:
+    columns: dict[str, Any] = {
+        "query_id": frame["query_id"],
+        "contaminated": pl.repeat(contaminated, frame.height, dtype=pl.Boolean, eager=True),
+    }
+    for feature in CATALOGUE:
+        value = values[feature.name]
+        parts = (value[:, 0], value[:, 1]) if feature.scope == PER_RESPONSE else (value,)
+        for column, part in zip(feature.columns, parts, strict=True):
+            columns[column] = np.where(ticks.has_ticks, part, np.nan)
+    return pl.DataFrame(columns)

@@ -1,0 +1,167 @@
+"""The grammar of the behaviour files as regular expressions, for lines that need judgement."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.data.records import AbsRecords, RelRecords
+from ifllm_hf.errors import TableError
+
+_MAX_JOINED_LINES = 12  # a window has at most 20 characters
+_MAX_BAD_SHARE = 0.1  # above it, the file is something else than a behaviour file
+
+_NUMBER = rb"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
+_HEAD = rb"(" + _NUMBER + rb"),(" + _NUMBER + rb"),"
+_QUOTED = rb'(|".*")'
+_BARE = rb"([^\n]+)"  # last resort: some CSV writer took the quotes for its own
+
+
+def _rel_pattern(window: bytes, camera: bytes) -> re.Pattern[bytes]:
+    tail = rb",(-?\d*),(" + _NUMBER + rb")," + camera + rb'(\d{13})("?)\r?'
+    return re.compile(_HEAD + window + tail, re.DOTALL)
+
+
+_SEVEN_FIELDS = rb"([01]),"
+_SIX_FIELDS = rb"()"
+_OPEN = re.compile(_HEAD + rb'".*', re.DOTALL)
+_ABS = re.compile(_HEAD + rb"(" + _NUMBER + rb"),(\d{13})\r?")
+
+RelMatch = re.Match[bytes]
+
+
+def rel_matcher(head: Sequence[bytes]) -> Callable[[bytes], RelMatch | None]:
+    """Return the function that reads one `rel` record, in the dialect that `head` mostly speaks.
+
+    The groups of its matches: x, y, window, caret, page_ms, camera, epoch_ms, stray quote.
+    """
+    seven = _rel_pattern(_QUOTED, _SEVEN_FIELDS)
+    cameras = [_SEVEN_FIELDS, _SIX_FIELDS]
+    if sum(seven.fullmatch(line) is not None for line in head) < len(head) / 2:
+        cameras.reverse()
+    patterns = [_rel_pattern(window, camera) for window in (_QUOTED, _BARE) for camera in cameras]
+
+    def match(text: bytes) -> RelMatch | None:
+        for pattern in patterns:
+            if record := pattern.fullmatch(text):
+                return record
+        return None
+
+    return match
+
+
+def parse_rel_lines(raw: bytes, name: str, ledger: Ledger) -> RelRecords:
+    """Read a file line by line; see the module's text for the grammar."""
+    lines = raw.split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    match = rel_matcher(lines[:200])
+    found: list[RelMatch] = []
+    first_bad: tuple[int, bytes] | None = None
+    number = 0
+    while number < len(lines):
+        line = lines[number]
+        number += 1
+        record = match(line)
+        if record is None and _OPEN.fullmatch(line):
+            # The window holds a line break: take lines until the record closes, but never a line
+            # that is a record of its own.
+            joined = line
+            for extra in range(min(_MAX_JOINED_LINES, len(lines) - number)):
+                following = lines[number + extra]
+                if match(following) is not None:
+                    break
+                joined += b"\n" + following
+                record = match(joined)
+                if record is not None:
+                    number += extra + 1
+                    ledger.repair("line break inside the window")
+                    break
+        if record is None:
+            first_bad = first_bad or (number, line)
+            ledger.drop("cut short" if re.match(_HEAD, line) else "not a record")
+            continue
+        count_repairs(record, ledger)
+        found.append(record)
+        ledger.keep()
+    if first_bad is not None and ledger.kept < (1 - _MAX_BAD_SHARE) * ledger.seen:
+        raise TableError(
+            _not_records(name, ledger, first_bad, 'x,y,"text",index,page_ms,camera,epoch_ms')
+        )
+    return rel_records(found, ledger)
+
+
+def rel_records(found: Sequence[RelMatch], ledger: Ledger) -> RelRecords:
+    """Turn matches into arrays."""
+    window = pa.array([_window_text(m[3], ledger) for m in found], pa.string())
+    return RelRecords(
+        x=np.array([float(m[1]) for m in found], dtype=np.float64),
+        y=np.array([float(m[2]) for m in found], dtype=np.float64),
+        window=window.dictionary_encode(),
+        caret=np.array([int(m[4] or -1) for m in found], dtype=np.int32),
+        page_ms=np.array([float(m[5]) for m in found], dtype=np.float64),
+        camera=np.array([int(m[6] or -1) for m in found], dtype=np.int8),
+        epoch_ms=np.array([int(m[7]) for m in found], dtype=np.int64),
+    )
+
+
+def count_repairs(record: RelMatch, ledger: Ledger) -> None:
+    """Count what was mended in a record that stands on one line."""
+    if record[8]:
+        ledger.repair("line quoted again by a CSV writer")
+    elif record[3] and not record[3].startswith(b'"'):
+        ledger.repair("window without its quotes")
+
+
+def _window_text(field: bytes, ledger: Ledger) -> str | None:
+    if not field:
+        return None
+    text = field[1:-1] if field.startswith(b'"') else field
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError:
+        ledger.repair("window is not UTF-8")
+        return text.decode("utf-8", errors="replace")
+
+
+def parse_abs_lines(raw: bytes, name: str, ledger: Ledger) -> AbsRecords:
+    """Read an `abs` file line by line."""
+    found: list[RelMatch] = []
+    first_bad: tuple[int, bytes] | None = None
+    lines = raw.split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    for number, line in enumerate(lines, start=1):
+        record = _ABS.fullmatch(line)
+        if record is None:
+            first_bad = first_bad or (number, line)
+            ledger.drop("not a record")
+            continue
+        found.append(record)
+        ledger.keep()
+    if first_bad is not None and ledger.kept < (1 - _MAX_BAD_SHARE) * ledger.seen:
+        raise TableError(_not_records(name, ledger, first_bad, "x,y,page_ms,epoch_ms"))
+    return abs_records(found)
+
+
+def abs_records(found: Sequence[RelMatch]) -> AbsRecords:
+    """Turn matches into arrays."""
+    return AbsRecords(
+        x=np.array([float(m[1]) for m in found], dtype=np.float64),
+        y=np.array([float(m[2]) for m in found], dtype=np.float64),
+        page_ms=np.array([float(m[3]) for m in found], dtype=np.float64),
+        epoch_ms=np.array([int(m[4]) for m in found], dtype=np.int64),
+    )
+
+
+def _not_records(name: str, ledger: Ledger, first_bad: tuple[int, bytes], form: str) -> str:
+    number, line = first_bad
+    return (
+        f"{name}: line {number} is {line[:60]!r}, and {ledger.seen - ledger.kept} of {ledger.seen} "
+        f"lines are not records; expected lines of the form {form}. "
+        "Is the file damaged? Get it again."
+    )

@@ -1,0 +1,103 @@
+"""Fixtures that several rooms share: the releases, real and made up, read and prepared once."""
+
+from __future__ import annotations
+
+import os
+
+# Before anything imports them: one thread on shared cores, and nobody talks to the network.
+for name, value in {
+    "OMP_NUM_THREADS": "1",
+    "POLARS_MAX_THREADS": "2",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}.items():
+    os.environ.setdefault(name, value)
+
+from pathlib import Path  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
+
+import pytest  # noqa: E402
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from ifllm_hf.data.prepare import PrepareReport
+
+
+def _place(variable: str, what: str) -> Path:
+    place = os.environ.get(variable)
+    if not place:
+        pytest.skip(f"${variable} ({what}) is not set")
+    return Path(place).resolve()
+
+
+@pytest.fixture(scope="session")
+def release_path() -> Path:
+    """The real release, folder or archive."""
+    return _place("IFLLM_RELEASE", "folder or archive of the release")
+
+
+@pytest.fixture(scope="session")
+def reference_path() -> Path:
+    """What the paper's own pipeline wrote."""
+    return _place("IFLLM_REFERENCE", "folder with the paper's output")
+
+
+@pytest.fixture(scope="session")
+def release_bytes(release_path: Path) -> dict[str, bytes]:
+    """The three tables of the real release as they lie there."""
+    from ifllm_hf.data.source import open_source
+
+    with open_source(release_path, hash_content=False) as source:
+        return source.tables()
+
+
+@pytest.fixture(scope="session")
+def release_cells(release_bytes: dict[str, bytes]) -> dict[str, pl.DataFrame]:
+    """The three tables of the real release as strings, by file name."""
+    from ifllm_hf.data.csv_tables import TABLE_COLUMNS, read_csv_table
+
+    return {n: read_csv_table(release_bytes[n], n, c)[0] for n, c in TABLE_COLUMNS.items()}
+
+
+@pytest.fixture(scope="session")
+def synthetic_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A made-up release with every kind of defect; `read_truth` tells what is true of it."""
+    from ifllm_hf.data.synthetic import write_synthetic_release
+
+    out = tmp_path_factory.mktemp("synthetic") / "release"
+    write_synthetic_release(out, conversations=24, ticks_per_turn=400)
+    return out
+
+
+@pytest.fixture(scope="session")
+def synthetic_report(
+    synthetic_release: Path, tmp_path_factory: pytest.TempPathFactory
+) -> PrepareReport:
+    """The made-up release, prepared."""
+    from ifllm_hf.data.prepare import prepare
+
+    out = tmp_path_factory.mktemp("prepared-synthetic") / "ifllm"
+    return prepare(synthetic_release, out, progress=False)
+
+
+@pytest.fixture(scope="session")
+def prepared_synthetic(synthetic_report: PrepareReport) -> Path:
+    """The folder of the made-up release."""
+    return synthetic_report.folder.path
+
+
+@pytest.fixture(scope="session")
+def release_report(release_path: Path, tmp_path_factory: pytest.TempPathFactory) -> PrepareReport:
+    """The real release, prepared: half a minute, once per run."""
+    from ifllm_hf.data.prepare import prepare
+
+    return prepare(release_path, tmp_path_factory.mktemp("prepared") / "ifllm", progress=False)
+
+
+@pytest.fixture(scope="session")
+def prepared_release(release_report: PrepareReport) -> Path:
+    """The folder of the real release."""
+    return release_report.folder.path
