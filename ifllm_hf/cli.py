@@ -166,8 +166,18 @@ def _run_push(arguments: argparse.Namespace) -> int:
 def _run_demo(arguments: argparse.Namespace) -> int:
     from ifllm_hf.demo import run_demo
 
-    run_demo(arguments.source, arguments.out, synthetic=arguments.synthetic, say=_say)
+    if arguments.source is not None and arguments.synthetic is not None:
+        raise ConfigError(
+            f"SOURCE ({arguments.source}) and --synthetic {arguments.synthetic} exclude each "
+            "other. Leave one of them out."
+        )
+    run_demo(arguments.source, arguments.out, synthetic=arguments.synthetic, say=_say, show=_show)
     return 0
+
+
+def _show(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def _print_json(value: Any) -> None:

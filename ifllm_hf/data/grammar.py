@@ -39,9 +39,10 @@ from ifllm_hf.data.line_grammar import (
 )
 from ifllm_hf.data.records import AbsRecords, RelRecords
 
-_COMMA, _NEWLINE, _RETURN, _QUOTE, _ZERO = 44, 10, 13, 34, 48
+_COMMA, _NEWLINE, _RETURN, _QUOTE = 44, 10, 13, 34
 _HIDDEN = 1  # stands for a comma inside a window while Arrow splits the line
 _EPOCH_DIGITS = 13
+_BIGGEST, _EARLIEST, _CARETS = 1e24, 10**12, 10**9  # what the line grammar's numbers can be
 _MAX_ODD_SHARE = 0.02  # more irregular lines than that: every line is judged
 
 
@@ -89,7 +90,11 @@ def parse_abs(raw: bytes, name: str) -> tuple[AbsRecords, Ledger]:
         )
         if any(column.null_count for column in table.columns):
             raise _IrregularError
+        if len(table) != raw.count(b"\n") + (not raw.endswith(b"\n")):  # Arrow skips empty lines
+            raise _IrregularError
         positions = AbsRecords(*(_numpy(column) for column in table.columns))
+        if not _are_plausible(positions):
+            raise _IrregularError
         ledger.keep(len(positions))
     except (pa.ArrowInvalid, _IrregularError):
         positions = parse_abs_lines(raw, name, ledger)
@@ -150,15 +155,15 @@ class _Lines:
         size = window_end - window_start
         first_byte = self._text[np.minimum(window_start, len(self._text) - 1)]
         quoted = (first_byte == _QUOTE) & (self._text[window_end - 1] == _QUOTE) & (size > 1)
-        hidden = np.zeros(len(self.end), dtype=bool)
-        for position in np.flatnonzero(self._text == _HIDDEN):
-            hidden[np.searchsorted(self.end, position)] = True
-        return (
+        special = np.flatnonzero((self._text == _HIDDEN) | (self._text == _RETURN))
+        misread = np.zeros(len(self.end), dtype=bool)  # by Arrow
+        misread[np.searchsorted(self.end, special)] = True
+        odd: NDArray[np.bool_] = (
             (self.commas < 2 + tail)
             | self._other_dialect
             | (self.end - self._from_the_right(1) - 1 != _EPOCH_DIGITS)
             | ~((size == 0) | quoted)
-            | hidden
+            | misread
         )
 
     def window_commas(self) -> NDArray[np.int64]:
@@ -190,7 +195,7 @@ def _parse_regular(text: NDArray[np.uint8], lines: _Lines) -> RelRecords:
         raise _IrregularError from error
     if any(table[c].null_count for c in columns if c not in ("window", "caret")):
         raise _IrregularError
-    return RelRecords(
+    records = RelRecords(
         x=_numpy(table["x"]),
         y=_numpy(table["y"]),
         window=_unquoted(table["window"], hidden_commas=bool(commas.size)),
@@ -203,6 +208,9 @@ def _parse_regular(text: NDArray[np.uint8], lines: _Lines) -> RelRecords:
         ),
         epoch_ms=_numpy(table["epoch_ms"]),
     )
+    if not _are_plausible(records):
+        raise _IrregularError
+    return records
 
 
 def _read_columns(text: bytes | NDArray[np.uint8], columns: dict[str, pa.DataType]) -> pa.Table:
@@ -218,6 +226,15 @@ def _read_columns(text: bytes | NDArray[np.uint8], columns: dict[str, pa.DataTyp
             column_types=columns, null_values=[""], strings_can_be_null=True
         ),
     )
+
+
+def _are_plausible(records: RelRecords | AbsRecords) -> bool:
+    """Say whether the line grammar has such numbers; Arrow also takes nan, 1e300 and camera 5."""
+    floats = np.concatenate([records.x, records.y, records.page_ms])
+    good = (np.abs(floats) < _BIGGEST).all() and (records.epoch_ms >= _EARLIEST).all()
+    if isinstance(records, RelRecords):
+        good = good and (records.caret < _CARETS).all() and (records.camera <= 1).all()
+    return bool(good)
 
 
 def _unquoted(window: pa.ChunkedArray, *, hidden_commas: bool) -> pa.DictionaryArray:

@@ -15,14 +15,15 @@ from ifllm_hf.errors import TableError
 _MAX_JOINED_LINES = 12  # a window has at most 20 characters
 _MAX_BAD_SHARE = 0.1  # above it, the file is something else than a behaviour file
 
-_NUMBER = rb"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
+# Bounded, so that whatever matches fits into a float32 or int32.
+_NUMBER = rb"-?\d{1,15}(?:\.\d+)?(?:[eE](?:-\d+|\+?\d))?"
 _HEAD = rb"(" + _NUMBER + rb"),(" + _NUMBER + rb"),"
 _QUOTED = rb'(|".*")'
-_BARE = rb"([^\n]+)"  # last resort: some CSV writer took the quotes for its own
+_BARE = rb"([^\n,][^\n]*)"  # last resort: some CSV writer took the quotes for its own
 
 
 def _rel_pattern(window: bytes, camera: bytes) -> re.Pattern[bytes]:
-    tail = rb",(-?\d*),(" + _NUMBER + rb")," + camera + rb'(\d{13})("?)\r?'
+    tail = rb",(-?\d{1,9}|),(" + _NUMBER + rb")," + camera + rb'(\d{13})("?)\r?'
     return re.compile(_HEAD + window + tail, re.DOTALL)
 
 
@@ -43,7 +44,10 @@ def rel_matcher(head: Sequence[bytes]) -> Callable[[bytes], RelMatch | None]:
     cameras = [_SEVEN_FIELDS, _SIX_FIELDS]
     if sum(seven.fullmatch(line) is not None for line in head) < len(head) / 2:
         cameras.reverse()
-    patterns = [_rel_pattern(window, camera) for window in (_QUOTED, _BARE) for camera in cameras]
+    # A bare window is guessed in the file's own dialect only: in the other one it would swallow the
+    # field beside it.
+    patterns = [_rel_pattern(_QUOTED, camera) for camera in cameras]
+    patterns.append(_rel_pattern(_BARE, cameras[0]))
 
     def match(text: bytes) -> RelMatch | None:
         for pattern in patterns:
@@ -73,7 +77,8 @@ def parse_rel_lines(raw: bytes, name: str, ledger: Ledger) -> RelRecords:
             joined = line
             for extra in range(min(_MAX_JOINED_LINES, len(lines) - number)):
                 following = lines[number + extra]
-                if match(following) is not None:
+                alone = match(following)
+                if alone is not None and (not alone[3] or _is_quoted(alone[3])):
                     break
                 joined += b"\n" + following
                 record = match(joined)
@@ -113,14 +118,18 @@ def count_repairs(record: RelMatch, ledger: Ledger) -> None:
     """Count what was mended in a record that stands on one line."""
     if record[8]:
         ledger.repair("line quoted again by a CSV writer")
-    elif record[3] and not record[3].startswith(b'"'):
+    elif record[3] and not _is_quoted(record[3]):
         ledger.repair("window without its quotes")
+
+
+def _is_quoted(field: bytes) -> bool:
+    return len(field) > 1 and field.startswith(b'"') and field.endswith(b'"')
 
 
 def _window_text(field: bytes, ledger: Ledger) -> str | None:
     if not field:
         return None
-    text = field[1:-1] if field.startswith(b'"') else field
+    text = field[1:-1] if _is_quoted(field) else field
     try:
         return text.decode("utf-8")
     except UnicodeDecodeError:

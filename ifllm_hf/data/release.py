@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,8 @@ from ifllm_hf.data.turns import build_turns
 from ifllm_hf.data.workers import build_workers
 
 _WORKERS = 2
-_IN_FLIGHT = 4
+_IN_FLIGHT = 6
+_ALONE = 8
 
 
 @dataclass
@@ -66,43 +69,53 @@ class Release:
     agreement: Agreement = field(default_factory=Agreement)
 
     def conversations(self) -> Iterator[ConversationRows]:
-        """Yield the tick table of every conversation that has behaviour files."""
-        for files, read in self.read():
+        """Yield the tick table of every conversation that has behaviour files, in their order.
+
+        Conversations are read by two processes; memory holds a handful, however many there are.
+        """
+        for files, read in self._read():
+            for file, ledger in read.ledgers.items():
+                self.file_ledgers[f"{files.conversation_id}/{file}"] = ledger
+            self.agreement += read.agreement
             yield ConversationRows(
                 conversation_id=files.conversation_id,
                 user_id=files.user_id,
                 task_id=files.task_id,
-                kind=read.merged.kind,
+                kind=read.kind,
                 fold=self._fold(files.user_id),
                 ticks=read.table,
                 reading_end_source=read.reading_end_source,
             )
 
-    def read(self) -> Iterator[tuple[ConversationFiles, ConversationTicks]]:
-        """Yield every conversation with all that reading it found out, in the source's order.
+    def _read(self) -> Iterator[tuple[ConversationFiles, ConversationTicks]]:
+        turns = self.turns_by_conversation()
 
-        Two conversations are read at once; memory holds a handful, however many there are.
-        """
-        turns = self._turns_by_conversation()
+        def arguments(files: ConversationFiles) -> tuple[str, dict[str, bytes], list[Turn]]:
+            return files.conversation_id, files.files, turns.get(files.conversation_id, [])
 
-        def read_one(files: ConversationFiles) -> ConversationTicks:
-            return read_ticks(
-                files.conversation_id, files.files, turns.get(files.conversation_id, [])
-            )
+        with contextlib.closing(self.source.conversations()) as incoming:
+            few = list(itertools.islice(incoming, _ALONE))
+            for files in few:  # starting processes takes longer than reading so little
+                yield files, read_ticks(*arguments(files))
+            if len(few) < _ALONE:
+                return
+            # loky, as its workers do not import the caller's main script again: load_dataset
+            # comes through here from scripts without a main guard.
+            from loky import ProcessPoolExecutor
 
-        waiting: deque[tuple[ConversationFiles, Future[ConversationTicks]]] = deque()
-        incoming = self.source.conversations()
-        pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="read-ticks")
-        try:
-            for files in incoming:
-                waiting.append((files, pool.submit(read_one, files)))
-                if len(waiting) >= _IN_FLIGHT:
-                    yield self._counted(*waiting.popleft())
-            while waiting:
-                yield self._counted(*waiting.popleft())
-        finally:
-            incoming.close()
-            pool.shutdown(cancel_futures=True)
+            waiting: deque[tuple[ConversationFiles, Future[ConversationTicks]]] = deque()
+            pool = ProcessPoolExecutor(_WORKERS, timeout=60)
+            try:
+                for files in incoming:
+                    waiting.append((files, pool.submit(read_ticks, *arguments(files))))
+                    if len(waiting) >= _IN_FLIGHT:
+                        done, future = waiting.popleft()
+                        yield done, future.result()
+                while waiting:
+                    done, future = waiting.popleft()
+                    yield done, future.result()
+            finally:
+                pool.shutdown(wait=True, kill_workers=True)
 
     def ledgers(self) -> dict[str, Any]:
         """Return every ledger as JSON: `tables`, `behavior` by kind of file, `files`, `total`.
@@ -122,16 +135,8 @@ class Release:
             "total": everything.to_dict(),
         }
 
-    def _counted(
-        self, files: ConversationFiles, future: Future[ConversationTicks]
-    ) -> tuple[ConversationFiles, ConversationTicks]:
-        read = future.result()
-        for file, ledger in read.ledgers.items():
-            self.file_ledgers[f"{files.conversation_id}/{file}"] = ledger
-        self.agreement += read.agreement
-        return files, read
-
-    def _turns_by_conversation(self) -> dict[str, list[Turn]]:
+    def turns_by_conversation(self) -> dict[str, list[Turn]]:
+        """Return what reading the ticks of a conversation needs of its turns, in their order."""
         found: dict[str, list[Turn]] = {}
         columns = ["conversation_id", "query_id", "response_a", "response_b", "asked_at"]
         frame = self.turns.sort("conversation_id", "turn").select(columns)

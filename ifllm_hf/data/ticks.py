@@ -32,14 +32,12 @@ class Turn:
     text: TurnText
 
 
-@dataclass
+@dataclass(frozen=True)
 class ConversationTicks:
     """A conversation read to the end.
 
     Attributes:
-        merged: The files, one row per tick.
-        aligned: Turn, character and surface of every tick.
-        phases: Phase of every tick.
+        kind: "pairwise" or "pointwise".
         table: The columns of `schema.TICKS`.
         reading_end_source: By query_id, how the end of reading was found; turns without ticks are
             left out.
@@ -47,9 +45,7 @@ class ConversationTicks:
         ledgers: By file name.
     """
 
-    merged: MergedTicks
-    aligned: Alignment
-    phases: Phases
+    kind: str
     table: pa.Table
     reading_end_source: dict[int, str]
     agreement: Agreement
@@ -73,9 +69,7 @@ def read_ticks(
     aligned = align(merged, [turn.text for turn in turns])
     phases = find_phases(merged, aligned, len(turns))
     return ConversationTicks(
-        merged=merged,
-        aligned=aligned,
-        phases=phases,
+        kind=merged.kind,
         table=_table(conversation_id, merged, aligned, phases, [t.query_id for t in turns]),
         reading_end_source={
             turn.query_id: source

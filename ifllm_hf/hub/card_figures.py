@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ifllm_hf.data.schema import ENUMERATIONS
 from ifllm_hf.hub.card_numbers import Values, shards
 from ifllm_hf.hub.shown_turn import SIDES, ShownTurn, choose_turn
 from ifllm_hf.hub.tick_numbers import TickNumbers
@@ -27,10 +28,11 @@ _INK, _PAPER, _GREY = "#222222", "#FFFFFF", "#6B6B6B"
 _RATING, _AFTER = "#E4E4E4", "#C6C6C6"
 _COUNTS = "#3B8F76"
 _DPI = 160
+_ADVANCE, _LINE = 19, 46  # px: a character's width in `heat`, whole so that cells align; a line
 _SIDE_NAMES = {"a": "left answer (a)", "b": "right answer (b)"}
 
 # Everything that a user's own matplotlib settings could change to the worse.
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 11.0,
     "text.color": _INK,
@@ -139,15 +141,12 @@ def reading_position(turn: ShownTurn) -> Figure:
 
 def heat(turn: ShownTurn, side: str, columns: int = 60, most_lines: int = 26) -> Figure:
     """Draw an answer with the dwell of gaze behind each character and of the mouse below it."""
-    from matplotlib.collections import LineCollection
-
-    advance, line = 19, 46  # px: of one character and one line; whole numbers keep cells aligned
     placed, rows = wrap(_drawable(turn.answers[side]), columns)
     cut = len(rows) > most_lines
     rows = rows[:most_lines]
     margin, top, bottom = 36, 80, 92
-    width = columns * advance + 2 * margin
-    height = len(rows) * line + top + bottom
+    width = columns * _ADVANCE + 2 * margin
+    height = len(rows) * _LINE + top + bottom
     figure = _figure(width / _DPI, height / _DPI)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(height, 0))
@@ -155,37 +154,42 @@ def heat(turn: ShownTurn, side: str, columns: int = 60, most_lines: int = 26) ->
     gaze = _spread(turn.dwell_ms("gaze", side))
     mouse = _spread(turn.dwell_ms("mouse", side))
     strongest = max(float(np.percentile(gaze[gaze > 0], 98)), 1e-9)
-    grid = np.zeros((len(rows), columns))
-    below = np.zeros((len(rows), columns))
     shown = (placed[:, 0] >= 0) & (placed[:, 0] < len(rows))
-    at = placed[shown]
-    grid[at[:, 0], at[:, 1]] = gaze[shown]
-    below[at[:, 0], at[:, 1]] = mouse[shown]
-    box = (margin, margin + columns * advance, top + len(rows) * line, top)
+    row, column = placed[shown].T
+    grid = np.zeros((len(rows), columns))
+    grid[row, column] = gaze[shown]
+    box = (margin, margin + columns * _ADVANCE, top + len(rows) * _LINE, top)
     axes.imshow(
         grid, cmap=_heat_colours(), vmin=0, vmax=strongest, extent=box, aspect="auto",
         interpolation="nearest",
     )  # fmt: skip
     for i, written in enumerate(rows):
         axes.text(
-            margin, top + i * line + 29, written, family="DejaVu Sans Mono",
-            fontsize=advance * 2048 / 1233 * 72 / _DPI, parse_math=False, va="baseline",
+            margin, top + i * _LINE + 29, written, family="DejaVu Sans Mono",
+            fontsize=_ADVANCE * 2048 / 1233 * 72 / _DPI, parse_math=False, va="baseline",
         )  # fmt: skip
-    thick = np.minimum(below / max(float(np.percentile(mouse, 98)), 1e-9), 1)
-    row, column = np.nonzero(thick > 0.12)
-    x, y = margin + advance * column, top + row * line + 38
-    axes.add_collection(
-        LineCollection(
-            # Half a pixel over each end, so that neighbours leave no seam.
-            np.stack([np.stack([x - 0.5, y], -1), np.stack([x + advance + 0.5, y], -1)], 1),
-            linewidths=4 * thick[row, column], colors=MOUSE, capstyle="butt",
-        )  # fmt: skip
-    )
+    share = mouse[shown] / max(float(np.percentile(mouse, 98)), 1e-9)
+    _underline(axes, margin + _ADVANCE * column, top + _LINE * row + 38, np.minimum(share, 1))
     _heat_legend(axes, margin, height - bottom + 30, strongest)
     if cut:
         axes.text(width - margin, height - 14, "(cut here)", ha="right", color=_GREY)
     _title(figure, f"Where gaze and mouse rested on the {_SIDE_NAMES[side]}")
     return figure
+
+
+def _underline(
+    axes: Axes, x: NDArray[np.int64], y: NDArray[np.int64], share: NDArray[np.float64]
+) -> None:
+    """Draw a line below every cell, thicker for a larger share; none for next to nothing."""
+    from matplotlib.collections import LineCollection
+
+    use = share > 0.12
+    # Half a pixel over each end, so that neighbours leave no seam.
+    ends = [np.stack([x[use] + shift, y[use]], -1) for shift in (-0.5, _ADVANCE + 0.5)]
+    lines = LineCollection(
+        list(np.stack(ends, 1)), linewidths=4 * share[use], colors=MOUSE, capstyle="butt"
+    )
+    axes.add_collection(lines, autolim=False)
 
 
 def intervals(numbers: TickNumbers) -> Figure:
@@ -209,7 +213,7 @@ def intervals(numbers: TickNumbers) -> Figure:
             above.axvline(at, color=_INK, lw=1.1, ls=(0, (4, 2)))
             align = "right" if percent == 5 else "left"
             above.text(
-                at * (0.97 if percent == 5 else 1.03), highest, f"{percent} %\n{at:.0f} ms",
+                at * (0.97 if percent == 5 else 1.03), highest, f"{percent}%\n{at:.0f} ms",
                 ha=align, va="top", fontsize=10,
             )  # fmt: skip
     above.set_title(f"all {int(numbers.intervals.sum()):,} intervals", fontsize=11, weight="bold")
@@ -252,24 +256,21 @@ def _save(figure: Figure, path: Path, synthetic: bool) -> None:
             ha="center", va="center", weight="bold",
         )  # fmt: skip
     # Without the program's version in it, the same data give the same bytes.
-    figure.savefig(
-        path, dpi=_DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 4}
-    )
+    figure.savefig(path, dpi=_DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 4})
 
 
 def _phase_spans(turn: ShownTurn) -> list[tuple[str, float, float]]:
     """Return (phase, start, end) in seconds; what comes after the rating is shown in part."""
-    spans = []
-    for code, name in enumerate(("reading", "rating", "after")):
+    names, starts = [], []
+    for code, name in enumerate(ENUMERATIONS["phase"]):
         rows = np.flatnonzero(turn.phase == code)
         if rows.size:
-            spans.append([name, float(turn.t_s[rows[0]]), float(turn.t_s[rows[-1]])])
-    for one, following in zip(spans, spans[1:], strict=False):
-        one[2] = following[1]
-    if spans and spans[-1][0] == "after":
-        until = float(spans[-1][1])
-        spans[-1][2] = min(float(spans[-1][2]), until + max(8.0, 0.2 * until))
-    return [(str(name), float(start), float(end)) for name, start, end in spans]
+            names.append(name)
+            starts.append(float(turn.t_s[rows[0]]))
+    end = float(turn.t_s.max())
+    if names and names[-1] == "after":
+        end = min(end, starts[-1] + max(8.0, 0.2 * starts[-1]))
+    return list(zip(names, starts, [*starts[1:], end], strict=True))
 
 
 def _shade(lane: Axes, spans: list[tuple[str, float, float]]) -> None:

@@ -107,8 +107,8 @@ def turn_values(turns: pl.DataFrame, recorded: pl.DataFrame) -> Values:
         "likert_rows": _likert_rows(turns),
         "model_rows": _model_rows(turns),
         "bullet": int(turns["bullet_suffix"].sum()),
-        "first_date": None if dates.is_empty() else f"{dates.min():%Y-%m-%d}",
-        "last_date": None if dates.is_empty() else f"{dates.max():%Y-%m-%d}",
+        "first_date": None if dates.is_empty() else str(dates.dt.date().min()),
+        "last_date": None if dates.is_empty() else str(dates.dt.date().max()),
         "no_time": _some(turns["asked_at"].null_count()),
         "recorded_conversations": recorded.height,
         "recorded_readers": recorded["user_id"].n_unique(),
@@ -125,7 +125,7 @@ def turn_values(turns: pl.DataFrame, recorded: pl.DataFrame) -> Values:
         "email_answers": _some(int(answers.str.contains(EMAIL_PATTERN).sum())),
         "calibration_low": None if scores.is_empty() else float(_number(scores.min())),
         "calibration_high": None if scores.is_empty() else float(_number(scores.max())),
-        "calibration_missing": turns["calibration_score"].null_count(),
+        "calibration_missing": _some(turns["calibration_score"].null_count()),
         "top_reader_share": float(by_reader[0] / turns.height) if len(by_reader) else None,
         "top_five_share": float(by_reader[:5].sum() / max(1, turns.height)),
         "excluded_listed": len(EXCLUDED_BY_PAPER),
@@ -139,8 +139,8 @@ def turn_values(turns: pl.DataFrame, recorded: pl.DataFrame) -> Values:
     }
 
 
-def subset_rows(turns: pl.DataFrame, recorded: pl.DataFrame) -> str:
-    """Return the table rows of the subsets that a headline might have meant."""
+def subset_values(turns: pl.DataFrame, recorded: pl.DataFrame, wanted_readers: int) -> Values:
+    """Count the subsets that a headline of `wanted_readers` readers might have meant."""
     kept = turns.filter(~pl.col("excluded_by_paper"))
     with_files = kept.join(recorded, on="conversation_id", how="semi")
     with_ticks = with_files.filter(pl.col("reading_end_source").is_not_null())
@@ -153,11 +153,13 @@ def subset_rows(turns: pl.DataFrame, recorded: pl.DataFrame) -> str:
             pl.col("preference").is_not_null()
         ),
     }
-    return "\n".join(
-        f"| {name} | {part.height:,} | {part['conversation_id'].n_unique():,} "
-        f"| {part['user_id'].n_unique():,} |"
+    readers = {name: part["user_id"].n_unique() for name, part in subsets.items()}
+    rows = [
+        f"| {name} | {part.height:,} | {part['conversation_id'].n_unique():,} | {readers[name]:,} |"
         for name, part in subsets.items()
-    )
+    ]
+    nearest = min(readers.values(), key=lambda n: (abs(n - wanted_readers), n))
+    return {"subset_rows": "\n".join(rows), "nearest_readers": nearest}
 
 
 def tick_values(numbers: TickNumbers, turns: pl.DataFrame) -> Values:
@@ -165,9 +167,7 @@ def tick_values(numbers: TickNumbers, turns: pl.DataFrame) -> Values:
     total = max(1, numbers.ticks)
     recorded = max(1, numbers.camera["true"] + numbers.camera["false"])
     moved, idle = numbers.median_distance_px("moved"), numbers.median_distance_px("idle")
-    percentiles = {
-        f"interval_p{p}": numbers.interval_percentile(p) for p in PERCENTILES
-    }
+    percentiles = {f"interval_p{p}": numbers.interval_percentile(p) for p in PERCENTILES}
     return {
         "ticks": numbers.ticks,
         **{f"ticks_{phase}": n for phase, n in numbers.phases.items()},
@@ -211,8 +211,18 @@ def ledger_values(ledgers: Mapping[str, Any] | None) -> Values:
     Args:
         ledgers: What `Release.ledgers` returns.
     """
-    names = ("has_ledger", "ledger_rows", "clock_ahead", "task_rows_seen", "written_twice", "damaged_windows",
-             "model_name_repaired", "email_masked", "withheld", "lost_rows")  # fmt: skip
+    names = (
+        "has_ledger",
+        "ledger_rows",
+        "clock_ahead",
+        "task_rows_seen",
+        "written_twice",
+        "damaged_windows",
+        "model_name_repaired",
+        "email_masked",
+        "withheld",
+        "lost_rows",
+    )
     if not ledgers:
         return dict.fromkeys(names)
     tables, behavior = ledgers.get("tables", {}), ledgers.get("behavior", {})

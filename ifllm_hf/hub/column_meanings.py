@@ -11,7 +11,7 @@ from ifllm_hf.data.schema import ENUMERATIONS, SCHEMAS, TURN_TICK_COLUMNS, TURNS
 #: Meaning and unit by column. A column means the same in every config that has it.
 MEANINGS: dict[str, str] = {
     # keys
-    "query_id": "the question; in `ticks` one per tick, null before the first question",
+    "query_id": "the question",
     "conversation_id": "`user_id/task_id`: one reader on one topic",
     "user_id": "pseudonym of the reader",
     "task_id": "the topic",
@@ -79,17 +79,17 @@ MEANINGS: dict[str, str] = {
     "history_rejected": "earlier messages of the side of `rejected`",
     # tasks
     "finished": "the reader came to the end of the task; most topics ticked were never begun",
-    "finished_at": "when",
+    "finished_at": "when the task was finished",
     "copy_sentence": "the most important sentence, copied by the reader from an earlier answer",
     "summary": "what the reader learned, in their own words",
     "query_copy": "the question that this answer belonged to",
     "llm_response_copy": "the answer that the sentence was to be copied from",
     # workers
     "consent": "agreed to take part",
-    "age": "coarse band, or null: not given or withheld",
-    "education": "coarse, or null",
-    "race": "coarse, or null",
-    "gender": "or null",
+    "age": "in coarse bands; null where not given or withheld",
+    "education": "in coarse steps; null as for `age`",
+    "race": "the most common answers, else `other`; null as for `age`",
+    "gender": "null as for `age`",
 }
 
 _TYPE_NAMES = {
@@ -111,16 +111,16 @@ def column_table(names: Iterable[tuple[str, pa.DataType]]) -> str:
     for name, kind in names:
         meaning = MEANINGS[name]
         if name in ENUMERATIONS:
-            meaning += ": " + ", ".join(f"`{value}`" for value in ENUMERATIONS[name])
+            meaning += "; one of " + ", ".join(f"`{value}`" for value in ENUMERATIONS[name])
         lines.append(f"| `{name}` | {_type_name(kind)} | {meaning} |")
     return "\n".join(lines)
 
 
 def column_tables() -> dict[str, str]:
-    """Return the tables of the card by what they describe.
+    """Return the tables of the card by the template's names for them.
 
-    `turns` (the scalar columns of `pairwise` and `pointwise`), `ticks` (their list columns and
-    those of `ticks`), and the small configs by name.
+    `turn_columns` are the scalars of `pairwise` and `pointwise`, `tick_columns` the lists that
+    they share with `ticks`, `more_tick_columns` the lists that only `ticks` has.
     """
     of_ticks = SCHEMAS["ticks"]
     in_turns = set(TURN_TICK_COLUMNS)

@@ -1,8 +1,8 @@
 """The dataset card: every number in it is counted from the prepared folder when it is written.
 
 The words stand in `templates/dataset_card.md`. A statement about the release that the prepared
-folder no longer shows (rows written twice, cells repaired) comes from the ledgers of the read; where
-they are not given, the statement is left out (see `card_template`).
+folder no longer shows (rows written twice, cells repaired) comes from the ledgers of the read;
+where they are not given, the statement is left out (see `card_template`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import polars as pl
 from ifllm_hf.data.download import COMMIT, RELEASE_DIGEST, REPOSITORY
 from ifllm_hf.data.folder import with_card_metadata
 from ifllm_hf.data.schema import CONFIGS
+from ifllm_hf.data.workers import QUASI_IDENTIFIERS
 from ifllm_hf.errors import TableError
 from ifllm_hf.hub import card_numbers
 from ifllm_hf.hub.card_template import fill
@@ -28,7 +29,8 @@ logger = logging.getLogger(__name__)
 TEMPLATE = Path(__file__).parent / "templates" / "dataset_card.md"
 
 # What the paper says of itself; nothing in the release gives these two numbers.
-_PAPER = {"arxiv": "2606.20482", "paper_questions": 1336, "paper_readers": 59}
+_PAPER_READERS = 59
+_PAPER = {"arxiv": "2606.20482", "paper_questions": 1336, "paper_readers": _PAPER_READERS}
 
 _ONE_ROW_IS = {
     "pairwise": "a question with two answers side by side, its ratings and its ticks",
@@ -101,13 +103,13 @@ def rewrite_card(folder: Path, report: Mapping[str, Any] | None = None) -> Path:
 def _facts(folder: Path, turns: pl.DataFrame, numbers: TickNumbers) -> card_numbers.Values:
     recorded = card_numbers.read_small(folder, "ticks", ["conversation_id", "user_id"])
     tasks = card_numbers.read_small(folder, "tasks", ["user_id", "finished"])
-    columns = ["user_id", "consent", *card_numbers.QUASI_IDENTIFIERS]
+    columns = ["user_id", "consent", *QUASI_IDENTIFIERS]
     workers = card_numbers.read_small(folder, "workers", columns)
     return {
         **card_numbers.turn_values(turns, recorded),
         **card_numbers.tick_values(numbers, turns),
         **card_numbers.table_values(tasks, workers, turns),
-        "subset_rows": card_numbers.subset_rows(turns, recorded),
+        **card_numbers.subset_values(turns, recorded, _PAPER_READERS),
         "config_table": _config_table(card_numbers.config_rows(folder)),
         "moved_s": MOVED_MS / 1000,
         "idle_s": IDLE_MS / 1000,
@@ -173,7 +175,7 @@ def _front_matter(n_turns: int, synthetic: bool) -> str:
         "size_categories": [_size_category(n_turns)],
         "tags": ["synthetic", *tags] if synthetic else [*tags, f"arxiv:{_PAPER['arxiv']}"],
     }
-    return yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)
+    return str(yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True))
 
 
 def _size_category(rows: int) -> str:

@@ -64,7 +64,8 @@ class ShownTurn:
         char = self.char[channel]
         mine = (self.phase == 0) & (self.on[channel] == SIDES.index(side) + 1)
         mine &= (char >= 0) & (char < length)
-        return np.bincount(char[mine], weights=np.maximum(lasts[mine], 0), minlength=length)
+        dwell = np.bincount(char[mine], weights=np.maximum(lasts[mine], 0), minlength=length)
+        return dwell.astype(np.float64)
 
 
 def choose_turn(files: Sequence[Path]) -> ShownTurn | None:

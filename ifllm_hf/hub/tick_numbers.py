@@ -104,9 +104,7 @@ def read_ticks_of(
     """Read the named columns of some shards; text in lists comes as dictionaries, which is fast."""
     as_codes = [f"{name}.list.element" for name in columns if name in ENUMERATIONS]
     names = [*scalars, *columns]
-    return [
-        pq.ParquetFile(file, read_dictionary=as_codes).read(columns=names) for file in files
-    ]
+    return [pq.ParquetFile(file, read_dictionary=as_codes).read(columns=names) for file in files]
 
 
 def codes(values: pa.Array, names: Sequence[str]) -> NDArray[np.int8]:

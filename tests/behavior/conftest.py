@@ -130,22 +130,22 @@ def random_turns(seed: int, n: int = 24, ticks: int = 120) -> pl.DataFrame:
     return table(rows)
 
 
-@pytest.fixture(name="turn")
+@pytest.fixture(name="turn", scope="session")
 def turn_fixture() -> Callable[..., dict[str, Any]]:
     return turn
 
 
-@pytest.fixture(name="table")
+@pytest.fixture(name="table", scope="session")
 def table_fixture() -> Callable[..., pl.DataFrame]:
     return table
 
 
-@pytest.fixture(name="random_turns")
+@pytest.fixture(name="random_turns", scope="session")
 def random_turns_fixture() -> Callable[..., pl.DataFrame]:
     return random_turns
 
 
-@pytest.fixture(name="features_of")
+@pytest.fixture(name="features_of", scope="session")
 def features_of_fixture() -> Callable[..., dict[str, float]]:
     """Compute the features of one made-up turn."""
     from ifllm_hf.behavior.features import behavior_features

@@ -134,7 +134,7 @@ def test_regressions_and_rereading(features_of: FeaturesOf) -> None:
     assert f["gaze_regression_share_a"] == pytest.approx(2 / 6)
     assert f["gaze_regression_chars_mean_a"] == 25.0
     assert f["gaze_regression_time_share_a"] == pytest.approx(200 / 600)
-    # behind the furthest by more than ten: 20, 15 (of 40) and 30 (of 60), the last tick without time
+    # over ten behind the furthest: 20, 15 (of 40), 30 (of 60); the last tick has no time
     assert f["gaze_reread_share_a"] == pytest.approx(300 / 600)
     assert f["gaze_forward_share_a"] == pytest.approx(2 / 5)
 

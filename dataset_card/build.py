@@ -1,0 +1,54 @@
+"""Write the card and the figures of a prepared folder anew.
+
+    python dataset_card/build.py ./ifllm --report report.json
+
+`ifllm prepare` does the same at its end. The report is what `ifllm prepare --json` prints; with it,
+the card also says what was repaired and dropped on the way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from ifllm_hf.data.folder import is_prepared
+from ifllm_hf.errors import IFLLMError, TableError
+from ifllm_hf.hub.dataset_card import rewrite_card
+
+
+_EXPECTED = "Expected the output of `ifllm prepare --json`."
+
+
+def main() -> int:
+    """Parse the command line, write the card, print where it is."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="what `ifllm prepare` wrote")
+    parser.add_argument("--report", type=Path, help="output of `ifllm prepare --json`")
+    arguments = parser.parse_args()
+    try:
+        if not is_prepared(arguments.folder):
+            raise TableError(
+                f"{arguments.folder}: not a prepared folder. Write one with `ifllm prepare`."
+            )
+        report = _read_report(arguments.report) if arguments.report else None
+        sys.stdout.write(f"{rewrite_card(arguments.folder, report)}\n")
+    except IFLLMError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+def _read_report(path: Path) -> dict[str, object]:
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TableError(f"{path}: cannot be read as JSON ({error}). {_EXPECTED}") from error
+    if not isinstance(report, dict):
+        raise TableError(f"{path}: holds a {type(report).__name__}. {_EXPECTED}")
+    return report
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,191 @@
+"""The whole line in minutes on a CPU: prepare, load, score by worker, pairs, one short DPO run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ifllm_hf.data.prepare import CardWriter, PrepareReport, prepare, prepare_synthetic
+from ifllm_hf.errors import ConfigError, DownloadError, OutputError
+
+Say = Callable[[str], None]
+
+_FALLBACK_CONVERSATIONS = 60
+_REPEATS = 5
+_DPO_STEPS = 12
+_DPO_PAIRS = 64
+_NEEDED = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "sklearn")
+
+
+def run_demo(
+    source: str | os.PathLike[str] | None,
+    out: str | os.PathLike[str],
+    *,
+    synthetic: int | None = None,
+    say: Say,
+    show: Say,
+) -> Path:
+    """Run the line and say at the end where everything lies.
+
+    Args:
+        source: A release; None: `$IFLLM_RELEASE`, else the download, else made-up data.
+        out: Folder for all that is made; one of an earlier demo is reused.
+        synthetic: Use this many made-up conversations instead.
+        say: Takes words (progress, warnings).
+        show: Takes results.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: The packages of `pip install 'ifllm-hf[train]'` are missing.
+        IFLLMError: See the steps.
+    """
+    _require_packages()
+    out = Path(out)
+    began = time.monotonic()
+    say(f"[1/5] preparing the data into {out / 'ifllm'}")
+    report = _prepare(source, out / "ifllm", synthetic, say)
+    if report.synthetic:
+        say(
+            "      "
+            + "!" * 72
+            + "\n      THE NUMBERS BELOW ARE MADE UP: they come from a synthetic "
+            "release.\n      " + "!" * 72
+        )
+    say('[2/5] load_dataset("ifllm")')
+    turns = _load(out)
+    say(f"[3/5] who likes which answer? {_REPEATS} x 5 folds, no reader on both sides")
+    show(_score(turns))
+    say(f"[4/5] preference pairs -> {out / 'pairs.parquet'}")
+    n_pairs = _write_pairs(out)
+    say(f"      {n_pairs} pairs: prompt, chosen, rejected, confidence")
+    say(f"[5/5] QLoRA DPO, {_DPO_STEPS} steps on a tiny random model (it learns nothing of use)")
+    _train(out, say)
+    minutes = (time.monotonic() - began) / 60
+    say(
+        f"Done in {minutes:.1f} minutes.\n"
+        f"  data     {out / 'ifllm'}  (README.md is its card)\n"
+        f"  pairs    {out / 'pairs.parquet'}\n"
+        f"  adapter  {out / 'dpo'}\n"
+        'Next: `ifllm prepare` writes ./ifllm for load_dataset("ifllm"); `ifllm benchmark` scores '
+        "every model;\n      `accelerate launch recipes/dpo.py --config "
+        "recipes/configs/qwen3-1.7b.yaml` trains a real one on a GPU."
+    )
+    return out
+
+
+def _require_packages() -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"the demo trains a model and {', '.join(missing)} cannot be imported. "
+            "Install the training packages: pip install 'ifllm-hf[train]'."
+        )
+
+
+def _prepare(
+    source: str | os.PathLike[str] | None, folder: Path, synthetic: int | None, say: Say
+) -> PrepareReport:
+    from ifllm_hf.hub.dataset_card import write_card
+
+    card: CardWriter = write_card
+    if synthetic is not None:
+        return prepare_synthetic(synthetic, folder, card=card)
+    try:
+        return prepare(source, folder, card=card)
+    except DownloadError as error:
+        say(f"      {error}\n      No release: going on with made-up data instead.")
+        return prepare_synthetic(_FALLBACK_CONVERSATIONS, folder, card=card)
+
+
+def _load(out: Path) -> object:
+    """Load the prepared folder under its bare name, as a user in that place would."""
+    import ifllm_hf  # noqa: F401  (lets the bare name resolve)
+
+    before = Path.cwd()
+    os.chdir(out)
+    try:
+        from datasets import load_dataset
+
+        return load_dataset("ifllm", split="train")
+    finally:
+        os.chdir(before)
+
+
+def _score(dataset: object) -> str:
+    """Return the table of the length rule and a first behaviour model, held out by worker."""
+    import polars as pl
+
+    from ifllm_hf.behavior.features import ANTISYMMETRIC_COLUMNS, behavior_features
+    from ifllm_hf.benchmark.reference_models import LengthRule
+    from ifllm_hf.benchmark.report import terminal_table
+    from ifllm_hf.benchmark.rows import swap_sides
+    from ifllm_hf.benchmark.suite import Plan, run_suite
+    from ifllm_hf.reward.baselines import first_behavior_model
+
+    frame = pl.from_arrow(dataset.with_format("arrow")[:])  # type: ignore[attr-defined]
+    assert isinstance(frame, pl.DataFrame)
+    features = behavior_features(frame).drop("contaminated")
+    lists = [name for name, dtype in frame.schema.items() if dtype == pl.List]
+    turns = frame.drop(lists).join(features, on="query_id")
+    results = run_suite(
+        turns,
+        [LengthRule(), first_behavior_model()],
+        Plan(repeats={"worker": _REPEATS}, permute=()),
+        swap=lambda rows: swap_sides(rows, ANTISYMMETRIC_COLUMNS),
+    )
+    return terminal_table(results.records)
+
+
+def _write_pairs(out: Path) -> int:
+    import polars as pl
+
+    pairs = pl.read_parquet(out / "ifllm" / "preferences" / "*.parquet")
+    pairs.write_parquet(out / "pairs.parquet")
+    return pairs.height
+
+
+def _train(out: Path, say: Say) -> None:
+    recipes = _recipes()
+    target = out / "dpo"
+    shutil.rmtree(target, ignore_errors=True)  # of an earlier demo; nobody keeps a random model
+    command = [
+        *(sys.executable, "-m", "accelerate.commands.launch"),
+        *("--config_file", str(recipes / "accelerate" / "cpu.yaml")),
+        str(recipes / "dpo.py"),
+        *("--config", str(recipes / "configs" / "smoke.yaml")),
+        *("--dataset", str(out / "pairs.parquet")),
+        *("--max_pairs", str(_DPO_PAIRS)),
+        *("--max_steps", str(_DPO_STEPS)),
+        *("--output_dir", str(target)),
+    ]
+    say(
+        "      $ "
+        + " ".join(command).replace(f"{sys.executable} -m accelerate.commands.", "accelerate ")
+    )
+    environment = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", **os.environ}
+    done = subprocess.run(command, env=environment, check=False, stdout=sys.stderr)
+    if done.returncode:
+        raise OutputError(
+            f"the DPO run ended with exit code {done.returncode}; its messages stand above. "
+            "Run the command above by itself to see more."
+        )
+
+
+def _recipes() -> Path:
+    """Return the folder of the recipes: in a wheel inside the package, else beside it."""
+    here = Path(__file__).parent
+    for place in (here / "recipes", here.parent / "recipes"):
+        if (place / "dpo.py").exists():
+            return place
+    raise ConfigError(
+        f"no recipes beside {here}; expected recipes/dpo.py. Install the package again."
+    )

@@ -1,0 +1,246 @@
+"""Missing is missing, edge cases are defined, and bad input is named."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from ifllm_hf.behavior.features import (
+    CATALOGUE,
+    FEATURE_COLUMNS,
+    behavior_features,
+    read_turns,
+    write_features,
+)
+from ifllm_hf.errors import ConfigError, DataError, OutputError, TableError
+
+Turn = Callable[..., dict[str, Any]]
+Table = Callable[..., pl.DataFrame]
+FeaturesOf = Callable[..., dict[str, Any]]
+
+
+def of_channel(row: dict[str, Any], channel: str) -> list[float]:
+    return [
+        row[c]
+        for f in CATALOGUE
+        if f.channel == channel and not f.name.startswith("gaze_camera")
+        for c in f.columns
+    ]
+
+
+def test_a_turn_without_ticks_is_missing_altogether(turn: Turn, table: Table) -> None:
+    rows = table([turn(query_id=1), turn([0, 50], ["a0", "a1"], query_id=2)])
+    features = behavior_features(rows)
+    assert features["query_id"].to_list() == [1, 2]
+    assert all(math.isnan(v) for v in features.select(FEATURE_COLUMNS).row(0))
+    null_lists = rows.with_columns(
+        pl.when(pl.col("query_id") == 1).then(None).otherwise(pl.col(c)).alias(c)
+        for c, dtype in rows.schema.items()
+        if isinstance(dtype, pl.List)
+    )
+    assert behavior_features(null_lists).equals(features, null_equal=True)
+
+
+def test_a_turn_without_reading_is_missing_altogether(features_of: FeaturesOf) -> None:
+    f = features_of([0, 100], mouse=["a0", "a1"], phase=["rating", "after"])
+    assert all(math.isnan(f[c]) for c in FEATURE_COLUMNS)
+
+
+def test_no_turns_at_all(table: Table) -> None:
+    features = behavior_features(table([]))
+    assert features.height == 0
+    assert features.columns == ["query_id", "contaminated", *FEATURE_COLUMNS]
+
+
+def test_a_channel_that_was_not_recorded_is_missing(features_of: FeaturesOf) -> None:
+    f = features_of([0, 100, 200], mouse=["a0", "b0", "-"])
+    assert all(math.isnan(v) for v in of_channel(f, "gaze"))
+    assert f["mouse_dwell_ms_a"] == 100.0
+    assert math.isnan(f["mouse_gaze_ms"])
+    assert math.isnan(f["mouse_gaze_agreement"])
+    assert f["either_dwell_ms_a"] == 100.0
+
+
+def test_a_channel_that_is_no_column_is_missing(turn: Turn, table: Table) -> None:
+    rows = table([turn([0, 100, 200], mouse=["a0", "b0", "-"], gaze=["a0", "a0", "a0"])])
+    f = behavior_features(rows.drop("gaze_on", "gaze_char", "gaze_x_px")).row(0, named=True)
+    assert all(math.isnan(v) for v in of_channel(f, "gaze"))
+    assert f["mouse_dwell_ms_a"] == 100.0
+
+
+def test_recorded_but_never_on_an_answer_is_zero(features_of: FeaturesOf) -> None:
+    f = features_of([0, 100, 200], mouse=["-", "-", "-"])
+    zero = (
+        "dwell_ms_a dwell_ms_per_char_b dwell_share_a recency_3s_ms_a last_third_share_b pauses_a "
+        "longest_pause_ms_b coverage_a depth_b sentences_visited_share_a regressions_b visits_a "
+        "fixations_b switches on_text_share dwell_ms_log_ratio visits_log_ratio"
+    )
+    for name in zero.split():
+        assert f[f"mouse_{name}"] == 0.0, name
+    undefined = (
+        "position_mean_a spread_entropy_b top1_paragraph_share_a regression_share_a "
+        "forward_share_b speed_chars_per_s_a first_look_ms_a last_look_before_end_ms_b "
+        "visit_ms_mean_a first_side "
+        "last_side switches_per_min pause_share_a idle_share_b fixation_ms_mean_a"
+    )
+    for name in undefined.split():
+        assert math.isnan(f[f"mouse_{name}"]), name
+    assert f["mouse_off_text_ms"] == 200.0
+
+
+def test_a_pointwise_turn_has_no_second_side(features_of: FeaturesOf) -> None:
+    f = features_of([0, 100, 200], mouse=["a0", "a50", "-"], gaze=["a1", "-", "a2"], b=None)
+    for feature in CATALOGUE:
+        if feature.scope == "per_response":
+            assert math.isnan(f[f"{feature.name}_b"]), feature.name
+        if feature.scope == "per_pair_antisymmetric":
+            assert math.isnan(f[feature.name]), feature.name
+    assert f["mouse_dwell_ms_a"] == 200.0
+    assert f["mouse_on_text_share"] == 1.0
+    assert f["mouse_gaze_agreement"] == 1.0
+    assert math.isnan(f["mouse_switches"])
+
+
+def test_answers_of_one_character_and_of_none(features_of: FeaturesOf) -> None:
+    f = features_of([0, 100, 300], mouse=["a0", "-", "a0"], a="?", b="")
+    assert f["mouse_coverage_a"] == 1.0
+    assert f["mouse_depth_a"] == 1.0
+    assert f["mouse_position_mean_a"] == 0.5
+    assert f["mouse_spread_entropy_a"] == 0.0
+    assert f["mouse_dwell_ms_per_word_a"] == 100.0
+    assert f["mouse_dwell_ms_b"] == 0.0
+    assert math.isnan(f["mouse_dwell_ms_per_char_b"])
+    assert math.isnan(f["mouse_coverage_b"])
+
+
+def test_an_answer_of_white_space_has_no_words(features_of: FeaturesOf) -> None:
+    f = features_of([0, 100], mouse=["a1", "a1"], a=" \n ")
+    assert math.isnan(f["mouse_dwell_ms_per_word_a"])
+    assert f["mouse_dwell_ms_per_sentence_a"] == 100.0
+
+
+def test_a_single_tick_has_no_time(features_of: FeaturesOf) -> None:
+    f = features_of([5], mouse=["a3"], gaze=["b4"])
+    assert f["reading_ms"] == 0.0
+    assert f["mouse_dwell_ms_a"] == 0.0
+    assert f["mouse_visits_a"] == 1.0
+    assert f["mouse_last_side"] == -1.0
+    assert math.isnan(f["mouse_dwell_share_a"])
+    assert math.isnan(f["mouse_spread_entropy_a"])
+
+
+def test_on_an_answer_without_a_character_is_off_the_text(turn: Turn, table: Table) -> None:
+    row = turn([0, 100, 200], mouse=["a0", "a5", "-"])
+    row["mouse_char"] = [None, 5, None]
+    f = behavior_features(table([row])).row(0, named=True)
+    assert f["mouse_dwell_ms_a"] == 100.0
+    assert f["mouse_off_text_ms"] == 100.0
+
+
+def test_nothing_is_infinite(random_turns: Callable[..., pl.DataFrame]) -> None:
+    values = behavior_features(random_turns(11, n=40)).select(FEATURE_COLUMNS).to_numpy()
+    assert not np.isinf(values).any()
+
+
+# --- bad input --------------------------------------------------------------------------------
+
+
+def test_lists_of_different_length_are_named(turn: Turn, table: Table) -> None:
+    row = turn([0, 100, 200], mouse=["a0", "a0", "a0"], query_id=77)
+    row["mouse_char"] = [0, 0]
+    with pytest.raises(DataError, match=r"query 77: 2 values in 'mouse_char' and 3 in 't_ms'"):
+        behavior_features(table([turn(query_id=76), row]))
+
+
+def test_a_position_outside_its_answer_is_named(features_of: FeaturesOf) -> None:
+    with pytest.raises(DataError, match=r"query 9: mouse_char is 100 on answer a, which has 100"):
+        features_of([0, 100], mouse=["a99", "a100"], query_id=9)
+    with pytest.raises(DataError, match="on answer b, which has 0"):
+        features_of([0, 100], gaze=["b0", "b0"], b=None)
+
+
+def test_time_running_backwards_is_named(features_of: FeaturesOf) -> None:
+    with pytest.raises(DataError, match=r"query 1: t_ms runs backwards from 100.0 to 90.0"):
+        features_of([0, 100, 90], mouse=["a0"] * 3)
+    with pytest.raises(DataError, match="no time"):
+        features_of([0, float("nan")], mouse=["a0"] * 2)
+
+
+def test_unknown_sides_and_phases_are_named(features_of: FeaturesOf, table: Table) -> None:
+    with pytest.raises(DataError, match="expected gaze_on and mouse_on|Expected gaze_on"):
+        features_of([0, 100], mouse_on=["left", "a"])
+    with pytest.raises(DataError, match="phases holds 'writing'"):
+        behavior_features(table([]), phases=("writing",))
+    with pytest.raises(DataError, match="phases holds 'nothing'"):
+        behavior_features(table([]), phases=())
+
+
+@pytest.mark.parametrize(
+    ("dropped", "named"),
+    [("phase", "phase"), ("response_b", "response_b"), ("user_id", "user_id"), ("turn", "turn")],
+)
+def test_missing_columns_are_named(turn: Turn, table: Table, dropped: str, named: str) -> None:
+    rows = table([turn([0, 100], ["a0", "a0"])])
+    with pytest.raises(DataError, match=f"no column {named}"):
+        behavior_features(rows.drop(dropped))
+
+
+def test_single_ticks_doubled_ids_and_other_objects(turn: Turn, table: Table) -> None:
+    rows = table([turn([0, 100], ["a0", "a0"])])
+    with pytest.raises(DataError, match="query_id 1 stands in several rows"):
+        behavior_features(pl.concat([rows, rows]))
+    with pytest.raises(DataError, match="expected a list per turn"):
+        behavior_features(rows.with_columns(pl.col("t_ms").list.first()))
+    with pytest.raises(DataError, match="rows are a dict"):
+        behavior_features({"query_id": [1]})
+
+
+# --- input and output -------------------------------------------------------------------------
+
+
+def test_arrow_datasets_and_polars_give_the_same(
+    random_turns: Callable[..., pl.DataFrame],
+) -> None:
+    from datasets import Dataset
+
+    rows = random_turns(4, n=9)
+    plain = behavior_features(rows)
+    arrow = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
+    assert behavior_features(arrow).equals(plain)
+    assert behavior_features(rows.lazy()).equals(plain)
+    dataset = Dataset(arrow)
+    assert behavior_features(dataset).equals(plain)
+    chosen = behavior_features(dataset.select([6, 2]))
+    assert chosen["query_id"].to_list() == rows["query_id"].gather([6, 2]).to_list()
+
+
+def test_written_features_read_back(
+    random_turns: Callable[..., pl.DataFrame], tmp_path: Any
+) -> None:
+    rows = random_turns(5, n=6)
+    out = tmp_path / "new" / "features.parquet"
+    written = write_features(rows, out)
+    assert pl.read_parquet(out).equals(written)
+    assert [p.name for p in out.parent.iterdir()] == ["features.parquet"]
+    with pytest.raises(OutputError, match="exists already"):
+        write_features(rows, out)
+    write_features(rows[:3], out, overwrite=True)
+    assert pl.read_parquet(out).height == 3
+    with pytest.raises(ConfigError, match="'paper'"):
+        write_features(rows, tmp_path / "x.parquet", "paper")
+    with pytest.raises(TableError, match="not a prepared folder"):
+        write_features(tmp_path, tmp_path / "x.parquet")
+
+
+def test_a_prepared_folder_gives_one_row_per_turn(prepared_synthetic: Any, tmp_path: Any) -> None:
+    turns = read_turns(prepared_synthetic)
+    features = write_features(prepared_synthetic, tmp_path / "features.parquet")
+    assert features["query_id"].to_list() == turns["query_id"].to_list()
+    read = features.filter(pl.col("reading_ms").is_not_nan())
+    assert 0 < read.height < features.height
+    assert (read["reading_ms"] >= 0).all()
