@@ -17,7 +17,6 @@ from ifllm_hf.data.folder import is_prepared
 from ifllm_hf.errors import IFLLMError, TableError
 from ifllm_hf.hub.dataset_card import rewrite_card
 
-
 _EXPECTED = "Expected the output of `ifllm prepare --json`."
 
 

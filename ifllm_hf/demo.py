@@ -52,12 +52,9 @@ def run_demo(
     say(f"[1/5] preparing the data into {out / 'ifllm'}")
     report = _prepare(source, out / "ifllm", synthetic, say)
     if report.synthetic:
-        say(
-            "      "
-            + "!" * 72
-            + "\n      THE NUMBERS BELOW ARE MADE UP: they come from a synthetic "
-            "release.\n      " + "!" * 72
-        )
+        say(f"      {'!' * 72}")
+        say("      THE NUMBERS BELOW ARE MADE UP: they come from a synthetic release.")
+        say(f"      {'!' * 72}")
     say('[2/5] load_dataset("ifllm")')
     turns = _load(out)
     say(f"[3/5] who likes which answer? {_REPEATS} x 5 folds, no reader on both sides")
@@ -73,9 +70,11 @@ def run_demo(
         f"  data     {out / 'ifllm'}  (README.md is its card)\n"
         f"  pairs    {out / 'pairs.parquet'}\n"
         f"  adapter  {out / 'dpo'}\n"
-        'Next: `ifllm prepare` writes ./ifllm for load_dataset("ifllm"); `ifllm benchmark` scores '
-        "every model;\n      `accelerate launch recipes/dpo.py --config "
-        "recipes/configs/qwen3-1.7b.yaml` trains a real one on a GPU."
+        "Next:\n"
+        '  ifllm prepare      writes ./ifllm, which load_dataset("ifllm") reads\n'
+        "  ifllm benchmark    scores every model with intervals\n"
+        "  accelerate launch recipes/dpo.py --config recipes/configs/qwen3-1.7b.yaml\n"
+        "                     trains a real model on a GPU"
     )
     return out
 
@@ -167,10 +166,7 @@ def _train(out: Path, say: Say) -> None:
         *("--max_steps", str(_DPO_STEPS)),
         *("--output_dir", str(target)),
     ]
-    say(
-        "      $ "
-        + " ".join(command).replace(f"{sys.executable} -m accelerate.commands.", "accelerate ")
-    )
+    say("      $ " + " ".join(["accelerate", "launch", *command[3:]]))
     environment = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", **os.environ}
     done = subprocess.run(command, env=environment, check=False, stdout=sys.stderr)
     if done.returncode:

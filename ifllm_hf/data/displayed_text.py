@@ -97,12 +97,12 @@ class TextPages:
         # A window of fewer than four units is compared on the units that it has.
         missing = np.uint64(4) - np.minimum(length, 4).astype(np.uint64)
         mask = np.uint64(0xFFFFFFFFFFFFFFFF) >> (np.uint64(16) * missing % np.uint64(64))
-        carets = carets.astype(np.int64)
+        at = carets.astype(np.int64)
         # Most windows have their ten units before the caret; the search is for the others.
         usual = np.flatnonzero(length >= _LONG)
-        self._compare(usual, carets, (-10, -9), units, length, wanted, mask, fit)
+        self._compare(usual, at, (-10, -9), units, length, wanted, mask, fit)
         others = np.flatnonzero(~fit.any(axis=1) & (length > 0))
-        self._compare(others, carets, range(-_BEFORE, _AFTER + 1), units, length, wanted, mask, fit)
+        self._compare(others, at, range(-_BEFORE, _AFTER + 1), units, length, wanted, mask, fit)
         self._fit_without_quotes(windows, carets, fit)
         return fit
 

@@ -165,6 +165,7 @@ class _Lines:
             | ~((size == 0) | quoted)
             | misread
         )
+        return odd
 
     def window_commas(self) -> NDArray[np.int64]:
         """Return the positions of the commas inside the windows of regular lines."""

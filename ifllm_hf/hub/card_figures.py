@@ -173,7 +173,7 @@ def heat(turn: ShownTurn, side: str, columns: int = 60, most_lines: int = 26) ->
     _heat_legend(axes, margin, height - bottom + 30, strongest)
     if cut:
         axes.text(width - margin, height - 14, "(cut here)", ha="right", color=_GREY)
-    _title(figure, f"Where gaze and mouse rested on the {_SIDE_NAMES[side]}")
+    _title(figure, f"Where gaze and mouse rested while reading the {_SIDE_NAMES[side]}")
     return figure
 
 

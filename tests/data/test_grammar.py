@@ -371,7 +371,7 @@ def ambiguous(window: str | None) -> bool:
     return window is not None and re.search(r"\d{13}", window) is not None
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(TICKS, max_size=12), st.booleans(), st.booleans())
 @example([(1, 2, "x\n1,2,y", 3, 4.5, 1, EPOCH)], True, True)
 @example([(1, 2, "\r", 3, 4.5, 1, EPOCH)] * 3, True, True)
@@ -393,7 +393,7 @@ def test_any_ticks_are_read_back_the_same(table: list[Row], camera: bool, last: 
         assert fast(raw) in (None, (expected, ledger))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(TICKS, min_size=1, max_size=12), st.booleans())
 def test_the_fast_pass_takes_whatever_has_no_break_in_a_window(
     table: list[Row], camera: bool
@@ -412,7 +412,7 @@ def test_the_fast_pass_takes_whatever_has_no_break_in_a_window(
     assert both("".join(line(row, camera=camera) for row in plain).encode()) == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(TICKS, max_size=12), st.booleans())
 def test_any_viewport_positions_are_read_back_the_same(table: list[Row], last: bool) -> None:
     raw = "".join(f"{number(r[0])},{number(r[1])},{number(r[4])},{r[6]}\n" for r in table).encode()
@@ -425,7 +425,7 @@ def test_any_viewport_positions_are_read_back_the_same(table: list[Row], last: b
         assert abs_rows(parse_abs_lines(raw, "f.csv", Ledger("f"))) == expected
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.lists(TICKS.map(lambda row: line(row, camera=True).encode()), min_size=1, max_size=8),
     st.lists(
@@ -458,7 +458,7 @@ def test_damaged_bytes_are_kept_or_counted_and_both_ways_agree(
         assert fast(raw) in (None, (rows(records), ledger))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_records_or_an_error(raw: bytes) -> None:
     for parse in (parse_rel, parse_abs):
