@@ -146,34 +146,36 @@ def _lag(gaze: ChannelTicks, mouse: ChannelTicks) -> tuple[FloatArray, FloatArra
     first = np.cumsum(steps) - steps
     turn = np.repeat(np.arange(n_turns), steps)
     place = (np.arange(len(turn)) - first[turn]) * step_us
-    gaze_at, mouse_at = _sample(gaze, turn, place), _sample(mouse, turn, place)
+    gaze_slot, gaze_char = _sample(gaze, turn, place, nowhere=-1)
+    mouse_slot, mouse_char = _sample(mouse, turn, place, nowhere=-2)
     best, best_lag = np.full(n_turns, -np.inf), np.full(n_turns, np.nan)
     reach = LAG_MAX_MS // LAG_STEP_MS
+    n = len(turn)
     # From no lag outwards, so that of equal correlations the smallest lag stays.
     for lag in sorted(range(-reach, reach + 1), key=lambda d: (abs(d), -d)):
-        i = np.flatnonzero(gaze_at >= 0)
-        i = i[(i + lag >= 0) & (i + lag < len(turn))]
-        i = i[(turn[i] == turn[i + lag]) & (mouse_at[i + lag] >= 0)]
-        x, y = gaze_at[i], mouse_at[i + lag]
-        i = np.flatnonzero(gaze.slot[x] == mouse.slot[y])
-        key = gaze.slot[x[i]] // 2
-        r = _correlation(gaze.char[x[i]], mouse.char[y[i]], key, n_turns)
+        early = slice(max(-lag, 0), max(n - max(lag, 0), 0))
+        late = slice(max(lag, 0), max(n - max(-lag, 0), 0))
+        # The same slot is the same answer of the same turn.
+        i = np.flatnonzero(gaze_slot[early] == mouse_slot[late])
+        key = gaze_slot[early][i] // 2
+        r = _correlation(gaze_char[early][i], mouse_char[late][i], key, n_turns)
         better = r > best
         best[better], best_lag[better] = r[better], lag * LAG_STEP_MS
     return best_lag, np.where(np.isfinite(best), best, np.nan)
 
 
-def _sample(channel: ChannelTicks, turn: IntArray, place_us: IntArray) -> IntArray:
-    """Return the index of the tick that stands for each place on the reading clock, else -1."""
+def _sample(
+    channel: ChannelTicks, turn: IntArray, place_us: IntArray, nowhere: int
+) -> tuple[IntArray, IntArray]:
+    """Return answer and character at each place on the reading clock; answer `nowhere` if off."""
     if not len(channel.slot):
-        return np.full(len(turn), -1, dtype=np.int64)
+        return np.full(len(turn), nowhere, dtype=np.int64), np.zeros(len(turn), dtype=np.int64)
     span = int(channel.reading_us.max()) + 1
     begin = channel.slot // 2 * span + channel.clock_us
     key = turn * span + place_us
-    at = np.searchsorted(begin, key, side="right") - 1
-    here = np.maximum(at, 0)
-    found: IntArray = np.where((at >= 0) & (key < begin[here] + channel.time_us[here]), here, -1)
-    return found
+    at = np.maximum(np.searchsorted(begin, key, side="right") - 1, 0)
+    on = (key >= begin[at]) & (key < begin[at] + channel.time_us[at])
+    return np.where(on, channel.slot[at], nowhere), channel.char[at]
 
 
 def _correlation(x: IntArray, y: IntArray, key: IntArray, size: int) -> FloatArray:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from ifllm_hf.behavior.comparison import COMPARISON
+from ifllm_hf.behavior.comparison import COMPARISON, LATE
 from ifllm_hf.behavior.declaration import (
     ANTISYMMETRIC,
     PER_RESPONSE,
@@ -36,7 +36,7 @@ LEVELS = {
     "reread_share": 0.05,
 }
 """Per-response feature -> δ of its logarithm, in its unit."""
-LEANINGS = ("dwell_ms", "recency_3s_ms", "recency_15s_ms", "last_third_ms")
+LEANINGS = ("dwell_ms", "recency_3s_ms", "recency_15s_ms", "last_third_ms", *LATE)
 
 ORDER_COLUMNS = ("user_id", "conversation_id", "turn", "asked_at")
 

@@ -2,7 +2,8 @@
 
 ln((b + δ) / (a + δ)): its sign turns when the sides are swapped, its δ keeps it finite and calms
 down what rests on next to nothing. `either` takes the mouse where it was on an answer at all while
-reading, else the gaze.
+reading, else the gaze. `pooled` adds half of the gaze's share to the mouse's: the mouse tells more,
+the webcam's gaze is noisy but rarely absent.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import numpy as np
 
 from ifllm_hf.behavior.declaration import (
     ANTISYMMETRIC,
-    CHANNELS,
     PER_RESPONSE,
+    ChannelName,
     Feature,
     FloatArray,
     Values,
@@ -23,6 +24,10 @@ DELTAS = {
     "dwell_ms_per_char": 0.5,
     "recency_3s_ms": 100.0,
     "recency_15s_ms": 500.0,
+    "late_10pct": 0.015,
+    "late_20pct": 0.03,
+    "late_30pct": 0.045,
+    "pause_share": 0.02,
     "last_third_ms": 500.0,
     "coverage": 0.05,
     "depth": 0.05,
@@ -31,7 +36,10 @@ DELTAS = {
     "fixations": 1.0,
 }
 """Per-response feature -> δ, in its unit."""
-EITHER = ("dwell_ms", "recency_3s_ms", "recency_15s_ms")
+LATE = ("late_10pct", "late_20pct", "late_30pct")
+EITHER = ("dwell_ms", "recency_3s_ms", "recency_15s_ms", *LATE)
+POOLED = LATE
+GAZE_WEIGHT = 0.5
 
 _INF = float("inf")
 _KRAJBICH = "Krajbich, Armel & Rangel 2010, relative looking time and choice"
@@ -40,7 +48,7 @@ EITHER_FEATURES: tuple[Feature, ...] = tuple(
     Feature(
         f"either_{name}",
         f"mouse_{name} if the mouse was on an answer, else gaze_{name}",
-        "ms",
+        "1" if name in LATE else "ms",
         0,
         _INF,
         _KRAJBICH,
@@ -49,7 +57,27 @@ EITHER_FEATURES: tuple[Feature, ...] = tuple(
     )
     for name in EITHER
 )
+POOLED_FEATURES: tuple[Feature, ...] = tuple(
+    Feature(
+        f"pooled_{name}",
+        f"mouse_{name} + {GAZE_WEIGHT:g} * gaze_{name}; a channel that was not recorded adds 0",
+        "1",
+        0,
+        _INF,
+        _KRAJBICH,
+        PER_RESPONSE,
+        "both",
+    )
+    for name in POOLED
+)
 
+_COMPARED = {"either": EITHER, "pooled": POOLED}
+_CHANNEL: dict[str, ChannelName] = {
+    "gaze": "gaze",
+    "mouse": "mouse",
+    "either": "both",
+    "pooled": "both",
+}
 COMPARISON: tuple[Feature, ...] = tuple(
     Feature(
         f"{channel}_{name}_log_ratio",
@@ -59,11 +87,11 @@ COMPARISON: tuple[Feature, ...] = tuple(
         _INF,
         _KRAJBICH,
         ANTISYMMETRIC,
-        "both" if channel == "either" else channel,
+        _CHANNEL[channel],
     )
-    for channel in (*CHANNELS, "either")
+    for channel in _CHANNEL
     for name, delta in DELTAS.items()
-    if channel != "either" or name in EITHER
+    if name in _COMPARED.get(channel, DELTAS)
 )
 
 
@@ -84,11 +112,25 @@ def either(values: Values) -> Values:
     }
 
 
+def pooled(values: Values) -> Values:
+    """Compute `POOLED_FEATURES`; NaN where neither channel was recorded.
+
+    Args:
+        values: Per-response values `[turns, 2]` by full name.
+    """
+    out: dict[str, FloatArray] = {}
+    for name in POOLED:
+        mouse, gaze = values[f"mouse_{name}"], values[f"gaze_{name}"]
+        total = np.nan_to_num(mouse) + GAZE_WEIGHT * np.nan_to_num(gaze)
+        out[f"pooled_{name}"] = np.where(np.isnan(mouse) & np.isnan(gaze), np.nan, total)
+    return out
+
+
 def comparison(values: Values) -> Values:
     """Compute `COMPARISON`; NaN where a side has no value.
 
     Args:
-        values: Per-response values `[turns, 2]` by full name, those of `either` included.
+        values: Per-response values `[turns, 2]` by full name, with those of `either` and `pooled`.
     """
     return {
         feature.name: log_ratio(values[feature.name.removesuffix("_log_ratio")], feature.name)

@@ -10,6 +10,8 @@ from ifllm_hf.behavior.reading_ticks import ChannelTicks, ReadingTicks
 
 RECENCY_MS = {"recency_3s_ms": 3000.0, "recency_15s_ms": 15000.0}
 """Half-life by feature."""
+LATE_SHARE = {"late_10pct": 0.1, "late_20pct": 0.2, "late_30pct": 0.3}
+"""Half-life by feature, as a share of the turn's reading time."""
 PAUSE_MS = 500.0
 PAUSE_STEP_CHARS = 2
 IDLE_MS = 1500.0
@@ -41,6 +43,19 @@ DWELL: tuple[Feature, ...] = (
         0,
         15000 / np.log(2),
         _CASCADE,
+    ),
+    *(
+        feature
+        for name, half in LATE_SHARE.items()
+        for feature in per_channel(
+            name,
+            f"∫ over time on the answer of 2^(-u / {half:g}) du, u = time to the end of reading / "
+            "reading time",
+            "1",
+            0,
+            half / float(np.log(2)),
+            _CASCADE,
+        )
     ),
     *per_channel(
         "last_third_ms", "time on the answer in the last third of reading", "ms", 0, _INF, _CASCADE
@@ -91,6 +106,7 @@ def dwell(channel: ChannelTicks, answers: Answers) -> Values:
         "dwell_ms_per_paragraph": ratio(time, answers.paragraphs.count),
         "dwell_share": ratio(time, channel.recorded_us[:, None] / 1000.0),
         **{name: _recency_ms(channel, half) for name, half in RECENCY_MS.items()},
+        **{name: _late_share(channel, half) for name, half in LATE_SHARE.items()},
         "last_third_ms": last,
         "last_third_share": np.minimum(ratio(last * 3000.0, reading), 1.0),
         **_pauses(channel, time),
@@ -116,6 +132,16 @@ def _recency_ms(channel: ChannelTicks, half_life_ms: float) -> FloatArray:
     decay = np.log(2) / half_life_ms
     to_end = (channel.reading_us[turn] - channel.clock_us) / 1000.0
     after = (channel.reading_us[turn] - channel.clock_us - channel.time_us) / 1000.0
+    return channel.by_slot((np.exp(-decay * after) - np.exp(-decay * to_end)) / decay)
+
+
+def _late_share(channel: ChannelTicks, half_life: float) -> FloatArray:
+    """Integrate as `_recency_ms` does, with every turn's reading stretched to one."""
+    turn = channel.slot // 2
+    whole = np.maximum(channel.reading_us, 1)[turn]
+    decay = np.log(2) / half_life
+    to_end = (channel.reading_us[turn] - channel.clock_us) / whole
+    after = (channel.reading_us[turn] - channel.clock_us - channel.time_us) / whole
     return channel.by_slot((np.exp(-decay * after) - np.exp(-decay * to_end)) / decay)
 
 

@@ -23,7 +23,14 @@ import polars as pl
 from ifllm_hf.behavior.agreement import AGREEMENT, agreement
 from ifllm_hf.behavior.answer_text import Answers, split_answers
 from ifllm_hf.behavior.baseline import BASELINE, baseline
-from ifllm_hf.behavior.comparison import COMPARISON, EITHER_FEATURES, comparison, either
+from ifllm_hf.behavior.comparison import (
+    COMPARISON,
+    EITHER_FEATURES,
+    POOLED_FEATURES,
+    comparison,
+    either,
+    pooled,
+)
 from ifllm_hf.behavior.declaration import (
     ANTISYMMETRIC,
     PER_RESPONSE,
@@ -51,6 +58,7 @@ CATALOGUE: tuple[Feature, ...] = (
     *AGREEMENT,
     *SCROLL,
     *EITHER_FEATURES,
+    *POOLED_FEATURES,
     *COMPARISON,
     *BASELINE,
 )
@@ -107,7 +115,7 @@ def behavior_features(rows: Any, *, phases: Sequence[str] = READING) -> pl.DataF
     values |= {k: _masked(v, mouse, answers) for k, v in idle(ticks).items()}
     values |= agreement(ticks, answers)
     values |= scroll(ticks, answers)
-    values |= either(values)
+    values |= either(values) | pooled(values)
     values |= comparison(values)
     values |= baseline(frame, values, answers.exists[:, 1])
     return _table(frame, values, ticks, contaminated=tuple(phases) != READING)

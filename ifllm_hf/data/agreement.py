@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ifllm_hf.data.alignment import Alignment, assign_turns
 from ifllm_hf.data.merge import MergedTicks
@@ -72,12 +73,10 @@ def agreement_out_of_sample(
         return result
     block = (np.arange(len(ticks)) // BLOCK_TICKS) % 2 == 0
     turn = np.empty(len(ticks), dtype=np.int64)
+    near = np.empty(len(ticks), dtype=bool)
     for fitted in (block, ~block):
-        turn[~fitted] = assign_turns(ticks, aligned.sightings, asked_ms, use=fitted)[~fitted]
-    changes = np.flatnonzero((np.diff(turn) != 0) & (np.diff(ticks.page_load) == 0)) + 1
-    near = np.zeros(len(ticks), dtype=bool)
-    for change in changes:
-        near |= np.abs(ticks.page_ms - ticks.page_ms[change]) <= _AT_BOUNDARY_MS
+        said = assign_turns(ticks, aligned.sightings, asked_ms, use=fitted)
+        turn[~fitted], near[~fitted] = said[~fitted], _near_boundary(ticks, said)[~fitted]
     for seen in aligned.sightings.values():
         rows = np.flatnonzero(seen.fits.sum(axis=1) == 1)
         said, taken = seen.fits[rows].argmax(axis=1), turn[rows]
@@ -92,3 +91,12 @@ def agreement_out_of_sample(
             before_first=int((far & (taken < 0)).sum()),
         )
     return result
+
+
+def _near_boundary(ticks: MergedTicks, turn: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say which ticks lie within two seconds of a change of turn in their page load."""
+    near = np.zeros(len(ticks), dtype=bool)
+    for change in np.flatnonzero((np.diff(turn) != 0) & (np.diff(ticks.page_load) == 0)) + 1:
+        close = np.abs(ticks.page_ms - ticks.page_ms[change]) <= _AT_BOUNDARY_MS
+        near |= close & (ticks.page_load == ticks.page_load[change])
+    return near

@@ -19,6 +19,7 @@ _UNITS = 24  # a window has at most 20 units; 24 = six keys of four
 _BEFORE, _AFTER = 12, 2  # a window starts at most ten units before its caret (two for trimming)
 _LONG = 12  # so long a window cannot fit twice around one caret
 _SLACK = 15  # the reach of the slow comparison
+_BLANK = str.maketrans("\n\r\0", "   ")  # line breaks show as blanks; zero is our separator
 
 
 class DisplayedText:
@@ -41,7 +42,7 @@ class DisplayedText:
         pieces.append((lead + at, body[at:]))
         shown = "".join(piece for _, piece in pieces)
         code_points = np.concatenate([np.arange(s, s + len(p)) for s, p in pieces])
-        self.text = shown.replace("\n", " ").replace("\r", " ")
+        self.text = shown.translate(_BLANK)
         self.units = np.frombuffer(self.text.encode("utf-16-le"), dtype=np.uint16)
         wide = np.frombuffer(shown.encode("utf-32-le"), dtype=np.uint32) > 0xFFFF
         self._code_point = np.repeat(code_points, 1 + wide).astype(np.int32)
@@ -161,7 +162,7 @@ def _keys(units: NDArray[np.uint16]) -> NDArray[np.uint64]:
 
 def _window_units(windows: Sequence[str]) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
     """Return the UTF-16 units of each window, `[p, _UNITS]` padded with 0, and their number."""
-    joined = "\0".join(windows).replace("\n", " ").replace("\r", " ") + "\0"
+    joined = "\0".join(window.translate(_BLANK) for window in windows) + "\0"
     flat = np.frombuffer(joined.encode("utf-16-le", errors="replace"), dtype=np.uint16)
     ends = np.flatnonzero(flat == 0)
     starts = np.concatenate(([0], ends[:-1] + 1))

@@ -48,6 +48,8 @@ _SERIES_LOOKAHEAD = 5
 _APPROACH_MS = 2000.0
 _ROW_MARGIN_PX = 30.0
 _RATING_PAUSE_MS = 15000.0
+_LONGEST_CLICK_MS = 5000.0  # a longer rest in a column is the pointer parked there
+_SHORTEST_READING_MS = 3000.0  # nobody rates answers that appeared a moment ago
 # A pointwise page shows one answer; its width is known up to the scroll bar.
 _POINTWISE_WIDTHS = np.linspace(0.98, 1.045, 27)
 
@@ -202,7 +204,9 @@ def _stops(
     if ticks.kind == "pointwise":
         distance = distance[:, :_FIRST_PREFERENCE]
     column = np.where(
-        (distance.min(axis=1) < _COLUMN_REACH) & (y[first] > geometry.top_px),
+        (distance.min(axis=1) < _COLUMN_REACH)
+        & (y[first] > geometry.top_px)
+        & (t[first] - t[:1] > _SHORTEST_READING_MS),
         distance.argmin(axis=1),
         -1,
     )
@@ -286,6 +290,9 @@ def _rating_end(
     if stops is not None:
         for i in np.flatnonzero((stops.column >= 0) & (stops.last >= begin)):
             if stops.start_ms[i] - ticks.page_ms[rows[end - 1]] > _RATING_PAUSE_MS:
+                break
+            if stops.end_ms[i] - stops.start_ms[i] > _LONGEST_CLICK_MS:
+                end = max(end, int(stops.first[i]) + 1)
                 break
             end = max(end, int(stops.last[i]) + 1)
     return end

@@ -7,6 +7,7 @@ Figures are drawn without pyplot: no display is needed and no global state chang
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +89,7 @@ def draw(folder: Path, numbers: TickNumbers, *, synthetic: bool = False) -> Valu
                 "has_reading": "",
                 "shown_reader": f"`{turn.user_id}`",
                 "shown_query": str(turn.query_id),
-                "shown_prompt": " ".join(turn.prompt.split()),
+                "shown_prompt": _as_plain_text(turn.prompt),
                 "shown_share": turn.same_share,
             }
             side = max(SIDES, key=lambda s: turn.dwell_ms("gaze", s).sum())
@@ -103,9 +104,9 @@ def draw(folder: Path, numbers: TickNumbers, *, synthetic: bool = False) -> Valu
 
 def reading_position(turn: ShownTurn) -> Figure:
     """Draw the character under gaze and mouse over time, one lane per answer, phases shaded."""
-    figure = _figure(7.4, 6.0)
+    figure = _figure(7.4, 5.9)
     lanes = figure.subplots(2, 1, sharex=True)
-    figure.subplots_adjust(left=0.115, right=0.975, top=0.825, bottom=0.10, hspace=0.16)
+    figure.subplots_adjust(left=0.115, right=0.975, top=0.845, bottom=0.10, hspace=0.16)
     spans = _phase_spans(turn)
     for code, (side, lane) in enumerate(zip(SIDES, lanes, strict=True), start=1):
         _shade(lane, spans)
@@ -304,6 +305,11 @@ def _heat_legend(axes: Axes, x: float, y: float, strongest: float) -> None:
     axes.text(x + 204, y + 13, f"gaze: 0 to {strongest:.0f} ms per character", va="center")
     axes.plot([x + 700, x + 780], [y + 14, y + 14], color=MOUSE, lw=3.2, solid_capstyle="butt")
     axes.text(x + 794, y + 13, "mouse rested here", va="center")
+
+
+def _as_plain_text(text: str) -> str:
+    """Return text on one line that Markdown shows as it is."""
+    return re.sub(r"([\\`*_\[\]<>{}|$#])", r"\\\1", " ".join(text.split()))
 
 
 def _drawable(text: str) -> str:

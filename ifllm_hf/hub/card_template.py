@@ -28,21 +28,20 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
         KeyError: The template names a value that is not in `values` (a defect of the caller).
     """
     kept: list[str] = []
-    cut_level = 0
+    cut_level = 0  # of the heading whose section is being left out
     for unit in _units(template):
         heading = _HEADING.match(unit)
-        if heading:
-            level = len(heading.group(1))
-            if cut_level and level > cut_level:
-                continue
+        level = len(heading.group(1)) if heading else 0
+        if level and level <= cut_level:
             cut_level = 0
-        elif cut_level:
-            continue
-        text = _filled(unit, values)
+        text = None if cut_level else _filled(unit, values)
         if text is not None:
             kept.append(text)
-        elif heading:
-            cut_level = len(heading.group(1))
+            continue
+        if level and not cut_level:
+            cut_level = level
+        if kept and unit.endswith("\n") and not kept[-1].endswith("\n"):
+            kept[-1] += "\n"  # the last item of a list went, the blank line behind it stays
     return "\n".join(_without_bare_headings(kept)).strip("\n") + "\n"
 
 

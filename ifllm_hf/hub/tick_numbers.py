@@ -22,6 +22,7 @@ from ifllm_hf.data.schema import ENUMERATIONS
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 
+_PHASES = (*ENUMERATIONS["phase"], "before")
 _INTERVAL_STEPS_PER_MS = 10
 _LONGEST_MS = 60_000  # longer gaps share the last cell
 _FARTHEST_PX = 10_000
@@ -66,7 +67,7 @@ class TickNumbers:
 
     ticks: int = 0
     conversations: int = 0
-    phases: dict[str, int] = field(default_factory=dict)
+    phases: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_PHASES, 0))
     intervals: NDArray[np.int64] = field(
         default_factory=lambda: np.zeros(_LONGEST_MS * _INTERVAL_STEPS_PER_MS + 1, np.int64)
     )
@@ -140,9 +141,8 @@ def _count_shard(table: pa.Table, numbers: TickNumbers) -> None:
     if not len(conversation):
         return
     phase = codes(flat["phase"], ENUMERATIONS["phase"])
-    for code, name in enumerate((*ENUMERATIONS["phase"], "before")):
-        n = int((phase == (code if name != "before" else -1)).sum())
-        numbers.phases[name] = numbers.phases.get(name, 0) + n
+    for code, name in zip((0, 1, 2, -1), _PHASES, strict=True):
+        numbers.phases[name] += int((phase == code).sum())
     camera = flat["camera_ok"]
     seen = int(pc.sum(camera).as_py() or 0)
     numbers.camera["true"] += seen

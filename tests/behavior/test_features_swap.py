@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -206,3 +207,11 @@ def test_dwell_adds_up_to_the_recorded_time(random_turns: RandomTurns, seed: int
         total = (on_text + here[f"{channel}_off_text_ms"]).to_numpy()
         recorded = (here[f"{channel}_recorded_share"] * here["reading_ms"]).to_numpy()
         np.testing.assert_allclose(total, recorded, rtol=1e-9, atol=1e-6)
+
+
+def test_the_page_about_features_has_the_table_of_the_catalogue() -> None:
+    page = Path(__file__).parents[2] / "docs" / "features.md"
+    if not page.exists():
+        pytest.skip("no docs beside the tests")
+    # Write it anew with `feature_table()` after a change of the catalogue.
+    assert page.read_text(encoding="utf-8").endswith(feature_table())

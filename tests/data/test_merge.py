@@ -323,10 +323,10 @@ def test_crazy_clocks_do_not_take_forever_or_lose_a_tick() -> None:
         assert (np.diff(merged.page_ms[merged.page_load == load]) >= 0).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.sampled_from(list(KINDS)),
-    st.integers(1, 90),
+    st.integers(20, 90),  # a page load of less than a second cannot be told from the next one
     st.integers(0, 40),
     st.integers(3, 25),
     st.integers(0, 10**6),

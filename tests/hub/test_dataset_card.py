@@ -60,6 +60,11 @@ QUALITY = {"agreement": {"share": 0.975, "ticks": 4000, "agree": 3900, "at_bound
                          "earlier": 20, "later": 12, "before_first": 8}}  # fmt: skip
 
 
+def with_package() -> dict[str, str]:
+    """Return an environment in which a child finds the package, installed or not."""
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return EXAMPLE["write"](tmp_path / "ifllm").path
@@ -68,7 +73,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("synthetic") / "ifllm"
-    prepare_synthetic(8, out, seed=3, progress=False, card=write_card)
+    prepare_synthetic(8, out, seed=0, progress=False, card=write_card)
     return out
 
 
@@ -89,6 +94,11 @@ def test_a_section_goes_with_its_heading_or_with_its_last_sentence() -> None:
         "## Empty\n\n{{x}}\n\n## Stays\n\n### Sub\n\nyes\n"
     )
     assert fill(template, {"x": None}) == "# T\n\ntext\n\n## Stays\n\n### Sub\n\nyes\n"
+
+
+def test_a_list_that_loses_its_last_item_still_ends() -> None:
+    template = "- one\n- two {{x}}\n- three {{x}}\n\n## Next\n\ntext\n"
+    assert fill(template, {"x": None}) == "- one\n\n## Next\n\ntext\n"
 
 
 def test_fenced_code_is_one_unit_and_its_comments_are_no_headings() -> None:
@@ -365,7 +375,7 @@ def test_drawing_leaves_matplotlib_as_it_was(made_up: Path) -> None:
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     before = (made_up / "figures" / "reading.png").read_bytes()
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], env=with_package(), check=True)
     assert (made_up / "figures" / "reading.png").read_bytes() == before
 
 
@@ -386,7 +396,7 @@ def test_no_figure_of_a_turn_where_there_is_none(tmp_path: Path) -> None:
 
 
 def reading_turn(query_id: int, answers: tuple[str, str], on: list[tuple[str, str]]) -> Any:
-    """Return a turn and its conversation; `on` is (gaze, mouse) of every tick, half a second each."""
+    """Return a turn and its conversation; `on` is (gaze, mouse) per half second."""
     name = f"u{query_id}/1{query_id}1"
     turn = {
         **EXAMPLE["turn"](query_id, name, 1),
@@ -450,8 +460,11 @@ def test_dwell_counts_reading_only_and_caps_gaps() -> None:
 def test_answers_that_are_hard_to_draw_are_drawn(tmp_path: Path) -> None:
     text = "$x_1$ costs $5 & <b>\t\U0001f642 漢字 \\frac{1}{2}\n\n" + "w" * 150 + "\nend"
     made = reading_turn(1, (text, "z"), [("a", "a")] * 80)
+    made[0]["prompt"] = "Is *this* {{n}} <b>\n| bold?"
     out = write_turns(tmp_path / "ifllm", made)
-    assert "figures/heat.png" in write_card(out)
+    card = write_card(out)
+    assert "figures/heat.png" in card
+    assert r'"Is \*this\* \{\{n\}\} \<b\> \| bold?"' in card
 
 
 @given(st.text(alphabet="ab \n\t$é🙂", max_size=80), st.integers(1, 12))
@@ -472,7 +485,7 @@ def test_wrapping_keeps_every_character_in_its_place(text: str, columns: int) ->
 
 def run_script(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(BUILD), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, env=with_package(), capture_output=True, text=True, check=False)
 
 
 def test_the_script_rewrites_the_card_of_a_prepared_folder(folder: Path, tmp_path: Path) -> None:

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import dataclasses
+import runpy
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from ifllm_hf.alignment.label_check import PromptFormat, check_labels, recipe_files
+from ifllm_hf.alignment.labels import write_labels
+from ifllm_hf.errors import ConfigError, DataError, SourceError
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+
+EXAMPLE = runpy.run_path(str(Path(__file__).with_name("labels_example.py")))
+GapModel = EXAMPLE["GapModel"]
+
+
+@pytest.fixture(scope="module")
+def turns() -> pl.DataFrame:
+    made: pl.DataFrame = EXAMPLE["make_turns"](workers=10, per_worker=10, nu=0.3, separation=1.5)[0]
+    return made
+
+
+@pytest.fixture(params=["explicit", "reward", "both"])
+def source(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def write(turns: pl.DataFrame, out: Path, source: str) -> Any:
+    return write_labels(turns, out, source=source, model=GapModel, nu=0.3, progress=False)
+
+
+def reverse(path: Path, out: Path, rows: int | None = None) -> Path:
+    """Exchange the answers, as a loader does that takes the label for the other side."""
+    table = pl.read_parquet(path)
+    n = table.height if rows is None else rows
+    turned = table.head(n).rename({"chosen": "rejected", "rejected": "chosen"})
+    pl.concat([turned.select(table.columns), table.tail(table.height - n)]).write_parquet(out)
+    return out
+
+
+def test_a_good_file_passes_and_is_shown(turns: pl.DataFrame, tmp_path: Path, source: str) -> None:
+    report = write(turns, tmp_path / "x.parquet", source)
+    found = check_labels(tmp_path / "x.parquet", turns)
+    assert (found.pairs, found.source) == (report.pairs, {source: report.pairs})
+    assert found.with_click == report.against_click["n"]
+    assert found.agree == found.with_click - report.against_click["against"]
+    if source == "explicit":
+        assert found.agree == found.with_click
+    else:
+        assert found.agree < found.with_click
+    models = {model for pair in found.shown for model in pair["models"]}
+    assert models == {file.stem for file in recipe_files()}
+    for model in models:
+        assert sum(model in pair["models"] for pair in found.shown) == 3
+    assert f"{found.agree} of {found.with_click} pairs" in found.text()
+
+
+def test_jsonl_is_checked_too(turns: pl.DataFrame, tmp_path: Path, source: str) -> None:
+    write(turns, tmp_path / "x.jsonl", source)
+    assert check_labels(tmp_path / "x.jsonl", turns).pairs > 90
+
+
+@pytest.mark.parametrize("rows", [None, 1])
+def test_a_reversed_file_fails(
+    turns: pl.DataFrame, tmp_path: Path, source: str, rows: int | None
+) -> None:
+    write(turns, tmp_path / "x.parquet", source)
+    wrong = reverse(tmp_path / "x.parquet", tmp_path / "y.parquet", rows)
+    with pytest.raises(DataError, match="chosen is the wrong answer") as caught:
+        check_labels(wrong, turns)
+    assert ("look exchanged" in str(caught.value)) == (rows is None)
+    if rows:
+        assert "first at query 1000" in str(caught.value)
+
+
+def test_a_format_shows_what_the_model_reads(turns: pl.DataFrame, tmp_path: Path) -> None:
+    write(turns, tmp_path / "x.parquet", "explicit")
+    yaml = tmp_path / "mine.yaml"
+    yaml.write_text('prompt_template: "Q: {prompt}\\nA:"\nbeta: 0.1\neos_token: "<end>"\n')
+    found = check_labels(tmp_path / "x.parquet", turns, [yaml], show=1)
+    (pair,) = found.shown
+    clicked = turns["preference"][0]
+    good, bad = ("left 0", "right 0") if clicked == "a" else ("right 0", "left 0")
+    assert pair == {
+        "models": ["mine"],
+        "query_id": 1000,
+        "confidence": 1.0,
+        "prompt": "Q: why 0?\nA:",
+        "chosen": f" {good}<end>",
+        "rejected": f" {bad}<end>",
+    }
+
+
+def test_pairs_from_least_to_most_certain(turns: pl.DataFrame, tmp_path: Path) -> None:
+    write(turns, tmp_path / "x.parquet", "both")
+    found = check_labels(tmp_path / "x.parquet", turns)
+    confidence = pl.read_parquet(tmp_path / "x.parquet")["confidence"]
+    (first,) = {tuple(pair["models"]) for pair in found.shown[:1]}
+    shown = [pair["confidence"] for pair in found.shown if tuple(pair["models"]) == first]
+    assert min(shown) == confidence.min()
+    assert max(shown) == confidence.max()
+
+
+def test_answers_of_another_turn_fail(turns: pl.DataFrame, tmp_path: Path) -> None:
+    write(turns, tmp_path / "x.parquet", "explicit")
+    table = pl.read_parquet(tmp_path / "x.parquet")
+    foreign = table.with_columns(query_id=pl.col("query_id") + 1)
+    foreign.head(50).write_parquet(tmp_path / "y.parquet")
+    with pytest.raises(DataError, match="not the two answers of query 1001"):
+        check_labels(tmp_path / "y.parquet", turns)
+    with pytest.raises(DataError, match="not among the turns"):
+        check_labels(tmp_path / "x.parquet", turns.tail(50))
+
+
+def test_files_that_cannot_be_checked(turns: pl.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(SourceError):
+        check_labels(tmp_path / "none.parquet", turns)
+    write(turns, tmp_path / "x.parquet", "explicit")
+    bare = pl.read_parquet(tmp_path / "x.parquet").drop("query_id")
+    bare.write_parquet(tmp_path / "y.parquet")
+    with pytest.raises(DataError, match="no column query_id"):
+        check_labels(tmp_path / "y.parquet", turns)
+    (tmp_path / "bad.yaml").write_text("prompt_template: nothing\n")
+    with pytest.raises(ConfigError, match="once"):
+        check_labels(tmp_path / "x.parquet", turns, [tmp_path / "bad.yaml"])
+    with pytest.raises(ConfigError, match="no templates"):
+        check_labels(tmp_path / "x.parquet", turns, [])
+
+
+def test_formats_have_the_defaults_of_training() -> None:
+    from ifllm_hf.alignment.dpo_config import PairDataConfig
+
+    trained = {f.name: f.default for f in dataclasses.fields(PairDataConfig)}
+    for f in dataclasses.fields(PromptFormat):
+        assert trained[f.name] == f.default, f.name
+
+
+def test_every_model_has_a_recipe() -> None:
+    names = {file.stem for file in recipe_files()}
+    assert len(names) == 8
+    assert "smoke" not in names
