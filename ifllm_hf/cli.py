@@ -31,6 +31,25 @@ Publish a prepared dataset on the Hugging Face Hub.
 
   ifllm push dataset ORG/ifllm --from ./ifllm --private
 """
+_FEATURES = """\
+Compute features, one row per turn.
+
+  ifllm features ours.parquet --set ours --from ./ifllm     # from a prepared folder
+  ifllm features paper.parquet --set paper --from release.tar.xz   # the paper's 212 columns
+
+The paper's features are defined on the raw files: --from is then a release (default as in
+`ifllm prepare`). Its 15 metrics and their ratios are added.
+"""
+_LABEL = """\
+Label pairs and write them in TRL's format, with a confidence for each.
+
+  ifllm label pairs.parquet --source explicit               # the readers' own clicks
+  ifllm label pairs.parquet --source both --nu 0.05 --check # clicks corrected by behaviour
+
+Sources: explicit; reward (a behaviour model, out of fold by reader, calibrated); both (a click that
+behaviour contradicts loses confidence; assumes that click errors do not depend on behaviour given
+the preference). --nu is the share of clicks that are mistakes.
+"""
 _DEMO = """\
 The whole line in minutes, on a CPU: prepare, load, score by worker, pairs, one short DPO run.
 
@@ -85,6 +104,25 @@ def _parser() -> argparse.ArgumentParser:
     push.add_argument("--from", dest="folder", type=Path, default=Path("ifllm"), metavar="PATH")
     push.add_argument("--private", action="store_true")
     push.set_defaults(run=_run_push)
+
+    features = _command(commands, "features", "one row of features per turn", _FEATURES)
+    features.add_argument("out", type=Path, metavar="OUT.parquet")
+    features.add_argument("--set", dest="family", choices=["ours", "paper"], default="ours")
+    features.add_argument("--from", dest="source", metavar="PATH")
+    features.add_argument("--overwrite", action="store_true")
+    features.set_defaults(run=_run_features)
+
+    label = _command(commands, "label", "preference pairs with confidence", _LABEL)
+    label.add_argument("out", type=Path, metavar="OUT", help=".parquet or .jsonl")
+    label.add_argument("--source", choices=["explicit", "reward", "both"], default="explicit")
+    label.add_argument("--from", dest="folder", type=Path, default=Path("ifllm"), metavar="PATH")
+    label.add_argument("--nu", type=float, default=0.05, help="share of mistaken clicks (.05)")
+    label.add_argument("--judge-fold", type=int, help="readers whose clicks train no labeller")
+    label.add_argument("--seed", type=int, default=0)
+    label.add_argument("--check", action="store_true", help="show three pairs, assert the side")
+    label.add_argument("--json", action="store_true", help="print the report as JSON")
+    label.add_argument("--overwrite", action="store_true")
+    label.set_defaults(run=_run_label)
 
     demo = _command(commands, "demo", "the whole line in minutes", _DEMO)
     demo.add_argument("source", nargs="?", metavar="SOURCE")
@@ -160,6 +198,43 @@ def _run_push(arguments: argparse.Namespace) -> int:
 
     url = push_dataset(arguments.folder, arguments.repository, private=arguments.private)
     sys.stdout.write(f"{url}\n")
+    return 0
+
+
+def _run_features(arguments: argparse.Namespace) -> int:
+    if arguments.family == "ours":
+        from ifllm_hf.behavior.features import write_features
+
+        table = write_features(
+            arguments.source or "ifllm", arguments.out, overwrite=arguments.overwrite
+        )
+    else:
+        from ifllm_hf.behavior.paper_file import write_paper_features
+
+        table = write_paper_features(arguments.source, arguments.out, overwrite=arguments.overwrite)
+    _say(f"{table.height} turns, {table.width - 1} columns -> {arguments.out}")
+    return 0
+
+
+def _run_label(arguments: argparse.Namespace) -> int:
+    from ifllm_hf.alignment.label_check import check_labels
+    from ifllm_hf.alignment.labels import read_turns_with_features, write_labels
+
+    turns = read_turns_with_features(arguments.folder)
+    report = write_labels(
+        turns,
+        arguments.out,
+        source=arguments.source,
+        nu=arguments.nu,
+        judge_fold=arguments.judge_fold,
+        seed=arguments.seed,
+        overwrite=arguments.overwrite,
+    )
+    _say(report.text())
+    if arguments.json:
+        _print_json(report.to_dict())
+    if arguments.check:
+        _show(check_labels(arguments.out, turns).text())
     return 0
 
 

@@ -128,7 +128,7 @@ def _score(dataset: object) -> str:
     from ifllm_hf.benchmark.report import terminal_table
     from ifllm_hf.benchmark.rows import swap_sides
     from ifllm_hf.benchmark.suite import Plan, run_suite
-    from ifllm_hf.reward.baselines import first_behavior_model
+    from ifllm_hf.reward.log_ratio import first_behavior_model
 
     frame = pl.from_arrow(dataset.with_format("arrow")[:])  # type: ignore[attr-defined]
     assert isinstance(frame, pl.DataFrame)

@@ -37,8 +37,8 @@ class LabelReport:
         slopes: Slope of the calibration by label fold; below 1: the model was too sure.
         trained_on: Pairs that each model was trained on, by label fold.
         behavior: Out-of-fold scores of the calibrated model against the clicks.
-        without_behavior: Pairs of which every behaviour feature is missing, so that the model had
-            the text alone; None where the turns carry none of our feature columns.
+        without_behavior: Pairs of which every behaviour feature is missing, so that the model knew
+            their text at most; None where the turns carry none of our feature columns.
         settings: Seed, folds, judge_fold.
     """
 
@@ -114,7 +114,7 @@ class LabelReport:
         )
         if self.without_behavior:
             lines.append(
-                f"{self.without_behavior} pairs have no behaviour at all: text speaks alone there."
+                f"{self.without_behavior} pairs have no behaviour: the model knew text at most."
             )
         if self.settings.get("judge_fold") is None:
             lines.append(

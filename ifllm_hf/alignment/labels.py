@@ -11,7 +11,6 @@ wrong clicks is in `label_noise`.
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from ifllm_hf.alignment.calibration import OutOfFold, Swap, out_of_fold
+from ifllm_hf.alignment.label_file import LABELS, check_place, write_label_file
 from ifllm_hf.alignment.label_noise import (
     DEFAULT_NU,
     UNSURE,
@@ -37,34 +36,12 @@ from ifllm_hf.benchmark.model import Model, config_hash
 from ifllm_hf.benchmark.rows import swap_sides, tick_columns
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.preferences import build_preferences
-from ifllm_hf.data.schema import SCHEMAS, TURNS
-from ifllm_hf.errors import ConfigError, DataError, OutputError
+from ifllm_hf.data.schema import TURNS
+from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.metrics.weighted import FloatArray
 
 EXPLICIT, REWARD, BOTH = "explicit", "reward", "both"
 SOURCES = (EXPLICIT, REWARD, BOTH)
-SUFFIXES = (".parquet", ".jsonl")
-METADATA_KEY = b"ifllm_label"
-"""Key of the report, as JSON, in the metadata of a Parquet file."""
-
-LABELS = pa.schema(
-    [
-        *SCHEMAS["preferences"],
-        ("label_model", pa.string()),
-        ("label_fold", pa.int8()),
-        ("explicit_preference", pa.string()),
-        ("p_b_behavior", pa.float64()),
-        ("p_b", pa.float64()),
-        ("nu", pa.float64()),
-    ]
-)
-"""Columns of a label file: those of the `preferences` config, then what the label was made from.
-
-`label_model`: name and hash of the settings of the model, null for explicit. `label_fold`: which of
-its out-of-fold copies spoke. `explicit_preference`: the click (a, b, tie or null). `p_b_behavior`:
-calibrated P(click = b | behaviour). `p_b`: probability of b that was decided on; `confidence` is
-max(p_b, 1 - p_b). `nu`: rate of wrong clicks assumed, null unless used.
-"""
 
 
 def write_labels(
@@ -188,7 +165,7 @@ def write_labels(
             "judge_fold": judge_fold,
         },
     )
-    _write(table, out, report)
+    write_label_file(table, out, report)
     return report
 
 
@@ -228,13 +205,7 @@ def _check_settings(out: Path, source: str, nu: float, overwrite: bool) -> None:
     if source not in SOURCES:
         raise ConfigError(f"source is {source!r}; expected one of {', '.join(SOURCES)}")
     check_nu(nu)
-    if out.suffix not in SUFFIXES:
-        raise ConfigError(
-            f"{out.name}: cannot write {out.suffix or 'a file without a suffix'}; expected a name "
-            f"that ends in {' or '.join(SUFFIXES)}"
-        )
-    if out.is_dir() or (out.exists() and not overwrite):
-        raise OutputError(f"{out}: exists already. Choose another name, or allow overwriting")
+    check_place(out, overwrite)
 
 
 def _check_turns(turns: pl.DataFrame) -> None:
@@ -382,26 +353,3 @@ def _without_behavior(turns: pl.DataFrame, table: pl.DataFrame) -> int | None:
     of_pairs = turns.filter(pl.col("query_id").is_in(table["query_id"].implode()))
     known = [pl.col(c).is_not_null() & pl.col(c).is_not_nan() for c in there]
     return of_pairs.filter(~pl.any_horizontal(known)).height
-
-
-def _write(table: pl.DataFrame, out: Path, report: LabelReport) -> None:
-    """Write aside, then rename: a killed run or a full disk leaves no half file."""
-    import pyarrow.parquet as pq
-
-    from ifllm_hf.data.shards import conform
-
-    aside = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if out.suffix == ".jsonl":
-            table.write_ndjson(aside)
-        else:
-            arrow = conform(table.to_arrow(), LABELS, out.name)
-            metadata = {METADATA_KEY: report.to_json().encode()}
-            pq.write_table(arrow.replace_schema_metadata(metadata), aside, compression="zstd")
-        os.replace(aside, out)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise OutputError(
-            f"{out}: cannot be written ({error}). Free some space, or choose another place"
-        ) from error

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,6 +44,7 @@ from ifllm_hf.behavior.scanpath import SCANPATH, scanpath
 from ifllm_hf.behavior.scroll import SCROLL, scroll
 from ifllm_hf.behavior.spread import BLOCK_CHARS, SPREAD, spread
 from ifllm_hf.behavior.visits import TIME, VISITS, time_totals, visits
+from ifllm_hf.data.output_file import check_free, write_parquet_whole
 from ifllm_hf.errors import DataError
 
 CATALOGUE: tuple[Feature, ...] = (
@@ -115,7 +115,8 @@ def behavior_features(rows: Any, *, phases: Sequence[str] = READING) -> pl.DataF
     values |= {k: _masked(v, mouse, answers) for k, v in idle(ticks).items()}
     values |= agreement(ticks, answers)
     values |= scroll(ticks, answers)
-    values |= either(values) | pooled(values)
+    values |= either(values)
+    values |= pooled(values)
     values |= comparison(values)
     values |= baseline(frame, values, answers.exists[:, 1])
     return _table(frame, values, ticks, contaminated=tuple(phases) != READING)
@@ -124,7 +125,6 @@ def behavior_features(rows: Any, *, phases: Sequence[str] = READING) -> pl.DataF
 def write_features(
     source: Any,
     out: str | os.PathLike[str],
-    which: str = "ours",
     *,
     phases: Sequence[str] = READING,
     overwrite: bool = False,
@@ -134,7 +134,6 @@ def write_features(
     Args:
         source: A prepared folder, or what `behavior_features` takes.
         out: The file to write.
-        which: "ours".
         phases: See `behavior_features`.
         overwrite: Replace a file that is there.
 
@@ -142,32 +141,14 @@ def write_features(
         What was written: one row per turn.
 
     Raises:
-        ConfigError: Another family than "ours".
         OutputError: `out` is taken or cannot be written.
         TableError: `source` is a folder, but not a prepared one.
         DataError: See `behavior_features`.
     """
-    from ifllm_hf.errors import ConfigError, OutputError
-
-    if which != "ours":
-        raise ConfigError(f"there is no feature family {which!r} here; expected 'ours'.")
-    out = Path(out)
-    if out.is_dir() or (out.exists() and not overwrite):
-        raise OutputError(
-            f"{out}: exists already; expected a free name. Choose another one or ask to overwrite."
-        )
+    out = check_free(out, overwrite=overwrite)
     rows = read_turns(source) if isinstance(source, str | os.PathLike) else source
     features = behavior_features(rows, phases=phases)
-    aside = out.with_name(f".{out.name}.partial")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        features.write_parquet(aside, compression="zstd")
-        aside.replace(out)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise OutputError(
-            f"{out}: cannot be written: {error}. Free some space or choose another place."
-        ) from error
+    write_parquet_whole(features, out)
     return features
 
 

@@ -86,6 +86,7 @@ def prepare(
     def report(folder: Path) -> str:
         known = {
             "synthetic": is_synthetic(release),
+            "digest": release.source.fingerprint(),
             "ledgers": release.ledgers(),
             "quality": _quality(release, ends),
         }

@@ -141,4 +141,4 @@ def _page(turns: pl.DataFrame, probes: list[dict[str, Any]]) -> str:
 def _kept_share(turns: pl.DataFrame) -> float:
     ticks = turns.select("mouse_on", "phase").explode("mouse_on", "phase")
     on = ticks.filter(pl.col("mouse_on") != "none")
-    return float((on["phase"] == "reading").mean() or 0.0)
+    return int((on["phase"] == "reading").sum()) / max(on.height, 1)

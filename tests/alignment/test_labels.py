@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ifllm_hf.alignment import labels
+from ifllm_hf.alignment.label_file import LABELS, METADATA_KEY
 from ifllm_hf.alignment.label_noise import ASSUMPTION
-from ifllm_hf.alignment.labels import LABELS, write_labels
+from ifllm_hf.alignment.labels import write_labels
 from ifllm_hf.data.preferences import build_preferences
 from ifllm_hf.errors import ConfigError, DataError, OutputError
 
@@ -81,7 +82,7 @@ def test_columns_types_and_metadata(tmp_path: Path, source: str) -> None:
     table, report = label(small(), out, source=source)
     schema = pq.read_schema(out)
     assert schema.remove_metadata().equals(LABELS)
-    written = json.loads(schema.metadata[labels.METADATA_KEY])
+    written = json.loads(schema.metadata[METADATA_KEY])
     assert written["pairs"] == table.height == report.pairs
     assert written["assumption"] == (ASSUMPTION if source == "both" else None)
     assert table["confidence"].is_between(0.5, 1).all()
@@ -279,17 +280,6 @@ def test_one_class_teaches_nothing(tmp_path: Path) -> None:
 # --- the truth behind noisy clicks ---------------------------------------------------------------
 
 
-def right(table: pl.DataFrame, b_liked: np.ndarray) -> dict[str, Any]:
-    """Compare click, behaviour and the combined label with the truth, pair by pair."""
-    truth = b_liked[table["query_id"].to_numpy() - 1000]
-    return {
-        "click": (table["explicit_preference"] == "b").to_numpy() == truth,
-        "behaviour": (table["p_b_behavior"] > 0.5).to_numpy() == truth,
-        "both": (table["p_b"] > 0.5).to_numpy() == truth,
-        "confidence": table["confidence"].to_numpy(),
-    }
-
-
 def gain(better: np.ndarray, than: np.ndarray) -> float:
     """Return the paired difference in standard errors."""
     d = better.astype(float) - than
@@ -300,7 +290,7 @@ def gain(better: np.ndarray, than: np.ndarray) -> float:
 def test_combined_is_right_more_often_than_either_alone(tmp_path: Path, seed: int) -> None:
     turns, b_liked = make_turns(workers=50, per_worker=60, separation=1.0, nu=0.15, seed=seed)
     table, report = label(turns, tmp_path / "x.parquet", nu=0.15)
-    found = right(table, b_liked)
+    found = EXAMPLE["against_truth"](table, b_liked)
     assert found["click"].mean() == pytest.approx(0.85, abs=0.02)
     assert gain(found["both"], found["click"]) > 4
     assert gain(found["both"], found["behaviour"]) > 4
@@ -315,7 +305,7 @@ def test_confidence_ranks_the_wrong_clicks(tmp_path: Path) -> None:
     """Where behaviour is too weak to overrule a click it still finds the doubtful ones."""
     turns, b_liked = make_turns(workers=50, per_worker=60, separation=0.5, nu=0.05, seed=3)
     table, report = label(turns, tmp_path / "x.parquet", nu=0.05)
-    found = right(table, b_liked)
+    found = EXAMPLE["against_truth"](table, b_liked)
     assert abs(found["both"].mean() - found["click"].mean()) < 0.005
     order = np.argsort(found["confidence"])
     third = len(order) // 3
@@ -329,7 +319,7 @@ def test_errors_that_follow_behaviour_break_the_assumption(tmp_path: Path) -> No
     for errors in ("independent", "follow"):
         turns, b_liked = make_turns(**settings, errors=errors)
         table, _ = label(turns, tmp_path / f"{errors}.parquet", nu=0.1)
-        found = right(table, b_liked)
+        found = EXAMPLE["against_truth"](table, b_liked)
         gaps[errors] = found["both"].mean() - found["click"].mean()
         overs[errors] = found["confidence"].mean() - found["both"].mean()
     assert 0.015 < gaps["independent"] < 0.045

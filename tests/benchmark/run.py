@@ -23,8 +23,10 @@ HERE = Path(__file__).parent
 
 def main() -> int:
     sys.path.insert(0, str(HERE))
-    names = sys.argv[1:] or [file.stem.removeprefix("bench_") for file in sorted(HERE.glob("bench_*"))]
-    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    names = sys.argv[1:] or [
+        file.stem.removeprefix("bench_") for file in sorted(HERE.glob("bench_*"))
+    ]
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     sys.stdout.write(f"{machine}; load before: {os.getloadavg()[0]:.1f}\n")
     rows: list[dict[str, Any]] = []
     for name in names:

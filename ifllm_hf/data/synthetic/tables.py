@@ -163,7 +163,7 @@ def task_rows(
     user = conversation.user.user_id
     chosen = turns[int(rng.integers(len(turns)))]
     answer = chosen.answers[0]
-    sentence = answer.split("\n")[0]
+    sentence = answer.splitlines()[0]
     defects: list[Defect] = []
     place = "task_table.csv"
     if with_defects and conversation.index < 2:

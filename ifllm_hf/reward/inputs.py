@@ -1,0 +1,54 @@
+"""From rows to the arrays that behaviour models learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from ifllm_hf.benchmark.rows import lengths
+from ifllm_hf.errors import DataError
+from ifllm_hf.metrics.weighted import FloatArray
+
+MODERATORS = ("log_turn", "log_prompt_chars", "log_reading_s", "log_answer_chars")
+"""What may change how much behaviour and length tell; the same for both sides."""
+
+
+def length_log_ratio(rows: pl.DataFrame) -> FloatArray:
+    """Return ln((1 + characters of b) / (1 + characters of a)), shape (n,)."""
+    a, b = lengths(rows)
+    return np.log1p(b) - np.log1p(a)
+
+
+def feature_matrix(rows: pl.DataFrame, names: Sequence[str]) -> FloatArray:
+    """Return the named columns, shape (n, k); missing values (NaN, null) stay NaN.
+
+    Raises:
+        DataError: A column does not exist.
+    """
+    missing = [name for name in names if name not in rows.columns]
+    if missing:
+        raise DataError(
+            f"the rows have no column {', '.join(missing[:3])}; join the output of "
+            "`ifllm_hf.behavior.features.behavior_features` by query_id"
+        )
+    if not names:
+        return np.empty((len(rows), 0))
+    frame = rows.select(pl.col(name).cast(pl.Float64).fill_null(np.nan) for name in names)
+    return frame.to_numpy()
+
+
+def evidence(rows: pl.DataFrame, names: Sequence[str]) -> FloatArray:
+    """Return antisymmetric columns with 0 where behaviour is missing: it then says nothing."""
+    return np.nan_to_num(feature_matrix(rows, names))
+
+
+def moderators(rows: pl.DataFrame) -> FloatArray:
+    """Return `MODERATORS`, shape (n, 4), NaN where unknown."""
+    a, b = lengths(rows)
+    other = feature_matrix(rows, ["turn", "reading_ms"])
+    prompt = rows["prompt"].str.len_chars().cast(pl.Float64).fill_null(np.nan).to_numpy()
+    return np.column_stack(
+        [np.log(other[:, 0]), np.log1p(prompt), np.log(other[:, 1] / 1000 + 1), np.log(a + b + 10)]
+    )

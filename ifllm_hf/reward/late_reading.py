@@ -1,0 +1,146 @@
+"""The best model so far: length and the end of reading, averaged over many ways to measure it.
+
+What a reader's pointer and eyes rest on towards the end of reading tells which answer they will
+prefer, and a share of the reading time is a better ruler for "the end" than seconds. Which channel,
+which half-life, relative to the reader's habit or not, with which companions: on a few hundred
+labels those choices cannot be told apart, and picking one loses more than averaging all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import product
+
+import numpy as np
+import polars as pl
+
+from ifllm_hf.benchmark.reference_models import sigmoid
+from ifllm_hf.errors import ConfigError
+from ifllm_hf.metrics.weighted import FloatArray
+from ifllm_hf.reward.inputs import evidence, length_log_ratio, moderators
+from ifllm_hf.reward.ridge import ridge_logistic, root_mean_square
+from ifllm_hf.reward.saving import Saved
+
+CHANNELS = ("mouse", "either", "pooled")
+ENDS = ("late_10pct", "late_20pct", "late_30pct")
+HABITS = (0.0, 0.5)
+"""How much of the reader's habit in earlier turns is taken off."""
+EXTRAS = ("plain", "moderated", "accompanied")
+COMPANIONS = tuple(
+    f"{name}_log_ratio"
+    for name in ("mouse_coverage", "mouse_depth", "gaze_coverage", "gaze_depth", "gaze_pause_share")
+)
+MAINS = tuple(product(CHANNELS, ENDS, HABITS))
+_WIDTH = 2 + 2 * 4 + len(COMPANIONS)
+
+
+@dataclass
+class LateReading(Saved):
+    """Average (in logits) of 54 antisymmetric logistic regressions, or the best by inner folds.
+
+    Each has the log length ratio L and one measure E of the end of reading: 3 channels (mouse;
+    mouse, else gaze; both pooled) x 3 half-lives (10, 20, 30 % of the reading time) x 2 (as it is;
+    less half of the reader's habit in earlier turns). Each pair is fitted
+
+    * plain: L, E;
+    * moderated: and L and E times each of `inputs.MODERATORS`, standardised on the training rows;
+    * accompanied: and `COMPANIONS` (coverage, depth, pauses).
+
+    The additions carry `caution` times the penalty. There is nothing to select in the average, so
+    no label chooses anything but weights. All members are linear in signed columns: swapping the
+    sides gives 1 - p.
+
+    Attributes:
+        name: Name in the table.
+        choose: `average`, or `inner`: the one member with the least log loss over inner folds
+            grouped by reader, to show what selection costs.
+        penalty: Weight of Σ w² / 2 for L and E, on features scaled to a mean square of 1.
+        caution: Factor on the penalty of moderated terms and companions.
+        inner_folds: Folds of `inner`.
+    """
+
+    name: str = "late reading, averaged"
+    choose: str = "average"
+    penalty: float = 20.0
+    caution: float = 10.0
+    inner_folds: int = 5
+    antisymmetric: bool = True
+    centre: FloatArray = field(default_factory=lambda: np.zeros(4), init=False)
+    spread: FloatArray = field(default_factory=lambda: np.ones(4), init=False)
+    weights: FloatArray = field(default_factory=lambda: np.empty((0, _WIDTH)), init=False)
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if self.choose not in ("average", "inner"):
+            raise ConfigError(f"choose is {self.choose!r}; expected 'average' or 'inner'")
+
+    def fit(
+        self,
+        rows: pl.DataFrame,
+        y: FloatArray,
+        groups: np.ndarray,
+        weight: FloatArray | None = None,
+    ) -> LateReading:
+        """Fit every member; row m of `weights` belongs to member m, zero if it has no vote."""
+        context = moderators(rows)
+        known = np.isfinite(context)
+        count = np.maximum(known.sum(axis=0), 1)
+        self.centre = np.where(known, context, 0.0).sum(axis=0) / count
+        off = np.where(known, context - self.centre, 0.0)
+        self.spread = np.sqrt((off * off).sum(axis=0) / count)
+        self.spread = np.where(self.spread > 0, self.spread, 1.0)
+        x = self._design(rows)
+        fitted = self._fit(x, y, weight)
+        if self.choose == "average":
+            votes = np.full(len(fitted), 1.0 / len(fitted))
+        else:
+            votes = np.zeros(len(fitted))
+            votes[np.argmin(self._inner_loss(x, y, groups, weight))] = 1.0
+        self.weights = fitted * votes[:, None]
+        return self
+
+    def predict_proba(self, rows: pl.DataFrame) -> FloatArray:
+        """Return P(b preferred), shape (n,)."""
+        return sigmoid(np.einsum("mnk,mk->n", self._design(rows), self.weights))
+
+    def _fit(self, x: FloatArray, y: FloatArray, weight: FloatArray | None) -> FloatArray:
+        scale = root_mean_square(x)
+        penalty = np.full(_WIDTH, self.penalty * self.caution)
+        penalty[:2] = self.penalty
+        return ridge_logistic(x / scale[:, None], y, penalty, weight) / scale
+
+    def _inner_loss(
+        self, x: FloatArray, y: FloatArray, groups: np.ndarray, weight: FloatArray | None
+    ) -> FloatArray:
+        """Return the summed log loss of every member on readers it was not fitted on."""
+        readers, member = np.unique(groups, return_inverse=True)
+        folds = min(self.inner_folds, len(readers))
+        fold = (np.random.default_rng(0).permutation(len(readers)) % folds)[member]
+        w = np.ones(len(y)) if weight is None else weight
+        loss = np.zeros(len(x))
+        for k in range(folds):
+            train, test = fold != k, fold == k
+            if not train.any():
+                continue
+            b = self._fit(x[:, train], y[train], w[train])
+            logit = np.einsum("mnk,mk->mn", x[:, test], b)
+            loss += np.logaddexp(0.0, -(2 * y[test] - 1) * logit) @ w[test]
+        return loss
+
+    def _design(self, rows: pl.DataFrame) -> FloatArray:
+        """Return the features of all members, shape (54, n, 15); unused ones are 0."""
+        length = length_log_ratio(rows)
+        context = np.clip((moderators(rows) - self.centre) / self.spread, -3.0, 3.0)
+        context = np.nan_to_num(context)
+        companions = evidence(rows, COMPANIONS)
+        x = np.zeros((len(MAINS) * len(EXTRAS), len(rows), _WIDTH))
+        for i, (channel, end, habit) in enumerate(MAINS):
+            stem = f"{channel}_{end}_log_ratio"
+            both = evidence(rows, [stem, f"{stem}_vs_own"])
+            main = (1 - habit) * both[:, 0] + habit * both[:, 1]
+            block = x[3 * i : 3 * i + 3]
+            block[:, :, 0], block[:, :, 1] = length, main
+            block[1:, :, 2:6] = main[:, None] * context
+            block[1:, :, 6:10] = length[:, None] * context
+            block[2, :, 10:] = companions
+        return x

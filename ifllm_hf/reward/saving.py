@@ -1,0 +1,168 @@
+"""Save and load baselines as skops archives: arrays and settings, no code.
+
+A baseline is a dataclass. Its `init` fields are settings, the others are what `fit` learned. Both
+are written; the class is written as a name and looked up in `SAVED_CLASSES`, so that loading a file
+from the Hub runs nothing that the file brings along.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import zipfile
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from ifllm_hf.errors import ConfigError, DataError, OutputError
+
+FORMAT = 1
+_REFERENCE = "ifllm_hf.benchmark.reference_models"
+SAVED_CLASSES = {
+    "TrainingMean": _REFERENCE,
+    "LengthRule": _REFERENCE,
+    "LengthLR": _REFERENCE,
+    "AntisymmetricLR": "ifllm_hf.reward.linear",
+    "LateReading": "ifllm_hf.reward.late_reading",
+    "AntisymmetricBooster": "ifllm_hf.reward.boosting",
+    "PaperForest": "ifllm_hf.reward.forest",
+    "TfidfLR": "ifllm_hf.reward.text_models",
+    "EncoderLR": "ifllm_hf.reward.text_models",
+    "PointwiseRidge": "ifllm_hf.reward.pointwise",
+}
+"""Name in the file -> module; nothing else is ever loaded."""
+
+# scikit-learn's and numpy's own types that skops does not trust by itself: plain arrays of numbers.
+_TRUSTED = frozenset(
+    {
+        "numpy.dtype",
+        "sklearn._loss.link.Interval",
+        "sklearn._loss.link.LogitLink",
+        "sklearn._loss.loss.HalfBinomialLoss",
+        "sklearn._loss._loss.CyHalfBinomialLoss",
+        "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.tree._tree.Tree",
+    }
+)
+
+
+class Saved:
+    """What every baseline can do beside `fit` and `predict_proba`; mix into a dataclass."""
+
+    def config(self) -> dict[str, Any]:
+        """Return the settings, as JSON types."""
+        named = ("name", "antisymmetric", "reference", "contaminated")
+        return {k: v for k, v in _split(self)[0].items() if k not in named}
+
+    def save(self, path: Path | str, *, overwrite: bool = False) -> None:
+        """Write the fitted model; see `save_model`."""
+        save_model(self, path, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read a fitted model of this class; see `load_model`.
+
+        Raises:
+            DataError: The file holds a model of another class, or none.
+        """
+        model = load_model(path)
+        if not isinstance(model, cls):
+            raise DataError(
+                f"{path} holds a {type(model).__name__}; expected a {cls.__name__}. Use "
+                "`ifllm_hf.reward.saving.load_model` for any kind"
+            )
+        return model
+
+
+def save_model(model: Any, path: Path | str, *, overwrite: bool = False) -> None:
+    """Write a fitted baseline to a skops archive, whole or not at all.
+
+    Raises:
+        ConfigError: A model of a class that `load_model` would not load, or no skops.
+        OutputError: The place is taken or cannot be written.
+    """
+    name = type(model).__name__
+    if SAVED_CLASSES.get(name) != type(model).__module__:
+        raise ConfigError(
+            f"a {type(model).__module__}.{name} cannot be saved; expected one of "
+            f"{', '.join(SAVED_CLASSES)}"
+        )
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already. Choose another name, or allow overwriting")
+    settings, state = _split(model)
+    half = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with half.open("wb") as file:
+            _skops().dump(
+                {"format": FORMAT, "class": name, "settings": settings, "state": state}, file
+            )
+        os.replace(half, path)
+    except OSError as error:
+        half.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written ({error})") from error
+
+
+def load_model(path: Path | str) -> Any:
+    """Read a baseline written by `save_model`; no code of the file is run.
+
+    Raises:
+        DataError: Not such a file, or one that names types beyond those of our baselines.
+        ConfigError: No skops.
+    """
+    path = Path(path)
+    skops = _skops()
+    try:
+        foreign = set(skops.get_untrusted_types(file=path)) - _TRUSTED
+        if foreign:
+            raise DataError(
+                f"{path} holds objects of type {', '.join(sorted(foreign)[:3])}, which no baseline "
+                "needs; it is not loaded. Ask whoever made it for a file written by `save_model`"
+            )
+        content = skops.load(path, trusted=sorted(_TRUSTED))
+    except (OSError, zipfile.BadZipFile, KeyError) as error:
+        raise DataError(
+            f"{path}: not a saved baseline ({error}); expected a file written by `save_model`"
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise DataError(f"{path}: not a saved baseline of format {FORMAT}; write it again")
+    name = content.get("class")
+    if name not in SAVED_CLASSES:
+        raise DataError(
+            f"{path} holds a {name!r}; expected one of {', '.join(SAVED_CLASSES)}. A newer version "
+            "of this package may know it"
+        )
+    kind = getattr(importlib.import_module(SAVED_CLASSES[name]), name)
+    known = {f.name: f.init for f in fields(kind)}
+    wrong = [k for k in content["settings"] if not known.get(k)]
+    wrong += [k for k in content["state"] if known.get(k, True)]
+    if wrong:
+        raise DataError(
+            f"{path}: a {name} has no field {wrong[0]!r}; it comes from another version"
+        )
+    model = kind(**content["settings"])
+    for key, value in content["state"].items():
+        setattr(model, key, value)
+    return model
+
+
+def _split(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return settings and learned values of a dataclass."""
+    assert is_dataclass(model)
+    settings, state = {}, {}
+    for f in fields(model):
+        (settings if f.init else state)[f.name] = getattr(model, f.name)
+    return settings, state
+
+
+def _skops() -> Any:
+    try:
+        import skops.io
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "saving and loading baselines needs skops, which is not installed; install the extra "
+            "`learn`"
+        ) from error
+    return skops.io
