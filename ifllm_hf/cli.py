@@ -60,10 +60,10 @@ The whole line in minutes, on a CPU: prepare, load, score by worker, pairs, one 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
+    commands = parser()
+    arguments = commands.parse_args(argv)
     if arguments.command is None:
-        parser.print_help()
+        commands.print_help()
         return 0
     try:
         return int(arguments.run(arguments))
@@ -79,14 +79,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    top = argparse.ArgumentParser(
         prog="ifllm",
         description="What people do while they read answers of language models, as preference "
         "signal: data, reward models, alignment.",
     )
-    parser.add_argument("--version", action="version", version=f"ifllm {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    top.add_argument("--version", action="version", version=f"ifllm {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
 
     prepare = _command(commands, "prepare", "write the folder that load_dataset loads", _PREPARE)
     prepare.add_argument("source", nargs="?", metavar="SOURCE")
@@ -129,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--out", type=Path, default=Path("outputs/demo"))
     demo.add_argument("--synthetic", type=_positive, metavar="N", help="use made-up data")
     demo.set_defaults(run=_run_demo)
-    return parser
+    return top
 
 
 def _command(commands: Any, name: str, summary: str, description: str) -> argparse.ArgumentParser:

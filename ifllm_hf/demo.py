@@ -124,24 +124,26 @@ def _score(dataset: object) -> str:
     import polars as pl
 
     from ifllm_hf.behavior.features import ANTISYMMETRIC_COLUMNS, behavior_features
-    from ifllm_hf.benchmark.reference_models import LengthRule
     from ifllm_hf.benchmark.report import terminal_table
     from ifllm_hf.benchmark.rows import swap_sides
     from ifllm_hf.benchmark.suite import Plan, run_suite
-    from ifllm_hf.reward.log_ratio import first_behavior_model
+    from ifllm_hf.reward.baselines import FIRST_TRY
+    from ifllm_hf.reward.linear import AntisymmetricLR
 
     frame = pl.from_arrow(dataset.with_format("arrow")[:])  # type: ignore[attr-defined]
     assert isinstance(frame, pl.DataFrame)
     features = behavior_features(frame).drop("contaminated")
     lists = [name for name, dtype in frame.schema.items() if dtype == pl.List]
     turns = frame.drop(lists).join(features, on="query_id")
+    # Majority, the length rule and others always stand beside a model.
     results = run_suite(
         turns,
-        [LengthRule(), first_behavior_model()],
+        [AntisymmetricLR("behaviour + length, LR", FIRST_TRY)],
         Plan(repeats={"worker": _REPEATS}, permute=()),
         swap=lambda rows: swap_sides(rows, ANTISYMMETRIC_COLUMNS),
     )
-    return terminal_table(results.records)
+    shown = ("all", "similar length")
+    return terminal_table([r for r in results.records if r["subset"] in shown])
 
 
 def _write_pairs(out: Path) -> int:

@@ -53,9 +53,10 @@ class Agreement:
         return self.agree / self.ticks if self.ticks else float("nan")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return counts and share for JSON."""
+        """Return counts and share (None without ticks) for JSON."""
         counts = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {"share": self.share, **counts, "block_ticks": BLOCK_TICKS}
+        share = self.share if self.ticks else None
+        return {"share": share, **counts, "block_ticks": BLOCK_TICKS}
 
 
 def agreement_out_of_sample(

@@ -172,6 +172,8 @@ def _shown(release: Release, ends: Counter[str], progress: bool) -> Iterator[Con
             ends.update(rows.reading_end_source.values())
             bar.update()
             yield rows
+        bar.total = bar.n  # conversations without behaviour files never come
+        bar.refresh()
 
 
 def _quality(release: Release, ends: Counter[str]) -> dict[str, Any]:

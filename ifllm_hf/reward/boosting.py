@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ifllm_hf.benchmark.reference_models import sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.inputs import feature_matrix, length_log_ratio, moderators
+from ifllm_hf.reward.ridge import sigmoid
 from ifllm_hf.reward.saving import Saved
 
 

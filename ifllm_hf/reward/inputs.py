@@ -7,12 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from ifllm_hf.benchmark.rows import lengths
 from ifllm_hf.errors import DataError
 from ifllm_hf.metrics.weighted import FloatArray
 
 MODERATORS = ("log_turn", "log_prompt_chars", "log_reading_s", "log_answer_chars")
 """What may change how much behaviour and length tell; the same for both sides."""
+
+
+def lengths(rows: pl.DataFrame) -> tuple[FloatArray, FloatArray]:
+    """Return the characters (code points) of the left and the right answer, each shape (n,)."""
+    chars = rows.select(
+        pl.col("response_a", "response_b").str.len_chars().cast(pl.Float64).fill_null(0.0)
+    )
+    return chars["response_a"].to_numpy(), chars["response_b"].to_numpy()
 
 
 def length_log_ratio(rows: pl.DataFrame) -> FloatArray:

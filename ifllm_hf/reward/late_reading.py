@@ -14,11 +14,10 @@ from itertools import product
 import numpy as np
 import polars as pl
 
-from ifllm_hf.benchmark.reference_models import sigmoid
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.inputs import evidence, length_log_ratio, moderators
-from ifllm_hf.reward.ridge import ridge_logistic, root_mean_square
+from ifllm_hf.reward.ridge import ridge_logistic, root_mean_square, sigmoid
 from ifllm_hf.reward.saving import Saved
 
 CHANNELS = ("mouse", "either", "pooled")
@@ -87,8 +86,8 @@ class LateReading(Saved):
         count = np.maximum(known.sum(axis=0), 1)
         self.centre = np.where(known, context, 0.0).sum(axis=0) / count
         off = np.where(known, context - self.centre, 0.0)
-        self.spread = np.sqrt((off * off).sum(axis=0) / count)
-        self.spread = np.where(self.spread > 0, self.spread, 1.0)
+        spread = np.sqrt((off * off).sum(axis=0) / count)
+        self.spread = np.where(spread > 0, spread, 1.0)
         x = self._design(rows)
         fitted = self._fit(x, y, weight)
         if self.choose == "average":

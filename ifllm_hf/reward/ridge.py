@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ifllm_hf.benchmark.reference_models import sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
 
 _STEPS = 12
@@ -44,6 +43,11 @@ def ridge_logistic(
         if np.abs(step).max() < _SMALL:
             break
     return b[0] if x.ndim == 2 else b
+
+
+def sigmoid(x: FloatArray) -> FloatArray:
+    """Return 1 / (1 + exp(-x)); at -x it gives 1 - p to the last digit or so."""
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)), dtype=np.float64)
 
 
 def root_mean_square(x: FloatArray) -> FloatArray:

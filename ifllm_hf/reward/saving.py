@@ -151,7 +151,8 @@ def load_model(path: Path | str) -> Any:
 def _split(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return settings and learned values of a dataclass."""
     assert is_dataclass(model)
-    settings, state = {}, {}
+    settings: dict[str, Any] = {}
+    state: dict[str, Any] = {}
     for f in fields(model):
         (settings if f.init else state)[f.name] = getattr(model, f.name)
     return settings, state

@@ -159,7 +159,7 @@ def read(synthetic_release: Path, truth: Truth) -> pl.DataFrame:
     assert ticks.height == known.height
     keys = ["conversation_id", "file_row"]
     known = known.rename({c: f"{c}_true" for c in known.columns if c not in keys})
-    both = ticks.join(known, on=keys, how="inner", validate="1:1")
+    both = ticks.join(known, on=keys, validate="1:1", maintain_order="left")
     assert both.height == ticks.height
     return both.with_columns(
         right=pl.col("query_id").eq_missing(pl.col("query_id_true")),

@@ -1,0 +1,153 @@
+"""The baselines, behind one protocol: `fit`, `predict_proba`, `save`, `load`.
+
+    linear         antisymmetric logistic regression on a few log ratios
+    late_reading   length and the end of reading, averaged over ways to measure it: the best so far
+    boosting       antisymmetric gradient boosting
+    forest         the paper's random forest on the paper's own list, for comparison
+    text_models    TF-IDF differences; a sentence encoder, where one is at hand
+    pointwise      ratings, and better-than-previous
+    saving         skops archives: loading runs no code of the file
+
+Models without behaviour (majority, the length rule, length alone) stand in
+`ifllm_hf.benchmark.reference_models`; `saving.save_model` writes them too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ifllm_hf.reward.boosting import AntisymmetricBooster
+from ifllm_hf.reward.forest import PAPER_PREFIX, PaperForest
+from ifllm_hf.reward.late_reading import COMPANIONS, LateReading
+from ifllm_hf.reward.linear import AntisymmetricLR
+from ifllm_hf.reward.pointwise import PointwiseRidge
+from ifllm_hf.reward.text_models import EncoderLR, TfidfLR, local_encoder
+
+if TYPE_CHECKING:
+    from ifllm_hf.benchmark.model import Model
+
+TEXT_MODEL = "TF-IDF LR"
+LATE = ("pooled_late_20pct_log_ratio", "pooled_late_20pct_log_ratio_vs_own")
+"""The simplest strong pair of columns: the end of reading, as it is and against the habit."""
+GAZE = (
+    "gaze_late_20pct_log_ratio",
+    "gaze_dwell_ms_log_ratio",
+    "gaze_coverage_log_ratio",
+    "gaze_depth_log_ratio",
+)
+MOUSE = tuple(name.replace("gaze", "mouse") for name in GAZE)
+FIRST_TRY = (
+    "either_dwell_ms_log_ratio",
+    "either_recency_15s_ms_log_ratio",
+    "mouse_coverage_log_ratio",
+    "mouse_visits_log_ratio",
+)
+STILL_PREFIX, WHOLE_PREFIX = "still_", "whole_"
+"""Before the names of features of other ticks: gaze with the mouse still; the whole turn."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Models to run, and which were left out.
+
+    Attributes:
+        models: In the order of the table.
+        skipped: Name -> why.
+    """
+
+    models: list[Model]
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def default_model() -> LateReading:
+    """Return the model that labels and rewards use unless told otherwise."""
+    return LateReading()
+
+
+def first_behavior_model() -> AntisymmetricLR:
+    """Return a small model that is fitted in milliseconds."""
+    return AntisymmetricLR("late reading LR", LATE)
+
+
+def preference_models(columns: Collection[str], *, quick: bool = False) -> Choice:
+    """Return the models of the pairwise benchmark that the columns allow.
+
+    Args:
+        columns: Columns of the rows: features, and `paper_...`, `still_...`, `whole_...` if joined.
+        quick: Leave out what is slow or an ablation.
+    """
+    models: list[Model] = [
+        TfidfLR(TEXT_MODEL),
+        AntisymmetricLR("first try LR", FIRST_TRY, penalty=500.0),
+        first_behavior_model(),
+        LateReading(),
+    ]
+    skipped: dict[str, str] = {}
+    if quick:
+        return Choice(models, skipped)
+    models += [
+        LateReading("late reading, one chosen inside", choose="inner"),
+        AntisymmetricBooster("booster", (*LATE, *COMPANIONS)),
+    ]
+    models += [
+        AntisymmetricLR("gaze alone", GAZE, length=False),
+        AntisymmetricLR("mouse alone", MOUSE, length=False),
+        AntisymmetricLR("gaze and mouse", (*GAZE, *MOUSE), length=False),
+        AntisymmetricLR("length + gaze", GAZE),
+        AntisymmetricLR("length + mouse", MOUSE),
+        AntisymmetricLR("length + gaze and mouse", (*GAZE, *MOUSE)),
+        TfidfLR("text + gaze", GAZE),
+        TfidfLR("text + mouse", MOUSE),
+        TfidfLR("text + gaze and mouse", (*GAZE, *MOUSE)),
+        TfidfLR("text + late reading", LATE),
+    ]
+    still = tuple(STILL_PREFIX + name for name in GAZE)
+    if set(still) <= set(columns):
+        models.append(AntisymmetricLR("length + gaze, mouse still", still))
+    else:
+        skipped["length + gaze, mouse still"] = "its features were not computed"
+    whole = tuple(WHOLE_PREFIX + name for name in LATE)
+    if set(whole) <= set(columns):
+        models.append(AntisymmetricLR("late reading LR, whole turn", whole, contaminated=True))
+    else:
+        skipped["late reading LR, whole turn"] = "its features were not computed"
+    folder, why = local_encoder()
+    if folder is None:
+        skipped[EncoderLR.name] = why
+    else:
+        models.append(EncoderLR(folder=folder))
+    _add_forests(models, skipped, columns)
+    return Choice(models, skipped)
+
+
+def _add_forests(models: list[Model], skipped: dict[str, str], columns: Collection[str]) -> None:
+    from ifllm_hf.behavior.paper import paper_feature_set
+
+    for title, name in (
+        ("the paper's forest", "pairwise"),
+        ("the paper's forest, gaze", "pairwise_gaze"),
+        ("the paper's forest, mouse", "pairwise_mouse"),
+    ):
+        listed = [PAPER_PREFIX + c for c in paper_feature_set(name, existing=True)]
+        if set(listed) <= set(columns):
+            models.append(PaperForest(title, listed))
+        else:
+            skipped[title] = "the paper's features need recorded text windows, which are not there"
+
+
+def rating_models() -> list[Model]:
+    """Return the models of the task `likert`."""
+    return [
+        PointwiseRidge("length ridge", binary=False, columns=()),
+        PointwiseRidge("behaviour ridge", binary=False),
+    ]
+
+
+def better_models() -> list[Model]:
+    """Return the models of the task `better_than_previous`."""
+    return [
+        PointwiseRidge("length LR (one answer)", binary=True, columns=()),
+        PointwiseRidge("behaviour LR", binary=True),
+    ]

@@ -1,0 +1,101 @@
+"""Behaviour on single answers: the rating, and whether it was better than the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from ifllm_hf.metrics.weighted import FloatArray
+from ifllm_hf.reward.inputs import feature_matrix, lengths
+from ifllm_hf.reward.ridge import ridge_logistic, sigmoid
+from ifllm_hf.reward.saving import Saved
+
+COLUMNS = (
+    "reading_ms",
+    "reading_ms_vs_own",
+    "mouse_dwell_ms_per_char_a",
+    "gaze_dwell_ms_per_char_a",
+    "mouse_dwell_ms_per_char_vs_own_a",
+    "gaze_dwell_ms_per_char_vs_own_a",
+    "mouse_coverage_a",
+    "gaze_coverage_a",
+    "mouse_depth_a",
+    "gaze_depth_a",
+    "mouse_reread_share_a",
+    "gaze_reread_share_a",
+    "gaze_on_text_share",
+    "mouse_on_text_share",
+)
+_LOGARITHMS = frozenset(c for c in COLUMNS if c.startswith("reading_ms") or "per_char_a" in c)
+
+
+@dataclass
+class PointwiseRidge(Saved):
+    """Ridge regression of a rating, or ridge logistic regression of a yes, with an intercept.
+
+    Features: log characters of the answer and the behaviour on it, standardised on the training
+    rows; a missing value is the mean.
+
+    Attributes:
+        name: Name in the table.
+        binary: Whether to predict a probability (else a rating).
+        columns: Behaviour columns; none for length alone.
+        penalty: Weight of Σ w² / 2, the intercept left out.
+    """
+
+    name: str
+    binary: bool
+    columns: Sequence[str] = COLUMNS
+    penalty: float = 100.0
+    antisymmetric: bool = False
+    centre: FloatArray = field(default_factory=lambda: np.empty(0), init=False)
+    spread: FloatArray = field(default_factory=lambda: np.empty(0), init=False)
+    weights: FloatArray = field(default_factory=lambda: np.empty(0), init=False)
+
+    def fit(
+        self,
+        rows: pl.DataFrame,
+        y: FloatArray,
+        groups: np.ndarray,
+        weight: FloatArray | None = None,
+    ) -> PointwiseRidge:
+        """Fit by least squares, or by Newton steps."""
+        raw = self._raw(rows)
+        known = np.isfinite(raw)
+        count = np.maximum(known.sum(axis=0), 1)
+        self.centre = np.where(known, raw, 0.0).sum(axis=0) / count
+        off = np.where(known, raw - self.centre, 0.0)
+        spread = np.sqrt((off * off).sum(axis=0) / count)
+        self.spread = np.where(spread > 0, spread, 1.0)
+        x: FloatArray = self._design(raw)
+        w = np.ones(len(y)) if weight is None else weight
+        penalty = np.full(x.shape[1], self.penalty)
+        penalty[0] = 1e-6
+        if self.binary:
+            self.weights = ridge_logistic(x, y, penalty, w)
+        else:
+            # Least squares with one more row per penalty.
+            root = np.sqrt(w)
+            left = np.concatenate([x * root[:, None], np.diag(np.sqrt(penalty))])
+            right = np.concatenate([y * root, np.zeros(len(penalty))])
+            self.weights = np.linalg.lstsq(left, right)[0]
+        return self
+
+    def predict_proba(self, rows: pl.DataFrame) -> FloatArray:
+        """Return P(yes), or the expected rating, shape (n,)."""
+        score = self._design(self._raw(rows)) @ self.weights
+        return sigmoid(score) if self.binary else np.asarray(score, dtype=np.float64)
+
+    def _raw(self, rows: pl.DataFrame) -> FloatArray:
+        values = feature_matrix(rows, self.columns)
+        for j, name in enumerate(self.columns):
+            if name in _LOGARITHMS and not name.endswith("_vs_own"):
+                values[:, j] = np.log(values[:, j] + 1.0)
+        return np.column_stack([np.log1p(lengths(rows)[0]), values])
+
+    def _design(self, raw: FloatArray) -> FloatArray:
+        standard = np.nan_to_num((raw - self.centre) / self.spread)
+        return np.column_stack([np.ones(len(raw)), standard])

@@ -1,0 +1,439 @@
+"""A release read to the end: every defect accounted for, and the facts of the real one."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from ifllm_hf.data.merge import ABSENT_ROW
+from ifllm_hf.data.prepare import PrepareReport
+from ifllm_hf.data.release import open_release, read_samples
+from ifllm_hf.data.synthetic import Defect, Truth, read_truth, write_synthetic_release
+from ifllm_hf.errors import SourceError, TableError
+
+REL = ("rel_gaze_one.csv", "rel_gaze_two.csv", "rel_mouse_left.csv", "rel_mouse_right.csv")
+TWICE = "batch written twice"
+
+
+@pytest.fixture(scope="module")
+def truth(synthetic_release: Path) -> Truth:
+    return read_truth(synthetic_release)
+
+
+@pytest.fixture(scope="module")
+def ticks(prepared_synthetic: Path) -> pl.DataFrame:
+    return pl.read_parquet(prepared_synthetic / "ticks" / "*.parquet")
+
+
+@pytest.fixture(scope="module")
+def turns(prepared_synthetic: Path) -> pl.DataFrame:
+    parts = [
+        pl.read_parquet(prepared_synthetic / k / "*.parquet") for k in ("pairwise", "pointwise")
+    ]
+    return pl.concat(parts)
+
+
+def conversation(ticks: pl.DataFrame, key: str | None) -> dict[str, Any]:
+    return ticks.row(by_predicate=pl.col("conversation_id") == key, named=True)
+
+
+def test_ledgers_balance_and_add_up(synthetic_report: PrepareReport) -> None:
+    ledgers = synthetic_report.ledgers
+    json.dumps(ledgers)
+    every = [*ledgers["tables"].values(), *ledgers["behavior"].values(), *ledgers["files"].values()]
+    for entry in [*every, ledgers["total"], ledgers["source_files"]]:
+        assert entry["seen"] == entry["kept"] + sum(entry["dropped"].values())
+        assert entry["repaired"] == sum(entry["repaired_by"].values()) <= entry["kept"]
+    for part in ("seen", "kept", "repaired"):
+        behavior = sum(entry[part] for entry in ledgers["behavior"].values())
+        assert behavior == sum(entry[part] for entry in ledgers["files"].values())
+        tables = sum(entry[part] for entry in ledgers["tables"].values())
+        assert ledgers["total"][part] == behavior + tables
+
+
+def test_every_uploaded_tick_is_there(
+    synthetic_report: PrepareReport, truth: Truth, ticks: pl.DataFrame
+) -> None:
+    known = truth.ticks().group_by("conversation_id").len()
+    found = ticks.select("conversation_id", len=pl.col("t_ms").list.len())
+    assert sorted(found.rows()) == sorted(known.rows())
+    behavior = synthetic_report.ledgers["behavior"]
+    assert behavior["abs_mouse.csv"]["kept"] == truth.ticks().height
+    assert synthetic_report.folder.rows["ticks"] == ticks.height
+
+
+def test_facts_are_those_of_the_truth(synthetic_report: PrepareReport, truth: Truth) -> None:
+    pairwise = truth.turns.filter(pl.col("kind") == "pairwise")
+    behavior = truth.ticks()["conversation_id"].unique()
+    assert synthetic_report.facts == {
+        "turns": truth.turns.height,
+        "workers": truth.turns["user_id"].n_unique(),
+        "conversations": truth.turns["conversation_id"].n_unique(),
+        "pairwise": pairwise.height,
+        "pointwise": truth.turns.height - pairwise.height,
+        "preference_a": int((pairwise["click"] == "a").sum()),
+        "preference_b": int((pairwise["click"] == "b").sum()),
+        "conversations_with_behavior": len(behavior),
+        "workers_with_behavior": behavior.str.split("/").list.first().n_unique(),
+    }
+    assert synthetic_report.quality["agreement"]["share"] > 0.985
+
+
+def test_defects_of_behaviour_files_are_counted(
+    synthetic_report: PrepareReport, truth: Truth, ticks: pl.DataFrame
+) -> None:
+    files = synthetic_report.ledgers["files"]
+    seen: set[str] = set()
+
+    def each(kind: str) -> list[Defect]:
+        seen.add(kind)
+        assert truth.of(kind), kind
+        return truth.of(kind)
+
+    for defect in each("doubled_abs_gaze"):
+        assert files[f"{defect.conversation_id}/abs_gaze.csv"]["dropped"] == {TWICE: defect.count}
+    for defect in each("line_break_in_window"):
+        entry = files[f"{defect.conversation_id}/{defect.place}"]
+        assert entry["repaired_by"] == {"line break inside the window": defect.count}
+        assert entry["dropped"] == {}
+    for defect in each("missing_in_rel"):
+        for file in REL:
+            entry = files[f"{defect.conversation_id}/{file}"]
+            assert entry["dropped"] == {ABSENT_ROW: defect.count}
+    stray = {(d.conversation_id, d.place): d.count for d in each("stray_quote")}
+    for defect in each("requoted"):
+        entry = files[f"{defect.conversation_id}/{defect.place}"]
+        again = entry["repaired_by"].get("line quoted again by a CSV writer", 0)
+        assert again == stray.get((defect.conversation_id, defect.place), 0)
+        assert 0 < entry["repaired_by"]["window without its quotes"] <= defect.count
+        assert entry["dropped"] == {}
+    for defect in each("six_fields"):
+        row = conversation(ticks, defect.conversation_id)
+        assert set(row["camera_ok"]) == {None}
+    six = {d.conversation_id for d in truth.of("six_fields")}
+    gaps = {d.conversation_id for d in truth.of("missing_in_rel")}
+    for row in ticks.iter_rows(named=True):
+        if row["conversation_id"] not in six:
+            assert (None in row["camera_ok"]) == (row["conversation_id"] in gaps)
+    for defect in each("reload"):
+        assert set(conversation(ticks, defect.conversation_id)["page_load"]) == {0, 1}
+    reloaded = {d.conversation_id for d in truth.of("reload")}
+    for row in ticks.iter_rows(named=True):
+        assert (max(row["page_load"]) > 0) == (row["conversation_id"] in reloaded)
+    for defect in each("epoch_backwards"):
+        row = conversation(ticks, defect.conversation_id)
+        assert row["file_row"] != sorted(row["file_row"])
+        assert row["t_ms"] == sorted(row["t_ms"])
+        assert row["epoch_ms"] == sorted(row["epoch_ms"])
+    for defect in each("behavior_without_query"):
+        row = conversation(ticks, defect.conversation_id)
+        assert set(row["query_id"]) == set(row["phase"]) == {None}
+        assert len(row["t_ms"]) > 100
+    for defect in each("no_behavior"):
+        assert defect.conversation_id not in ticks["conversation_id"]
+    seen.add("last_buffer_lost")  # nobody can read what was never sent
+    behavior_kinds = {
+        d.kind for d in truth.defects if d.place in ("user_behavior", "rel", "batches")
+        or d.place.startswith(("rel_", "abs_"))
+    }  # fmt: skip
+    assert behavior_kinds <= seen
+
+
+def test_defects_of_the_tables_are_handled(
+    synthetic_report: PrepareReport, truth: Truth, turns: pl.DataFrame, prepared_synthetic: Path
+) -> None:
+    ledgers = synthetic_report.ledgers["tables"]
+    by_id = {row["query_id"]: row for row in turns.iter_rows(named=True)}
+    assert turns.height == truth.turns.height == len(by_id)
+
+    def count(kind: str) -> int:
+        assert truth.of(kind), kind
+        return sum(d.count for d in truth.of(kind))
+
+    assert ledgers["turns"]["dropped"] == {}
+    assert ledgers["turns"]["repaired_by"]["zero_date"] == count("zero_date")
+    assert ledgers["turns"]["repaired_by"]["line_break_in_model_name"] == count("crlf_in_llm_name")
+    for defect in truth.of("zero_date"):
+        assert defect.query_id is not None
+        assert by_id[defect.query_id]["asked_at"] is None
+        known = truth.turns.row(by_predicate=pl.col("query_id") == defect.query_id, named=True)
+        assert by_id[defect.query_id]["turn"] == known["turn"]
+        assert len(by_id[defect.query_id]["t_ms"]) > 100  # placed by the texts seen
+    assert not any("\n" in (r[m] or "") for r in by_id.values() for m in ("model_a", "model_b"))
+    flagged = {q for q, row in by_id.items() if row["has_error_answer"]}
+    assert flagged == {d.query_id for d in truth.of("error_answer")} != set()
+    for defect in truth.of("unlabelled"):
+        assert defect.query_id is not None
+        assert by_id[defect.query_id]["preference"] is None
+    for defect in truth.of("pointwise_in_odd_task"):
+        rows = turns.filter(pl.col("conversation_id") == defect.conversation_id)
+        assert set(rows["kind"]) == {"pointwise"}
+        assert (rows["task_id"] % 2 == 1).all()
+    for kind in ("crlf_in_answer", "blank_lines_in_answer"):
+        for defect in truth.of(kind):
+            assert defect.query_id is not None
+            stored = by_id[defect.query_id]["response_a"]
+            assert ("\r\n" if kind == "crlf_in_answer" else "\n\n") in stored
+            chars = by_id[defect.query_id]["gaze_char"]  # reaches beyond the damage
+            assert max(c for c in chars if c is not None) > len(stored) / 3
+    assert ledgers["tasks"]["dropped"] == {"duplicate_task": count("duplicated_task")}
+    assert ledgers["tasks"]["repaired_by"]["html_entities"] == count("html_entities")
+    assert ledgers["workers"]["dropped"] == {"duplicate_worker": count("duplicated_worker")}
+    tasks = pl.read_parquet(prepared_synthetic / "tasks" / "*.parquet")
+    assert int((~tasks["finished"]).sum()) == count("never_done")
+    workers = pl.read_parquet(prepared_synthetic / "workers" / "*.parquet")
+    assert int((workers["consent"] == False).sum()) == count("no_consent")  # noqa: E712
+
+
+def test_labels_are_what_was_clicked(truth: Truth, turns: pl.DataFrame) -> None:
+    both = truth.turns.join(turns, on="query_id", suffix="_read")
+    assert both.height == truth.turns.height
+    pairwise = both.filter(pl.col("kind") == "pairwise")
+    assert pairwise["preference"].equals(pairwise["click"], check_names=False, null_equal=True)
+    assert pairwise["likert_a_read"].equals(
+        pairwise["likert_a"].cast(pl.Int8), check_names=False, null_equal=True
+    )
+    pointwise = both.filter(pl.col("kind") == "pointwise")
+    said = pointwise["click"].replace_strict({"a": True, "b": False}, default=None)
+    assert pointwise["better_than_previous"].equals(said, check_names=False, null_equal=True)
+    assert both["turn_read"].cast(pl.Int64).to_list() == both["turn"].to_list()
+
+
+def test_ticks_of_a_turn_are_those_of_its_conversation(
+    ticks: pl.DataFrame, turns: pl.DataFrame
+) -> None:
+    columns = ["page_load", "file_row", "t_ms", "mouse_x_px", "gaze_on", "gaze_char", "phase"]
+    long = ticks.select("conversation_id", "query_id", *columns).explode("query_id", *columns)
+    wanted = long.drop_nulls("query_id").drop("conversation_id")
+    got = turns.select("query_id", *columns).explode(columns).drop_nulls("t_ms")
+    assert got.height == wanted.height
+    order = ["query_id", "file_row"]
+    assert got.sort(order).equals(wanted.sort(order))
+    ended = turns.select(pl.col("t_ms").list.len() > 0, pl.col("reading_end_source").is_not_null())
+    assert ended.to_series(0).equals(ended.to_series(1), check_names=False)
+
+
+def test_a_folder_and_its_archive_are_read_the_same(
+    synthetic_release: Path, synthetic_report: PrepareReport, tmp_path: Path
+) -> None:
+    packed = shutil.make_archive(str(tmp_path / "packed"), "gztar", synthetic_release, "dataset")
+    release = open_release(packed)
+    for _ in release.conversations():
+        pass
+    assert release.source.fingerprint() == synthetic_report.digest
+    assert release.ledgers()["total"] == synthetic_report.ledgers["total"]
+
+
+def test_one_conversation_or_many_give_the_same(synthetic_release: Path, tmp_path: Path) -> None:
+    release = open_release(synthetic_release, hash_content=False)
+    both = [(r.conversation_id, r.ticks) for r in itertools.islice(release.conversations(), 3)]
+    again = {r.conversation_id: r.ticks for r in release.conversations()}
+    assert len(again) == 23
+    for key, table in both:
+        assert again[key].equals(table)
+
+
+def test_stopping_early_leaves_no_thread_and_no_process(synthetic_release: Path) -> None:
+    import gc
+    import threading
+
+    before = threading.active_count()
+    rows = open_release(synthetic_release, hash_content=False).conversations()
+    next(rows)
+    rows.close()  # type: ignore[attr-defined]
+    gc.collect()
+    assert threading.active_count() <= before + 1  # loky keeps one manager
+
+
+def test_a_broken_file_deep_in_the_release_is_named(
+    synthetic_release: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "release"
+    shutil.copytree(synthetic_release, copy)
+    victim = sorted((copy / "dataset" / "user_behavior").glob("*/*/rel_gaze_one.csv"))[-1]
+    victim.write_bytes(bytes(range(256)) * 20)
+    key = "/".join(victim.parts[-3:-1])
+    with pytest.raises(TableError, match=rf"^{key}/rel_gaze_one\.csv: line \d+ is b"):
+        for _ in open_release(copy, hash_content=False).conversations():
+            pass
+    victim.unlink()
+    with pytest.raises(TableError, match=rf"^{key}: rel_gaze.csv, rel_mouse.csv missing beside"):
+        for _ in open_release(copy, hash_content=False).conversations():
+            pass
+
+
+def test_a_table_without_a_column_is_named(synthetic_release: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "release"
+    shutil.copytree(synthetic_release, copy)
+    table = copy / "dataset" / "query_logs_table.csv"
+    table.write_text(table.read_text().replace("likert_2", "likert_9", 1))
+    with pytest.raises(TableError, match=r"query_logs_table\.csv.*likert_2"):
+        open_release(copy)
+    with pytest.raises(SourceError, match="does not exist"):
+        open_release(tmp_path / "nowhere")
+
+
+def test_a_release_without_behaviour_has_turns_without_ticks(tmp_path: Path) -> None:
+    write_synthetic_release(tmp_path / "r", conversations=2, ticks_per_turn=100)
+    shutil.rmtree(tmp_path / "r" / "dataset" / "user_behavior")
+    release = open_release(tmp_path / "r")
+    assert list(release.conversations()) == []
+    assert release.turns.height > 0
+    assert release.ledgers()["behavior"] == {}
+    assert release.agreement.to_dict()["share"] is None  # JSON has no NaN
+
+
+def test_samples_are_those_of_the_files(synthetic_release: Path, truth: Truth) -> None:
+    found = {c.conversation_id: c for c in read_samples(synthetic_release)}
+    known = dict(truth.ticks().group_by("conversation_id").len().iter_rows())
+    gaps = {d.conversation_id: d.count for d in truth.of("missing_in_rel")}
+    assert set(found) == set(known)
+    for key, samples in found.items():
+        assert samples.gaze_a is not None
+        assert len(samples.gaze_a.x) == known[key] - gaps.get(key, 0)
+
+
+# --- the real release ---
+
+real = pytest.mark.slow
+
+
+@real
+def test_facts_of_the_real_release(release_report: PrepareReport) -> None:
+    assert release_report.facts == {
+        "turns": 1691,
+        "workers": 87,
+        "conversations": 512,
+        "pairwise": 821,
+        "pointwise": 870,
+        "preference_a": 400,
+        "preference_b": 387,
+        "conversations_with_behavior": 462,
+        "workers_with_behavior": 79,
+    }
+    assert not release_report.synthetic
+
+
+@real
+def test_every_row_of_the_real_release_is_kept_or_has_a_reason(
+    release_report: PrepareReport,
+) -> None:
+    behavior = release_report.ledgers["behavior"]
+    rel = {name: entry for name, entry in behavior.items() if name.startswith("rel_")}
+    assert sum(entry["seen"] for entry in rel.values()) == 5_873_716
+    dropped: dict[str, int] = {}
+    for entry in rel.values():
+        assert entry["seen"] == entry["kept"] + sum(entry["dropped"].values())
+        for reason, n in entry["dropped"].items():
+            dropped[reason] = dropped.get(reason, 0) + n
+    assert dropped == {ABSENT_ROW: 48}  # at most 59 may be lost
+    assert behavior["abs_gaze.csv"]["dropped"] == {TWICE: 1_103_719}
+    assert behavior["abs_gaze.csv"]["kept"] == behavior["abs_mouse.csv"]["kept"] == 1_833_139
+    assert behavior["abs_mouse.csv"]["dropped"] == {}
+    lost = {n: e["dropped"] for n, e in release_report.ledgers["files"].items() if "rel_" in n}
+    where = {name.rsplit("/", 1)[0] for name, reasons in lost.items() if reasons}
+    assert where == {"worker_191ee47f/101", "worker_191ee47f/83"}
+
+
+@real
+def test_turns_of_the_real_release_agree_with_the_texts_out_of_sample(
+    release_report: PrepareReport,
+) -> None:
+    agreement = release_report.quality["agreement"]
+    assert agreement["ticks"] > 1_500_000
+    assert agreement["share"] >= 0.9965  # 0.985 is asked for
+    causes = ("agree", "at_boundary", "earlier", "later", "before_first")
+    assert sum(agreement[cause] for cause in causes) == agreement["ticks"]
+
+
+@pytest.fixture(scope="module")
+def real_ticks(prepared_release: Path) -> pl.DataFrame:
+    columns = ["query_id", "page_load", "file_row", "t_ms", "phase", "mouse_on", "mouse_char"]
+    frame = pl.read_parquet(
+        prepared_release / "ticks" / "*.parquet", columns=["conversation_id", *columns]
+    )
+    return frame.explode(columns)
+
+
+@pytest.fixture(scope="module")
+def real_pairs(prepared_release: Path) -> pl.DataFrame:
+    return pl.read_parquet(prepared_release / "pairwise" / "*.parquet")
+
+
+@real
+def test_turns_of_the_real_release_are_contiguous(
+    real_ticks: pl.DataFrame, prepared_release: Path
+) -> None:
+    parts = [
+        pl.read_parquet(prepared_release / k / "*.parquet", columns=["query_id", "turn"])
+        for k in ("pairwise", "pointwise")
+    ]
+    assert real_ticks.height == 1_833_139
+    number = real_ticks.join(pl.concat(parts), on="query_id", how="left", maintain_order="left")
+    same = (pl.col("conversation_id") == pl.col("conversation_id").shift(1)) & (
+        pl.col("page_load") == pl.col("page_load").shift(1)
+    )
+    turn = pl.col("turn").fill_null(0)
+    steps = number.select(
+        same=same, up=turn >= turn.shift(1), later=pl.col("t_ms") >= pl.col("t_ms").shift(1)
+    )
+    assert steps.filter("same").select(pl.col("up", "later").all()).row(0) == (True, True)
+    rows = real_ticks.group_by("conversation_id").agg(
+        n=pl.len(), rows=pl.col("file_row").n_unique()
+    )
+    assert (rows["n"] == rows["rows"]).all()
+    assert int(real_ticks["page_load"].max()) == 1  # type: ignore[call-overload]
+    # Three reloads, and one second tab that was open beside the first.
+    assert set(real_ticks.filter(pl.col("page_load") == 1)["conversation_id"]) == {
+        "worker_61e55ed0/71",
+        "worker_b734ff9a/317",
+        "worker_ea67330f/291",
+        "worker_372230c5/186",
+    }
+
+
+@real
+def test_the_rating_is_found_in_most_turns_of_the_real_release(
+    real_pairs: pl.DataFrame, release_report: PrepareReport
+) -> None:
+    labelled = real_pairs.filter(
+        pl.col("preference").is_not_null() & (pl.col("t_ms").list.len() > 0)
+    )
+    found = (labelled["reading_end_source"] == "rating_zone").mean()
+    assert found > 0.88  # type: ignore[operator]
+    ends = release_report.quality["reading_end"]
+    assert sum(ends.values()) == 1508
+    assert ends["rating_zone"] > 1320
+
+
+@real
+def test_phases_of_the_real_release_follow_each_other(real_ticks: pl.DataFrame) -> None:
+    number = pl.col("phase").replace_strict({"reading": 0, "rating": 1, "after": 2}, default=None)
+    inside = real_ticks.drop_nulls("query_id").select("query_id", "page_load", number=number)
+    same = (pl.col("query_id") == pl.col("query_id").shift(1)) & (
+        pl.col("page_load") == pl.col("page_load").shift(1)
+    )
+    steps = inside.select(same=same, up=pl.col("number") >= pl.col("number").shift(1))
+    assert steps.filter("same")["up"].all()
+    assert inside["number"].null_count() == 0
+
+
+@real
+def test_the_pointer_tells_the_label_in_the_whole_turn_and_not_in_reading(
+    real_pairs: pl.DataFrame,
+) -> None:
+    pytest.importorskip("sklearn")
+    from ifllm_hf.benchmark.probe import PROBES, run_probes
+
+    whole, reading = run_probes(
+        real_pairs, probes=PROBES[:2], kinds=("booster",), repeats=2, draws=500, progress=False
+    )
+    assert whole["auc"] > 0.68 and whole["auc_low"] > 0.6 and whole["low"] > 0.57
+    assert reading["auc_low"] < 0.5 < reading["auc_high"]
+    assert reading["low"] < 0.53 and reading["auc"] < 0.53

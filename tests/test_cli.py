@@ -1,0 +1,330 @@
+"""The `ifllm` command as a user meets it: help with examples, one line per error, clean streams."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ifllm_hf import __version__, cli
+from ifllm_hf.data.synthetic import write_synthetic_release
+from ifllm_hf.errors import DataError
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = ("prepare", "push", "features", "label", "demo")
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("small") / "release"
+    write_synthetic_release(out, conversations=4, ticks_per_turn=120, defects=False)
+    return out
+
+
+def environment(home: Path) -> dict[str, str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("IFLLM_")}
+    return clean | {"HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run `python -m ifllm_hf` in an empty folder, with an empty home."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "cwd").mkdir()
+
+    def start(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", "ifllm_hf", *arguments],
+            cwd=tmp_path / "cwd",
+            env=environment(tmp_path / "home") | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    return start
+
+
+def one_error(done: subprocess.CompletedProcess[str], *expected: str) -> None:
+    """Check for exit code 1 and one message on stderr, without a traceback."""
+    assert done.returncode == 1, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    words = [line for line in done.stderr.splitlines() if line.startswith("ifllm ")]
+    assert len(words) == 1, done.stderr
+    for part in expected:
+        assert re.search(part, words[0]), (part, words[0])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, "--help"])
+    assert ended.value.code == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    example = [line for line in out.splitlines() if line.startswith(f"  ifllm {command} ")]
+    assert example, out
+    # The options of the examples exist.
+    for line in example:
+        for option in re.findall(r"\s(--[a-z-]+)", line.split("#")[0]):
+            assert f"  {option}" in out or f" [{option}" in out, (option, line)
+
+
+def test_the_examples_of_the_help_parse(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = cli._parser()
+    for command in COMMANDS:
+        with pytest.raises(SystemExit):
+            parser.parse_args([command, "--help"])
+        for line in capsys.readouterr().out.splitlines():
+            if line.startswith(f"  ifllm {command}"):
+                words = line.split("#")[0].split(">")[0].split()[1:]
+                assert parser.parse_args(words).command == command
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    bare = capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert capsys.readouterr().out == bare
+    listed = re.findall(r"^    ([a-z]+) ", bare, re.MULTILINE)
+    assert set(COMMANDS) <= set(listed)
+    assert set(listed) <= {*COMMANDS, "benchmark"}
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"ifllm {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nonsense"], ["prepare", "--synthetic", "0"], ["prepare", "--synthetic", "x"], ["push"]],
+)
+def test_wrong_usage_is_exit_code_2_with_usage_on_stderr(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("usage: ifllm")
+
+
+def test_help_loads_no_heavy_library() -> None:
+    script = (
+        "import sys\nfrom ifllm_hf import cli\ncli._parser().format_help()\n"
+        "print([m for m in ('numpy', 'polars', 'pyarrow', 'torch', 'datasets') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_prepare_puts_json_on_stdout_and_words_on_stderr(
+    run: Run, small: Path, tmp_path: Path
+) -> None:
+    done = run("prepare", str(small), "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    place = tmp_path / "cwd" / "ifllm"
+    assert report["out"] == str(place)
+    assert report["synthetic"] is True
+    total = report["ledgers"]["total"]
+    assert total["seen"] == total["kept"] + sum(total["dropped"].values())
+    assert "MADE UP" in done.stderr
+    assert 'load_dataset("./ifllm")' in done.stderr
+    assert (place / "README.md").is_file()
+    card = (place / "README.md").read_text()
+    assert re.search("made.?up|synthetic", card, re.IGNORECASE)
+
+
+def test_prepare_makes_up_a_release(run: Run) -> None:
+    done = run("prepare", "--synthetic", "3", "--seed", "2", "--out", "here/made")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert re.search(r"^\d+ turns of \d+ workers in 3 conversations -> ", done.stderr, re.MULTILINE)
+    assert 'load_dataset("./here/made")' in done.stderr
+
+
+def test_source_and_synthetic_exclude_each_other(run: Run, small: Path) -> None:
+    one_error(run("prepare", str(small), "--synthetic", "2"), "exclude each other")
+    one_error(run("demo", str(small), "--synthetic", "2"), "exclude each other")
+
+
+def test_a_missing_folder(run: Run) -> None:
+    one_error(run("prepare", "no/such/place"), r"no/such/place: does not exist")
+    done = run("prepare", IFLLM_RELEASE="no/such/variable")
+    one_error(done, r"\$IFLLM_RELEASE is 'no/such/variable'", "Correct the variable")
+
+
+def test_without_network_and_release_the_error_says_what_to_do(run: Run) -> None:
+    one_error(run("prepare", HF_HUB_OFFLINE="1"), "HF_HUB_OFFLINE")
+
+
+def test_a_folder_and_a_file_that_are_no_release(run: Run, tmp_path: Path) -> None:
+    one_error(run("prepare", str(tmp_path / "home")), r"no query_logs_table\.csv in it")
+    (tmp_path / "text").write_text("hello")
+    one_error(run("prepare", str(tmp_path / "text")), str(tmp_path / "text"))
+
+
+def test_a_truncated_archive(run: Run, small: Path, tmp_path: Path) -> None:
+    for form in ("gztar", "xztar", "zip"):
+        packed = Path(shutil.make_archive(str(tmp_path / form), form, small, "dataset"))
+        packed.write_bytes(packed.read_bytes()[: packed.stat().st_size // 2])
+        one_error(run("prepare", str(packed)), packed.name)
+    assert list((tmp_path / "cwd").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../outside.csv", "/etc/outside.csv", "a/../../outside.csv"])
+def test_an_archive_member_that_points_outside(
+    name: str, run: Run, small: Path, tmp_path: Path
+) -> None:
+    packed = tmp_path / "bad.tar.gz"
+    with tarfile.open(packed, "w:gz") as archive:
+        archive.add(small / "dataset", "dataset")
+        member = tarfile.TarInfo(name)
+        member.size = 5
+        archive.addfile(member, io.BytesIO(b"hello"))
+    one_error(run("prepare", str(packed)), r"bad\.tar\.gz", re.escape(name.lstrip("/")))
+    assert not list(tmp_path.rglob("outside.csv"))
+    assert list((tmp_path / "cwd").iterdir()) == []
+
+
+def test_a_table_without_a_column(run: Run, small: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad"
+    shutil.copytree(small, bad)
+    table = bad / "dataset" / "task_table.csv"
+    table.write_text(table.read_text().replace("accuracy", "acuracy", 1))
+    one_error(run("prepare", str(bad)), r"task_table\.csv", "accuracy")
+
+
+def test_a_behaviour_file_of_random_bytes_leaves_the_good_folder(
+    run: Run, small: Path, tmp_path: Path
+) -> None:
+    assert run("prepare", str(small)).returncode == 0
+    place = tmp_path / "cwd" / "ifllm"
+    stood = {p: p.read_bytes() for p in place.rglob("*") if p.is_file()}
+    bad = tmp_path / "bad"
+    shutil.copytree(small, bad)
+    victim = sorted((bad / "dataset" / "user_behavior").glob("*/*/rel_mouse.csv"))[0]
+    victim.write_bytes(os.urandom(5000))
+    where = "/".join(victim.parts[-3:])
+    one_error(run("prepare", str(bad)), rf"{where}: line \d+ is", "Get it again")
+    assert {p: p.read_bytes() for p in place.rglob("*") if p.is_file()} == stood
+    assert [p.name for p in (tmp_path / "cwd").iterdir()] == ["ifllm"]
+
+
+def test_a_taken_place_is_refused(run: Run, small: Path, tmp_path: Path) -> None:
+    (tmp_path / "cwd" / "ifllm").mkdir()
+    (tmp_path / "cwd" / "ifllm" / "mine.txt").write_text("mine")
+    one_error(run("prepare", str(small)), "not a prepared folder")
+    assert (tmp_path / "cwd" / "ifllm" / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_under_stdout_is_an_error(small: Path, tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", "ifllm_hf", "prepare", str(small), "--json"],
+            cwd=tmp_path,
+            env=environment(tmp_path),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode != 0
+    assert "No space left" in done.stderr
+
+
+def test_an_operating_system_error_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ifllm_hf.data import prepare as module
+
+    for error, code, words in (
+        (OSError(28, "No space left on device", "/tmp/x"), 1, "No space left on device: '/tmp/x'"),
+        (DataError("row 3: wrong"), 1, "row 3: wrong"),
+        (KeyboardInterrupt(), 130, "interrupted; what stood there before is untouched"),
+    ):
+
+        def fail(*_: object, error: BaseException = error, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(module, "prepare", fail)
+        assert cli.main(["prepare", "x"]) == code
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("ifllm prepare: ") and words in err
+
+
+def test_a_defect_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ifllm_hf.data import prepare as module
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(module, "prepare", fail)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["prepare", "x"])
+
+
+def test_a_reader_that_leaves_early_is_no_error(run: Run, small: Path, tmp_path: Path) -> None:
+    command = f'"{sys.executable}" -W ignore -m ifllm_hf prepare "{small}" --json | head -c 1'
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        cwd=tmp_path / "cwd",
+        env=environment(tmp_path / "home"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "{"
+    assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_the_middle_leaves_the_good_folder(tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    write_synthetic_release(release, conversations=60, ticks_per_turn=600)
+    place = tmp_path / "ifllm"
+    place_of_old = [sys.executable, "-W", "ignore", "-m", "ifllm_hf", "prepare"]
+    env = environment(tmp_path)
+    subprocess.run(
+        [*place_of_old, "--synthetic", "2"], cwd=tmp_path, env=env, check=True, capture_output=True
+    )
+    stood = {p: p.read_bytes() for p in place.rglob("*") if p.is_file()}
+    process = subprocess.Popen(
+        [*place_of_old, str(release)], cwd=tmp_path, env=env, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".ifllm.*.tmp/*/*")) and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as the terminal does: to the workers as well
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "interrupted; what stood there before is untouched" in err
+    assert "Traceback" not in err
+    assert {p: p.read_bytes() for p in place.rglob("*") if p.is_file()} == stood
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["ifllm", "release"]

@@ -1,0 +1,57 @@
+"""The demo goes the whole line, and what it leaves is what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.slow
+def test_the_demo_goes_from_made_up_data_to_an_adapter(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ifllm_hf", "demo", "--synthetic", "16", "--out", "out"],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "HF_HOME": str(tmp_path / "home"),
+            "OMP_NUM_THREADS": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "MADE UP" in done.stderr, "made-up numbers are announced loudly"
+    table = done.stdout
+    assert "length rule" in table and "behaviour + length, LR" in table and "workers" in table
+    out = tmp_path / "out"
+    pairs = pl.read_parquet(out / "pairs.parquet")
+    assert {"prompt", "chosen", "rejected", "confidence"} <= set(pairs.columns)
+    assert (pairs["chosen"] != pairs["rejected"]).all()
+    assert (out / "dpo" / "adapter_model.safetensors").is_file()
+    adapter = json.loads((out / "dpo" / "adapter_config.json").read_text())
+    assert str(tmp_path) not in json.dumps(adapter), "no path of this machine in what is published"
+    assert "made up" in (out / "ifllm" / "README.md").read_text().lower()
+    for line in ("data", "pairs", "adapter", "Next:"):
+        assert line in done.stderr
+
+
+def test_the_demo_says_which_packages_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ifllm_hf import demo
+    from ifllm_hf.errors import ConfigError
+
+    monkeypatch.setattr(demo, "_NEEDED", ("json", "no_such_package_here"))
+    with pytest.raises(ConfigError, match=r"no_such_package_here.*pip install"):
+        demo.run_demo(None, tmp_path, say=print, show=print)
+    assert not list(tmp_path.iterdir())
