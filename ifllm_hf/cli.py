@@ -77,6 +77,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output left (`| head`); Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a full disk, a folder that may not be written
+        _say(f"ifllm {arguments.command}: {error}")
+        return 1
 
 
 def parser() -> argparse.ArgumentParser:

@@ -73,6 +73,26 @@ def synthetic_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A made-up release without defects, small enough to be prepared many times."""
+    from ifllm_hf.data.synthetic import write_synthetic_release
+
+    out = tmp_path_factory.mktemp("small") / "release"
+    write_synthetic_release(out, conversations=4, ticks_per_turn=120, defects=False)
+    return out
+
+
+@pytest.fixture(scope="session")
+def prepared_small(small_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small release, prepared; copy it before changing it."""
+    from ifllm_hf.data.prepare import prepare
+
+    out = tmp_path_factory.mktemp("prepared-small") / "ifllm"
+    prepare(small_release, out, progress=False, card=lambda folder, known: "# The old one\n")
+    return out
+
+
+@pytest.fixture(scope="session")
 def synthetic_report(
     synthetic_release: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> PrepareReport:

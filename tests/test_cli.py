@@ -87,7 +87,7 @@ def test_every_command_has_help_with_an_example(
 
 
 def test_the_examples_of_the_help_parse(capsys: pytest.CaptureFixture[str]) -> None:
-    parser = cli._parser()
+    parser = cli.parser()
     for command in COMMANDS:
         with pytest.raises(SystemExit):
             parser.parse_args([command, "--help"])
@@ -130,8 +130,9 @@ def test_wrong_usage_is_exit_code_2_with_usage_on_stderr(
 
 def test_help_loads_no_heavy_library() -> None:
     script = (
-        "import sys\nfrom ifllm_hf import cli\ncli._parser().format_help()\n"
-        "print([m for m in ('numpy', 'polars', 'pyarrow', 'torch', 'datasets') if m in sys.modules])"
+        "import sys\nfrom ifllm_hf import cli\ncli.parser().format_help()\n"
+        "heavy = {'numpy', 'polars', 'pyarrow', 'torch', 'datasets'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
@@ -306,19 +307,20 @@ def test_a_reader_that_leaves_early_is_no_error(run: Run, small: Path, tmp_path:
 def test_ctrl_c_in_the_middle_leaves_the_good_folder(tmp_path: Path) -> None:
     release = tmp_path / "release"
     write_synthetic_release(release, conversations=60, ticks_per_turn=600)
-    place = tmp_path / "ifllm"
-    place_of_old = [sys.executable, "-W", "ignore", "-m", "ifllm_hf", "prepare"]
+    (tmp_path / "cwd").mkdir()
+    place = tmp_path / "cwd" / "ifllm"
+    command = [sys.executable, "-W", "ignore", "-m", "ifllm_hf", "prepare"]
     env = environment(tmp_path)
     subprocess.run(
-        [*place_of_old, "--synthetic", "2"], cwd=tmp_path, env=env, check=True, capture_output=True
+        [*command, "--synthetic", "2"], cwd=place.parent, env=env, check=True, capture_output=True
     )
     stood = {p: p.read_bytes() for p in place.rglob("*") if p.is_file()}
     process = subprocess.Popen(
-        [*place_of_old, str(release)], cwd=tmp_path, env=env, text=True,
+        [*command, str(release)], cwd=place.parent, env=env, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".ifllm.*.tmp/*/*")) and time.monotonic() < deadline:
+    while not list(place.parent.glob(".ifllm.*.tmp/*/*")) and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)  # as the terminal does: to the workers as well
@@ -327,4 +329,4 @@ def test_ctrl_c_in_the_middle_leaves_the_good_folder(tmp_path: Path) -> None:
     assert "interrupted; what stood there before is untouched" in err
     assert "Traceback" not in err
     assert {p: p.read_bytes() for p in place.rglob("*") if p.is_file()} == stood
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["ifllm", "release"]
+    assert [p.name for p in place.parent.iterdir()] == ["ifllm"]

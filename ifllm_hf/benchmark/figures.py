@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _REFERENCE, _MODEL, _TAINTED = "#888888", "#1f6fb2", "#c23b22"
 
 
-def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Any]]:
+def blank_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Any]]:
     """Return a figure that needs no display and leaves matplotlib's global state alone."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -42,7 +42,7 @@ def _colour(record: Record) -> str:
 
 def forest(records: Sequence[Record], title: str) -> Figure:
     """Draw accuracy with its interval for every record, the first on top."""
-    figure, (axis,) = _figure(7.0, 1.2 + 0.32 * len(records))
+    figure, (axis,) = blank_figure(7.0, 1.2 + 0.32 * len(records))
     for y, record in enumerate(reversed(records)):
         low, high, value = record["low"], record["high"], record["accuracy"]
         axis.plot([low, high], [y, y], color=_colour(record), lw=2)
@@ -59,7 +59,7 @@ def forest(records: Sequence[Record], title: str) -> Figure:
 
 def reliability(scored: dict[str, Scored], bins: int = 10) -> Figure:
     """Draw the share of `b` against the predicted probability, by equal-width bins."""
-    figure, (axis, counts) = _figure(8.0, 4.0, columns=2)
+    figure, (axis, counts) = blank_figure(8.0, 4.0, columns=2)
     axis.plot([0, 1], [0, 1], color="black", lw=0.8, ls=":")
     for name, one in scored.items():
         member = weighted.bin_of(one.p, bins)
@@ -81,7 +81,7 @@ def reliability(scored: dict[str, Scored], bins: int = 10) -> Figure:
 def learning_curves(records: Sequence[Record], metric: str = "accuracy") -> Figure:
     """Draw one panel per curve and one line per model, with intervals over workers."""
     kinds = list(dict.fromkeys(r["curve"] for r in records))
-    figure, axes = _figure(4.2 * len(kinds), 3.6, columns=len(kinds))
+    figure, axes = blank_figure(4.2 * len(kinds), 3.6, columns=len(kinds))
     low_name, high_name = ("low", "high") if metric == "accuracy" else ("auc_low", "auc_high")
     for axis, kind in zip(axes, kinds, strict=True):
         mine = [r for r in records if r["curve"] == kind]

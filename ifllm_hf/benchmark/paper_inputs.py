@@ -78,7 +78,7 @@ def _recordings(folder: str | os.PathLike[str]) -> Iterator[ConversationSamples]
         scan = pl.scan_parquet(file).filter(pl.col("kind") == "pairwise").select(needed)
         for row in scan.collect().iter_slices(1):
             name = row["conversation_id"][0]
-            ticks = row.drop("conversation_id").explode(pl.exclude("conversation_id"))
+            ticks = row.drop("conversation_id").explode(needed[1:])
             if all(ticks[f"{c}_window"].null_count() == len(ticks) for c in _CHANNELS):
                 raise DataError(
                     f"{name}: no text windows were recorded; the paper's features find the "

@@ -6,8 +6,10 @@ on the rating. Labels are hidden from the rows that a model predicts.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -72,6 +74,18 @@ class Labelled:
     def workers(self) -> pl.Series:
         """The reader of every row."""
         return self.rows["user_id"]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """12 hex digits that name the content of the rows and their truth, in any order."""
+        frame = self.rows.sort("query_id")
+        frame = frame.select(sorted(frame.columns))
+        digest = hashlib.sha256(self.task.name.encode())
+        for column in frame.iter_columns():
+            nan = int(column.is_nan().sum()) if column.dtype.is_float() else 0
+            digest.update(f"{column.name}|{column.dtype}|{column.null_count()}|{nan}\n".encode())
+        digest.update(frame.write_ndjson().encode())
+        return digest.hexdigest()[:12]
 
 
 def tick_columns(frame: pl.DataFrame) -> list[str]:
@@ -173,13 +187,13 @@ def refuse_raw(rows: pl.DataFrame) -> None:
             "named features, since the raw pointer saw the click on the rating. Compute features "
             "from the reading phase, or write a predictions file"
         )
-    for name, dtype in rows.schema.items():
-        if dtype.is_float() and rows[name].is_infinite().any():
-            query = rows.filter(pl.col(name).is_infinite())["query_id"][0]
-            raise DataError(
-                f"feature {name!r} is infinite at query {query}; expected a finite number, or NaN "
-                "where it is missing"
-            )
+    infinite = rows.select(pl.selectors.float().is_infinite().any())
+    for name in [column.name for column in infinite.iter_columns() if column[0]]:
+        query = rows.filter(pl.col(name).is_infinite())["query_id"][0]
+        raise DataError(
+            f"feature {name!r} is infinite at query {query}; expected a finite number, or NaN "
+            "where it is missing"
+        )
 
 
 def swap_sides(rows: pl.DataFrame, antisymmetric: Collection[str] = ()) -> pl.DataFrame:

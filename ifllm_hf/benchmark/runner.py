@@ -6,7 +6,6 @@ Finished repeats are kept in a folder, so that a killed run goes on where it sto
 from __future__ import annotations
 
 import copy
-import hashlib
 import logging
 import os
 import sys
@@ -186,22 +185,10 @@ def _repeat(
     return pl.DataFrame(columns, schema=PREDICTION_SCHEMA, strict=False)
 
 
-def fingerprint(data: Labelled) -> str:
-    """Return 12 hex digits that name the content of the rows and their truth, in any order."""
-    frame = data.rows.sort("query_id")
-    frame = frame.select(sorted(frame.columns))
-    digest = hashlib.sha256(data.task.name.encode())
-    for column in frame.iter_columns():
-        nan = int(column.is_nan().sum()) if column.dtype.is_float() else 0
-        digest.update(f"{column.name}|{column.dtype}|{column.null_count()}|{nan}\n".encode())
-    digest.update(frame.write_ndjson().encode())
-    return digest.hexdigest()[:12]
-
-
 def _cache_key(model: Model, data: Labelled, protocol: str, folds: int, seed: int) -> str:
     slug = "".join(c if c.isalnum() else "-" for c in model.name.lower())
     settings = f"{config_hash(model)}-{code_hash(model)}"
-    return f"{slug}-{settings}-{protocol}-{folds}x{seed}-{fingerprint(data)}"
+    return f"{slug}-{settings}-{protocol}-{folds}x{seed}-{data.fingerprint}"
 
 
 def _write(part: pl.DataFrame, store: Path) -> None:

@@ -173,7 +173,6 @@ def _shown(release: Release, ends: Counter[str], progress: bool) -> Iterator[Con
             bar.update()
             yield rows
         bar.total = bar.n  # conversations without behaviour files never come
-        bar.refresh()
 
 
 def _quality(release: Release, ends: Counter[str]) -> dict[str, Any]:

@@ -75,8 +75,8 @@ def preference_models(columns: Collection[str], *, quick: bool = False) -> Choic
     """Return the models of the pairwise benchmark that the columns allow.
 
     Args:
-        columns: Columns of the rows: features, and `paper_...`, `still_...`, `whole_...` if joined.
-        quick: Leave out what is slow or an ablation.
+        columns: Columns of the rows: our features, and `paper_...` if joined.
+        quick: Leave out the slow ones.
     """
     models: list[Model] = [
         TfidfLR(TEXT_MODEL),
@@ -87,11 +87,24 @@ def preference_models(columns: Collection[str], *, quick: bool = False) -> Choic
     skipped: dict[str, str] = {}
     if quick:
         return Choice(models, skipped)
-    models += [
+    models.append(AntisymmetricBooster("booster", (*LATE, *COMPANIONS)))
+    folder, why = local_encoder()
+    if folder is None:
+        skipped[EncoderLR.name] = why
+    else:
+        models.append(EncoderLR(folder=folder))
+    _add_forests(models, skipped, columns)
+    return Choice(models, skipped)
+
+
+def ablation_models(columns: Collection[str]) -> list[Model]:
+    """Return channels alone and added to length and text, and variants that warn.
+
+    Args:
+        columns: Columns of the rows: our features, and `still_...` and `whole_...` if joined.
+    """
+    models: list[Model] = [
         LateReading("late reading, one chosen inside", choose="inner"),
-        AntisymmetricBooster("booster", (*LATE, *COMPANIONS)),
-    ]
-    models += [
         AntisymmetricLR("gaze alone", GAZE, length=False),
         AntisymmetricLR("mouse alone", MOUSE, length=False),
         AntisymmetricLR("gaze and mouse", (*GAZE, *MOUSE), length=False),
@@ -101,25 +114,20 @@ def preference_models(columns: Collection[str], *, quick: bool = False) -> Choic
         TfidfLR("text + gaze", GAZE),
         TfidfLR("text + mouse", MOUSE),
         TfidfLR("text + gaze and mouse", (*GAZE, *MOUSE)),
-        TfidfLR("text + late reading", LATE),
+        text_with_and_without_behavior()[1],
     ]
     still = tuple(STILL_PREFIX + name for name in GAZE)
     if set(still) <= set(columns):
         models.append(AntisymmetricLR("length + gaze, mouse still", still))
-    else:
-        skipped["length + gaze, mouse still"] = "its features were not computed"
     whole = tuple(WHOLE_PREFIX + name for name in LATE)
     if set(whole) <= set(columns):
         models.append(AntisymmetricLR("late reading LR, whole turn", whole, contaminated=True))
-    else:
-        skipped["late reading LR, whole turn"] = "its features were not computed"
-    folder, why = local_encoder()
-    if folder is None:
-        skipped[EncoderLR.name] = why
-    else:
-        models.append(EncoderLR(folder=folder))
-    _add_forests(models, skipped, columns)
-    return Choice(models, skipped)
+    return models
+
+
+def text_with_and_without_behavior() -> tuple[TfidfLR, TfidfLR]:
+    """Return the text model and the same with the end of reading added."""
+    return TfidfLR(TEXT_MODEL), TfidfLR("text + late reading", LATE)
 
 
 def _add_forests(models: list[Model], skipped: dict[str, str], columns: Collection[str]) -> None:

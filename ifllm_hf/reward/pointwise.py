@@ -43,16 +43,20 @@ class PointwiseRidge(Saved):
         name: Name in the table.
         binary: Whether to predict a probability (else a rating).
         columns: Behaviour columns; none for length alone.
-        penalty: Weight of Σ w² / 2, the intercept left out.
+        penalties: Weights of Σ w² / 2, the intercept left out, to choose from by inner folds
+            grouped by reader.
+        inner_folds: Those folds.
     """
 
     name: str
     binary: bool
     columns: Sequence[str] = COLUMNS
-    penalty: float = 100.0
+    penalties: Sequence[float] = (30.0, 300.0, 3000.0, 30000.0)
+    inner_folds: int = 5
     antisymmetric: bool = False
     centre: FloatArray = field(default_factory=lambda: np.empty(0), init=False)
     spread: FloatArray = field(default_factory=lambda: np.empty(0), init=False)
+    penalty: float = field(default=float("nan"), init=False)
     weights: FloatArray = field(default_factory=lambda: np.empty(0), init=False)
 
     def fit(
@@ -62,7 +66,7 @@ class PointwiseRidge(Saved):
         groups: np.ndarray,
         weight: FloatArray | None = None,
     ) -> PointwiseRidge:
-        """Fit by least squares, or by Newton steps."""
+        """Choose the penalty, then fit by least squares, or by Newton steps."""
         raw = self._raw(rows)
         known = np.isfinite(raw)
         count = np.maximum(known.sum(axis=0), 1)
@@ -72,22 +76,46 @@ class PointwiseRidge(Saved):
         self.spread = np.where(spread > 0, spread, 1.0)
         x: FloatArray = self._design(raw)
         w = np.ones(len(y)) if weight is None else weight
-        penalty = np.full(x.shape[1], self.penalty)
-        penalty[0] = 1e-6
-        if self.binary:
-            self.weights = ridge_logistic(x, y, penalty, w)
-        else:
-            # Least squares with one more row per penalty.
-            root = np.sqrt(w)
-            left = np.concatenate([x * root[:, None], np.diag(np.sqrt(penalty))])
-            right = np.concatenate([y * root, np.zeros(len(penalty))])
-            self.weights = np.linalg.lstsq(left, right)[0]
+        loss = [self._inner_loss(x, y, groups, w, penalty) for penalty in self.penalties]
+        self.penalty = float(self.penalties[int(np.argmin(loss))])
+        self.weights = self._fit(x, y, w, self.penalty)
         return self
 
     def predict_proba(self, rows: pl.DataFrame) -> FloatArray:
         """Return P(yes), or the expected rating, shape (n,)."""
         score = self._design(self._raw(rows)) @ self.weights
         return sigmoid(score) if self.binary else np.asarray(score, dtype=np.float64)
+
+    def _fit(self, x: FloatArray, y: FloatArray, w: FloatArray, penalty: float) -> FloatArray:
+        each = np.full(x.shape[1], penalty)
+        each[0] = 1e-6
+        if self.binary:
+            return ridge_logistic(x, y, each, w)
+        # Least squares with one more row per penalty.
+        root = np.sqrt(w)
+        left = np.concatenate([x * root[:, None], np.diag(np.sqrt(each))])
+        right = np.concatenate([y * root, np.zeros(len(each))])
+        return np.asarray(np.linalg.lstsq(left, right)[0], dtype=np.float64)
+
+    def _inner_loss(
+        self, x: FloatArray, y: FloatArray, groups: np.ndarray, w: FloatArray, penalty: float
+    ) -> float:
+        """Return the squared error or log loss on readers that were not fitted on."""
+        readers, member = np.unique(groups, return_inverse=True)
+        folds = min(self.inner_folds, len(readers))
+        fold = (np.random.default_rng(0).permutation(len(readers)) % folds)[member]
+        total = 0.0
+        for k in range(folds):
+            train, test = fold != k, fold == k
+            if not train.any():
+                continue
+            score = x[test] @ self._fit(x[train], y[train], w[train], penalty)
+            if self.binary:
+                loss = np.logaddexp(0.0, -(2 * y[test] - 1) * score)
+            else:
+                loss = (y[test] - score) ** 2
+            total += float(loss @ w[test])
+        return total
 
     def _raw(self, rows: pl.DataFrame) -> FloatArray:
         values = feature_matrix(rows, self.columns)

@@ -17,7 +17,7 @@ from ifllm_hf.behavior.features import (
     read_turns,
     write_features,
 )
-from ifllm_hf.errors import ConfigError, DataError, OutputError, TableError
+from ifllm_hf.errors import DataError, OutputError, TableError
 
 Turn = Callable[..., dict[str, Any]]
 Table = Callable[..., pl.DataFrame]
@@ -231,8 +231,6 @@ def test_written_features_read_back(
         write_features(rows, out)
     write_features(rows[:3], out, overwrite=True)
     assert pl.read_parquet(out).height == 3
-    with pytest.raises(ConfigError, match="'paper'"):
-        write_features(rows, tmp_path / "x.parquet", "paper")
     with pytest.raises(TableError, match="not a prepared folder"):
         write_features(tmp_path, tmp_path / "x.parquet")
 

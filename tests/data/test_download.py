@@ -186,6 +186,7 @@ def test_a_file_that_changed_meanwhile_starts_anew(
         fetch()
     monkeypatch.undo()
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     server.body, server.etag = BODY, '"one"'
     server.script.append(misbehaviour)
     assert fetch().read_bytes() == BODY

@@ -1,0 +1,95 @@
+"""Fit models in several processes before the suite asks for their predictions.
+
+Every finished repeat lands in the cache folder that `runner.cross_validate` reads, so that the
+suite itself computes nothing anew, and a killed run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from ifllm_hf.benchmark.model import Model
+from ifllm_hf.benchmark.rows import Labelled
+from ifllm_hf.benchmark.runner import Swap, cross_validate, progress_bar
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Fits:
+    """Models to fit on a set under protocols.
+
+    Attributes:
+        models: The models.
+        data: The set.
+        repeats: Repeats by protocol.
+        swap: Exchanges left and right.
+    """
+
+    models: Sequence[Model]
+    data: Labelled
+    repeats: Mapping[str, int]
+    swap: Swap
+
+
+def fit_ahead(
+    fits: Sequence[Fits], cache: Path, *, seed: int = 0, jobs: int = 2, progress: bool = True
+) -> None:
+    """Fill the cache with the predictions of all fits.
+
+    Args:
+        fits: What to fit.
+        cache: Folder of finished repeats.
+        seed: Seed of the splits.
+        jobs: Processes; with 1 nothing is done ahead.
+        progress: Whether to draw a progress bar on stderr.
+    """
+    if jobs < 2:
+        return
+    parts = [
+        (i, m, protocol)
+        for i, fit in enumerate(fits)
+        for m in range(len(fit.models))
+        for protocol in fit.repeats
+    ]
+    # The longest first, so that no process is left alone at the end.
+    parts.sort(key=lambda part: -fits[part[0]].repeats[part[2]])
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(fits, cache, seed))
+    try:
+        waiting = [pool.submit(_fit, *part) for part in parts]
+        with progress_bar(len(parts), "models x sets x protocols", progress) as tick:
+            for done in as_completed(waiting):
+                done.result()
+                tick(1)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_work: tuple[Sequence[Fits], Path, int]
+
+
+def _begin(fits: Sequence[Fits], cache: Path, seed: int) -> None:
+    """Keep the data in a fresh process, so that it travels once."""
+    global _work
+    _work = (fits, cache, seed)
+
+
+def _fit(index: int, model: int, protocol: str) -> None:
+    fits, cache, seed = _work
+    fit = fits[index]
+    cross_validate(
+        fit.models[model],
+        fit.data,
+        protocol,
+        repeats=fit.repeats[protocol],
+        seed=seed,
+        cache=cache,
+        progress=False,
+        swap=fit.swap,
+    )

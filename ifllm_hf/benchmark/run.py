@@ -1,0 +1,282 @@
+"""The whole benchmark on a prepared folder: `ifllm benchmark`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ifllm_hf.benchmark import curves as curve
+from ifllm_hf.benchmark.ahead import Fits, fit_ahead
+from ifllm_hf.benchmark.goals import goal_notes
+from ifllm_hf.benchmark.importance import importance_figure
+from ifllm_hf.benchmark.prepared_turns import PreparedTurns, load_prepared, source_hash
+from ifllm_hf.benchmark.probe import PROBES, run_probes
+from ifllm_hf.benchmark.reference_models import reference_models
+from ifllm_hf.benchmark.report import PUBLISHED, terminal_table, write_report
+from ifllm_hf.benchmark.rows import BETTER, LIKERT, PREFERENCE, labelled
+from ifllm_hf.benchmark.scores import Record
+from ifllm_hf.benchmark.side_bias import SideBias
+from ifllm_hf.benchmark.splits import QUICK_REPEATS, REPEATS
+from ifllm_hf.benchmark.suite import HEADLINE, PAPER, Plan, Results, run_suite
+from ifllm_hf.errors import DataError, OutputError
+from ifllm_hf.reward import baselines
+
+logger = logging.getLogger(__name__)
+
+_SMALLEST_SET = 50
+
+
+@dataclass
+class BenchmarkRun:
+    """What `run_benchmark` found.
+
+    Attributes:
+        results: Scores of all tasks.
+        probes: Whether the pointer saw the click.
+        curves: Learning curves.
+        extrapolation: The worker curve continued.
+        notes: Paragraphs of the report.
+        report: The Markdown page, None if none was asked for.
+        seconds: Wall time.
+    """
+
+    results: Results
+    probes: list[Record] = field(default_factory=list)
+    curves: list[Record] = field(default_factory=list)
+    extrapolation: list[Record] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    report: Path | None = None
+    seconds: float = 0.0
+
+    @property
+    def records(self) -> list[Record]:
+        """Every row, for JSON: scores, then probes, then curves, then the published numbers."""
+        published = [
+            {"task": PREFERENCE.name, "set": PAPER, "published": True, **row} for row in PUBLISHED
+        ]
+        return [*self.results.records, *self.probes, *self.curves, *published]
+
+    def table(self) -> str:
+        """Return what the terminal shows."""
+        shown = [r for r in self.results.records if r["subset"] in ("all", "similar length")]
+        lines = [terminal_table(shown)]
+        if self.probes:
+            lines.append(
+                "Did the pointer see the click? (AUC held out by worker)\n"
+                + "\n".join(
+                    f"  {p['probe']:<40} {p['learner']:<9} {p['auc']:.3f} "
+                    f"[{p['auc_low']:.3f}, {p['auc_high']:.3f}]"
+                    f"{'  (contaminated)' if p['contaminated'] else ''}"
+                    for p in self.probes
+                )
+            )
+        lines.append(
+            "Published, protocol rows: "
+            + ", ".join(f"{r['model']} {r['accuracy']:.2f}" for r in PUBLISHED)
+        )
+        return "\n\n".join([*lines, *self.notes])
+
+
+def run_benchmark(
+    data: Path | str,
+    *,
+    quick: bool = False,
+    predictions: Sequence[Path | str] = (),
+    out: Path | str | None = None,
+    cache: Path | str | None = None,
+    seed: int = 0,
+    jobs: int | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> BenchmarkRun:
+    """Benchmark the baselines on a prepared folder, and predictions made elsewhere beside them.
+
+    The same data, code and seed give the same numbers, however many processes and however often
+    the run was interrupted.
+
+    Args:
+        data: A folder written by `ifllm prepare`.
+        quick: A minute instead of a quarter of an hour: fewer repeats and draws, fast models only,
+            no ablations, no curves.
+        predictions: Predictions files, see `predictions.read_predictions`.
+        out: Folder for the report (`report.md`, `report.json`, figures); none by default.
+        cache: Folder for computed features and finished repeats; default: `cache` in `out`. Without
+            either nothing is kept and one process does all.
+        seed: Seed of splits, permutations and bootstrap.
+        jobs: Processes that fit models; default 2, or 1 on a single core.
+        overwrite: Whether a report in `out` may be replaced.
+        progress: Whether to draw progress bars on stderr.
+
+    Returns:
+        All scores; `records` are JSON types, `table()` is for the terminal.
+
+    Raises:
+        TableError: `data` is not a prepared folder.
+        DataError: Rows or predictions that cannot be used.
+        OutputError: A report stands in `out` already, or it cannot be written.
+    """
+    start = time.monotonic()
+    folder = None if out is None else Path(out)
+    if folder is not None and (folder / "report.md").exists() and not overwrite:
+        raise OutputError(
+            f"{folder / 'report.md'} exists; name another folder, or allow overwriting"
+        )
+    kept = Path(cache) if cache is not None else None if folder is None else folder / "cache"
+    if kept is not None:
+        kept = kept / source_hash()
+    jobs = min(2, os.cpu_count() or 1) if jobs is None else jobs
+
+    rows = load_prepared(data, kept, ablations=not quick)
+    sets = _sets(rows)
+    run = BenchmarkRun(Results(), notes=list(rows.notes))
+    _preferences(run, rows, sets, quick, predictions, kept, seed, jobs, progress)
+    _single_answers(run, rows, quick, kept, seed, progress)
+    run.probes = run_probes(
+        rows.pairs,
+        probes=PROBES[:2] if quick else PROBES,
+        kinds=("logistic",) if quick else ("booster", "logistic"),
+        repeats=2 if quick else 5,
+        seed=seed,
+        draws=_draws(quick),
+        progress=progress,
+    )
+    if not quick:
+        _curves(run, rows, seed, progress)
+    run.notes += goal_notes(run.results.records, run.probes)
+    if folder is not None:
+        command = f"ifllm benchmark{' --quick' if quick else ''}"
+        notes = list(run.notes)
+        if not quick:
+            folder.mkdir(parents=True, exist_ok=True)
+            importance_figure(run.results.records, folder / "importance.png")
+            notes.append("![What each channel adds](importance.png)")
+        run.report = write_report(
+            run.results,
+            folder,
+            command=command,
+            curves=run.curves,
+            extrapolation=run.extrapolation,
+            probes=run.probes,
+            notes=notes,
+            overwrite=overwrite,
+        )
+    run.seconds = time.monotonic() - start
+    return run
+
+
+def _draws(quick: bool) -> int:
+    return 400 if quick else 2000
+
+
+def _sets(rows: PreparedTurns) -> dict[str, Collection[int] | None]:
+    """Return both sets; the paper's is left out where it is empty or too small to split."""
+    sets: dict[str, Collection[int] | None] = {}
+    if len(rows.paper_ids) >= _SMALLEST_SET:
+        sets[PAPER] = rows.paper_ids
+    else:
+        logger.warning("only %d of the paper's pairs: that set is left out", len(rows.paper_ids))
+    sets[HEADLINE] = None
+    return sets
+
+
+def _preferences(
+    run: BenchmarkRun,
+    rows: PreparedTurns,
+    sets: dict[str, Collection[int] | None],
+    quick: bool,
+    predictions: Sequence[Path | str],
+    cache: Path | None,
+    seed: int,
+    jobs: int,
+    progress: bool,
+) -> None:
+    """Score all models under all protocols, then the ablations under `worker` alone."""
+    choice = baselines.preference_models(rows.turns.columns, quick=quick)
+    ablations = [] if quick else baselines.ablation_models(rows.turns.columns)
+    run.notes += [f"Left out: {name} ({why})." for name, why in choice.skipped.items()]
+    best = baselines.default_model().name
+    fast = baselines.first_behavior_model().name
+    plan = Plan(
+        repeats=QUICK_REPEATS if quick else REPEATS,
+        seed=seed,
+        draws=_draws(quick),
+        text_model=baselines.TEXT_MODEL,
+        permute=[fast] if quick else [fast, best],
+        permutations=20 if quick else 200,
+        side_bias=[fast] if quick else [fast, best],
+        cache=cache,
+        progress=progress,
+    )
+    if cache is not None:
+        fits: list[Fits] = []
+        for ids in sets.values():
+            data = labelled(rows.turns, PREFERENCE, ids)
+            biased = [SideBias(m) for m in choice.models if m.name in plan.side_bias]
+            fits.append(Fits([*reference_models(), *choice.models], data, plan.repeats, rows.swap))
+            fits.append(
+                Fits(biased, data, {"conversation": plan.repeats["conversation"]}, rows.swap)
+            )
+            fits.append(Fits(ablations, data, {"worker": plan.repeats["worker"]}, rows.swap))
+        fit_ahead(fits, cache, seed=seed, jobs=jobs, progress=progress)
+    main = run_suite(rows.turns, choice.models, plan, sets=sets, files=predictions, swap=rows.swap)
+    run.results = main
+    if ablations:
+        # The text model once more, for the paired differences.
+        text = [m for m in choice.models if m.name == baselines.TEXT_MODEL]
+        alone = Plan(
+            repeats={"worker": plan.repeats["worker"]},
+            seed=seed,
+            draws=plan.draws,
+            text_model=plan.text_model,
+            cache=cache,
+            progress=progress,
+        )
+        more = run_suite(rows.turns, [*text, *ablations], alone, sets=sets, swap=rows.swap)
+        names = {m.name for m in ablations}
+        main.records += [r for r in more.records if r["model"] in names]
+
+
+def _single_answers(
+    run: BenchmarkRun,
+    rows: PreparedTurns,
+    quick: bool,
+    cache: Path | None,
+    seed: int,
+    progress: bool,
+) -> None:
+    """Score ratings of single answers, and better-than-previous, held out by worker."""
+    for task, models in (
+        (LIKERT, baselines.rating_models()),
+        (BETTER, baselines.better_models()),
+    ):
+        repeats = {"worker": QUICK_REPEATS["worker"] if quick else REPEATS["worker"]}
+        plan = Plan(repeats, seed=seed, draws=_draws(quick), cache=cache, progress=progress)
+        title = f"all labelled turns ({task.name})"
+        try:
+            found = run_suite(rows.turns, models, plan, task=task, sets={title: None})
+        except DataError as error:
+            run.notes.append(f"Left out: the task {task.name} ({error}).")
+            continue
+        run.results.records += found.records
+        run.results.ledgers |= found.ledgers
+
+
+def _curves(run: BenchmarkRun, rows: PreparedTurns, seed: int, progress: bool) -> None:
+    data = labelled(rows.turns, PREFERENCE)
+    best = baselines.default_model()
+    text, both = baselines.text_with_and_without_behavior()
+    workers = curve.worker_curve(best, data, repeats=10, seed=seed, progress=progress)
+    run.curves += workers
+    run.extrapolation = curve.extrapolate(workers)
+    for model in (text, both):
+        run.curves += curve.label_curve(model, data, repeats=10, seed=seed, progress=progress)
+    for reader_model in (best, SideBias(best)):
+        try:
+            run.curves += curve.new_reader_curve(reader_model, data, seed=seed, progress=progress)
+        except DataError as error:
+            run.notes.append(f"Left out: the curve over labels of a new reader ({error}).")
+            break
