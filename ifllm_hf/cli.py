@@ -40,6 +40,15 @@ Compute features, one row per turn.
 The paper's features are defined on the raw files: --from is then a release (default as in
 `ifllm prepare`). Its 15 metrics and their ratios are added.
 """
+_BENCHMARK = """\
+Score reward models held out by reader, with intervals, on the paper's pairs and on all of them.
+
+  ifllm benchmark --quick                                # a minute: fast models, fewer repeats
+  ifllm benchmark --out outputs/benchmark                # everything, with report and figures
+  ifllm benchmark --predictions mine.parquet --json      # a stranger's predictions beside ours
+
+A run with --out that is interrupted goes on where it stopped.
+"""
 _LABEL = """\
 Label pairs and write them in TRL's format, with a confidence for each.
 
@@ -115,6 +124,17 @@ def parser() -> argparse.ArgumentParser:
     features.add_argument("--from", dest="source", metavar="PATH")
     features.add_argument("--overwrite", action="store_true")
     features.set_defaults(run=_run_features)
+
+    benchmark = _command(commands, "benchmark", "scores with intervals", _BENCHMARK)
+    benchmark.add_argument("--from", dest="folder", type=Path, default=Path("ifllm"))
+    benchmark.add_argument("--quick", action="store_true")
+    benchmark.add_argument("--json", action="store_true", help="print the scores as JSON")
+    benchmark.add_argument("--predictions", type=Path, nargs="+", default=[], metavar="FILE")
+    benchmark.add_argument("--out", type=Path, help="folder for report, figures and finished parts")
+    benchmark.add_argument("--seed", type=int, default=0)
+    benchmark.add_argument("--jobs", type=_positive, help="processes that fit models")
+    benchmark.add_argument("--overwrite", action="store_true", help="replace a report in --out")
+    benchmark.set_defaults(run=_run_benchmark)
 
     label = _command(commands, "label", "preference pairs with confidence", _LABEL)
     label.add_argument("out", type=Path, metavar="OUT", help=".parquet or .jsonl")
@@ -217,6 +237,27 @@ def _run_features(arguments: argparse.Namespace) -> int:
 
         table = write_paper_features(arguments.source, arguments.out, overwrite=arguments.overwrite)
     _say(f"{table.height} turns, {table.width - 1} columns -> {arguments.out}")
+    return 0
+
+
+def _run_benchmark(arguments: argparse.Namespace) -> int:
+    from ifllm_hf.benchmark.run import run_benchmark
+
+    run = run_benchmark(
+        arguments.folder,
+        quick=arguments.quick,
+        predictions=arguments.predictions,
+        out=arguments.out,
+        seed=arguments.seed,
+        jobs=arguments.jobs,
+        overwrite=arguments.overwrite,
+    )
+    if arguments.json:
+        _print_json(run.records)
+    else:
+        _show(run.table())
+    if run.report is not None:
+        _say(f"report: {run.report}")
     return 0
 
 

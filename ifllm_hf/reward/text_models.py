@@ -156,6 +156,8 @@ _EMBEDDED: dict[tuple[str, str], FloatArray] = {}
 def embed(folder: str, texts: Sequence[str]) -> FloatArray:
     """Return the embeddings of texts, shape (n, d); each text is embedded once per process.
 
+    A text that is empty or blank has the embedding 0.
+
     Raises:
         ConfigError: There is no encoder in `folder`.
     """
@@ -163,6 +165,10 @@ def embed(folder: str, texts: Sequence[str]) -> FloatArray:
     new = {key: t for key, t in zip(keys, texts, strict=True) if key not in _EMBEDDED}
     if new:
         tokenizer, model = _encoder(folder)
+        nothing = np.zeros(model.config.hidden_size)
+        blank = [key for key, text in new.items() if not text.strip()]
+        _EMBEDDED.update((key, nothing) for key in blank)
+        new = {key: text for key, text in new.items() if key not in _EMBEDDED}
         # Alike lengths together waste no padding.
         order = sorted(new, key=lambda key: len(new[key]))
         for start in range(0, len(order), 16):
@@ -177,7 +183,7 @@ def embed(folder: str, texts: Sequence[str]) -> FloatArray:
 def _encoder(folder: str) -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
 
-    if not Path(folder).is_dir():
+    if not (Path(folder) / "config.json").is_file():
         raise ConfigError(f"{folder or 'an empty name'}: no folder with a sentence encoder")
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     return tokenizer, AutoModel.from_pretrained(folder, local_files_only=True).eval()

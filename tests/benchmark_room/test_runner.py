@@ -18,7 +18,6 @@ from ifllm_hf.benchmark.rows import labelled, swap_sides
 from ifllm_hf.benchmark.runner import (
     PREDICTION_SCHEMA,
     cross_validate,
-    fingerprint,
     fit_predict,
 )
 from ifllm_hf.benchmark.scores import Scored, score
@@ -121,12 +120,12 @@ def test_other_settings_data_seed_or_protocol_are_computed_anew(
 
 
 def test_fingerprint_sees_content_and_not_order(turns: pl.DataFrame) -> None:
-    base = fingerprint(labelled(turns))
-    assert base == fingerprint(labelled(turns.sample(fraction=1.0, shuffle=True, seed=9)))
-    assert base == fingerprint(labelled(turns.select(turns.columns[::-1])))
+    base = labelled(turns).fingerprint
+    assert base == labelled(turns.sample(fraction=1.0, shuffle=True, seed=9)).fingerprint
+    assert base == labelled(turns.select(turns.columns[::-1])).fingerprint
     missing = turns.with_columns(dwell_a=pl.lit(None, pl.Float64))
     nan = turns.with_columns(dwell_a=pl.lit(float("nan")))
-    marks = {base, fingerprint(labelled(missing)), fingerprint(labelled(nan))}
+    marks = {base, labelled(missing).fingerprint, labelled(nan).fingerprint}
     assert len(marks) == 3
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import shutil
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from ifllm_hf.data import release as release_module
 from ifllm_hf.data.merge import ABSENT_ROW
 from ifllm_hf.data.prepare import PrepareReport
 from ifllm_hf.data.release import open_release, read_samples
@@ -219,24 +219,41 @@ def test_ticks_of_a_turn_are_those_of_its_conversation(
     assert ended.to_series(0).equals(ended.to_series(1), check_names=False)
 
 
-def test_a_folder_and_its_archive_are_read_the_same(
-    synthetic_release: Path, synthetic_report: PrepareReport, tmp_path: Path
+def test_a_folder_and_its_archive_are_read_the_same(small_release: Path, tmp_path: Path) -> None:
+    packed = shutil.make_archive(str(tmp_path / "packed"), "gztar", small_release, "dataset")
+    read = []
+    for place in (small_release, packed):
+        release = open_release(place)
+        ticks = {r.conversation_id: r.ticks for r in release.conversations()}
+        read.append((release.source.fingerprint(), release.ledgers(), release.turns, ticks))
+    for one, other in zip(*read, strict=True):
+        assert one.equals(other) if isinstance(one, pl.DataFrame) else one == other
+
+
+def test_other_processes_read_the_same_in_the_same_order(
+    small_release: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    packed = shutil.make_archive(str(tmp_path / "packed"), "gztar", synthetic_release, "dataset")
-    release = open_release(packed)
-    for _ in release.conversations():
-        pass
-    assert release.source.fingerprint() == synthetic_report.digest
-    assert release.ledgers()["total"] == synthetic_report.ledgers["total"]
+    read = []
+    for alone in (100, 1):
+        monkeypatch.setattr(release_module, "_ALONE", alone)
+        release = open_release(small_release, hash_content=False)
+        ticks = [(r.conversation_id, r.fold, r.ticks) for r in release.conversations()]
+        read.append((ticks, release.ledgers(), release.agreement))
+    assert read[0] == read[1]
+    assert len(read[0][0]) == 4
 
 
-def test_one_conversation_or_many_give_the_same(synthetic_release: Path, tmp_path: Path) -> None:
-    release = open_release(synthetic_release, hash_content=False)
-    both = [(r.conversation_id, r.ticks) for r in itertools.islice(release.conversations(), 3)]
-    again = {r.conversation_id: r.ticks for r in release.conversations()}
-    assert len(again) == 23
-    for key, table in both:
-        assert again[key].equals(table)
+def test_an_error_in_another_process_arrives_as_it_is(
+    small_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release_module, "_ALONE", 1)
+    copy = tmp_path / "release"
+    shutil.copytree(small_release, copy)
+    victim = sorted((copy / "dataset" / "user_behavior").glob("*/*/abs_gaze.csv"))[-1]
+    victim.write_bytes(b"nonsense\n" * 9)
+    with pytest.raises(TableError, match=r"abs_gaze\.csv: line 1 is b'nonsense'"):
+        for _ in open_release(copy, hash_content=False).conversations():
+            pass
 
 
 def test_stopping_early_leaves_no_thread_and_no_process(synthetic_release: Path) -> None:
@@ -251,11 +268,9 @@ def test_stopping_early_leaves_no_thread_and_no_process(synthetic_release: Path)
     assert threading.active_count() <= before + 1  # loky keeps one manager
 
 
-def test_a_broken_file_deep_in_the_release_is_named(
-    synthetic_release: Path, tmp_path: Path
-) -> None:
+def test_a_broken_file_deep_in_the_release_is_named(small_release: Path, tmp_path: Path) -> None:
     copy = tmp_path / "release"
-    shutil.copytree(synthetic_release, copy)
+    shutil.copytree(small_release, copy)
     victim = sorted((copy / "dataset" / "user_behavior").glob("*/*/rel_gaze_one.csv"))[-1]
     victim.write_bytes(bytes(range(256)) * 20)
     key = "/".join(victim.parts[-3:-1])
@@ -268,9 +283,9 @@ def test_a_broken_file_deep_in_the_release_is_named(
             pass
 
 
-def test_a_table_without_a_column_is_named(synthetic_release: Path, tmp_path: Path) -> None:
+def test_a_table_without_a_column_is_named(small_release: Path, tmp_path: Path) -> None:
     copy = tmp_path / "release"
-    shutil.copytree(synthetic_release, copy)
+    shutil.copytree(small_release, copy)
     table = copy / "dataset" / "query_logs_table.csv"
     table.write_text(table.read_text().replace("likert_2", "likert_9", 1))
     with pytest.raises(TableError, match=r"query_logs_table\.csv.*likert_2"):

@@ -12,6 +12,7 @@ import pytest
 from ifllm_hf.data.alignment import TurnText
 from ifllm_hf.data.release import open_release
 from ifllm_hf.data.schema import ENUMERATIONS, TICKS
+from ifllm_hf.data.shards import ConversationRows
 from ifllm_hf.data.synthetic import Truth, read_truth
 from ifllm_hf.data.ticks import Turn, read_ticks
 from ifllm_hf.errors import TableError
@@ -144,16 +145,19 @@ def truth(synthetic_release: Path) -> Truth:
 
 
 @pytest.fixture(scope="module")
-def sources(synthetic_release: Path) -> dict[int, str]:
-    release = open_release(synthetic_release, hash_content=False)
-    return {q: s for rows in release.conversations() for q, s in rows.reading_end_source.items()}
+def conversations(synthetic_release: Path) -> list[ConversationRows]:
+    return list(open_release(synthetic_release, hash_content=False).conversations())
 
 
 @pytest.fixture(scope="module")
-def read(synthetic_release: Path, truth: Truth) -> pl.DataFrame:
+def sources(conversations: list[ConversationRows]) -> dict[int, str]:
+    return {q: s for rows in conversations for q, s in rows.reading_end_source.items()}
+
+
+@pytest.fixture(scope="module")
+def read(conversations: list[ConversationRows], truth: Truth) -> pl.DataFrame:
     """The ticks as read, beside what is true of them (`..._true`)."""
-    release = open_release(synthetic_release, hash_content=False)
-    tables = [pl.from_arrow(rows.ticks) for rows in release.conversations()]
+    tables = [pl.from_arrow(rows.ticks) for rows in conversations]
     ticks = pl.concat([t for t in tables if isinstance(t, pl.DataFrame)])
     known = truth.ticks()
     assert ticks.height == known.height
