@@ -271,7 +271,7 @@ def test_an_operating_system_error_is_one_line(
     from ifllm_hf.data import prepare as module
 
     for error, code, words in (
-        (OSError(28, "No space left on device", "/tmp/x"), 1, "No space left on device: '/tmp/x'"),
+        (OSError(28, "No space left on device", "/x"), 1, "No space left on device: '/x'"),
         (DataError("row 3: wrong"), 1, "row 3: wrong"),
         (KeyboardInterrupt(), 130, "interrupted; what stood there before is untouched"),
     ):

@@ -12,7 +12,21 @@ from ifllm_hf.behavior.features import ANTISYMMETRIC_COLUMNS, CATALOGUE, FEATURE
 from ifllm_hf.benchmark.rows import swap_sides
 
 Rows = tuple[pl.DataFrame, np.ndarray, np.ndarray]
-_WORDS = "the of a river stone light blue method answer perhaps because first second".split()
+_WORDS = [
+    "the",
+    "of",
+    "a",
+    "river",
+    "stone",
+    "light",
+    "blue",
+    "method",
+    "answer",
+    "perhaps",
+    "because",
+    "first",
+    "second",
+]
 
 
 def build_rows(

@@ -62,9 +62,7 @@ def _settings(model: Any) -> list[str]:
 def test_without_behaviour_and_with_equal_texts_nothing_is_known(rows: Rows) -> None:
     frame, y, reader = rows
     blank = frame.with_columns(
-        pl.lit(None, pl.Float64).alias(c)
-        for c in frame.columns
-        if frame[c].dtype == pl.Float64
+        pl.lit(None, pl.Float64).alias(c) for c in frame.columns if frame[c].dtype == pl.Float64
     ).with_columns(pl.col("response_a").alias("response_b"))
     for model in BEHAVIOR_MODELS:
         model.fit(frame, y, reader)

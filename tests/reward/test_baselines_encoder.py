@@ -22,7 +22,21 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     transformers = pytest.importorskip("transformers")
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    words = "the of a river stone light blue method answer perhaps because first second".split()
+    words = [
+        "the",
+        "of",
+        "a",
+        "river",
+        "stone",
+        "light",
+        "blue",
+        "method",
+        "answer",
+        "perhaps",
+        "because",
+        "first",
+        "second",
+    ]
     vocabulary = {w: i for i, w in enumerate(["[PAD]", "[UNK]", *words])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
