@@ -201,11 +201,12 @@ def _run_prepare(arguments: argparse.Namespace) -> int:
         f"dropped {sum(total['dropped'].values()):,}: "
         + ", ".join(f"{reason} {n:,}" for reason, n in total["dropped"].items())
     )
-    _say(
-        f"turns agree with the text seen on {quality['agreement']['share']:.2%} of "
-        f"{quality['agreement']['ticks']:,} ticks, out of sample; end of reading: "
-        + ", ".join(f"{how} {n}" for how, n in quality["reading_end"].items())
-    )
+    if quality["agreement"]["ticks"]:
+        _say(
+            f"turns agree with the text seen on {quality['agreement']['share']:.2%} of "
+            f"{quality['agreement']['ticks']:,} ticks, out of sample; end of reading: "
+            + ", ".join(f"{how} {n}" for how, n in quality["reading_end"].items())
+        )
     if report.synthetic:
         _say("The numbers are MADE UP: this release is synthetic.")
     _say(f'Next, in Python: load_dataset("{_shown(report.folder.path)}")')
