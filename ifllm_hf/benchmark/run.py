@@ -205,7 +205,7 @@ def _preferences(
         seed=seed,
         draws=_draws(quick),
         text_model=baselines.TEXT_MODEL,
-        permute=[fast] if quick else [fast, best],
+        permute=[fast],
         permutations=20 if quick else 200,
         side_bias=[fast] if quick else [fast, best],
         cache=cache,
@@ -274,7 +274,7 @@ def _curves(run: BenchmarkRun, rows: PreparedTurns, seed: int, progress: bool) -
     run.extrapolation = curve.extrapolate(workers)
     for model in (text, both):
         run.curves += curve.label_curve(model, data, repeats=10, seed=seed, progress=progress)
-    for reader_model in (best, SideBias(best)):
+    for reader_model in (best, SideBias(baselines.first_behavior_model())):
         try:
             run.curves += curve.new_reader_curve(reader_model, data, seed=seed, progress=progress)
         except DataError as error:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ifllm_hf.benchmark.model import Model
 
 TEXT_MODEL = "TF-IDF LR"
+PAPER_MODEL = "the paper's forest"
 LATE = ("pooled_late_20pct_log_ratio", "pooled_late_20pct_log_ratio_vs_own")
 """The simplest strong pair of columns: the end of reading, as it is and against the habit."""
 GAZE = (
@@ -93,7 +94,11 @@ def preference_models(columns: Collection[str], *, quick: bool = False) -> Choic
         skipped[EncoderLR.name] = why
     else:
         models.append(EncoderLR(folder=folder))
-    _add_forests(models, skipped, columns)
+    forest = _forest(PAPER_MODEL, "pairwise", columns)
+    if forest is None:
+        skipped[PAPER_MODEL] = "its features need recorded text windows, which are not there"
+    else:
+        models.append(forest)
     return Choice(models, skipped)
 
 
@@ -122,7 +127,8 @@ def ablation_models(columns: Collection[str]) -> list[Model]:
     whole = tuple(WHOLE_PREFIX + name for name in LATE)
     if set(whole) <= set(columns):
         models.append(AntisymmetricLR("late reading LR, whole turn", whole, contaminated=True))
-    return models
+    forests = (_forest(f"{PAPER_MODEL}, {c}", f"pairwise_{c}", columns) for c in ("gaze", "mouse"))
+    return [*models, *(forest for forest in forests if forest is not None)]
 
 
 def text_with_and_without_behavior() -> tuple[TfidfLR, TfidfLR]:
@@ -130,19 +136,12 @@ def text_with_and_without_behavior() -> tuple[TfidfLR, TfidfLR]:
     return TfidfLR(TEXT_MODEL), TfidfLR("text + late reading", LATE)
 
 
-def _add_forests(models: list[Model], skipped: dict[str, str], columns: Collection[str]) -> None:
+def _forest(title: str, which: str, columns: Collection[str]) -> PaperForest | None:
+    """Return the paper's forest on one of its lists, None if the columns are not there."""
     from ifllm_hf.behavior.paper import paper_feature_set
 
-    for title, name in (
-        ("the paper's forest", "pairwise"),
-        ("the paper's forest, gaze", "pairwise_gaze"),
-        ("the paper's forest, mouse", "pairwise_mouse"),
-    ):
-        listed = [PAPER_PREFIX + c for c in paper_feature_set(name, existing=True)]
-        if set(listed) <= set(columns):
-            models.append(PaperForest(title, listed))
-        else:
-            skipped[title] = "the paper's features need recorded text windows, which are not there"
+    listed = [PAPER_PREFIX + c for c in paper_feature_set(which, existing=True)]
+    return PaperForest(title, listed) if set(listed) <= set(columns) else None
 
 
 def rating_models() -> list[Model]:

@@ -30,6 +30,8 @@ COMPANIONS = tuple(
     for name in ("mouse_coverage", "mouse_depth", "gaze_coverage", "gaze_depth", "gaze_pause_share")
 )
 MAINS = tuple(product(CHANNELS, ENDS, HABITS))
+_PLAIN = [f"{channel}_{end}_log_ratio" for channel in CHANNELS for end in ENDS]
+_VS_OWN = [f"{name}_vs_own" for name in _PLAIN]
 _WIDTH = 2 + 2 * 4 + len(COMPANIONS)
 
 
@@ -131,12 +133,13 @@ class LateReading(Saved):
         length = length_log_ratio(rows)
         context = np.clip((moderators(rows) - self.centre) / self.spread, -3.0, 3.0)
         context = np.nan_to_num(context)
-        companions = evidence(rows, COMPANIONS)
+        signed = evidence(rows, [*_PLAIN, *_VS_OWN, *COMPANIONS])
+        columns = dict(zip([*_PLAIN, *_VS_OWN], signed.T, strict=False))
+        companions = signed[:, -len(COMPANIONS) :]
         x = np.zeros((len(MAINS) * len(EXTRAS), len(rows), _WIDTH))
         for i, (channel, end, habit) in enumerate(MAINS):
             stem = f"{channel}_{end}_log_ratio"
-            both = evidence(rows, [stem, f"{stem}_vs_own"])
-            main = (1 - habit) * both[:, 0] + habit * both[:, 1]
+            main = (1 - habit) * columns[stem] + habit * columns[f"{stem}_vs_own"]
             block = x[3 * i : 3 * i + 3]
             block[:, :, 0], block[:, :, 1] = length, main
             block[1:, :, 2:6] = main[:, None] * context

@@ -7,7 +7,7 @@ import numpy as np
 from ifllm_hf.metrics.weighted import FloatArray
 
 _STEPS = 12
-_SMALL = 1e-7
+_SMALL = 1e-6
 
 
 def ridge_logistic(

@@ -210,7 +210,7 @@ def _hashed(text: str) -> tuple[NDArray[np.int32], FloatArray]:
 
     words = "".join(c if c.isalnum() else " " for c in text.lower()).split()
     pairs = [f"{v} {w}" for v, w in zip(words, words[1:], strict=False)]
-    terms = [murmurhash3_32(term, positive=True) % _BUCKETS for term in (*words, *pairs)]
+    terms = [murmurhash3_32(term, positive=True) % _BUCKETS for term in words]
     buckets, counts = np.unique(np.array(terms, dtype=np.int32), return_counts=True)
     return buckets, 1 + np.log(counts)
 
