@@ -120,13 +120,16 @@ class Release:
     def ledgers(self) -> dict[str, Any]:
         """Return every ledger as JSON: `tables`, `behavior` by kind of file, `files`, `total`.
 
-        `total` adds up tables and behaviour. `files` names each behaviour file.
+        `total` adds up what was read: the three tables and the behaviour files. `files` names each
+        behaviour file.
         """
         kinds: dict[str, list[Ledger]] = {}
         for name, ledger in sorted(self.file_ledgers.items()):
             kinds.setdefault(name.rsplit("/", 1)[1], []).append(ledger)
         behavior = {kind: total(ledgers, kind) for kind, ledgers in kinds.items()}
-        everything = total([*self.table_ledgers.values(), *behavior.values()])
+        # Preferences are made from turns, whose rows are counted already.
+        read = [ledger for name, ledger in self.table_ledgers.items() if name != "preferences"]
+        everything = total([*read, *behavior.values()])
         return {
             "tables": {name: ledger.to_dict() for name, ledger in self.table_ledgers.items()},
             "behavior": {kind: ledger.to_dict() for kind, ledger in behavior.items()},

@@ -88,7 +88,6 @@ def preference_models(columns: Collection[str], *, quick: bool = False) -> Choic
     skipped: dict[str, str] = {}
     if quick:
         return Choice(models, skipped)
-    models.append(AntisymmetricBooster("booster", (*LATE, *COMPANIONS)))
     folder, why = local_encoder()
     if folder is None:
         skipped[EncoderLR.name] = why
@@ -103,13 +102,14 @@ def preference_models(columns: Collection[str], *, quick: bool = False) -> Choic
 
 
 def ablation_models(columns: Collection[str]) -> list[Model]:
-    """Return channels alone and added to length and text, and variants that warn.
+    """Return what is scored held out by worker only: variants, channels alone and added.
 
     Args:
         columns: Columns of the rows: our features, and `still_...` and `whole_...` if joined.
     """
     models: list[Model] = [
         LateReading("late reading, one chosen inside", choose="inner"),
+        AntisymmetricBooster("booster", (*LATE, *COMPANIONS)),
         AntisymmetricLR("gaze alone", GAZE, length=False),
         AntisymmetricLR("mouse alone", MOUSE, length=False),
         AntisymmetricLR("gaze and mouse", (*GAZE, *MOUSE), length=False),

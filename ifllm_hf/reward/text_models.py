@@ -210,7 +210,7 @@ def _hashed(text: str) -> tuple[NDArray[np.int32], FloatArray]:
 
     words = "".join(c if c.isalnum() else " " for c in text.lower()).split()
     pairs = [f"{v} {w}" for v, w in zip(words, words[1:], strict=False)]
-    terms = [murmurhash3_32(term, positive=True) % _BUCKETS for term in words]
+    terms = [murmurhash3_32(term, positive=True) % _BUCKETS for term in (*words, *pairs)]
     buckets, counts = np.unique(np.array(terms, dtype=np.int32), return_counts=True)
     return buckets, 1 + np.log(counts)
 
@@ -228,9 +228,10 @@ def _counts(rows: pl.DataFrame, column: str) -> Any:
 
 def _scaled(counts: Any, idf: FloatArray) -> Any:
     """Return the rows times idf, scaled to length 1 (an empty text stays 0)."""
-    from scipy.sparse import csr_array, diags_array
+    from scipy.sparse import csr_array
 
-    weighted = csr_array((counts.data * idf[counts.indices], counts.indices, counts.indptr))
-    weighted.resize(counts.shape)
-    length = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
-    return diags_array(1.0 / np.where(length > 0, length, 1.0)) @ weighted
+    per_row = np.diff(counts.indptr)
+    row = np.repeat(np.arange(len(per_row)), per_row)
+    values = counts.data * idf[counts.indices]
+    length = np.sqrt(np.bincount(row, weights=values * values, minlength=len(per_row)))
+    return csr_array((values / length[row], counts.indices, counts.indptr), shape=counts.shape)
