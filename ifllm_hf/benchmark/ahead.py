@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 
 from ifllm_hf.benchmark.model import Model
@@ -75,9 +78,18 @@ _work: tuple[Sequence[Fits], Path, int]
 
 
 def _begin(fits: Sequence[Fits], cache: Path, seed: int) -> None:
-    """Keep the data in a fresh process, so that it travels once."""
+    """Keep the data in a fresh process, so that it travels once; end with the parent."""
     global _work
     _work = (fits, cache, seed)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Leave no process behind that goes on fitting for a run that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _fit(index: int, model: int, protocol: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ifllm_hf.benchmark import curves as curve
 from ifllm_hf.benchmark.ahead import Fits, fit_ahead
+from ifllm_hf.benchmark.findings import PROTOCOL_NOTE, permutation_notes, reader_notes
 from ifllm_hf.benchmark.goals import goal_notes
 from ifllm_hf.benchmark.importance import importance_figure
 from ifllm_hf.benchmark.prepared_turns import PreparedTurns, load_prepared, source_hash
@@ -146,10 +147,12 @@ def run_benchmark(
     )
     if not quick:
         _curves(run, rows, seed, progress)
+    run.notes += permutation_notes(run.results.records)
+    run.notes += reader_notes(run.results.records, baselines.default_model().name)
     run.notes += goal_notes(run.results.records, run.probes)
     if folder is not None:
         command = f"ifllm benchmark{' --quick' if quick else ''}"
-        notes = list(run.notes)
+        notes = [PROTOCOL_NOTE, *run.notes]
         if not quick:
             folder.mkdir(parents=True, exist_ok=True)
             importance_figure(run.results.records, folder / "importance.png")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -38,8 +37,9 @@ from ifllm_hf.data.turns import build_turns
 from ifllm_hf.data.workers import build_workers
 
 _WORKERS = 2
-_IN_FLIGHT = 6
-_ALONE = 8
+# Enough for the workers to go on while a shard of the output is being written.
+_IN_FLIGHT = 48
+_ALONE = 24
 
 
 @dataclass
@@ -94,10 +94,9 @@ class Release:
             return files.conversation_id, files.files, turns.get(files.conversation_id, [])
 
         with contextlib.closing(self.source.conversations()) as incoming:
-            few = list(itertools.islice(incoming, _ALONE))
-            for files in few:  # starting processes takes longer than reading so little
-                yield files, read_ticks(*arguments(files))
-            if len(few) < _ALONE:
+            if len(turns) < _ALONE:  # starting processes takes longer than reading so little
+                for files in incoming:
+                    yield files, read_ticks(*arguments(files))
                 return
             # loky, as its workers do not import the caller's main script again: load_dataset
             # comes through here from scripts without a main guard.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +84,7 @@ def test_a_quick_run_scores_everything_and_repeats(prepared: Path, tmp_path: Pat
 
     page = (out / "report.md").read_text()
     assert "Goals for" in page and "Did the pointer see the click?" in page
+    assert "Labels permuted within workers 20 times" in page and "workers with at least" in page
     stored = json.loads((out / "report.json").read_text())
     assert len(stored) == len(run.results.records) + len(run.probes)
     assert any(r.get("published") for r in run.records)
@@ -140,6 +144,32 @@ def test_two_processes_give_what_one_gives(prepared: Path, tmp_path: Path) -> No
     assert cached.equals(fresh)
     ahead.fit_ahead(fits, tmp_path / "none", jobs=1, progress=False)
     assert not (tmp_path / "none").exists()
+
+
+def test_a_killed_run_leaves_no_process_and_can_go_on(prepared: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from ifllm_hf.benchmark.run import run_benchmark\n"
+        "run_benchmark(sys.argv[1], quick=True, out=sys.argv[2], jobs=2, progress=False)\n"
+    )
+    out = tmp_path / "out"
+    started = subprocess.Popen([sys.executable, "-c", code, str(prepared), str(out)])
+    children: list[str] = []
+    for _ in range(1200):
+        if any(out.rglob("repeat-*.parquet")):
+            listed = Path(f"/proc/{started.pid}/task/{started.pid}/children")
+            children = listed.read_text().split() if listed.exists() else []
+            break
+        assert started.poll() is None
+        time.sleep(0.1)
+    started.kill()
+    started.wait()
+    for _ in range(100):
+        if not any(Path(f"/proc/{child}").exists() for child in children):
+            break
+        time.sleep(0.1)
+    assert not [child for child in children if Path(f"/proc/{child}").exists()]
+    assert not list(out.glob("report.*")) and any(out.rglob("repeat-*.parquet"))
 
 
 def test_features_are_computed_once(
