@@ -111,13 +111,17 @@ def terminal_table(records: Sequence[Record]) -> str:
     return "\n\n".join(blocks)
 
 
-def to_json(records: Sequence[Record]) -> str:
-    """Return the records as a JSON list; what is not defined is null."""
-    clean = [
+def finite(records: Sequence[Record]) -> list[Record]:
+    """Return the records with None for what is not a finite number, as JSON wants it."""
+    return [
         {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in r.items()}
         for r in records
     ]
-    return json.dumps(clean, indent=1, ensure_ascii=False)
+
+
+def to_json(records: Sequence[Record]) -> str:
+    """Return the records as a JSON list; what is not defined is null."""
+    return json.dumps(finite(records), indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def markdown_table(records: Sequence[Record]) -> str:

@@ -17,7 +17,7 @@ from ifllm_hf.benchmark.importance import importance_figure
 from ifllm_hf.benchmark.prepared_turns import PreparedTurns, load_prepared, source_hash
 from ifllm_hf.benchmark.probe import PROBES, run_probes
 from ifllm_hf.benchmark.reference_models import reference_models
-from ifllm_hf.benchmark.report import PUBLISHED, terminal_table, write_report
+from ifllm_hf.benchmark.report import PUBLISHED, finite, terminal_table, write_report
 from ifllm_hf.benchmark.rows import BETTER, LIKERT, PREFERENCE, labelled
 from ifllm_hf.benchmark.scores import Record
 from ifllm_hf.benchmark.side_bias import SideBias
@@ -55,11 +55,11 @@ class BenchmarkRun:
 
     @property
     def records(self) -> list[Record]:
-        """Every row, for JSON: scores, then probes, then curves, then the published numbers."""
+        """Every row as JSON types: scores, probes, curves, published numbers; null: undefined."""
         published = [
             {"task": PREFERENCE.name, "set": PAPER, "published": True, **row} for row in PUBLISHED
         ]
-        return [*self.results.records, *self.probes, *self.curves, *published]
+        return finite([*self.results.records, *self.probes, *self.curves, *published])
 
     def table(self) -> str:
         """Return what the terminal shows."""

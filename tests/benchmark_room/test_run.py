@@ -88,7 +88,7 @@ def test_a_quick_run_scores_everything_and_repeats(prepared: Path, tmp_path: Pat
     stored = json.loads((out / "report.json").read_text())
     assert len(stored) == len(run.results.records) + len(run.probes)
     assert any(r.get("published") for r in run.records)
-    json.dumps(run.records, default=float)
+    json.dumps(run.records, allow_nan=False)
     assert "length rule" in run.table()
 
     # From the cache, and without it: the same numbers.
@@ -99,8 +99,7 @@ def test_a_quick_run_scores_everything_and_repeats(prepared: Path, tmp_path: Pat
 
 
 def _same(left: list[dict[str, Any]], right: list[dict[str, Any]]) -> bool:
-    """Compare records where NaN equals NaN."""
-    return json.dumps(left, default=str) == json.dumps(right, default=str)
+    return json.dumps(left, allow_nan=False) == json.dumps(right, allow_nan=False)
 
 
 @pytest.mark.slow
