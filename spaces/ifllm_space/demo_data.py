@@ -1,0 +1,111 @@
+"""The turns that the demo shows: a prepared folder, or a made-up release where there is none."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ifllm_hf.behavior.features import behavior_features, read_turns
+from ifllm_hf.data.folder import config_files, is_prepared
+from ifllm_hf.data.synthetic import SYNTHETIC_PREFIX
+from ifllm_hf.errors import SourceError
+
+CONVERSATIONS = 24
+"""Size of the release that is made up where no data is found."""
+
+BESIDE_APP = Path(__file__).parents[1] / "data"
+PLACES = (Path("ifllm"), BESIDE_APP)
+"""Where prepared data is looked for, in this order."""
+
+_INDEX = (
+    "query_id", "user_id", "conversation_id", "turn", "kind", "domain", "prompt",
+    "preference", "likert_a", "likert_b", "better_than_previous",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DemoData:
+    """Turns with what their readers did.
+
+    Attributes:
+        folder: The prepared folder.
+        made_up: Whether no person stands behind the numbers.
+        said: One sentence for the screen: what this data is.
+    """
+
+    folder: Path
+    made_up: bool
+    said: str
+    _kept: Any = field(default=None, repr=False, compare=False)  # a temporary folder's life
+
+    @cached_property
+    def index(self) -> pl.DataFrame:
+        """One row per turn, without texts and ticks, ordered by reader, conversation, turn."""
+        files = [str(f) for kind in ("pairwise", "pointwise") for f in self._files(kind)]
+        ticks = pl.col("t_ms").list.len().alias("ticks")
+        frame = pl.scan_parquet(files).select(*_INDEX, ticks).collect()
+        return frame.sort("user_id", "conversation_id", "turn", "query_id")
+
+    @cached_property
+    def features(self) -> pl.DataFrame:
+        """The features of every turn, in the order of the files; computed on first use."""
+        return behavior_features(read_turns(self.folder))
+
+    def turn(self, query_id: int) -> dict[str, Any]:
+        """Return one row of the `pairwise` or `pointwise` config.
+
+        Raises:
+            SourceError: There is no such turn.
+        """
+        for kind in ("pairwise", "pointwise"):
+            rows = pl.scan_parquet(self._files(kind)).filter(pl.col("query_id") == query_id)
+            found = rows.collect()
+            if found.height:
+                return found.row(0, named=True)
+        raise SourceError(f"query {query_id} is not in {self.folder}. Choose a turn of the list.")
+
+    def _files(self, config: str) -> list[str]:
+        return config_files(self.folder, config)
+
+
+def open_demo_data(folder: Path | None = None, *, synthetic: int | None = None) -> DemoData:
+    """Find the data to show.
+
+    Args:
+        folder: A prepared folder; None looks in `PLACES`, else makes up a release.
+        synthetic: Make up so many conversations instead.
+
+    Raises:
+        SourceError: `folder` is no prepared folder.
+    """
+    if folder is not None and not is_prepared(folder):
+        raise SourceError(
+            f"{folder}: is no prepared folder. Expected what `ifllm prepare` writes: name that, or "
+            "leave --data out to see a made-up release."
+        )
+    if folder is None and synthetic is None:
+        folder = next((place for place in PLACES if is_prepared(place)), None)
+    if folder is None:
+        return _make_up(synthetic or CONVERSATIONS)
+    folder = folder.resolve()
+    users = pl.scan_parquet(config_files(folder, "pairwise")).select("user_id").collect()
+    made_up = users["user_id"].str.starts_with(SYNTHETIC_PREFIX).any()
+    if made_up:
+        return DemoData(folder, True, "Made-up data: no person stands behind it.")
+    said = "The public IFLLM release: recordings of people who read answers of language models."
+    return DemoData(folder, False, said)
+
+
+def _make_up(conversations: int) -> DemoData:
+    from ifllm_hf.data.prepare import prepare_synthetic
+
+    place = tempfile.TemporaryDirectory(prefix="ifllm-space-")
+    folder = Path(place.name) / "ifllm"
+    prepare_synthetic(conversations, folder, progress=False)
+    said = f"Made-up data ({conversations} conversations): no person stands behind it."
+    return DemoData(folder, True, said, place)
