@@ -8,6 +8,7 @@ Figures are drawn without pyplot: no display is needed and no global state chang
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,12 +64,13 @@ def nothing_drawn() -> Values:
     }
 
 
-def draw(folder: Path, numbers: TickNumbers, *, synthetic: bool = False) -> Values:
+def draw(folder: Path, numbers: Callable[[], TickNumbers], *, synthetic: bool = False) -> Values:
     """Write `figures/*.png` into a prepared folder, as far as its data allow.
 
     Args:
         folder: The prepared folder.
-        numbers: The counts over its ticks.
+        numbers: Returns the counts over its ticks; called last, so that they may be counted
+            meanwhile.
         synthetic: Say in every figure that it is made up.
 
     Returns:
@@ -96,8 +98,9 @@ def draw(folder: Path, numbers: TickNumbers, *, synthetic: bool = False) -> Valu
             if turn.dwell_ms("gaze", side).any():
                 _save(heat(turn, side), place / "heat.png", synthetic)
                 values |= {"has_heat": "", "heat_side": f"`{side}`"}
-        if numbers.median_intervals_ms:
-            _save(intervals(numbers), place / "intervals.png", synthetic)
+        counts = numbers()
+        if counts.median_intervals_ms:
+            _save(intervals(counts), place / "intervals.png", synthetic)
             values["has_intervals"] = ""
     return values
 
