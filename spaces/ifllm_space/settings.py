@@ -31,7 +31,8 @@ class Settings:
         metadata={"help": "signs tokens; empty: made once and kept beside the sessions"},
     )
     hub_dataset: str = field(
-        default="", metadata={"help": "private dataset repository, ORG/NAME, sessions are pushed to"}
+        default="",
+        metadata={"help": "private dataset repository, ORG/NAME, sessions are pushed to"},
     )
     hub_interval_s: float = field(default=60.0, metadata={"help": "seconds between two pushes"})
     exports: Path | None = field(
@@ -67,11 +68,39 @@ class Settings:
     )
     answer_tokens_max: int = field(default=500, metadata={"help": "cap on an answer's length"})
     webgazer: Path | None = field(
-        default=None, metadata={"help": "folder with the fetched webgazer package; empty: no webcam"}
+        default=None,
+        metadata={"help": "folder with the fetched webgazer package; empty: no webcam"},
     )
     show_sessions: bool = field(
-        default=False, metadata={"help": "show collected sessions in Explore; never on a public page"}
+        default=False,
+        metadata={"help": "show collected sessions in Explore; never on a public page"},
     )
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Read `$IFLLM_SPACE_*`.
+
+        Raises:
+            ConfigError: A name that is not known, a value that does not parse, or a contradiction.
+        """
+        values: dict[str, object] = {}
+        for name, text in environment.items():
+            if not name.startswith(_PREFIX) or not text.strip():
+                continue
+            key = name.removeprefix(_PREFIX).lower()
+            if key not in cls.__dataclass_fields__:
+                raise ConfigError(
+                    f"${name} is not a setting. Expected one of "
+                    f"{', '.join(_PREFIX + k.upper() for k in cls.__dataclass_fields__)}."
+                )
+            kind = str(cls.__dataclass_fields__[key].type)
+            try:
+                values[key] = _parse(text.strip(), kind)
+            except ValueError:
+                raise ConfigError(f"${name} is {text!r}. Expected {kind}.") from None
+        settings = cls(**values)  # type: ignore[arg-type]
+        settings.validate()
+        return settings
 
     @property
     def collects(self) -> bool:
@@ -103,32 +132,6 @@ class Settings:
                 f"${_PREFIX}HUB_DATASET is set and ${_PREFIX}SECRET is not. Sessions that go to the "
                 "Hub outlive this machine, and so must the secret: set it."
             )
-
-
-def settings_from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read `$IFLLM_SPACE_*`.
-
-    Raises:
-        ConfigError: A name that is not known, a value that does not parse, or a contradiction.
-    """
-    values: dict[str, object] = {}
-    for name, text in environment.items():
-        if not name.startswith(_PREFIX) or not text.strip():
-            continue
-        key = name.removeprefix(_PREFIX).lower()
-        if key not in Settings.__dataclass_fields__:
-            raise ConfigError(
-                f"${name} is not a setting. Expected one of "
-                f"{', '.join(_PREFIX + k.upper() for k in Settings.__dataclass_fields__)}."
-            )
-        kind = str(Settings.__dataclass_fields__[key].type)
-        try:
-            values[key] = _parse(text.strip(), kind)
-        except ValueError:
-            raise ConfigError(f"${name} is {text!r}. Expected {kind}.") from None
-    settings = Settings(**values)  # type: ignore[arg-type]
-    settings.validate()
-    return settings
 
 
 def _parse(text: str, kind: str) -> object:
