@@ -18,7 +18,10 @@ __version__ = "0.1.0"
 
 # Public name -> the module that defines it; imported when somebody asks for the name.
 _EXPORTS = {
+    "IFLLMConfig": "ifllm_hf.reward.configuration_ifllm",
     "IFLLMError": "ifllm_hf.errors",
+    "IFLLMForRewardModeling": "ifllm_hf.reward.modeling_ifllm",
+    "IFLLMModel": "ifllm_hf.reward.modeling_ifllm",
     "push_dataset": "ifllm_hf.hub.publish",
     "ticks_to_numpy": "ifllm_hf.data.tick_arrays",
 }

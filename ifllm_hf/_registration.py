@@ -1,10 +1,13 @@
 """Makes libraries know us as soon as they are loaded, whoever is imported first.
 
 `register()` runs on `import ifllm_hf`. A library that is loaded already is hooked at once; one that
-comes later is hooked when its import ends, without importing it here. Today that is `datasets`:
-the name "ifllm" resolves to `ifllm_hf.data.ifllm`. `datasets` has no plugin mechanism, so this
-wraps one private function; where that function is gone, `load_dataset("ifllm")` says what to do
-instead.
+comes later is hooked when its import ends, without importing it here.
+
+* `datasets`: the name "ifllm" resolves to `ifllm_hf.data.ifllm`. There is no plugin mechanism, so
+  this wraps one private function; where that function is gone, `load_dataset("ifllm")` says what to
+  do instead.
+* `transformers`: the Auto classes know our configuration and models. Each hook waits for the module
+  of one family of Auto classes, so that `import transformers` stays as light as it is.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from types import ModuleType
 from typing import Any
 
 DATASET_NAME = "ifllm"
+_MODELS = "ifllm_hf.reward.modeling_ifllm"
 
 _MOVED = (
     'load_dataset("ifllm") cannot be resolved: this version of `datasets` ({version}) has moved '
@@ -97,6 +101,40 @@ def _call_after_exec(spec: ModuleSpec) -> None:
 def register() -> None:
     """Hook every library we extend; calling it again changes nothing."""
     when_loaded("datasets", _hook_datasets)
+    when_loaded("transformers.models.auto.configuration_auto", _register_config)
+    when_loaded(_MODELS, _register_models)
+    when_loaded("transformers.models.auto.modeling_auto", _import_models)
+
+
+def _register_config() -> None:
+    """Let `AutoConfig` know the reward model."""
+    from transformers import AutoConfig
+
+    from ifllm_hf.reward.configuration_ifllm import IFLLMConfig
+
+    AutoConfig.register(IFLLMConfig.model_type, IFLLMConfig, exist_ok=True)
+
+
+def _import_models() -> None:
+    """Have the reward model imported, and so registered.
+
+    It may be on its way already: importing it is what loads the Auto classes then.
+    """
+    import importlib.util
+
+    if _MODELS not in sys.modules and importlib.util.find_spec("torch") is not None:
+        importlib.import_module(_MODELS)
+
+
+def _register_models() -> None:
+    """Let `AutoModel` and `AutoModelForSequenceClassification` know the reward model."""
+    from transformers import AutoModel, AutoModelForSequenceClassification
+
+    from ifllm_hf.reward.configuration_ifllm import IFLLMConfig
+    from ifllm_hf.reward.modeling_ifllm import IFLLMForRewardModeling, IFLLMModel
+
+    AutoModel.register(IFLLMConfig, IFLLMModel, exist_ok=True)
+    AutoModelForSequenceClassification.register(IFLLMConfig, IFLLMForRewardModeling, exist_ok=True)
 
 
 def _hook_datasets() -> None:
