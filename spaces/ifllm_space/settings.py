@@ -28,6 +28,7 @@ class Settings:
     )
     secret: str = field(
         default="",
+        repr=False,
         metadata={"help": "signs tokens; empty: made once and kept beside the sessions"},
     )
     hub_dataset: str = field(
@@ -42,7 +43,7 @@ class Settings:
     trusted_proxies: int | None = field(
         default=None,
         metadata={
-            "help": "proxies in front whose X-Forwarded-For is believed; empty: no limit per address"
+            "help": "proxies in front whose X-Forwarded-For is believed; empty: no address is read"
         },
     )
     uploads_per_minute: int = field(
@@ -120,7 +121,7 @@ class Settings:
             )
         if self.trusted_proxies is not None and self.trusted_proxies < 0:
             raise ConfigError(
-                f"${_PREFIX}TRUSTED_PROXIES is {self.trusted_proxies}. Expected 0 or more, or nothing."
+                f"${_PREFIX}TRUSTED_PROXIES is {self.trusted_proxies}. Expected 0 or more."
             )
         if self.secret and len(self.secret) < 32:
             raise ConfigError(
@@ -129,8 +130,8 @@ class Settings:
             )
         if self.hub_dataset and not self.secret:
             raise ConfigError(
-                f"${_PREFIX}HUB_DATASET is set and ${_PREFIX}SECRET is not. Sessions that go to the "
-                "Hub outlive this machine, and so must the secret: set it."
+                f"${_PREFIX}HUB_DATASET is set and ${_PREFIX}SECRET is not. Sessions that go "
+                "to the Hub outlive this machine, and so must the secret: set it."
             )
 
 

@@ -1,0 +1,24 @@
+"""What stores a session: consent first, then every line on disk before it is acknowledged.
+
+    store = attach(app, settings)      # routes under api/v1/ beside Gradio, before it takes "/"
+    opened = store.open_session(consent_version="1", consent_text=TEXT, client={})
+    store.append(opened.session_id, {"type": "turn", ...})
+
+identity      codes, session ids, tokens
+checks        the schema: the one place that decides what is stored
+refusals      every reason for which something is not stored
+limits        how often a session, or a hashed address, may ask
+session_file  one session on disk: append, repair, what is in it
+store         all sessions: one writer, group commit
+hub_push      one file per session to a private dataset repository
+withdrawal    takes a session out of every place
+routes        what a browser may post
+"""
+
+from __future__ import annotations
+
+from ifllm_space.server.refusals import Refusal
+from ifllm_space.server.routes import attach
+from ifllm_space.server.store import OpenedSession, SessionStore, Stored
+
+__all__ = ["OpenedSession", "Refusal", "SessionStore", "Stored", "attach"]

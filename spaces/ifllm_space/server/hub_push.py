@@ -1,0 +1,216 @@
+"""Sessions to a private dataset repository: one file per session, in commits.
+
+A browser may forget a batch only when it is durable; with a Hub configured that is after the commit
+that holds it. What this machine lost comes back from the Hub when its browser asks for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ifllm_hf.errors import ConfigError, IFLLMError
+from ifllm_hf.hub.publish import check_repo_id, hub_errors
+from ifllm_space.server.identity import tombstone_of
+from ifllm_space.server.session_file import SUFFIX, session_path, write_durably
+
+if TYPE_CHECKING:
+    from ifllm_space.server.store import SessionStore
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "sessions"
+TOMBSTONES = "withdrawn.txt"
+WITHDRAWAL = "Take out a withdrawn session"
+"""Title of a commit whose history must still be squashed."""
+_COMMIT_BYTES_MAX = 256 * 2**20
+
+
+class HubPush:
+    """Pushes what is new every `hub_interval_s`, and takes out who withdrew.
+
+    Attributes:
+        lock: Held by pushes and withdrawals; taken before the store's.
+    """
+
+    def __init__(self, store: SessionStore) -> None:
+        """Ask nobody yet; raise ConfigError for a name that no repository can have."""
+        self.lock = threading.RLock()
+        self._store = store
+        self._repo_id = store.settings.hub_dataset
+        self._interval_s = store.settings.hub_interval_s
+        self._known = False
+        self._buried: set[str] = set()  # withdrawals that the Hub knows of
+        self._stop = threading.Event()
+        self._loop = threading.Thread(target=self._run, name="hub-push", daemon=True)
+        check_repo_id(self._repo_id)
+
+    def start(self) -> None:
+        """Push from now on, in the background."""
+        self._loop.start()
+
+    def close(self) -> None:
+        """Stop, after a last push."""
+        self._stop.set()
+        if self._loop.is_alive():
+            self._loop.join()
+        self._round()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._round()
+            self._stop.wait(self._interval_s)
+
+    def _round(self) -> None:
+        try:
+            self.push()
+        except IFLLMError as error:
+            logger.warning("Sessions wait here until the next push: %s", error)
+        except Exception:
+            logger.exception("Sessions wait here until the next push")
+
+    # --- pushing
+
+    def push(self) -> int:
+        """Commit every session that grew; finish withdrawals that an error interrupted.
+
+        Returns:
+            How many session files were committed.
+
+        Raises:
+            OutputError: The Hub did not take it; nothing counts as durable then.
+            ConfigError: The repository is public.
+        """
+        from huggingface_hub import CommitOperationAdd
+
+        with self.lock, hub_errors(self._repo_id):
+            self._meet()
+            if self._store.tombstones() - self._buried:
+                self.take_out_withdrawn()
+            with self._store.lock:  # the writer holds it until its lines are whole and on disk
+                sizes = self._store.sizes()
+                grown = [i for i, size in sizes.items() if size > self._store.pushed.get(i, 0)]
+            while grown:
+                operations, pushed, total = [], {}, 0
+                while grown and (not operations or total + sizes[grown[-1]] <= _COMMIT_BYTES_MAX):
+                    session_id = grown.pop()
+                    with open(session_path(self._store.folder, session_id), "rb") as file:
+                        data = file.read(sizes[session_id])
+                    operations.append(CommitOperationAdd(_place(session_id), data))
+                    pushed[session_id] = len(data)
+                    total += len(data)
+                self._commit(operations, f"Add to {len(operations)} sessions")
+                with self._store.lock:
+                    self._store.pushed.update(pushed)
+            return len(sizes)
+
+    def restore(self, session_id: str) -> bool:
+        """Fetch a session that this machine lost; False if the Hub has none or cannot be asked."""
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+
+        try:
+            with tempfile.TemporaryDirectory() as place, hub_errors(self._repo_id):
+                path = HfApi().hf_hub_download(
+                    self._repo_id, _place(session_id), repo_type="dataset", local_dir=place
+                )
+                data = Path(path).read_bytes()
+        except (EntryNotFoundError, RepositoryNotFoundError, IFLLMError):
+            return False
+        with self._store.lock:
+            write_durably(session_path(self._store.folder, session_id), data)
+            self._store.pushed[session_id] = len(data)
+        return True
+
+    # --- withdrawing
+
+    def holds(self, session_id: str) -> bool:
+        """Whether a session is on the Hub."""
+        with self.lock, hub_errors(self._repo_id):
+            self._meet()
+            return self._api().file_exists(self._repo_id, _place(session_id), repo_type="dataset")
+
+    def take_out_withdrawn(self) -> None:
+        """Delete every withdrawn session, its history and its large-file objects.
+
+        Every step asks what is still there, so it can be repeated after any failure.
+        """
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+        with self.lock, hub_errors(self._repo_id):
+            self._meet()
+            api, repo = self._api(), {"repo_id": self._repo_id, "repo_type": "dataset"}
+            tombstones = self._store.tombstones()
+            names = [n for n in api.list_repo_files(**repo) if _tombstone_of_place(n) in tombstones]
+            if names or tombstones - self._buried:
+                text = "".join(f"{t}\n" for t in sorted(tombstones))
+                operations: list[Any] = [CommitOperationDelete(name) for name in names]
+                operations.append(CommitOperationAdd(TOMBSTONES, text.encode()))
+                self._commit(operations, WITHDRAWAL)
+            titles = [commit.title for commit in api.list_repo_commits(**repo)]
+            if WITHDRAWAL in titles:
+                api.super_squash_history(**repo, commit_message="Sessions")
+            objects = [
+                lfs
+                for lfs in api.list_lfs_files(**repo)
+                if _tombstone_of_place(lfs.filename or "") in tombstones
+            ]
+            if objects:
+                api.permanently_delete_lfs_files(lfs_files=objects, **repo)
+            self._buried = set(tombstones)
+
+    # --- the repository
+
+    def _meet(self) -> None:
+        """Once: make the repository, see that it is private, learn what it holds."""
+        if self._known:
+            return
+        api = self._api()
+        api.create_repo(self._repo_id, repo_type="dataset", private=True, exist_ok=True)
+        info = api.dataset_info(self._repo_id, files_metadata=True)
+        if not info.private:
+            raise ConfigError(
+                f"{self._repo_id}: this dataset is public. Expected a private one for sessions: "
+                "make it private in its settings, or name another."
+            )
+        held = {s.rfilename: s.size or 0 for s in info.siblings or []}
+        if TOMBSTONES in held:
+            with tempfile.TemporaryDirectory() as place:
+                path = api.hf_hub_download(
+                    self._repo_id, TOMBSTONES, repo_type="dataset", local_dir=place
+                )
+                self._buried = set(Path(path).read_text().split())
+        for tombstone in self._buried - self._store.tombstones():
+            self._store.bury(tombstone)
+        with self._store.lock:
+            for session_id, size in self._store.sizes().items():
+                if tombstone_of(session_id) in self._buried:
+                    self._store.delete_local(session_id)
+                else:  # both only grow, so what is shorter there is a part of what is here
+                    self._store.pushed[session_id] = min(size, held.get(_place(session_id), 0))
+        self._known = True
+        self.take_out_withdrawn()
+
+    def _commit(self, operations: list[Any], message: str) -> None:
+        self._api().create_commit(
+            self._repo_id, operations, commit_message=message, repo_type="dataset"
+        )
+
+    @staticmethod
+    def _api() -> Any:
+        from huggingface_hub import HfApi
+
+        return HfApi(library_name="ifllm_hf")
+
+
+def _place(session_id: str) -> str:
+    return f"{FOLDER}/{session_id}{SUFFIX}"
+
+
+def _tombstone_of_place(name: str) -> str:
+    """Return the tombstone that a session at this place of the repository would have."""
+    inside = name.startswith(f"{FOLDER}/") and name.endswith(SUFFIX)
+    return tombstone_of(name[len(FOLDER) + 1 : -len(SUFFIX)]) if inside else ""

@@ -1,0 +1,155 @@
+"""What a browser may post, beside Gradio: three routes under `api/v1/`.
+
+The token stands in the body, because `sendBeacon` sends no headers. Every refusal is an answer of
+ours, `{"ok": false, "error": ..., "reason": ..., "retry": ...}`: a browser drops a batch for
+nothing else. Addresses are neither logged nor stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+
+from ifllm_space.server import refusals
+from ifllm_space.server.checks import check, parse
+from ifllm_space.server.limits import AddressHash, RateLimit
+from ifllm_space.server.refusals import Refusal
+from ifllm_space.server.store import SessionStore
+from ifllm_space.settings import Settings
+
+BODY_BYTES_MAX = 256 * 1024
+REQUESTS_PER_ADDRESS_AND_MINUTE = 1200  # a classroom behind one address
+
+Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+def attach(app: FastAPI, settings: Settings) -> SessionStore:
+    """Open the store and add its routes; before Gradio is mounted, which takes every path.
+
+    Without an operator's contact and legal basis nobody can take part, and a folder of sessions is
+    opened only where it exists already, so that its participants can still withdraw.
+
+    Raises:
+        ConfigError: The folder is in use, or the Hub repository has no valid name.
+    """
+    settings.validate()
+    store = SessionStore(settings)
+    if settings.collects or settings.sessions.exists():
+        store.start()
+        atexit.register(store.close)
+    app.include_router(make_router(store))
+    return store
+
+
+def make_router(store: SessionStore) -> APIRouter:
+    """Return the routes of a store."""
+    router = APIRouter(prefix="/api/v1")
+    settings = store.settings
+    uploads = RateLimit(settings.uploads_per_minute)
+    by_address = RateLimit(REQUESTS_PER_ADDRESS_AND_MINUTE)
+    hashing = None if settings.trusted_proxies is None else AddressHash(settings.trusted_proxies)
+
+    async def answer(request: Request, handler: Handler) -> JSONResponse:
+        try:
+            _must_be_ours(request)
+            if hashing:
+                peer = request.client.host if request.client else ""
+                key = hashing.key(peer, request.headers.get("x-forwarded-for", ""))
+                if wait_s := by_address.take(key):
+                    raise refusals.too_many("requests", wait_s)
+            return JSONResponse({"ok": True, **await handler(parse(await _body(request)))})
+        except Refusal as refusal:
+            return _refused(refusal)
+
+    def must_own(body: dict[str, Any]) -> str:
+        session_id, token = body.get("session"), body.get("token")
+        if not (isinstance(session_id, str) and isinstance(token, str)):
+            raise refusals.malformed("session and token are missing. Expected both as text.")
+        if not store.check_token(session_id, token):
+            raise refusals.foreign_token()
+        if wait_s := uploads.take(session_id):
+            raise refusals.too_many("uploads", wait_s)
+        return session_id
+
+    async def store_batch(body: dict[str, Any]) -> dict[str, Any]:
+        session_id = must_own(body)
+        check(body, "upload")
+        names = ("tab", "seq", "origin_epoch_ms", "sent_epoch_ms")
+        batch = {"type": "batch", **{name: body[name] for name in names}}
+        batch |= {"received_epoch_ms": store.now_ms(), "events": body["events"]}
+        stored = await asyncio.wrap_future(store.submit(session_id, batch))
+        return {
+            "tab": body["tab"],
+            "seq": body["seq"],
+            "duplicate": stored.duplicate,
+            "durable": stored.durable,
+        }
+
+    async def say_durable(body: dict[str, Any]) -> dict[str, Any]:
+        session_id = must_own(body)
+        check(body, "durable_request")
+        asked = (session_id, body["tab"], body["seqs"])
+        durable, missing = await run_in_threadpool(store.durable, *asked)
+        return {"durable": durable, "missing": missing}
+
+    async def take_out(body: dict[str, Any]) -> dict[str, Any]:
+        check(body, "withdraw_request")
+        receipt = await run_in_threadpool(store.withdraw, body["code"])
+        return {"complete": receipt.complete}
+
+    @router.post("/events")
+    async def events(request: Request) -> JSONResponse:
+        return await answer(request, store_batch)
+
+    @router.post("/durable")
+    async def durable(request: Request) -> JSONResponse:
+        return await answer(request, say_durable)
+
+    @router.post("/withdraw")
+    async def withdraw(request: Request) -> JSONResponse:
+        return await answer(request, take_out)
+
+    return router
+
+
+def _must_be_ours(request: Request) -> None:
+    """Refuse what another site's page sends; a client that is no browser says neither."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        if site != "same-origin":
+            raise refusals.cross_site(f"another site ({site[:20]})")
+        return
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        raise refusals.cross_site("another origin")
+
+
+async def _body(request: Request) -> bytes:
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > BODY_BYTES_MAX:
+            raise refusals.too_large(size, BODY_BYTES_MAX)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _refused(refusal: Refusal) -> JSONResponse:
+    said = {
+        "ok": False,
+        "error": refusal.error,
+        "reason": str(refusal),
+        "retry": refusal.retry,
+    }
+    headers = {}
+    if refusal.retry_after_s is not None:
+        headers["Retry-After"] = str(math.ceil(refusal.retry_after_s))
+    return JSONResponse(said, refusal.status, headers)

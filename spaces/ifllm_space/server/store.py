@@ -1,0 +1,393 @@
+"""All sessions of this server: one writer thread, one write and one sync per group of lines.
+
+Whoever appends gets an answer only after its line is on disk. Lines that arrive while the disk is
+busy share the next sync, so sixty readers cost little more than one.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import orjson
+from filelock import FileLock, Timeout
+
+from ifllm_hf.errors import ConfigError
+from ifllm_space.server import refusals
+from ifllm_space.server.checks import check
+from ifllm_space.server.hub_push import HubPush
+from ifllm_space.server.identity import (
+    SESSION_ID,
+    new_identity,
+    secret_beside,
+    token_is_of,
+    token_of,
+    tombstone_of,
+)
+from ifllm_space.server.limits import RateLimit
+from ifllm_space.server.session_file import (
+    SUFFIX,
+    SessionFile,
+    repair,
+    session_path,
+    sync_folder,
+    write_durably,
+)
+from ifllm_space.server.withdrawal import WithdrawalReceipt, withdraw
+from ifllm_space.settings import Settings
+
+TOMBSTONES = "withdrawn.txt"
+WRONG_CODES_PER_MINUTE = 20
+_GROUP_MAX = 128
+_OPEN_FILES_MAX = 256  # more than a group has, so that none is closed before its sync
+
+
+@dataclass(frozen=True)
+class OpenedSession:
+    """What a participant's browser gets once, and the server keeps nothing of but the id."""
+
+    session_id: str
+    token: str = field(repr=False)
+    withdrawal_code: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The answer to a line that is on disk.
+
+    Attributes:
+        duplicate: It was there before; nothing was written.
+        durable: It will outlive this machine: pushed to the Hub, or no Hub is configured.
+    """
+
+    duplicate: bool
+    durable: bool
+
+
+@dataclass
+class _Line:
+    session_id: str
+    data: bytes
+    batch: tuple[str, int] | None  # (tab, seq)
+    first: bool
+    done: Future[Stored]
+
+
+class SessionStore:
+    """Keeps sessions in a folder; see the module. `start` it before use, `close` it at the end."""
+
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
+        """Touch nothing yet; `clock` gives the epoch in seconds."""
+        self.settings = settings
+        self.folder = Path(settings.sessions)
+        self.lock = threading.RLock()
+        """Held while lines are written; who deletes or copies session files takes it."""
+        self.pushed: dict[str, int] = {}
+        """Per session, how many bytes of it are on the Hub."""
+        self._clock = clock
+        self._files: OrderedDict[str, SessionFile] = OrderedDict()
+        self._withdrawn: set[str] = set()
+        self._queue: queue.SimpleQueue[_Line | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._write_forever, name="sessions", daemon=True)
+        self._syncers = ThreadPoolExecutor(8, thread_name_prefix="sync")
+        self._openings = RateLimit(settings.sessions_per_minute)
+        self.wrong_codes = RateLimit(WRONG_CODES_PER_MINUTE)
+        self.hub: HubPush | None = HubPush(self) if settings.hub_dataset else None
+        self._started = False
+
+    def start(self) -> None:
+        """Take the folder, repair what a crash left, start to write.
+
+        Raises:
+            ConfigError: Another process writes there; two would store batches twice.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._only_writer = FileLock(self.folder / ".writer.lock")
+        try:
+            self._only_writer.acquire(timeout=0)
+        except Timeout:
+            raise ConfigError(
+                f"{self.folder}: another server writes there. Expected one process for a folder: "
+                "stop the other, or set $IFLLM_SPACE_SESSIONS."
+            ) from None
+        self._secret = self.settings.secret or secret_beside(self.folder)
+        for path in self.folder.glob(f"*{SUFFIX}"):
+            if repair(path) and path.stat().st_size == 0:
+                path.unlink()  # its consent never reached the disk
+        self._withdrawn |= self._read_tombstones()
+        for session_id in self.sizes():
+            if tombstone_of(session_id) in self._withdrawn:
+                self.delete_local(session_id)  # a withdrawal that a crash cut short
+        self._started = True
+        self._writer.start()
+        if self.hub:
+            self.hub.start()
+
+    def close(self) -> None:
+        """Write what is queued, then let the folder go."""
+        if not self._started:
+            return
+        self._started = False
+        self._queue.put(None)
+        self._writer.join()
+        if self.hub:
+            self.hub.close()
+        self._syncers.shutdown()
+        with self.lock:
+            for file in self._files.values():
+                file.close()
+            self._files.clear()
+        self._only_writer.release()
+
+    # --- sessions
+
+    def open_session(
+        self,
+        *,
+        consent_version: str,
+        consent_text: str,
+        demographics: Mapping[str, str | None] | None = None,
+        client: Mapping[str, Any] | None = None,
+        versions: Mapping[str, str] | None = None,
+    ) -> OpenedSession:
+        """Record that an adult consented, and return the key to a session of their own.
+
+        Raises:
+            Refusal: Collection is off, too many sessions were opened, or a value does not fit.
+        """
+        if not self.settings.collects:
+            raise refusals.off()
+        if wait_s := self._openings.take():
+            raise refusals.too_many("new sessions", wait_s)
+        session_id, code = new_identity()
+        now_ms = self.now_ms()
+        first: dict[str, Any] = {
+            "type": "session",
+            "v": 2,
+            "session_id": session_id,
+            "created_epoch_ms": now_ms,
+            "consent": {
+                "version": consent_version,
+                "text_sha256": sha256(consent_text.encode()).hexdigest(),
+                "adult": True,
+                "at_epoch_ms": now_ms,
+            },
+            "demographics": dict(demographics) if demographics is not None else None,
+            "client": dict(client or {}),
+        }
+        if versions:
+            first["versions"] = dict(versions)
+        check(first, "record")
+        self._put(session_id, first, first=True).result()
+        return OpenedSession(session_id, token_of(session_id, self._secret), code)
+
+    def check_token(self, session_id: str, token: str) -> bool:
+        """Whether the token was given out with this session. Says nothing about its file."""
+        if not self._started:
+            raise refusals.off()
+        known = SESSION_ID.fullmatch(session_id) is not None
+        return known and token_is_of(token, session_id, self._secret)
+
+    def append(self, session_id: str, record: Mapping[str, Any]) -> Stored:
+        """Store one line and return once it is on disk; from any thread but the event loop's.
+
+        Raises:
+            Refusal: The record does not fit `$defs/record`, the session was withdrawn, is full or
+                missing, or the disk failed.
+        """
+        return self.submit(session_id, record).result()
+
+    def submit(self, session_id: str, record: Mapping[str, Any]) -> Future[Stored]:
+        """Do as `append` does, later; the future has its answer or its Refusal."""
+        if not SESSION_ID.fullmatch(session_id):
+            raise refusals.foreign_token()
+        line = dict(record)
+        check(line, "record")
+        if line["type"] == "session":
+            raise refusals.malformed("A session has one first line. Expected any other type.")
+        return self._put(session_id, line, first=False)
+
+    def durable(self, session_id: str, tab: str, seqs: list[int]) -> tuple[list[int], list[int]]:
+        """Return which batches outlive this machine, and which are not even on it."""
+        with self.lock:
+            file = self._open(session_id)
+            ends = {seq: file.ends.get((tab, seq)) for seq in seqs}
+        done = [s for s, end in ends.items() if end is not None and self._durable(session_id, end)]
+        return done, [s for s, end in ends.items() if end is None]
+
+    def sizes(self) -> dict[str, int]:
+        """Return the sessions of this disk and their sizes."""
+        return {p.stem: p.stat().st_size for p in self.folder.glob(f"s_*{SUFFIX}")}
+
+    def now_ms(self) -> int:
+        """Return the epoch in ms."""
+        return round(self._clock() * 1000)
+
+    # --- withdrawal
+
+    def withdraw(self, code: str) -> WithdrawalReceipt:
+        """Take the session of a code out of every place; see `withdrawal`."""
+        return withdraw(self, code)
+
+    def bury(self, tombstone: str) -> None:
+        """From now on, and after any crash, take nothing more of a session."""
+        with self.lock:
+            if tombstone not in self._withdrawn:
+                known = sorted(self._withdrawn | {tombstone})
+                write_durably(self.folder / TOMBSTONES, "".join(f"{t}\n" for t in known).encode())
+                self._withdrawn.add(tombstone)
+
+    def tombstones(self) -> frozenset[str]:
+        """Return the hashes of all withdrawn sessions."""
+        with self.lock:
+            return frozenset(self._withdrawn)
+
+    def delete_local(self, session_id: str) -> bool:
+        """Delete a session and what was cut off it from this disk; True if there was any."""
+        with self.lock:
+            if file := self._files.pop(session_id, None):
+                file.close()
+            self.pushed.pop(session_id, None)
+            paths = list(self.folder.glob(f"quarantine/{session_id}.*"))
+            whole = session_path(self.folder, session_id)
+            paths += [whole] if whole.exists() else []
+            for path in paths:
+                path.unlink()
+            for parent in {path.parent for path in paths}:
+                sync_folder(parent)
+            return bool(paths)
+
+    def _read_tombstones(self) -> set[str]:
+        path = self.folder / TOMBSTONES
+        return set(path.read_text().split()) if path.exists() else set()
+
+    # --- the writer
+
+    def _put(self, session_id: str, record: dict[str, Any], *, first: bool) -> Future[Stored]:
+        if not self._started:
+            raise refusals.disk_failed("the server is stopping")
+        batch = (record["tab"], int(record["seq"])) if record["type"] == "batch" else None
+        done: Future[Stored] = Future()
+        ordered = {"type": record["type"], **record}
+        data = orjson.dumps(ordered, option=orjson.OPT_APPEND_NEWLINE)
+        self._queue.put(_Line(session_id, data, batch, first, done))
+        return done
+
+    def _write_forever(self) -> None:
+        running = True
+        while running:
+            group = [self._queue.get()]
+            while len(group) < _GROUP_MAX:
+                try:
+                    group.append(self._queue.get_nowait())
+                except queue.Empty:
+                    break
+            running = None not in group
+            by_session: dict[str, list[_Line]] = {}
+            for line in group:
+                if line is not None:
+                    by_session.setdefault(line.session_id, []).append(line)
+            with self.lock:
+                syncing = [
+                    self._syncers.submit(self._sync, session_id, *appended)
+                    for session_id, lines in by_session.items()
+                    if (appended := self._append(session_id, lines))
+                ]
+                for sync in syncing:
+                    sync.result()
+
+    def _append(
+        self, session_id: str, lines: list[_Line]
+    ) -> tuple[SessionFile, int, list[tuple[_Line, int, bool]]] | None:
+        """Put lines into the file; what is left to do is to sync it and to answer."""
+        try:
+            file = self._create(session_id) if lines[0].first else self._open(session_id)
+        except (refusals.Refusal, OSError) as error:
+            _refuse(lines, error)
+            return None
+        before = file.size
+        new: list[_Line] = []
+        twice: list[_Line] = []  # of a batch that this very group brings
+        answers: list[tuple[_Line, int, bool]] = []
+        room = self.settings.session_bytes_max - file.size
+        for line in lines:
+            if line.batch and line.batch in file.ends:
+                answers.append((line, file.ends[line.batch], True))
+            elif line.batch and any(line.batch == other.batch for other in new):
+                twice.append(line)
+            elif len(line.data) > room:
+                line.done.set_exception(refusals.session_full(self.settings.session_bytes_max))
+            else:
+                new.append(line)
+                room -= len(line.data)
+        try:
+            ends = file.append([line.data for line in new])
+        except OSError as error:
+            _refuse([*new, *twice, *(line for line, _, _ in answers)], error)
+            return None
+        for line, end in zip(new, ends, strict=True):
+            if line.batch:
+                file.ends[line.batch] = end
+            answers.append((line, end, False))
+        answers += [(line, file.size, True) for line in twice]
+        return file, before, answers
+
+    def _sync(
+        self,
+        session_id: str,
+        file: SessionFile,
+        before: int,
+        answers: list[tuple[_Line, int, bool]],
+    ) -> None:
+        try:
+            if file.size > before:
+                file.sync()
+        except OSError as error:
+            file.cut_to(before)
+            _refuse([line for line, _, _ in answers], error)
+            return
+        for line, end, duplicate in answers:
+            line.done.set_result(Stored(duplicate, self._durable(session_id, end)))
+
+    def _durable(self, session_id: str, end: int) -> bool:
+        return not self.settings.hub_dataset or self.pushed.get(session_id, 0) >= end
+
+    def _create(self, session_id: str) -> SessionFile:
+        path = session_path(self.folder, session_id)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        sync_folder(self.folder)
+        return self._keep(session_id, SessionFile(path))
+
+    def _open(self, session_id: str) -> SessionFile:
+        if tombstone_of(session_id) in self._withdrawn:
+            raise refusals.gone()
+        if file := self._files.get(session_id):
+            self._files.move_to_end(session_id)
+            return file
+        path = session_path(self.folder, session_id)
+        if not path.exists() and not (self.hub and self.hub.restore(session_id)):
+            raise refusals.session_missing()
+        return self._keep(session_id, SessionFile(path))
+
+    def _keep(self, session_id: str, file: SessionFile) -> SessionFile:
+        self._files[session_id] = file
+        if len(self._files) > _OPEN_FILES_MAX:
+            _, oldest = self._files.popitem(last=False)
+            oldest.close()
+        return file
+
+
+def _refuse(lines: list[_Line], error: Exception) -> None:
+    if not isinstance(error, refusals.Refusal):
+        error = refusals.disk_failed(getattr(error, "strerror", None) or type(error).__name__)
+    for line in lines:
+        line.done.set_exception(error)
