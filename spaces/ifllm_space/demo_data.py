@@ -48,7 +48,8 @@ class DemoData:
         """One row per turn, without texts and ticks, ordered by reader, conversation, turn."""
         files = [str(f) for kind in ("pairwise", "pointwise") for f in self._files(kind)]
         ticks = pl.col("t_ms").list.len().alias("ticks")
-        frame = pl.scan_parquet(files).select(*_INDEX, ticks).collect()
+        turns = pl.scan_parquet(files, include_file_paths="file")
+        frame = turns.select(*_INDEX, ticks, "file").collect()
         return frame.sort("user_id", "conversation_id", "turn", "query_id")
 
     @cached_property
@@ -62,12 +63,12 @@ class DemoData:
         Raises:
             SourceError: There is no such turn.
         """
-        for kind in ("pairwise", "pointwise"):
-            rows = pl.scan_parquet(self._files(kind)).filter(pl.col("query_id") == query_id)
-            found = rows.collect()
-            if found.height:
-                return found.row(0, named=True)
-        raise SourceError(f"query {query_id} is not in {self.folder}. Choose a turn of the list.")
+        file = self.index.filter(pl.col("query_id") == query_id)["file"]
+        if file.is_empty():
+            raise SourceError(
+                f"query {query_id} is not in {self.folder}. Choose a turn of the list."
+            )
+        return pl.read_parquet(file[0]).row(by_predicate=pl.col("query_id") == query_id, named=True)
 
     def _files(self, config: str) -> list[str]:
         return config_files(self.folder, config)

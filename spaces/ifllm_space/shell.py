@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from ifllm_space.demo_data import DemoData
+from ifllm_space.explore.tab import explore_tab
 
 STATIC = Path(__file__).parent / "static"
 STATIC_URL = "page"
@@ -75,6 +76,8 @@ def _blocks(data: DemoData, collection: MutableMapping[str, Any]) -> gr.Blocks:
             js_on_load="",
         )
         with gr.Tabs():
+            with gr.Tab("Explore", id="explore"):
+                explore_tab(data)
             if collection:
                 with gr.Tab("Take part", id="take-part"):
                     collection["take_part"](collection["settings"], collection["store"], data)
@@ -85,7 +88,7 @@ def _blocks(data: DemoData, collection: MutableMapping[str, Any]) -> gr.Blocks:
 
 def _collection(app: FastAPI) -> dict[str, Any]:
     """Attach the routes of the collection, which must stand before Gradio takes every path."""
-    if not (find_spec("ifllm_space.server") and find_spec("ifllm_space.collect")):
+    if not (find_spec("ifllm_space.collect") and find_spec("ifllm_space.collect.tab")):
         return {}
     from ifllm_space.collect.tab import about, take_part
     from ifllm_space.server import attach

@@ -1,0 +1,5 @@
+"""Explore: what a reader looked at, character by character and moment by moment.
+
+Three files: `turn_view` makes of a turn what the page draws, `usual` sets its features beside this
+reader's and everyone's usual values, `tab` builds the pickers.
+"""

@@ -1,0 +1,102 @@
+"""One turn as the page draws it: plain numbers and texts, nothing that was not recorded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ifllm_hf.behavior.reading_ticks import TICK_CAP_MS
+
+CHANNELS = ("gaze", "mouse")
+PHASES = ("reading", "rating", "after")
+NOT_SAMPLED, OFF_ANSWERS = -2, -1
+"""Codes of a channel in a tick that is on no answer; 0 is the left answer, 1 the right one."""
+
+RELOAD_GAP_MS = 1000.0
+"""A page that was loaded again begins its clock anew; this much is shown between the loads."""
+
+GAZE_ERROR_PX = (100, 150, 200)
+"""Webcam gaze is off by so much (Semmelmann & Weigelt 2018: 172 px in the lab, 207 px online)."""
+# The page of the release set 20 px Consolas (11 px a character) at a line height of 3.5 in columns
+# of 48 % of a window about 1500 px wide.
+LINE_PX, LINE_CHARS = 70, 65
+
+
+def turn_view(turn: dict[str, Any]) -> dict[str, Any]:
+    """Return what the page draws of a turn.
+
+    Args:
+        turn: A row of the `pairwise` or `pointwise` config.
+
+    Returns:
+        JSON-ready: texts, ratings and `ticks`: parallel lists of `t_ms` (from the first tick on,
+        reloads bridged), `phase` (index into `PHASES`) and by channel `on` (see `NOT_SAMPLED`) and
+        `char` (code points into that answer, -1 off the answers).
+    """
+    sides = ("a", "b") if turn["kind"] == "pairwise" else ("a",)
+    return {
+        "query_id": turn["query_id"],
+        "reader": turn["user_id"],
+        "conversation": turn["conversation_id"],
+        "turn": turn["turn"],
+        "domain": turn["domain"],
+        "prompt": turn["prompt"] or "",
+        "answers": [
+            {
+                "side": side,
+                "text": turn[f"response_{side}"] or "",
+                "model": turn[f"model_{side}"],
+                "likert": turn[f"likert_{side}"],
+                "liked": turn["preference"] == side,
+            }
+            for side in sides
+        ],
+        "preference": turn["preference"],
+        "better_than_previous": turn["better_than_previous"],
+        "reading_end_source": turn.get("reading_end_source"),
+        "ticks": ticks_view(turn),
+        "tick_cap_ms": TICK_CAP_MS,
+        "gaze_error": [
+            {"px": px, "lines": round(px / LINE_PX, 1), "chars": round(px / LINE_PX * LINE_CHARS)}
+            for px in GAZE_ERROR_PX
+        ],
+    }
+
+
+def ticks_view(turn: dict[str, Any]) -> dict[str, Any]:
+    """Return the ticks of a turn for the page; see `turn_view`."""
+    times: Sequence[float] = turn["t_ms"] or []
+    return {
+        "t_ms": _bridged(times, turn["page_load"] or []),
+        "phase": [PHASES.index(phase) for phase in turn["phase"] or []],
+        **{
+            channel: {
+                "on": _codes(turn[f"{channel}_on"] or []),
+                "char": [-1 if c is None else c for c in turn[f"{channel}_char"] or []],
+            }
+            for channel in CHANNELS
+        },
+    }
+
+
+def _codes(sides: Sequence[str | None]) -> list[int]:
+    codes = {None: NOT_SAMPLED, "none": OFF_ANSWERS, "a": 0, "b": 1}
+    return [codes[side] for side in sides]
+
+
+def _bridged(times: Sequence[float], loads: Sequence[int]) -> list[float]:
+    """Return times since the first tick, one after the other over page loads."""
+    if not times:
+        return []
+    step = np.diff(times, prepend=times[0])
+    step[np.diff(loads, prepend=loads[0]) != 0] = RELOAD_GAP_MS
+    bridged: list[float] = np.cumsum(step).round(1).tolist()
+    return bridged
+
+
+def number(value: float | None) -> float | None:
+    """Return a number that JSON knows: missing stays missing."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.4g}")
