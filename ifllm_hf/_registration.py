@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any
 
 DATASET_NAME = "ifllm"
+_CONFIG = "ifllm_hf.reward.configuration_ifllm"
 _MODELS = "ifllm_hf.reward.modeling_ifllm"
 
 _MOVED = (
@@ -101,9 +102,24 @@ def _call_after_exec(spec: ModuleSpec) -> None:
 def register() -> None:
     """Hook every library we extend; calling it again changes nothing."""
     when_loaded("datasets", _hook_datasets)
-    when_loaded("transformers.models.auto.configuration_auto", _register_config)
-    when_loaded(_MODELS, _register_models)
-    when_loaded("transformers.models.auto.modeling_auto", _import_models)
+    _extend("transformers.models.auto.configuration_auto", _CONFIG, _register_config)
+    _extend("transformers.models.auto.modeling_auto", _MODELS, _register_models)
+
+
+def _extend(theirs: str, ours: str, hook: Callable[[], None]) -> None:
+    """Have our module imported once theirs is loaded, and run the hook once ours is.
+
+    Ours may be on its way already: importing it can be what loads theirs.
+    """
+
+    def import_ours() -> None:
+        import importlib.util
+
+        if ours not in sys.modules and importlib.util.find_spec("torch") is not None:
+            importlib.import_module(ours)
+
+    when_loaded(ours, hook)
+    when_loaded(theirs, import_ours)
 
 
 def _register_config() -> None:
@@ -113,17 +129,6 @@ def _register_config() -> None:
     from ifllm_hf.reward.configuration_ifllm import IFLLMConfig
 
     AutoConfig.register(IFLLMConfig.model_type, IFLLMConfig, exist_ok=True)
-
-
-def _import_models() -> None:
-    """Have the reward model imported, and so registered.
-
-    It may be on its way already: importing it is what loads the Auto classes then.
-    """
-    import importlib.util
-
-    if _MODELS not in sys.modules and importlib.util.find_spec("torch") is not None:
-        importlib.import_module(_MODELS)
 
 
 def _register_models() -> None:

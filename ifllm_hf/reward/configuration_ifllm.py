@@ -24,7 +24,7 @@ CHANNELS = (
 """What a tick says, seen from the answer that is scored, by default."""
 
 
-class IFLLMConfig(PreTrainedConfig):
+class IFLLMConfig(PreTrainedConfig):  # type: ignore[misc, unused-ignore]
     """Settings of a reward model that reads an answer and its reader.
 
     Each of the three inputs can be turned off for good (`use_*`) or be missing in a call.
@@ -59,7 +59,7 @@ class IFLLMConfig(PreTrainedConfig):
         "text_config": SubConfigSpec(config_class=AutoConfig, model_type="bert")
     }
 
-    text_config: dict[str, Any] | PreTrainedConfig | None = None
+    text_config: Any = None  # a dict or None becomes a config
     token_channels: list[str] | tuple[str, ...] = TOKEN_CHANNELS
     channels: list[str] | tuple[str, ...] = CHANNELS
     use_text: bool = True

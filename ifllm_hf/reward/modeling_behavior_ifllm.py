@@ -77,7 +77,7 @@ class TokenBehavior(nn.Module):
         known = observed.to(self.gate.dtype)
         entered = self.enter(torch.cat([values.to(known.dtype) * known, known], dim=-1))
         left = self.leave(self.dropout(F.gelu(entered))) * self.gate
-        return left * observed.any(dim=-1, keepdim=True)
+        return left * observed.any(dim=-1, keepdim=True)  # type: ignore[no-any-return]
 
 
 class TrajectoryAttention(nn.Module):
@@ -106,7 +106,7 @@ class TrajectoryAttention(nn.Module):
         return self.out(seen.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 class TrajectoryLayer(GradientCheckpointingLayer):  # type: ignore[misc, unused-ignore]
@@ -175,11 +175,12 @@ class TrajectoryEncoder(nn.Module):
         ticks = torch.cat(
             [values.to(dtype) * known, known, torch.log1p(since / 100).to(dtype).unsqueeze(-1)], -1
         )
-        weight = mask.unflatten(1, (-1, self.patch))
+        patches = (len(mask), -1, self.patch)
+        weight = mask.reshape(patches)
         count = weight.sum(-1).clamp(min=1)
-        embedded = F.gelu(self.tick(ticks)).unflatten(1, (-1, self.patch))
+        embedded = F.gelu(self.tick(ticks)).reshape(*patches, self.size)
         states = (embedded * weight.unsqueeze(-1)).sum(2) / count.unsqueeze(-1)
-        seconds = (time_ms.unflatten(1, (-1, self.patch)) * weight).sum(-1) / (1000 * count)
+        seconds = (time_ms.reshape(patches) * weight).sum(-1) / (1000 * count)
         states = states + time_encoding(seconds, self.size).to(states.dtype)
         start = self.start.expand(len(states), 1, -1).to(states.dtype)
         states = torch.cat([start, states], dim=1)

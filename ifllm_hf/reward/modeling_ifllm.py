@@ -114,7 +114,10 @@ class IFLLMModel(IFLLMPreTrainedModel):
         """Build with random weights; the behaviour paths start closed."""
         super().__init__(config)
         self.text: Any = None
-        self.no_text: nn.Parameter | None = None
+        self.no_text: Any = None
+        self.token_path: Any = None
+        self.trajectory_path: Any = None
+        self.join: Any = None
         self.hidden_size = config.trajectory_hidden_size
         if config.use_text:
             self.text = AutoModel.from_config(config.text_config)
@@ -122,11 +125,11 @@ class IFLLMModel(IFLLMPreTrainedModel):
                 self.text.pooler = None  # not used, and weights without a gradient stall DDP
             self.hidden_size = self.text.get_input_embeddings().weight.shape[1]
             self.no_text = nn.Parameter(torch.zeros(self.hidden_size))
-        self.token_path = (
-            TokenBehavior(config, self.hidden_size) if config.use_token_behavior else None
-        )
-        self.trajectory_path = TrajectoryEncoder(config) if config.use_trajectory else None
-        self.join = TrajectoryJoin(config, self.hidden_size) if config.use_trajectory else None
+        if config.use_token_behavior:
+            self.token_path = TokenBehavior(config, self.hidden_size)
+        if config.use_trajectory:
+            self.trajectory_path = TrajectoryEncoder(config)
+            self.join = TrajectoryJoin(config, self.hidden_size)
         self.post_init()
 
     def get_input_embeddings(self) -> Any:
