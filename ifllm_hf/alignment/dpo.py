@@ -3,10 +3,12 @@
 TRL 1.16 has no hook for a value per pair, so these parts are overridden. A test compares them with
 TRL on the same batch and fails when the signatures move; the run refuses another minor version.
 
-* collator and `_set_signature_columns_if_needed`: carry the column `confidence` into the batch;
+* collator and `_set_signature_columns_if_needed`: carry the column `confidence` into the batch, and
+  lay the pairs out without padding (`unpadded`);
 * `_prepare_dataset`: count what TRL drops because the prompt fills `max_length`, and cut answers;
 * `_get_num_items_in_batch`: pairs and chosen tokens of the whole accumulated batch, on all ranks;
-* `compute_ref_log_probs`, `_precompute_ref_logps`: the reference is the one that was named;
+* `compute_ref_log_probs`, `_precompute_ref_logps`: the reference is the one that was named, and its
+  log probabilities are kept from run to run (`reference_cache`);
 * `compute_loss`: the per-pair losses of `losses`; replaces TRL's `_compute_loss`;
 * `log`, `_save`, `create_model_card`: gradient share by confidence; no local path in what is saved.
 """
@@ -16,41 +18,31 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import trl
-from accelerate.utils import is_peft_model
+from accelerate.utils import broadcast_object_list, is_peft_model
 from datasets import Dataset
 from transformers import PreTrainedModel
 from trl import DPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
-from trl.trainer.dpo_trainer import DataCollatorForPreference
-from trl.trainer.utils import use_adapter
+from trl.trainer.utils import add_fused_lm_head, use_adapter
 
+from ifllm_hf.alignment import reference_cache, unpadded
 from ifllm_hf.alignment.dpo_config import PairDPOConfig
+from ifllm_hf.alignment.gradient_share import GradientShare
 from ifllm_hf.alignment.losses import nll_loss, preference_loss
+from ifllm_hf.alignment.pair_collator import PairCollator, batch_counts
 from ifllm_hf.alignment.run_record import remove_local_paths
 from ifllm_hf.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
 TRL_MINOR = "1.16"
 USES_CONFIDENCE = ("cdpo", "rdpo_paper")
-_DECILES = 10
-
-
-class PairCollator(DataCollatorForPreference):  # type: ignore[misc, unused-ignore]
-    """TRL's collator, with `confidence` of shape `(pairs,)` in the batch (1.0 where absent)."""
-
-    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return the padded batch."""
-        batch: dict[str, Any] = super().torch_call(examples)
-        batch["confidence"] = torch.tensor(
-            [example.get("confidence", 1.0) for example in examples], dtype=torch.float32
-        )
-        return batch
 
 
 class PairDPOTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
@@ -73,6 +65,7 @@ class PairDPOTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
         step0_margin: Largest absolute scaled margin of the first batch before the first step.
         too_long: Rows per dataset (`train`, `eval`) left out: the prompt fills max_length.
         cut: Rows per dataset whose longer answer is cut at max_length.
+        padded: Why batches are padded, or None when they are not.
         gradient_mass: Sum of |d loss / d margin| by decile of confidence over the run, shape (10,).
     """
 
@@ -111,15 +104,20 @@ class PairDPOTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
         confidence = _confidence_of(train_dataset)
         self._base_model_name = base_model_name
         self.noise_rate = _noise_rate(args, confidence)
-        # Inner decile edges; a pair's decile is the number of edges at or below its confidence.
-        self._edges = np.quantile(confidence, np.arange(1, _DECILES) / _DECILES).astype(np.float32)
+        self._shares = GradientShare(confidence)
         self._shares_matter = args.preference_loss in USES_CONFIDENCE and np.ptp(confidence) > 0
-        self._mass_since_log = np.zeros(_DECILES)
-        self.gradient_mass = np.zeros(_DECILES)
+        self._unlogged: dict[str, list[torch.Tensor]] = {"train": [], "eval": []}
+        self._measured: tuple[str, ...] = ()
         self.step0_margin: float | None = None
         self.too_long: dict[str, int] = {}
         self.cut: dict[str, int] = {}
+        self.padded: str | None = None
+        self._form_chosen = False
         self._reference_dtype_matched = False
+        # Where TRL does not need to know (it skips loading a reference then), the log probabilities
+        # are computed below: TRL would first copy all weights to the CPU and hash them there.
+        precompute = args.precompute_ref_log_probs
+        args.precompute_ref_log_probs = precompute and not has_adapter and ref_model is None
         super().__init__(
             model=model,
             ref_model=ref_model,
@@ -136,6 +134,20 @@ class PairDPOTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
             processing_class=processing_class,
             **kwargs,
         )
+        self._choose_form()
+        args.precompute_ref_log_probs = precompute
+        if precompute and not self.precompute_ref_logps:
+            self.precompute_ref_logps = True
+            size = args.precompute_ref_batch_size or args.per_device_train_batch_size
+            self.train_dataset = self._precompute_ref_logps(self.train_dataset, "train", size)
+            if self.eval_dataset is not None:
+                size = args.precompute_ref_batch_size or args.per_device_eval_batch_size
+                self.eval_dataset = self._precompute_ref_logps(self.eval_dataset, "eval", size)
+
+    @property
+    def gradient_mass(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Sum of |d loss / d margin| by decile of confidence over the run, shape (10,)."""
+        return self._shares.mass
 
     # Data
 
@@ -172,28 +184,57 @@ class PairDPOTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
         """Count pairs and chosen tokens of the accumulated batch on all ranks; shape (2,)."""
         if not batch_samples:
             return None
-        counts = torch.stack([_counts(batch) for batch in batch_samples]).sum(dim=0).to(device)
+        counts = torch.stack([batch_counts(b) for b in batch_samples]).sum(dim=0).to(device)
         total: torch.Tensor = self.accelerator.reduce(counts, reduction="sum")
         return total
 
-    # Reference
+    # Forward
 
-    def _forward(self, model: Any, inputs: dict[str, Any]) -> Any:
-        """Return TRL's fused output: `log_probs`, (2 pairs, length - 1), 0 off the answer."""
-        return model(
+    def _choose_form(self) -> None:
+        """Leave padding out where the models can, and compute nothing that the loss does not use."""
+        if self._form_chosen:
+            return
+        self._form_chosen = True
+        policy = self.model.get_base_model() if is_peft_model(self.model) else self.model
+        models = [policy]
+        if self.ref_model is not None:
+            models.append(self.accelerator.unwrap_model(self.ref_model))
+        if not self.args.remove_padding:
+            self.padded = "remove_padding is false"
+        elif is_peft_model(self.model) and self.model.active_peft_config.is_prompt_learning:
+            self.padded = "the adapter learns a prompt"
+        else:
+            self.padded = next(filter(None, map(unpadded.why_padded, models)), None)
+        self.data_collator.padded = self.padded is not None
+        if self.padded is None:
+            for model in models:
+                model.set_attn_implementation(unpadded.ATTENTION)
+        else:
+            logger.info("batches are padded: %s", self.padded)
+        # TRL's head also returns entropy, mean logits and accuracy, each a pass over all logits.
+        add_fused_lm_head(policy)
+
+    def _answer_log_probs(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        """Return log probabilities of tokens of answers, (2 pairs, scored), 0 off `answer_mask`."""
+        if self.padded is None:
+            return unpadded.answer_log_probs(model, inputs)
+        log_probs: torch.Tensor = model(
             input_ids=inputs["input_ids"],
             attention_mask=inputs["attention_mask"],
             labels=inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100),
             use_cache=False,
             fused_lm_head=True,
-        )
+        ).log_probs
+        return log_probs
+
+    # Reference
 
     def _reference_adapter(self) -> contextlib.AbstractContextManager[Any]:
         """Activate the frozen start adapter (`start`), or none (`base`, or a fresh adapter)."""
         if self.ref_model is not None or not is_peft_model(self.model):
             return contextlib.nullcontext()
         policy = self.accelerator.unwrap_model(self.model)
-        frozen = "ref" if self.args.reference == "start" and "ref" in policy.peft_config else None
+        frozen = self._frozen_adapter(policy)
         if frozen and not self._reference_dtype_matched:
             # TRL rounds the trained adapter of a quantised model to bf16 after copying it, which
             # would leave the frozen copy in float32 and the margin at step 0 off zero.
@@ -205,6 +246,10 @@ class PairDPOTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
         context: contextlib.AbstractContextManager[Any] = use_adapter(policy, adapter_name=frozen)
         return context
 
+    def _frozen_adapter(self, policy: Any) -> str | None:
+        """Name of the adapter of the reference: TRL's copy of an earlier stage's, or none."""
+        return "ref" if self.args.reference == "start" and "ref" in policy.peft_config else None
+
     def compute_ref_log_probs(
         self, model: Any, inputs: dict[str, Any]
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -215,18 +260,38 @@ class PairDPOTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
             self._reference_adapter(),
             self.accelerator.autocast(),
         ):
-            chosen, rejected = self._forward(model, inputs).log_probs.sum(dim=1).chunk(2, dim=0)
+            chosen, rejected = self._answer_log_probs(model, inputs).sum(dim=1).chunk(2, dim=0)
         return chosen, rejected
 
     def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
-        # `start` and `base` may share all weights (the adapter is switched off), so TRL's hash
-        # of the weights alone would hand one the cached log probabilities of the other.
-        weights = self._precompute_model_hash
-        self._precompute_model_hash = f"{weights}-{self.args.reference}-{self.args.max_length}"
-        try:
-            return super()._precompute_ref_logps(dataset, name, batch_size)
-        finally:
-            self._precompute_model_hash = weights
+        self._choose_form()
+        with self._reference_adapter():  # also matches the dtypes of the frozen copy
+            pass
+        key = [self._reference_key(dataset)]
+        values = [reference_cache.load(key[0])] if self.accelerator.is_main_process else [None]
+        broadcast_object_list(key, from_process=0)
+        broadcast_object_list(values, from_process=0)
+        kept = values[0]
+        if kept is None or len(kept) != len(dataset):
+            order = reference_cache.longest_first(dataset)
+            self._precompute_model_hash = key[0]
+            rows = super()._precompute_ref_logps(dataset.select(order), name, batch_size)
+            kept = np.empty((len(dataset), 2), dtype=np.float32)
+            kept[order] = np.stack([rows["ref_chosen_logps"], rows["ref_rejected_logps"]], axis=1)
+            if self.accelerator.is_main_process:
+                reference_cache.save(key[0], kept)
+        else:
+            logger.info("%s: log probabilities of the reference from an earlier run", name)
+        dataset = dataset.add_column("ref_chosen_logps", kept[:, 0])
+        return dataset.add_column("ref_rejected_logps", kept[:, 1])
+
+    def _reference_key(self, dataset: Dataset) -> str:
+        reference, adapter = self.ref_model or self.model, None
+        if self.ref_model is None and is_peft_model(self.model):
+            # `start` and `base` share all weights but the frozen copy of the adapter.
+            adapter = self._frozen_adapter(self.model)
+        weights = reference_cache.weights_identity(reference, adapter)
+        return reference_cache.reference_key(dataset, weights, self.args.max_length)
 
     def _reference_logps(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         if self.precompute_ref_logps:
@@ -242,7 +307,7 @@ class PairDPOTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
             torch.no_grad(),
             disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs),
         ):
-            chosen, rejected = self._forward(model, inputs).log_probs.sum(dim=1).chunk(2, dim=0)
+            chosen, rejected = self._answer_log_probs(model, inputs).sum(dim=1).chunk(2, dim=0)
         ref_chosen, ref_rejected = self._reference_logps(inputs)
         self.model.train(was_training)
         delta = (chosen - ref_chosen) - (rejected - ref_rejected)
@@ -280,31 +345,28 @@ class PairDPOTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
         if mode == "train" and self.step0_margin is None and self.state.global_step == 0:
             self._check_reference(model, inputs)
         ref_chosen, ref_rejected = self._reference_logps(inputs)
-        outputs = self._forward(model, inputs)
-        token_logps = outputs.log_probs
+        token_logps = self._answer_log_probs(model, inputs)
         chosen, rejected = token_logps.sum(dim=1).chunk(2, dim=0)
-        mask = inputs["completion_mask"][:, 1:]
-        chosen_mask, _ = mask.chunk(2, dim=0)
+        chosen_mask, _ = inputs["answer_mask"].chunk(2, dim=0)
         # TRL counts the first answer token too when the answer starts the sequence; so do we.
-        chosen_length, rejected_length = (
-            inputs["completion_mask"].sum(dim=1).clamp(min=1).chunk(2, dim=0)
-        )
+        chosen_length, rejected_length = inputs["answer_lengths"].clamp(min=1).chunk(2, dim=0)
         chosen_ratio, rejected_ratio = chosen - ref_chosen, rejected - ref_rejected
         delta = chosen_ratio - rejected_ratio
         delta_per_token = chosen_ratio / chosen_length - rejected_ratio / rejected_length
         confidence = inputs["confidence"].to(delta.device)
 
         in_training = num_items_in_batch is not None
-        counts = num_items_in_batch if num_items_in_batch is not None else _counts(inputs)
+        counts = num_items_in_batch if num_items_in_batch is not None else batch_counts(inputs)
         n_pairs, n_tokens = counts.to(delta.device)
-        per_pair = preference_loss(
+        loss_of = partial(
+            preference_loss,
             self.args.preference_loss,
-            delta,
-            delta_per_token,
-            confidence,
-            self.beta,
-            self.noise_rate,
+            delta_per_token=delta_per_token,
+            confidence=confidence,
+            beta=self.beta,
+            noise_rate=self.noise_rate,
         )
+        per_pair = loss_of(delta)
         chosen_token_logps, _ = token_logps.chunk(2, dim=0)
         nll = nll_loss(chosen_token_logps, chosen_mask, self.args.nll_reduction, n_pairs, n_tokens)
         loss = per_pair.sum() / n_pairs + self.args.nll_weight * nll
@@ -312,64 +374,51 @@ class PairDPOTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
             # Ranks are averaged after this, while the counts are of all ranks.
             loss = loss * self.accelerator.num_processes
 
-        with torch.no_grad():
-            self._measure(
-                mode,
-                {
-                    "rewards/chosen": self.beta * chosen_ratio,
-                    "rewards/rejected": self.beta * rejected_ratio,
-                    "rewards/margins": self.beta * delta,
-                    "rewards/accuracies": (delta > 0).float(),
-                    "logps/chosen": chosen,
-                    "logps/rejected": rejected,
-                    "logps/chosen_drift": chosen_ratio,
-                    "loss/preference": per_pair,
-                    "loss/nll_per_token": -chosen / chosen_mask.sum(dim=1).clamp(min=1),
-                    "confidence": confidence,
-                },
-            )
-            self._metrics[mode]["padding_share"].append(
-                1 - inputs["attention_mask"].float().mean().item()
-            )
+        values = {
+            "rewards/chosen": self.beta * chosen_ratio,
+            "rewards/rejected": self.beta * rejected_ratio,
+            "rewards/margins": self.beta * delta,
+            "rewards/accuracies": (delta > 0).float(),
+            "logps/chosen": chosen,
+            "logps/rejected": rejected,
+            "logps/chosen_drift": chosen_ratio,
+            "loss/preference": per_pair,
+            "loss/nll_per_token": -chosen / chosen_mask.sum(dim=1).clamp(min=1),
+            "confidence": confidence,
+        }
+        if self.padded is not None:
+            values["padding_share"] = 1 - inputs["attention_mask"].float().mean() + 0 * confidence
+        pulls = None
         if mode == "train" and self._shares_matter:
-            self._weigh_gradients(delta.detach(), delta_per_token.detach(), confidence)
-        return (loss, outputs) if return_outputs else loss
+            pulls = self._shares.pulls(loss_of, delta, confidence)
+        self._measure(mode, values, pulls)
+        return (loss, {"log_probs": token_logps}) if return_outputs else loss
 
-    def _measure(self, mode: str, values: dict[str, torch.Tensor]) -> None:
-        """Average values per pair over all ranks in one exchange."""
-        stacked = torch.stack([value.float() for value in values.values()], dim=1)
-        means = self.accelerator.gather_for_metrics(stacked).mean(dim=0).tolist()
-        for name, mean in zip(values, means, strict=True):
-            self._metrics[mode][name].append(mean)
-
-    def _weigh_gradients(
-        self, delta: torch.Tensor, delta_per_token: torch.Tensor, confidence: torch.Tensor
+    @torch.no_grad()
+    def _measure(
+        self, mode: str, values: dict[str, torch.Tensor], pulls: torch.Tensor | None
     ) -> None:
-        """Add |d loss / d margin| of each pair to the decile of its confidence."""
-        delta = delta.clone().requires_grad_()
-        with torch.enable_grad():
-            per_pair = preference_loss(
-                self.args.preference_loss,
-                delta,
-                delta_per_token,
-                confidence,
-                self.beta,
-                self.noise_rate,
-            )
-            (gradient,) = torch.autograd.grad(per_pair.sum(), delta)
-        both = torch.stack([confidence, gradient.abs()], dim=1)
-        both = self.accelerator.gather_for_metrics(both)
-        values = both.float().cpu().numpy()
-        decile = np.searchsorted(self._edges, values[:, 0], side="right")
-        self._mass_since_log += np.bincount(decile, weights=values[:, 1], minlength=_DECILES)
+        """Average values per pair over all ranks in one exchange; the log waits for it, not we."""
+        columns = torch.stack([value.float() for value in values.values()], dim=1)
+        if pulls is not None:
+            columns = torch.cat([columns, pulls.float()], dim=1)
+        gather = self.accelerator.gather if mode == "train" else self.accelerator.gather_for_metrics
+        everywhere = gather(columns)
+        self._measured = tuple(values)
+        self._unlogged[mode].append(everywhere[:, : len(values)].mean(dim=0))
+        if pulls is not None:
+            self._shares.add(everywhere[:, len(values) :])
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the share of gradient by decile of confidence to the training log."""
-        if self.model.training and self._mass_since_log.sum() > 0:
-            share = self._mass_since_log / self._mass_since_log.sum()
-            logs.update({f"gradient_share/decile_{i + 1}": float(s) for i, s in enumerate(share)})
-            self.gradient_mass += self._mass_since_log
-            self._mass_since_log = np.zeros(_DECILES)
+        """Add the averages, and the share of gradient by decile of confidence in training."""
+        mode = "train" if self.model.training else "eval"
+        if self._unlogged[mode]:
+            means = torch.stack(self._unlogged[mode]).mean(dim=0).tolist()
+            self._unlogged[mode].clear()
+            for name, mean in zip(self._measured, means, strict=True):
+                self._metrics[mode][name].append(mean)
+        if mode == "train":
+            logs.update(self._shares.flush())
         super().log(logs, start_time)
 
     # Saving
@@ -383,14 +432,6 @@ class PairDPOTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write nothing: the card is written at the end of the run, from what was done."""
-
-
-def _counts(batch: dict[str, Any]) -> torch.Tensor:
-    """Pairs and chosen answer tokens of one batch, as floats of shape (2,)."""
-    mask = batch["completion_mask"]
-    n_pairs = mask.shape[0] // 2
-    tokens = mask[:n_pairs, 1:].sum().float()
-    return torch.stack([torch.full_like(tokens, n_pairs), tokens])
 
 
 def _confidence_of(dataset: Dataset) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -82,6 +82,14 @@ class PairDPOConfig(DPOConfig):  # type: ignore[misc, unused-ignore]
         },
     )
 
+    remove_padding: bool = field(
+        default=True,
+        metadata={
+            "help": "Read both answers of a pair in one row: the prompt once, no padding. Models "
+            "that cannot are padded as TRL does, and the log says why."
+        },
+    )
+
     def __post_init__(self) -> None:
         """Check the settings; runs before TRL's own checks so that the message is ours.
 

@@ -76,7 +76,7 @@ def fetch_release(
             disk, or other content than expected; that is kept beside as `.bad` and never used.
     """
     url = url or os.environ.get("IFLLM_RELEASE_URL") or RELEASE_URL
-    folder = _cache_folder(cache_dir)
+    folder = cache_folder(cache_dir)
     key = expected_digest or hashlib.sha256(url.encode()).hexdigest()
     target = folder / f"release-{key[:16]}.archive"
     part = target.with_suffix(".part")
@@ -100,7 +100,8 @@ def fetch_release(
     return target
 
 
-def _cache_folder(cache_dir: str | os.PathLike[str] | None) -> Path:
+def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
+    """Return `cache_dir`, else `$IFLLM_CACHE`, `$XDG_CACHE_HOME/ifllm` or `~/.cache/ifllm`."""
     given = cache_dir or os.environ.get("IFLLM_CACHE")
     if given:
         return Path(given).expanduser()

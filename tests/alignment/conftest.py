@@ -23,6 +23,7 @@ def _quiet_and_private(
 
     torch.set_num_threads(1)
     cache = tmp_path_factory.getbasetemp() / "datasets-cache"
+    monkeypatch.setenv("IFLLM_CACHE", str(tmp_path_factory.getbasetemp() / "ifllm-cache"))
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
     yield
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -175,11 +176,11 @@ def test_loss_equals_the_formula_on_plain_logits(
         nll_weight=0.7,
         nll_reduction=reduction,
     )
-    batch = batch_of(trainer)
-    pi, mask = token_logps(load(tiny()), batch)
-    ref, _ = token_logps(load(tiny(seed=1)), batch)
+    padded = replace(trainer.data_collator, padded=True)([*trainer.train_dataset.select(range(8))])
+    pi, mask = token_logps(load(tiny()), padded)
+    ref, _ = token_logps(load(tiny(seed=1)), padded)
     delta = (pi.sum(1) - ref.sum(1))[:8] - (pi.sum(1) - ref.sum(1))[8:]
-    h, c = 0.3 * delta, batch["confidence"].double().numpy()
+    h, c = 0.3 * delta, padded["confidence"].double().numpy()
     minus_log = np.logaddexp(0, -h), np.logaddexp(0, h)  # of sigmoid(h) and of sigmoid(-h)
     epsilon = np.clip(1 - c, 0, 0.45)
     preference = {
@@ -194,7 +195,8 @@ def test_loss_equals_the_formula_on_plain_logits(
         "sum": nll.mean(),
     }[reduction]
     trainer.model.train()
-    seen = trainer.compute_loss(trainer.model, batch).item()
+    assert trainer.padded is None
+    seen = trainer.compute_loss(trainer.model, batch_of(trainer)).item()
     assert seen == pytest.approx(preference + 0.7 * chosen, rel=1e-5)
 
 
@@ -385,22 +387,16 @@ def sft_adapter(tiny: Callable[..., Path], tmp_path: Path) -> Path:
 def test_an_adapter_is_trained_against_its_frozen_copy_or_against_the_base(
     tiny: Callable[..., Path],
     make_trainer: Make,
-    pairs: Any,
     sft_adapter: Path,
     precompute: bool,
-    tmp_path: Path,
 ) -> None:
-    from datasets import load_from_disk
     from peft import PeftModel
 
-    # On disk, as only then TRL keeps precomputed log probabilities from one run to the next.
-    pairs.save_to_disk(str(tmp_path / "pairs"))
     margins = {}
     for reference in ("start", "base"):
         model = PeftModel.from_pretrained(load(tiny()), sft_adapter, is_trainable=True)
         trainer = make_trainer(
             model,
-            data=load_from_disk(str(tmp_path / "pairs")),
             reference=reference,
             precompute_ref_log_probs=precompute,
             max_steps=2,
@@ -419,22 +415,33 @@ def test_an_adapter_is_trained_against_its_frozen_copy_or_against_the_base(
     assert margins["base"] > 0.01
 
 
-def test_precomputed_values_of_one_reference_are_never_taken_for_the_other(
-    tiny: Callable[..., Path], make_trainer: Make, pairs: Any, sft_adapter: Path, tmp_path: Path
+def test_kept_values_of_one_reference_are_never_taken_for_another(
+    tiny: Callable[..., Path],
+    make_trainer: Make,
+    sft_adapter: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from datasets import load_from_disk
     from peft import PeftModel
 
-    seen = {}
-    for reference in ("start", "base"):
+    from ifllm_hf.alignment import reference_cache
+
+    computed: list[str] = []
+    save = reference_cache.save
+    monkeypatch.setattr(reference_cache, "save", lambda k, v: (computed.append(k), save(k, v)))
+
+    def reference_of(**settings: Any) -> np.ndarray:
         model = PeftModel.from_pretrained(load(tiny()), sft_adapter, is_trainable=True)
-        trainer = make_trainer(model, reference=reference)
-        if not (tmp_path / "tokens").exists():
-            trainer.train_dataset.save_to_disk(str(tmp_path / "tokens"))
-        trainer._precompute_model_hash = "the same weights"
-        rows = trainer._precompute_ref_logps(load_from_disk(str(tmp_path / "tokens")), "train", 8)
-        seen[reference] = np.asarray(rows["ref_chosen_logps"])
-    assert np.abs(seen["start"] - seen["base"]).max() > 0.01
+        trainer = make_trainer(model, precompute_ref_log_probs=True, **settings)
+        return np.asarray(trainer.train_dataset["ref_chosen_logps"])
+
+    start, base = reference_of(), reference_of(reference="base")
+    cut = reference_of(max_length=40)
+    assert len(set(computed)) == 3
+    assert np.abs(start - base).max() > 0.01 and np.abs(start - cut).max() > 0.01
+    again = [reference_of(), reference_of(reference="base"), reference_of(max_length=40)]
+    assert len(computed) == 3  # each is found again
+    for first, second in zip((start, base, cut), again, strict=True):
+        np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

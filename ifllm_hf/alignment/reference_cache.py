@@ -1,0 +1,94 @@
+"""Log probabilities of the reference, computed once and kept from run to run.
+
+They depend on the tokens of the pairs (hence on data, template and tokenizer), on where answers are
+cut, and on the weights of the reference. The key is a hash of these, of the weights as they are in
+memory and not of their name: a model that was changed since never finds the values of the old one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from datasets import Dataset
+
+from ifllm_hf.data.download import cache_folder
+
+logger = logging.getLogger(__name__)
+LogProbs = npt.NDArray[np.float32]
+_SIDES = ("prompt_ids", "chosen_ids", "rejected_ids")
+
+
+def weights_identity(model: torch.nn.Module, adapter: str | None) -> str:
+    """Return a hash of the weights that speak when `adapter` is active (None: no adapter).
+
+    Each tensor is reduced on its own device (`torch.hash_tensor`), so that 4 billion weights take
+    well under a second on a GPU and are never copied.
+    """
+    digest = hashlib.sha256()
+    adapters = getattr(model, "peft_config", {})
+    for name, tensor in sorted(model.state_dict().items()):
+        if any(f".{other}." in f".{name}." for other in adapters if other != adapter):
+            continue
+        local = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+        bits = local.detach().contiguous().view(-1)
+        whole = bits.numel() * bits.element_size() % 8 == 0
+        bits = bits.view(torch.int64 if whole else torch.uint8)
+        value = torch.hash_tensor(bits).item() if bits.numel() else 0
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} {value}\n".encode())
+    return digest.hexdigest()
+
+
+def reference_key(dataset: Dataset, weights: str, max_length: int | None) -> str:
+    """Return the key of the log probabilities of one dataset under one reference."""
+    digest = hashlib.sha256(f"{weights} {max_length}\n".encode())
+    for side in _SIDES:
+        for ids in dataset[side]:
+            digest.update(np.asarray([len(ids), *ids], dtype=np.int64).tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _folder() -> Path:
+    return cache_folder() / "reference"
+
+
+def load(key: str) -> LogProbs | None:
+    """Return the kept values, shape (pairs, 2), or None."""
+    file = _folder() / f"{key}.npy"
+    try:
+        found: LogProbs = np.load(file, allow_pickle=False)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        logger.warning("%s cannot be read (%s); its values are computed again", file, error)
+        return None
+    return found
+
+
+def save(key: str, values: LogProbs) -> None:
+    """Keep values of shape (pairs, 2); a full disk costs the cache and not the run."""
+    folder = _folder()
+    aside = folder / f".{key}.{os.getpid()}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with aside.open("wb") as file:
+            np.save(file, values.astype(np.float32), allow_pickle=False)
+        aside.replace(folder / f"{key}.npy")
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        logger.warning("log probabilities of the reference are not kept for later runs: %s", error)
+
+
+def longest_first(dataset: Dataset) -> Any:
+    """Return an order of the rows in which those of one batch are about equally long."""
+    lengths = [
+        len(prompt) + max(len(chosen), len(rejected))
+        for prompt, chosen, rejected in zip(*(dataset[side] for side in _SIDES), strict=True)
+    ]
+    return np.argsort(-np.asarray(lengths), kind="stable")
