@@ -120,3 +120,6 @@ class IFLLMConfig(PreTrainedConfig):  # type: ignore[misc, unused-ignore]
             )
         if not 0 <= self.modality_dropout < 1:
             raise ValueError(f"modality_dropout is {self.modality_dropout}; expected [0, 1)")
+
+
+IFLLMConfig.register_for_auto_class()

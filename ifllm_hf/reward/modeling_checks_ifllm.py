@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .configuration_ifllm import IFLLMConfig
+from .data_error import DataError
 
 
 def check_inputs(config: IFLLMConfig, **given: Tensor | None) -> dict[str, Tensor]:
@@ -18,7 +19,7 @@ def check_inputs(config: IFLLMConfig, **given: Tensor | None) -> dict[str, Tenso
         given: The tensors of `IFLLMModel.forward`.
 
     Raises:
-        ValueError: Nothing to read, or a tensor of the wrong shape or content; the message names
+        DataError: Nothing to read, or a tensor of the wrong shape or content; the message names
             the row and the field.
     """
     out: dict[str, Tensor] = {}
@@ -35,7 +36,7 @@ def check_inputs(config: IFLLMConfig, **given: Tensor | None) -> dict[str, Tenso
         rows = len(ids) if "input_ids" in out and ids is not None else len(ticks)
         time = given["trajectory_time_ms"]
         if time is None:
-            raise ValueError("trajectory comes without trajectory_time_ms [batch, time]")
+            raise DataError("trajectory comes without trajectory_time_ms [batch, time]")
         length = ticks.shape[1] if ticks.dim() > 1 else 0
         shape = (rows, length, len(config.channels))
         _shape("trajectory", ticks, shape, "[batch, time, channels]")
@@ -45,7 +46,7 @@ def check_inputs(config: IFLLMConfig, **given: Tensor | None) -> dict[str, Tenso
         out["trajectory_mask"] = _mask(given, "trajectory_mask", shape[:2], ticks)
     if not out:
         used = [n for n in ("text", "trajectory") if getattr(config, f"use_{n}")]
-        raise ValueError(
+        raise DataError(
             f"nothing to read: this model takes {' and '.join(used)}; expected "
             f"{' or '.join('input_ids' if n == 'text' else n for n in used)}"
         )
@@ -56,7 +57,7 @@ def check_inputs(config: IFLLMConfig, **given: Tensor | None) -> dict[str, Tenso
 
 def _shape(name: str, tensor: Tensor, expected: tuple[int, ...], meaning: str) -> None:
     if tuple(tensor.shape) != tuple(expected):
-        raise ValueError(
+        raise DataError(
             f"{name} has the shape {list(tensor.shape)}; expected {list(expected)} {meaning}. "
             "Check that it comes from the processor that was saved with this model"
         )
@@ -97,13 +98,13 @@ def _check_values(config: IFLLMConfig, inputs: dict[str, Tensor]) -> None:
         if bad.any():
             row, at, *channel = bad.nonzero()[0].tolist()
             field = f"{name}, channel {channels[name][channel[0]]!r}" if channel else name
-            raise ValueError(
+            raise DataError(
                 f"row {row}: {field} is {inputs[name][(row, at, *channel)].item()} at position "
                 f"{at}; expected a finite number (0 and a mask of 0 where nothing was observed)"
             )
     if backwards is not None:
         row, at = backwards.nonzero()[0].tolist()
-        raise ValueError(
+        raise DataError(
             f"row {row}: trajectory_time_ms runs backwards at position {at}; sort the ticks by time"
         )
 
@@ -116,7 +117,7 @@ def refuse_misfit(name: str, info: dict[str, Any]) -> None:
         info: What `from_pretrained(output_loading_info=True)` returns.
 
     Raises:
-        ValueError: Keys are missing, left over or of another shape.
+        DataError: Keys are missing, left over or of another shape.
     """
     faults = []
     for key, words in (
@@ -128,7 +129,7 @@ def refuse_misfit(name: str, info: dict[str, Any]) -> None:
         if found:
             faults.append(f"{len(found)} {words} ({', '.join(found[:3])})")
     if faults:
-        raise ValueError(
+        raise DataError(
             f"the weights do not fit {name}: {'; '.join(faults)}. Load them with the config they "
             "were saved with; a new reward model starts with from_text_backbone"
         )

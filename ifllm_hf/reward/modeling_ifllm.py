@@ -17,6 +17,7 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from .configuration_ifllm import IFLLMConfig
+from .data_error import DataError
 from .modeling_behavior_ifllm import (
     TokenBehavior,
     TrajectoryEncoder,
@@ -75,7 +76,7 @@ class IFLLMPreTrainedModel(PreTrainedModel):  # type: ignore[misc, unused-ignore
     _supports_attention_backend = True
     _no_split_modules = ["TrajectoryLayer"]
     # Small and new: not worth quantising, and trained beside a quantised backbone.
-    _keep_in_fp32_modules = ["token_path", "trajectory_path", "join", "score", "likert"]
+    _keep_in_fp32_modules = [".*token_path", ".*trajectory_path", ".*join", "score", "likert"]
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
@@ -97,7 +98,7 @@ class IFLLMPreTrainedModel(PreTrainedModel):  # type: ignore[misc, unused-ignore
         """Load weights, all of them: see `PreTrainedModel.from_pretrained`.
 
         Raises:
-            ValueError: Weights are missing, left over or of another shape. (transformers would
+            DataError: Weights are missing, left over or of another shape. (transformers would
                 warn and go on with random ones.)
         """
         model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
@@ -110,8 +111,8 @@ class IFLLMModel(IFLLMPreTrainedModel):
 
     _keys_to_ignore_on_load_unexpected = list(_HEADS)
 
-    def __init__(self, config: IFLLMConfig) -> None:
-        """Build with random weights; the behaviour paths start closed."""
+    def __init__(self, config: IFLLMConfig, text: Any = None) -> None:
+        """Build with random weights, or around a text backbone; behaviour starts shut out."""
         super().__init__(config)
         self.text: Any = None
         self.no_text: Any = None
@@ -120,7 +121,9 @@ class IFLLMModel(IFLLMPreTrainedModel):
         self.join: Any = None
         self.hidden_size = config.trajectory_hidden_size
         if config.use_text:
-            self.text = AutoModel.from_config(config.text_config)
+            self.text = AutoModel.from_config(config.text_config) if text is None else text
+            for module in text.modules() if text is not None else ():
+                module._is_hf_initialized = True  # or post_init would draw its weights anew
             if getattr(self.text, "pooler", None) is not None:
                 self.text.pooler = None  # not used, and weights without a gradient stall DDP
             self.hidden_size = self.text.get_input_embeddings().weight.shape[1]
@@ -173,7 +176,7 @@ class IFLLMModel(IFLLMPreTrainedModel):
             kwargs: Ignored (`use_cache` and the like, which trainers pass).
 
         Raises:
-            ValueError: An input has the wrong shape, is not finite, or runs backwards; the message
+            DataError: An input has the wrong shape, is not finite, or runs backwards; the message
                 names the row and the field.
         """
         inputs = check_inputs(
@@ -270,10 +273,10 @@ class IFLLMForRewardModeling(IFLLMPreTrainedModel):
     # The loss is a mean over this batch; the trainer divides by accumulation steps itself.
     accepts_loss_kwargs = False
 
-    def __init__(self, config: IFLLMConfig) -> None:
-        """Build with random weights."""
+    def __init__(self, config: IFLLMConfig, text: Any = None) -> None:
+        """Build with random weights, or around a text backbone."""
         super().__init__(config)
-        self.model = IFLLMModel(config)
+        self.model = IFLLMModel(config, text)
         self.dropout = nn.Dropout(config.score_dropout)
         self.score = nn.Linear(self.model.hidden_size, 1, bias=False)
         self.likert = nn.Linear(self.model.hidden_size, 1) if config.likert_head else None
@@ -291,7 +294,7 @@ class IFLLMForRewardModeling(IFLLMPreTrainedModel):
             settings: Of `IFLLMConfig`.
 
         Raises:
-            ValueError: The checkpoint does not fill the backbone.
+            DataError: The checkpoint does not fill the backbone.
         """
         text, info = AutoModel.from_pretrained(
             name_or_path, output_loading_info=True, **(text_kwargs or {})
@@ -303,12 +306,7 @@ class IFLLMForRewardModeling(IFLLMPreTrainedModel):
             "missing_keys": [key for key in info["missing_keys"] if not key.startswith("pooler.")],
         }
         refuse_misfit(type(text).__name__, info)
-        if getattr(text, "pooler", None) is not None:
-            text.pooler = None
-        model = cls(IFLLMConfig(text_config=text.config, **settings))
-        model.model.text = text
-        model.config.text_config = text.config
-        return model
+        return cls(IFLLMConfig(text_config=text.config, **settings), text)
 
     @property
     def behavior_modules(self) -> list[str]:
@@ -376,7 +374,7 @@ class IFLLMForRewardModeling(IFLLMPreTrainedModel):
         loss = None
         if confidence is not None and pairs:
             if 2 * pairs > len(logits):
-                raise ValueError(
+                raise DataError(
                     f"confidence has {pairs} values and the batch {len(logits)} rows; expected "
                     "both answers of every pair"
                 )
@@ -408,3 +406,7 @@ def pair_loss(
         gap = gap - margin
     confidence = confidence.to(gap.dtype)
     return -(confidence * F.logsigmoid(gap) + (1 - confidence) * F.logsigmoid(-gap)).mean()
+
+
+IFLLMModel.register_for_auto_class("AutoModel")
+IFLLMForRewardModeling.register_for_auto_class("AutoModelForSequenceClassification")
