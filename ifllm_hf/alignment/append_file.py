@@ -1,0 +1,102 @@
+"""A file of results that survives a kill: one JSON object a line, added as soon as it is known."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from ifllm_hf.errors import DataError, OutputError
+
+
+class AppendFile:
+    """Records by their `key`, on disk; what is there is not done again.
+
+    A line that was cut off by a kill is dropped when the file is opened. Of two records with one
+    key the later counts. One process at a time (a lock file beside it); its threads may share it.
+
+    Attributes:
+        path: The `.jsonl` file.
+        records: What it holds, by key.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        """Name the file; `with` opens it."""
+        self.path = Path(path)
+        self.records: dict[str, dict[str, Any]] = {}
+        self._writing = threading.Lock()
+
+    def __enter__(self) -> Self:
+        """Lock, read and open for appending.
+
+        Raises:
+            OutputError: Another process has it, or it cannot be written.
+            DataError: A whole line is not one of our records.
+        """
+        from filelock import FileLock, Timeout
+
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(f"{self.path}.lock", timeout=0)
+            self._lock.acquire()
+        except Timeout as error:
+            raise OutputError(
+                f"{self.path} is in use by another run; wait for it, or choose another folder"
+            ) from error
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be written ({error})") from error
+        try:
+            self._read()
+            self._file = self.path.open("ab")
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close and unlock."""
+        self._file.close()
+        self._lock.release()
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Append a record that has a `key`; it is on its way to the disk on return.
+
+        Raises:
+            OutputError: The disk is full; what was added before is whole.
+        """
+        line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
+        with self._writing:
+            try:
+                self._file.write(line)
+                self._file.flush()
+            except OSError as error:
+                raise OutputError(
+                    f"{self.path}: cannot be written ({error}); what was added before is whole: "
+                    "free some space and run the same command again"
+                ) from error
+            self.records[record["key"]] = record
+
+    def _read(self) -> None:
+        if not self.path.exists():
+            return
+        content = self.path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        for number, line in enumerate(content[:whole].splitlines(), start=1):
+            try:
+                record = json.loads(line)
+                self.records[record["key"]] = record
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError(
+                    f"{self.path}: line {number} is not a record with a 'key' ({error}); remove "
+                    "the line, or choose another folder"
+                ) from error
+        if whole < len(content):
+            with self.path.open("r+b") as file:
+                file.truncate(whole)

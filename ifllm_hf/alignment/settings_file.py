@@ -1,0 +1,108 @@
+"""Read a YAML file into nested frozen dataclasses; unknown keys are errors, `--a.b value` wins.
+
+For settings with lists and parts inside (judging, pipelines). Flat training settings go through
+TRL's parser.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ifllm_hf.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def read_settings(kind: type[T], path: Path | str, overrides: Sequence[str] = ()) -> T:
+    """Read settings from a YAML file and the command line.
+
+    Args:
+        kind: The dataclass to fill.
+        path: The YAML file.
+        overrides: What stood on the command line: `--judge.model`, `gpt-4.1-mini`, ... Values are
+            read as YAML; a dot enters a part.
+
+    Raises:
+        ConfigError: No such file, no YAML mapping, an unknown or missing key, or a wrong type.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a YAML file") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML ({error}); correct it") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: holds {type(values).__name__}; expected keys and values")
+    if len(overrides) % 2:
+        raise ConfigError(f"{overrides[-1]} has no value; write {overrides[-1]} VALUE")
+    for name, text in zip(overrides[::2], overrides[1::2], strict=True):
+        if not name.startswith("--"):
+            raise ConfigError(f"{name!r} stands where a setting was expected; write --NAME VALUE")
+        _put(values, name.removeprefix("--").split("."), yaml.safe_load(text), name)
+    return build(kind, values, str(path))
+
+
+def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Fill a dataclass from a mapping, checking names and types on the way.
+
+    Raises:
+        ConfigError: An unknown or missing key, or a value of a wrong type.
+    """
+    hints = typing.get_type_hints(kind)
+    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
+    unknown = [key for key in values if key not in known]
+    if unknown:
+        raise ConfigError(
+            f"{where}: there is no setting {unknown[0]!r}; expected some of {', '.join(known)}"
+        )
+    missing = [
+        name
+        for name, f in known.items()
+        if name not in values and f.default is MISSING and f.default_factory is MISSING
+    ]
+    if missing:
+        raise ConfigError(f"{where}: {', '.join(missing)} is missing; add it")
+    return kind(
+        **{key: _value(hints[key], value, f"{where}: {key}") for key, value in values.items()}
+    )
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None and type(None) in options:
+        return None
+    for option in options:
+        origin = typing.get_origin(option) or option
+        if is_dataclass(option) and isinstance(value, Mapping):
+            return build(typing.cast(type[Any], option), value, where)
+        if origin is tuple and isinstance(value, list | tuple):
+            inner = typing.get_args(option)[0]
+            return tuple(_value(inner, item, f"{where}[{i}]") for i, item in enumerate(value))
+        if origin is dict and isinstance(value, dict):
+            return value
+        if option is float and isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        if option in (int, str) and type(value) is option:
+            return value
+        if option is bool and isinstance(value, bool):
+            return value
+    names = " or ".join(
+        "nothing" if o is type(None) else getattr(o, "__name__", str(o)) for o in options
+    )
+    raise ConfigError(f"{where} is {value!r}; expected {names}")
+
+
+def _put(values: dict[str, Any], path: Sequence[str], value: Any, name: str) -> None:
+    for part in path[:-1]:
+        inner = values.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{name}: {part} holds {inner!r}, which has no parts")
+        values = inner
+    values[path[-1]] = value
