@@ -1,0 +1,417 @@
+// @ts-check
+/**
+ * What a reader does on the page, as events of `event.schema.json`, version 2.
+ *
+ * The recorder watches the page by itself: a turn is what stands in `data-turn`, its answers are
+ * `data-response`, its rating widgets `data-control`. Pointer and gaze are sampled at 40 Hz when
+ * something changed, and once a second when nothing did.
+ */
+
+import { hit, sourceOffset, visibleOffsets } from "./hit.js";
+
+/** @typedef {{x: number|null, y: number|null, valid: boolean, age_ms: number|null}} GazeSample */
+/**
+ * @typedef {object} GazeProvider
+ * @property {"none"|"webgazer"|"scripted"} name
+ * @property {string} version
+ * @property {(onSample: (sample: GazeSample) => void) => Promise<void>} start
+ * @property {() => Promise<void>} stop
+ */
+/** @typedef {"likert_a"|"likert_b"|"preference"|"better_than_previous"|"submit"} Control */
+
+const SAMPLE_MS = 25;
+const HEARTBEAT_MS = 1000;
+const GEOMETRY_MS = 100;
+const PX_MAX = 1e6;
+const VALUE_LENGTH_MAX = 16;
+const CONTROLS = ["likert_a", "likert_b", "preference", "better_than_previous", "submit"];
+
+export class Recorder {
+  /** @param {(event: Array<unknown>) => void} sink takes each event once */
+  constructor(sink) {
+    this.sink = sink;
+    /** Samples taken, and the time all of them took. */
+    this.samples = 0;
+    this.cost_ms = 0;
+    this.stopping = new AbortController();
+    /** @type {GazeProvider|null} */
+    this.gaze = null;
+
+    /** @type {number|null} */
+    this.turn = null;
+    /** @type {HTMLElement[]} */
+    this.boxes = [];
+    /** @type {{x: number, y: number, buttons: number, kind: string}|null} */
+    this.pointer = null;
+    this.moved = false;
+    this.sampledAt = -Infinity;
+    this.gazeAt = -Infinity;
+    this.geometryAt = -Infinity;
+    this.pageChanged = true;
+    this.viewChanged = true;
+    this.selectionChanged = false;
+    /** @type {Map<string, [number, number]>} */
+    this.scrolled = new Map();
+    /** @type {Map<HTMLElement, string>} */
+    this.shownRanges = new Map();
+    this.layout = "";
+    this.selected = "";
+    /** @type {Control|null} */
+    this.hovered = null;
+    /** @type {Control|null} */
+    this.focused = null;
+    /** @type {"pointer"|"keyboard"} */
+    this.via = "pointer";
+  }
+
+  start() {
+    this.#look();
+    this.app("start", { turn: this.turn });
+    this.#listen();
+    this.observer = new MutationObserver(() => (this.pageChanged = true));
+    this.observer.observe(document.body, {
+      childList: true,
+      subtree: true,
+      attributes: true,
+      attributeFilter: ["data-turn", "data-response", "data-control", "data-s", "class", "hidden"],
+    });
+    this.sizes = new ResizeObserver(() => (this.viewChanged = true));
+    this.sizes.observe(document.body);
+    this.timer = setInterval(() => this.tick(), SAMPLE_MS);
+  }
+
+  async stop() {
+    if (this.stopping.signal.aborted) return;
+    await this.setGaze(null);
+    this.app("stop", {});
+    this.stopping.abort();
+    this.observer?.disconnect();
+    this.sizes?.disconnect();
+    clearInterval(this.timer);
+  }
+
+  /**
+   * Log one of the typed events of the page.
+   * @param {string} name
+   * @param {object} data
+   */
+  app(name, data) {
+    this.#emit("e", name, data);
+  }
+
+  /** @param {GazeProvider|null} provider */
+  async setGaze(provider) {
+    if (this.gaze) {
+      const { name } = this.gaze;
+      await this.gaze.stop();
+      this.gaze = null;
+      this.app("gaze_stop", { provider: name });
+    }
+    if (!provider || provider.name === "none") return;
+    this.gaze = provider;
+    try {
+      await provider.start((sample) => this.#gazeSample(sample));
+      this.app("gaze_start", { provider: provider.name, version: provider.version.slice(0, 20) });
+    } catch (error) {
+      this.gaze = null;
+      const reason = String(/** @type {any} */ (error)?.name ?? error).slice(0, 80);
+      this.app("gaze_error", { provider: provider.name, reason });
+    }
+  }
+
+  /** Take what is due; the timer calls it 40 times a second. */
+  tick() {
+    if (document.visibilityState === "hidden") return;
+    const now = performance.now();
+    if (this.pageChanged) this.#look();
+    for (const [target, [top, left]] of this.scrolled) this.#emit("s", target, px(top), px(left));
+    if (this.scrolled.size) {
+      this.scrolled.clear();
+      this.viewChanged = this.moved = true; // other text is under a pointer that rests
+    }
+    if (this.pointer && (this.moved || now - this.sampledAt >= HEARTBEAT_MS)) this.#pointerSample();
+    if (now - this.geometryAt < GEOMETRY_MS) return;
+    if (this.viewChanged) {
+      this.geometryAt = now;
+      this.viewChanged = false;
+      this.#layoutEvent();
+      this.#visibleEvents();
+    }
+    if (this.selectionChanged) {
+      this.geometryAt = now;
+      this.selectionChanged = false;
+      this.#selectionEvent();
+    }
+  }
+
+  // --- the page
+
+  #look() {
+    this.pageChanged = false;
+    this.viewChanged = true;
+    this.boxes = [...document.querySelectorAll("[data-turn] [data-response]")].filter(isElement);
+    const last = [...document.querySelectorAll("[data-turn]")].filter(isElement).at(-1);
+    const turn = last ? turnOf(last) : null;
+    if (turn === this.turn) return;
+    this.turn = turn;
+    if (turn !== null) this.app("shown", { turn });
+  }
+
+  #listen() {
+    /** @type {(target: EventTarget, names: string[], act: (event: any) => void) => void} */
+    const on = (target, names, act) => {
+      for (const name of names) {
+        const { signal } = this.stopping;
+        target.addEventListener(name, act, { capture: true, passive: true, signal });
+      }
+    };
+    on(document, ["pointermove"], (event) => this.#point(event, event.buttons, event.pointerType));
+    on(document, ["pointerdown", "pointerup"], (event) => {
+      this.via = "pointer";
+      this.#point(event, event.buttons, event.pointerType);
+      this.#pointerSample();
+      if (event.type === "pointerup" && event.pointerType !== "mouse") this.pointer = null;
+    });
+    // Once a finger scrolls the page, pointer events end and touch events go on.
+    on(document, ["touchmove"], (event) => this.#point(event.touches[0], 1, "touch"));
+    on(document, ["touchend", "touchcancel"], () => (this.pointer = null));
+    on(document.documentElement, ["mouseleave"], (event) => {
+      if (event.target === document.documentElement) this.pointer = null;
+    });
+    on(document, ["scroll"], (event) => this.#scroll(event.target));
+    on(window, ["resize"], () => (this.viewChanged = true));
+    on(document, ["selectionchange"], () => (this.selectionChanged = true));
+    on(window, ["focus", "blur"], (event) => {
+      if (event.target === window) this.#emit("f", event.type === "focus" ? 1 : 0);
+    });
+    on(document, ["visibilitychange"], () => this.#emit("v", document.visibilityState));
+    on(window, ["pagehide"], () => this.#emit("v", "pagehide"));
+    on(document, ["keydown"], () => (this.via = "keyboard"));
+    on(document, ["pointerover"], (event) => this.#hover(controlOf(event.target)));
+    on(document.documentElement, ["pointerleave"], (event) => {
+      if (event.target === document.documentElement) this.#hover(null);
+    });
+    on(document, ["focusin"], (event) => this.#focus(controlOf(event.target)));
+    on(document, ["focusout"], (event) => this.#focus(controlOf(event.relatedTarget)));
+    on(document, ["change"], (event) => this.#choose(event.target, event.target.value));
+    on(document, ["click"], (event) => {
+      const chosen = event.target.closest?.("[data-value]");
+      if (chosen) this.#choose(chosen, chosen.dataset.value);
+      else if (controlOf(event.target) === "submit") this.#choose(event.target, null);
+    });
+  }
+
+  /**
+   * @param {{clientX: number, clientY: number}|undefined} at
+   * @param {number} buttons
+   * @param {string} kind
+   */
+  #point(at, buttons, kind) {
+    if (!at || !Number.isFinite(at.clientX) || !Number.isFinite(at.clientY)) return;
+    const known = ["mouse", "touch", "pen"].includes(kind) ? kind : "mouse";
+    this.pointer = { x: at.clientX, y: at.clientY, buttons: buttons & 31, kind: known };
+    this.moved = true;
+  }
+
+  /** @param {EventTarget|null} target */
+  #scroll(target) {
+    if (target === document) {
+      this.scrolled.set("window", [window.scrollY, window.scrollX]);
+    } else if (target instanceof HTMLElement && target.dataset.response) {
+      this.scrolled.set(target.dataset.response, [target.scrollTop, target.scrollLeft]);
+    } else {
+      this.viewChanged = true;
+    }
+  }
+
+  // --- samples
+
+  #pointerSample() {
+    if (!this.pointer) return;
+    const started = performance.now();
+    const { x, y, buttons, kind } = this.pointer;
+    this.moved = false;
+    this.sampledAt = started;
+    this.#emit("p", ...this.#place(x, y), buttons, kind);
+    this.samples += 1;
+    this.cost_ms += performance.now() - started;
+  }
+
+  /** @param {GazeSample} sample */
+  #gazeSample({ x, y, valid, age_ms }) {
+    const started = performance.now();
+    if (started - this.gazeAt < SAMPLE_MS - 5 || document.visibilityState === "hidden") return;
+    this.gazeAt = started;
+    const seen = valid && Number.isFinite(x) && Number.isFinite(y);
+    const place = seen
+      ? this.#place(/** @type {number} */ (x), /** @type {number} */ (y))
+      : [this.turn, null, null, null, null, null, null, null];
+    const age = age_ms === null || !Number.isFinite(age_ms) ? null : Math.min(1e5, Math.max(0, age_ms));
+    this.#emit("g", ...place, seen ? 1 : 0, age === null ? null : tenth(age));
+    this.samples += 1;
+    this.cost_ms += performance.now() - started;
+  }
+
+  /**
+   * @param {number} x
+   * @param {number} y
+   * @returns {Array<unknown>} turn, response, x, y, rx, ry, offset, distance
+   */
+  #place(x, y) {
+    const found = hit(x, y);
+    const turn = found.box ? turnOf(found.box) : this.turn;
+    const response = turn === null ? null : found.response;
+    if (response === null) return [turn, null, px(x), px(y), null, null, null, null];
+    const { rx, ry, offset, distance } = found;
+    const d = distance === null ? null : px(distance);
+    return [turn, response, px(x), px(y), px(rx ?? 0), px(ry ?? 0), offset, d];
+  }
+
+  // --- geometry
+
+  #layoutEvent() {
+    const { scrollX: sx, scrollY: sy } = window;
+    /** @param {HTMLElement} element */
+    const rectangle = (element) => {
+      const { left, top, width, height } = element.getBoundingClientRect();
+      return [left + sx, top + sy, width, height, element.scrollHeight].map(px);
+    };
+    /** @type {Record<string, number[]>} */
+    const boxes = {};
+    for (const box of this.boxes) {
+      if (turnOf(box) === this.turn) boxes[String(box.dataset.response)] = rectangle(box);
+    }
+    /** @type {Record<string, number[]>} */
+    const controls = {};
+    for (const element of document.querySelectorAll("[data-control]")) {
+      const control = controlOf(element);
+      if (control && isElement(element)) controls[control] = rectangle(element);
+    }
+    const geometry = {
+      vw: px(window.innerWidth),
+      vh: px(window.innerHeight),
+      dpr: bounded(window.devicePixelRatio, 0.01, 100),
+      scale: bounded(window.visualViewport?.scale ?? 1, 0.01, 100),
+      screen: [px(screen.width), px(screen.height)],
+      turn: this.turn,
+      boxes,
+      controls,
+    };
+    const now = JSON.stringify(geometry);
+    if (now === this.layout) return;
+    this.layout = now;
+    this.#emit("l", { ...geometry, sx: px(sx), sy: px(sy) });
+  }
+
+  #visibleEvents() {
+    for (const box of this.boxes) {
+      const turn = turnOf(box);
+      const [first, last] = visibleOffsets(box) ?? [null, null];
+      const now = `${turn} ${first} ${last}`;
+      if (now === this.shownRanges.get(box)) continue;
+      this.shownRanges.set(box, now);
+      this.#emit("w", turn, box.dataset.response, first, last);
+    }
+    for (const box of this.shownRanges.keys()) {
+      if (!box.isConnected) this.shownRanges.delete(box);
+    }
+  }
+
+  #selectionEvent() {
+    const selection = document.getSelection();
+    const range = selection?.rangeCount && !selection.isCollapsed ? selection.getRangeAt(0) : null;
+    const from = range && sourceOffset(range.startContainer, range.startOffset);
+    const to = range && sourceOffset(range.endContainer, range.endOffset);
+    const turn = from ? turnOf(from.box) : this.turn;
+    const last = from && to && to.box === from.box ? to.offset : null;
+    const event = from
+      ? [turn, from.response, from.offset, last]
+      : [turn, null, null, null];
+    const now = JSON.stringify(event.slice(1));
+    if (now === this.selected || (!from && !this.selected)) return;
+    this.selected = from ? now : "";
+    this.#emit("c", ...event);
+  }
+
+  // --- rating controls
+
+  /** @param {Control|null} control */
+  #hover(control) {
+    if (control === this.hovered) return;
+    if (this.hovered) this.#control("leave", this.hovered, null, "pointer");
+    this.hovered = control;
+    if (control) this.#control("enter", control, null, "pointer");
+  }
+
+  /** @param {Control|null} control */
+  #focus(control) {
+    if (control === this.focused) return;
+    if (this.focused) this.#control("leave", this.focused, null, "keyboard");
+    // A click moves the focus too; what it does is known from the pointer.
+    this.focused = this.via === "keyboard" ? control : null;
+    if (this.focused) this.#control("enter", this.focused, null, "keyboard");
+  }
+
+  /**
+   * @param {EventTarget|null} target
+   * @param {string|null|undefined} value
+   */
+  #choose(target, value) {
+    const control = controlOf(target);
+    if (!control) return;
+    const said = value === null || value === undefined ? null : value.slice(0, VALUE_LENGTH_MAX);
+    this.#control("choose", control, said, this.via);
+  }
+
+  /**
+   * @param {"enter"|"leave"|"choose"} action
+   * @param {Control} control
+   * @param {string|null} value
+   * @param {"pointer"|"keyboard"} via
+   */
+  #control(action, control, value, via) {
+    this.#emit("r", this.turn, action, control, value, via);
+  }
+
+  /**
+   * @param {string} kind
+   * @param {unknown[]} rest
+   */
+  #emit(kind, ...rest) {
+    if (!this.stopping.signal.aborted) this.sink([kind, tenth(performance.now()), ...rest]);
+  }
+}
+
+/** @param {Element} element @returns {element is HTMLElement} */
+function isElement(element) {
+  return element instanceof HTMLElement;
+}
+
+/** @param {HTMLElement} element */
+function turnOf(element) {
+  const said = /** @type {HTMLElement|null} */ (element.closest("[data-turn]"))?.dataset.turn;
+  const turn = Number.parseInt(said ?? "", 10);
+  return turn >= 0 && turn <= 9999 ? turn : null;
+}
+
+/** @param {EventTarget|null} target @returns {Control|null} */
+function controlOf(target) {
+  const element = target instanceof Element ? target.closest("[data-control]") : null;
+  const name = element instanceof HTMLElement ? (element.dataset.control ?? "") : "";
+  return CONTROLS.includes(name) ? /** @type {Control} */ (name) : null;
+}
+
+/** @param {number} value */
+function tenth(value) {
+  return Math.round(10 * value) / 10;
+}
+
+/** @param {number} value */
+function px(value) {
+  return tenth(bounded(value, -PX_MAX, PX_MAX));
+}
+
+/** @param {number} value @param {number} least @param {number} most */
+function bounded(value, least, most) {
+  return Number.isFinite(value) ? Math.min(most, Math.max(least, value)) : least;
+}

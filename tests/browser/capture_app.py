@@ -1,0 +1,150 @@
+"""A page with two answers and nothing else, served with the real routes: what capture tests drive.
+
+    python capture_app.py SESSIONS PORT [--die-in-write N]
+
+The page takes `#SESSION,TOKEN,SCENE`; `POST /new` opens a session, `POST /scene` stores answers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse
+from fastapi.staticfiles import StaticFiles
+
+SPACE = Path(__file__).parents[2] / "spaces"
+sys.path.insert(0, str(SPACE))  # as `python spaces/app.py` has it
+
+from ifllm_space.markdown_source import render_markdown  # noqa: E402
+from ifllm_space.server import attach  # noqa: E402
+from ifllm_space.settings import Settings  # noqa: E402
+
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Two answers</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+  body { margin: 0; font: 16px/1.6 sans-serif; }
+  main { display: grid; grid-template-columns: 1fr 1fr; gap: 12px; padding: 8px; }
+  [data-response] { height: 300px; overflow: auto; border: 2px solid #888; padding: 10px; }
+  table { border-collapse: collapse; } td, th { border: 1px solid #888; padding: 4px 8px; }
+  pre { overflow-x: auto; }
+  @media (max-width: 600px) { main { grid-template-columns: 1fr; } }
+</style>
+<main data-turn="0">
+  <div data-response="A">ANSWER_A</div>
+  <div data-response="B">ANSWER_B</div>
+</main>
+<fieldset data-control="preference">
+  <label><input type="radio" name="p" value="a">a</label>
+  <label><input type="radio" name="p" value="b">b</label>
+</fieldset>
+<button data-control="submit">Send</button>
+<div style="height: 900px"></div>
+<script type="module">
+  import { startCapture } from "./page/capture.js";
+  import { drainBacklog } from "./page/transport.js";
+  import * as hit from "./page/hit.js";
+  window.hits = hit;
+  window.refusals = [];
+  const [session, token] = location.hash.slice(1).split(",");
+  if (session) {
+    window.drained = await drainBacklog({ onrefused: (error) => refusals.push(error) });
+    window.capture = await startCapture({
+      session, token, onrefused: (error) => refusals.push(error),
+    });
+    const { sender } = capture.transport;
+    const add = sender.add.bind(sender);
+    sender.add = (entry) => {
+      window.onSealed?.(entry.tab, entry.seq, entry.events);
+      add(entry);
+    };
+  }
+  window.ready = true;
+</script></html>"""
+
+TEXT = "\n\n".join(
+    f"Paragraph {i}: " + "some words that are read one by one. " * 4 for i in range(9)
+)
+
+
+def build(settings: Settings) -> FastAPI:
+    app = FastAPI()
+    store = attach(app, settings)
+    app.mount("/page", StaticFiles(directory=SPACE / "ifllm_space" / "static"))
+    scene = {"a": TEXT, "b": TEXT.upper()}
+
+    @app.get("/")
+    def page() -> HTMLResponse:
+        answers = {name: render_markdown(source) for name, source in scene.items()}
+        return HTMLResponse(
+            PAGE.replace("ANSWER_A", answers["a"]).replace("ANSWER_B", answers["b"])
+        )
+
+    @app.post("/scene")
+    async def put_scene(request: Request) -> dict[str, Any]:
+        scene.update(await request.json())
+        return {}
+
+    @app.post("/new")
+    def new() -> dict[str, str]:
+        opened = store.open_session(consent_version="1", consent_text="yes", client={})
+        return {
+            "session": opened.session_id,
+            "token": opened.token,
+            "code": opened.withdrawal_code,
+        }
+
+    return app
+
+
+def die_in_write(number: int) -> None:
+    """Kill this process with half of a batch in the file: the `number`-th that arrives."""
+    from ifllm_space.server import session_file
+
+    left = number
+    write = os.write
+
+    class Dying:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(os, name)
+
+        @staticmethod
+        def write(handle: int, data: bytes) -> int:
+            nonlocal left
+            left -= data.count(b'{"type":"batch"')
+            if left > 0 or b'{"type":"batch"' not in data:
+                return write(handle, data)
+            write(handle, data[: len(data) // 2])
+            os.kill(os.getpid(), signal.SIGKILL)
+            raise AssertionError
+
+    session_file.os = Dying()  # type: ignore[assignment]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("sessions", type=Path)
+    parser.add_argument("port", type=int)
+    parser.add_argument("--die-in-write", type=int, default=0)
+    parser.add_argument("--settings", type=json.loads, default={})
+    arguments = parser.parse_args()
+    if arguments.die_in_write:
+        die_in_write(arguments.die_in_write)
+    settings = Settings(
+        sessions=arguments.sessions,
+        contact="lab@example.org",
+        legal_basis="test",
+        **arguments.settings,
+    )
+    uvicorn.run(build(settings), port=arguments.port, access_log=False, log_level="warning")
+
+
+if __name__ == "__main__":
+    main()
