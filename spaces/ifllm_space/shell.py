@@ -19,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 
 from ifllm_space.demo_data import DemoData
 from ifllm_space.explore.tab import explore_tab
+from ifllm_space.score.tab import score_tab
 
 STATIC = Path(__file__).parent / "static"
 STATIC_URL = "page"
@@ -78,6 +79,8 @@ def _blocks(data: DemoData, collection: MutableMapping[str, Any]) -> gr.Blocks:
         with gr.Tabs():
             with gr.Tab("Explore", id="explore"):
                 explore_tab(data)
+            with gr.Tab("Score", id="score"):
+                score_tab(data)
             if collection:
                 with gr.Tab("Take part", id="take-part"):
                     collection["take_part"](collection["settings"], collection["store"], data)

@@ -50,6 +50,8 @@ export function colours(element) {
     line: named("line"),
     gaze: named("gaze"),
     mouse: named("mouse"),
+    for: named("for"),
+    against: named("against"),
     dark: element.closest(".dark") !== null,
   };
 }

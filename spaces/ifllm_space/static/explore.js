@@ -67,7 +67,7 @@ function answer(answer, sheet, side) {
           ),
       h("span", { class: "ifllm-model" }, answer.model ?? "unknown model"),
     ),
-    h("div", { class: "ifllm-scroll", tabindex: 0, role: "group", "aria-label": `Text of answer ${NAMES[side]}` }, sheet),
+    h("div", { class: "ifllm-scroll", "data-response": NAMES[side], tabindex: 0, role: "group", "aria-label": `Text of answer ${NAMES[side]}` }, sheet),
   );
 }
 

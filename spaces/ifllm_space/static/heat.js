@@ -17,7 +17,11 @@ export class HeatLayer {
     this.canvas.setAttribute("aria-hidden", "true");
     this.words = document.createElement("div");
     this.words.className = "ifllm-text";
-    this.words.append(text);
+    // How hit.js finds characters: a run of text that knows its place in the source.
+    this.run = document.createElement("span");
+    this.run.dataset.s = "0";
+    this.run.append(text);
+    this.words.append(this.run);
     sheet.append(this.canvas, this.words);
     /** UTF-16 offset of every code point. */
     this.starts = [];
@@ -35,7 +39,7 @@ export class HeatLayer {
   /** Find where every character is; again after each change of width. */
   layout() {
     const n = this.length;
-    const node = this.words.firstChild;
+    const node = this.run.firstChild;
     const origin = this.sheet.getBoundingClientRect();
     this.box = new Float32Array(4 * n); // left, top, right, bottom
     const range = document.createRange();
@@ -80,6 +84,42 @@ export class HeatLayer {
     }
     if (now.mouse !== null) this.ring(paper, now.mouse, ink.mouse);
     paper.globalAlpha = 1;
+  }
+
+  /**
+   * Colour stretches by what they do for their answer.
+   * @param {{start: number, stop: number, gain: number}[]} parts gain: above 0 speaks for the answer
+   * @param {number} most the largest gain or loss of all answers
+   */
+  paintParts(parts, most) {
+    const ink = colours(this.sheet);
+    const paper = fitCanvas(this.canvas, this.size[0], this.size[1]);
+    paper.clearRect(0, 0, this.size[0], this.size[1]);
+    for (const { start, stop, gain } of parts) {
+      const level = Math.sqrt(Math.abs(gain) / most);
+      if (!(level > 0.15)) continue; // next to nothing
+      paper.fillStyle = gain > 0 ? ink.for : ink.against;
+      paper.globalAlpha = 0.4 * level;
+      this.stripes(paper, start, stop, 0, 0);
+      if (gain < 0) {
+        // A line as well: not all eyes tell these colours apart.
+        paper.globalAlpha = 1;
+        this.stripes(paper, start, stop, 2, 0);
+      }
+    }
+    paper.globalAlpha = 1;
+  }
+
+  /** The code point that holds a UTF-16 unit. @param {number} unit */
+  codePoint(unit) {
+    let low = 0;
+    let high = this.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (this.starts[middle] <= unit) low = middle;
+      else high = middle - 1;
+    }
+    return low;
   }
 
   /** Where a character is, for scrolling to it. @param {number} char */

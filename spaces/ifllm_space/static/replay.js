@@ -7,6 +7,7 @@ import { clock, h } from "./dom.js";
 
 const CLOSE = 3; // characters: the pointer has a tip
 const SPEEDS = [0.5, 1, 2, 4, 8, 16];
+const STEP_MS = 100; // of the slider
 const NAMES = ["A", "B"];
 const PHASES = ["reading", "rating", "after the rating"];
 
@@ -32,6 +33,9 @@ export class Replay {
     this.end = view.ticks.t_ms.at(-1) ?? 0;
     this.t = this.end;
     this.playing = false;
+    /** What the texts show: heat, nothing, or parts that moved a score. @type {string|number[][]} */
+    this.shows = "heat";
+    this.onlayout = () => {};
     this.id = `ifllm-replay-${++replays}`;
     const canvas = document.createElement("canvas");
     this.timeline = new Timeline(
@@ -46,7 +50,7 @@ export class Replay {
 
   /** Begin to live; call it when the elements are in the page. */
   attach() {
-    this.observer.observe(this.element);
+    this.observer.observe(this.sheets[0]);
     this.themes.observe(document.body, { attributes: true, attributeFilter: ["class"] });
     this.layout();
   }
@@ -77,8 +81,8 @@ export class Replay {
       h("input", {
         type: "range",
         min: 0,
-        max: Math.max(1, Math.round(this.end)),
-        step: 100,
+        max: STEP_MS * Math.max(1, Math.ceil(this.end / STEP_MS)),
+        step: STEP_MS,
         "aria-label": "Moment",
         oninput: () => this.seek(Number(this.slider.value)),
       })
@@ -116,7 +120,7 @@ export class Replay {
       "Gaze drawn",
       [
         [-1, "as recorded"],
-        ...errors.map((e, i) => [i, `± ${e.px} px, ${e.lines} lines`]),
+        ...errors.map((e, i) => [i, `± ${e.px} px`]),
       ],
       chosen.error,
       (value) => {
@@ -169,11 +173,14 @@ export class Replay {
 
   /** Measure again, and paint. */
   layout() {
-    if (!this.element.isConnected || this.element.clientWidth === 0) return;
+    if (this.sheets[0].clientWidth === 0) return;
     for (const layer of this.layers) layer.layout();
-    this.timeline.errorChars = this.errorChars;
-    this.timeline.shown = { gaze: chosen.gaze, mouse: chosen.mouse };
-    this.timeline.layout();
+    if (this.element.isConnected) {
+      this.timeline.errorChars = this.errorChars;
+      this.timeline.shown = { gaze: chosen.gaze, mouse: chosen.mouse };
+      this.timeline.layout();
+    }
+    this.onlayout();
     this.dwell.moveTo(this.end + 1);
     this.full = { gaze: this.peak("gaze"), mouse: this.peak("mouse") };
     this.paint();
@@ -199,22 +206,52 @@ export class Replay {
   paint() {
     const atEnd = this.t >= this.end;
     this.dwell.moveTo(atEnd ? this.end + 1 : this.t);
+    const here = { gaze: this.at("gaze"), mouse: this.at("mouse") };
+    if (this.shows === "heat") this.paintHeat(here, atEnd);
+    else this.paintParts(this.shows === "nothing" ? [] : this.shows);
+    if (this.element.isConnected) this.timeline.paint(this.t);
+    this.say(here, atEnd);
+    this.moved(this.t);
+  }
+
+  paintHeat(
+    /** @type {Record<"gaze"|"mouse", {on: number, char: number}>} */ here,
+    /** @type {boolean} */ atEnd,
+  ) {
     const gaze = chosen.gaze ? this.smoothed("gaze") : null;
     const mouse = chosen.mouse ? this.smoothed("mouse") : null;
-    const here = { gaze: this.at("gaze"), mouse: this.at("mouse") };
     this.layers.forEach((layer, side) => {
       const look = !atEnd && chosen.gaze && here.gaze.on === side ? here.gaze.char : null;
       const tip = !atEnd && chosen.mouse && here.mouse.on === side ? here.mouse.char : null;
       const reach = Math.max(2, this.errorChars);
       layer.paint(
-        { gaze: gaze && scaled(gaze[side], this.full.gaze), mouse: mouse && scaled(mouse[side], this.full.mouse) },
+        {
+          gaze: gaze && scaled(gaze[side], this.full.gaze),
+          mouse: mouse && scaled(mouse[side], this.full.mouse),
+        },
         { gaze: look === null ? null : { from: look - reach, to: look + reach }, mouse: tip },
       );
       if (this.playing && (tip ?? look) !== null) this.keepInView(side, tip ?? look ?? 0);
     });
-    this.timeline.paint(this.t);
-    this.say(here, atEnd);
-    this.moved(this.t);
+  }
+
+  /** @param {number[][]} parts side, first character, past the last, change of P(B preferred) */
+  paintParts(parts) {
+    const most = Math.max(...parts.map((part) => Math.abs(part[3])), 1e-9);
+    this.layers.forEach((layer, side) => {
+      const own = parts.filter((part) => part[0] === side);
+      const gain = (/** @type {number} */ change) => (side === 1 ? change : -change);
+      layer.paintParts(
+        own.map(([, start, stop, change]) => ({ start, stop, gain: gain(change) })),
+        most,
+      );
+    });
+  }
+
+  /** Choose what the texts show. @param {string|number[][]} what */
+  show(what) {
+    this.shows = what;
+    if (this.layers[0].box) this.paint();
   }
 
   /** Where a channel was last seen before the moment. */
@@ -234,7 +271,7 @@ export class Replay {
     this.where.textContent = atEnd
       ? `${time}: the whole turn`
       : `${time}, ${PHASES[phase] ?? ""}: gaze ${place(here.gaze.on)}, mouse ${place(here.mouse.on)}`;
-    this.slider.value = String(Math.round(this.t));
+    this.slider.value = atEnd ? this.slider.max : String(this.t);
     this.slider.setAttribute("aria-valuetext", this.where.textContent);
   }
 

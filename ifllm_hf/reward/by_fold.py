@@ -1,0 +1,140 @@
+"""Two small rewards side by side, text alone and text with behaviour, one pair per fold of readers.
+
+A reader's turns are scored by the models that never saw that reader; answers of nobody by the mean
+(in log odds) of all of them. Fitting takes a second, so a demo can do it when it starts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from ifllm_hf.errors import DataError
+from ifllm_hf.metrics.weighted import FloatArray
+from ifllm_hf.reward.baselines import text_with_and_without_behavior
+from ifllm_hf.reward.text_models import TfidfLR
+
+FOLDS = 5
+_FACTS = "reward.json"
+_KINDS = ("text", "text_and_behavior")
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """What the models learned from.
+
+    Attributes:
+        pairs: Labelled pairs in all folds.
+        readers: Readers who labelled them.
+        made_up: Whether no person stands behind them.
+    """
+
+    pairs: int
+    readers: int
+    made_up: bool
+
+
+@dataclass(frozen=True)
+class RewardByFold:
+    """Fitted models of P(b preferred): those at `[k]` never saw a reader of fold k.
+
+    Attributes:
+        text: TF-IDF logistic regressions.
+        text_and_behavior: The same with the end of reading added.
+        trained_on: What they learned from.
+    """
+
+    text: Sequence[TfidfLR]
+    text_and_behavior: Sequence[TfidfLR]
+    trained_on: TrainedOn
+
+    def from_text(self, rows: pl.DataFrame, fold: int | None) -> FloatArray:
+        """Return P(b preferred) from the words alone, `[n]`.
+
+        Args:
+            rows: `response_a, response_b`.
+            fold: Of the reader; None for texts and people that no model saw.
+        """
+        return _mean([model.predict_proba(rows) for model in _of(self.text, fold)])
+
+    def from_text_and_behavior(self, rows: pl.DataFrame, fold: int | None) -> FloatArray:
+        """Return P(b preferred) from the words and the end of reading, `[n]`.
+
+        Args:
+            rows: `response_a, response_b` and the features of `behavior_features`.
+            fold: Of the reader; None for texts and people that no model saw.
+        """
+        return _mean([model.predict_proba(rows) for model in _of(self.text_and_behavior, fold)])
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write all models and the facts about them into a new folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True)
+        for kind in _KINDS:
+            for k, model in enumerate(getattr(self, kind)):
+                model.save(folder / f"{kind}-{k}.skops")
+        (folder / _FACTS).write_text(json.dumps(asdict(self.trained_on)), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> RewardByFold:
+        """Read what `save` wrote; no code of the files is run.
+
+        Raises:
+            DataError: There is no such thing.
+        """
+        folder = Path(folder)
+        try:
+            facts = TrainedOn(**json.loads((folder / _FACTS).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise DataError(
+                f"{folder / _FACTS}: cannot be read ({error}); expected a folder that "
+                "`RewardByFold.save` wrote. Write it again."
+            ) from error
+        text, both = (
+            [TfidfLR.load(folder / f"{kind}-{k}.skops") for k in range(FOLDS)] for kind in _KINDS
+        )
+        return cls(text, both, facts)
+
+
+def fit_by_fold(rows: pl.DataFrame, *, made_up: bool) -> RewardByFold:
+    """Fit the models on the pairs that have a preference.
+
+    Args:
+        rows: Turns with two answers, their labels, `fold`, and their features.
+        made_up: Whether the data is synthetic.
+
+    Raises:
+        DataError: A fold leaves fewer than two labelled pairs, or one side alone, to learn from.
+    """
+    rows = rows.filter(pl.col("preference").is_in(["a", "b"]))
+    y = (rows["preference"] == "b").to_numpy().astype(np.float64)
+    fold, readers = rows["fold"].to_numpy(), rows["user_id"].to_numpy()
+    text, both = [], []
+    for k in range(FOLDS):
+        seen = fold != k
+        if len(set(y[seen])) < 2:
+            raise DataError(
+                f"without fold {k} there are {int(seen.sum())} labelled pairs, not of both sides; "
+                "expected some where a and some where b was preferred. Use more data."
+            )
+        train = rows.filter(pl.Series(seen))
+        plain, behaved = text_with_and_without_behavior()
+        text.append(plain.fit(train, y[seen], readers[seen]))
+        both.append(behaved.fit(train, y[seen], readers[seen]))
+    return RewardByFold(text, both, TrainedOn(len(y), len(set(readers)), made_up))
+
+
+def _of(models: Sequence[TfidfLR], fold: int | None) -> Sequence[TfidfLR]:
+    return models if fold is None else [models[fold]]
+
+
+def _mean(chances: Sequence[FloatArray]) -> FloatArray:
+    """Average in log odds."""
+    p = np.clip(np.stack(chances), 1e-9, 1 - 1e-9)
+    return np.asarray(1 / (1 + np.exp(-np.log(p / (1 - p)).mean(axis=0))), dtype=np.float64)

@@ -1,0 +1,102 @@
+"""The tab Score: a reader's turn or your own, scored without and with behaviour."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gradio as gr
+import polars as pl
+
+from ifllm_hf.errors import IFLLMError
+from ifllm_space.demo_data import DemoData
+from ifllm_space.pickers import QUIET, TurnPickers, first_turn
+from ifllm_space.score.recording import MAX_CHARS, own_turn
+from ifllm_space.score.score_view import score_view
+
+VIEW = """
+import(new URL('page/score.js', document.baseURI)).then((page) => {
+  const show = () => page.show(element, props.value, (said) => trigger('submit', said));
+  show();
+  watch('value', show);
+});
+"""
+READER, OWN = "What a reader did", "Two answers of my own"
+EXAMPLE = (
+    "Why is the sky blue?",
+    "Air scatters short waves of light more than long ones. That is why blue light reaches us from "
+    "all sides, while red light passes almost straight through.",
+    "The sky is blue because it reflects the sea.",
+)
+
+
+def score_tab(data: DemoData) -> None:
+    """Build the tab; call it inside `gr.Tab`."""
+    pairs = data.index.filter(pl.col("kind") == "pairwise")
+    first = first_turn(pairs)
+
+    def of_reader(query_id: int) -> str:
+        turn = data.turn(query_id)
+        return _json(score_view(turn, data.reward, turn["fold"]), of=query_id)
+
+    def of_own(prompt: str, left: str, right: str) -> str:
+        with _said_on_screen():
+            return _json(score_view(own_turn(prompt, left, right), data.reward, None), of=None)
+
+    def recorded(event: gr.EventData) -> str:
+        said: dict[str, Any] = event._data or {}
+        with _said_on_screen():
+            if said.get("of") is None:
+                texts, fold = [str(said.get(name, "")) for name in ("prompt", "a", "b")], None
+            else:
+                turn = data.turn(int(said["of"]))
+                texts = [turn["prompt"] or "", turn["response_a"] or "", turn["response_b"] or ""]
+                fold = turn["fold"]
+            own = own_turn(texts[0], texts[1], texts[2], said.get("ticks"))
+            return _json(score_view(own, data.reward, fold), of=said.get("of"))
+
+    view = gr.HTML(
+        value=of_reader(first),
+        html_template="<div class='ifllm-score'></div>",
+        js_on_load=VIEW,
+        elem_id="score-view",
+        apply_default_css=False,
+        render=False,
+    )
+    what = gr.Radio([READER, OWN], value=READER, label="Score")
+    with gr.Column() as picking:
+        TurnPickers(pairs, first).build(view, of_reader)
+    with gr.Column(visible=False) as writing:
+        boxes = [
+            gr.Textbox(text, label=label, lines=lines, max_lines=12, max_length=MAX_CHARS)
+            for text, label, lines in zip(
+                EXAMPLE, ("Question", "Answer A", "Answer B"), (1, 4, 4), strict=True
+            )
+        ]
+        score = gr.Button("Score these answers", variant="primary")
+    view.render()
+
+    what.change(
+        lambda chosen: (gr.Column(visible=chosen == READER), gr.Column(visible=chosen == OWN)),
+        what,
+        [picking, writing],
+        **QUIET,
+    )
+    score.click(of_own, boxes, view, **QUIET)
+    view.submit(recorded, None, view, **QUIET)
+
+
+def _json(view: dict[str, Any], *, of: int | None) -> str:
+    """Return what the page draws; `of` names the turn whose texts these are."""
+    return json.dumps({**view, "of": of}, separators=(",", ":"))
+
+
+@contextmanager
+def _said_on_screen() -> Iterator[None]:
+    """Turn an error that a visitor can act on into a notice."""
+    try:
+        yield
+    except IFLLMError as error:
+        raise gr.Error(str(error), print_exception=False) from error
