@@ -184,7 +184,8 @@ def tick_arrays(
     begins = _groups(row, time, start, max_ticks, step_ms)
     if len(begins) < len(tick):
         count = np.add.reduceat(observed, begins, axis=1, dtype=np.int32)
-        values = np.add.reduceat(values, begins, axis=1) / np.maximum(count, 1, dtype=np.float32)
+        values = np.add.reduceat(values, begins, axis=1)
+        values /= np.maximum(count, 1)
         observed, time = count > 0, time[begins]
         start = np.concatenate([[0], np.cumsum(np.bincount(row[begins], minlength=len(sizes)))])
     return values, observed, time, start.astype(np.int64)

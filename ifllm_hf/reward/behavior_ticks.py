@@ -101,7 +101,7 @@ def read_ticks(
     start = np.concatenate([[0], np.cumsum(table.kept)]).astype(np.int64)
     turn = np.repeat(np.arange(len(answer_chars)), table.kept)
     t_us, fresh = _clock(table, turn)
-    stretch = np.cumsum(fresh)
+    stretch = np.cumsum(fresh, dtype=np.int64)
     step_us = np.diff(t_us, prepend=t_us[:1])
     step_us[fresh] = 0
     run_us = np.cumsum(step_us)  # steps are whole microseconds: exact, whatever else is in a batch
@@ -298,9 +298,9 @@ def _read_channel(
     given = _numbers([written[i] for i in on.tolist()], table, f"{name}_char", turn[on])
     known = ~np.isnan(given)
     code[on[~known]] = OFF  # on an answer without a character is nowhere in the text
-    on, given = on[known], given[known].astype(np.int64)
-    _check_positions(table, name, turn[on], code[on], given, lengths)
-    char[on] = given
+    on = on[known]
+    char[on] = given[known].astype(np.int64)
+    _check_positions(table, name, turn[on], code[on], char[on], lengths)
 
     begins = np.ones(len(on), dtype=bool)
     begins[1:] = (

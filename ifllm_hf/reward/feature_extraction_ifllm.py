@@ -39,7 +39,7 @@ _WALLED = {"surface", "phase", "epoch_ms"} | {
 Extracted = dict[str, list[Any]]
 
 
-class IFLLMFeatureExtractor(FeatureExtractionMixin):
+class IFLLMFeatureExtractor(FeatureExtractionMixin):  # type: ignore[misc]
     """Turns parallel tick lists into tensors, one row per answer.
 
     Values are transformed and then standardised with the statistics that `fit` found on training

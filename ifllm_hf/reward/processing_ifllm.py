@@ -39,7 +39,7 @@ _MASKS = {"trajectory_observed": "trajectory", "token_behavior_mask": "token_beh
 _FIT_BATCH = 64
 
 
-class IFLLMProcessor(ProcessorMixin):
+class IFLLMProcessor(ProcessorMixin):  # type: ignore[misc]
     """Tokenizer and feature extractor of the reward model in one.
 
     Attributes:
@@ -275,12 +275,12 @@ class IFLLMProcessor(ProcessorMixin):
             )
             for by_token in (True, False)
         }
-        out = {}
+        out: dict[str, np.ndarray[Any, Any]] = {}
         for name, values in columns.items():
             by_token = name in _BY_TOKEN
             size = max(longest[by_token], 1)
             shape = (rows, size, *self._width(name))
-            padded = np.full(shape, pad_id if name == "input_ids" else 0, dtype=_DTYPES[name])
+            padded: np.ndarray[Any, Any] = np.full(shape, pad_id if name == "input_ids" else 0, dtype=_DTYPES[name])
             for row, value in enumerate(values):
                 if value is not None and len(value):
                     where = slice(size - len(value), size) if by_token and left else len(value)
