@@ -27,9 +27,10 @@ Without it: $IFLLM_RELEASE, else the pinned public release is downloaded once.
   ifllm prepare --synthetic 50 --out ./ifllm  # made-up data, no network
 """
 _PUSH = """\
-Publish a prepared dataset on the Hugging Face Hub.
+Publish a prepared dataset on the Hugging Face Hub, or the app that shows it.
 
   ifllm push dataset ORG/ifllm --from ./ifllm --private
+  ifllm push space ORG/readers --from ./ifllm
 """
 _FEATURES = """\
 Compute features, one row per turn.
@@ -112,7 +113,7 @@ def parser() -> argparse.ArgumentParser:
     prepare.set_defaults(run=_run_prepare)
 
     push = _command(commands, "push", "publish on the Hugging Face Hub", _PUSH)
-    push.add_argument("what", choices=["dataset"])
+    push.add_argument("what", choices=["dataset", "space"])
     push.add_argument("repository", metavar="ORG/NAME")
     push.add_argument("--from", dest="folder", type=Path, default=Path("ifllm"), metavar="PATH")
     push.add_argument("--private", action="store_true")
@@ -219,9 +220,12 @@ def _shown(path: Path) -> str:
 
 
 def _run_push(arguments: argparse.Namespace) -> int:
-    from ifllm_hf.hub.publish import push_dataset
+    if arguments.what == "space":
+        from ifllm_hf.hub.space import push_space as push
+    else:
+        from ifllm_hf.hub.publish import push_dataset as push
 
-    url = push_dataset(arguments.folder, arguments.repository, private=arguments.private)
+    url = push(arguments.folder, arguments.repository, private=arguments.private)
     sys.stdout.write(f"{url}\n")
     return 0
 

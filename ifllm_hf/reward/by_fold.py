@@ -15,6 +15,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from ifllm_hf.behavior.features import behavior_features, read_turns
+from ifllm_hf.data.folder import config_files
+from ifllm_hf.data.synthetic import SYNTHETIC_PREFIX
 from ifllm_hf.errors import DataError
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.baselines import text_with_and_without_behavior
@@ -100,6 +103,28 @@ class RewardByFold:
             [TfidfLR.load(folder / f"{kind}-{k}.skops") for k in range(FOLDS)] for kind in _KINDS
         )
         return cls(text, both, facts)
+
+
+def fit_prepared(
+    folder: str | os.PathLike[str], features: pl.DataFrame | None = None
+) -> RewardByFold:
+    """Fit the models on a prepared folder.
+
+    Args:
+        folder: What `ifllm prepare` wrote.
+        features: Those of its turns, where they are known already.
+
+    Raises:
+        TableError: It is no prepared folder.
+        DataError: See `fit_by_fold`.
+    """
+    if features is None:
+        features = behavior_features(read_turns(folder))
+    columns = ["query_id", "user_id", "preference", "fold", "response_a", "response_b", "turn"]
+    pairs = pl.read_parquet(config_files(folder, "pairwise"), columns=columns)
+    made_up = bool(pairs["user_id"].str.starts_with(SYNTHETIC_PREFIX).any())
+    rows = pairs.join(features.drop("contaminated"), on="query_id", how="left")
+    return fit_by_fold(rows, made_up=made_up)
 
 
 def fit_by_fold(rows: pl.DataFrame, *, made_up: bool) -> RewardByFold:

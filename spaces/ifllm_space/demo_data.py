@@ -14,7 +14,7 @@ from ifllm_hf.behavior.features import behavior_features, read_turns
 from ifllm_hf.data.folder import config_files, is_prepared
 from ifllm_hf.data.synthetic import SYNTHETIC_PREFIX
 from ifllm_hf.errors import SourceError
-from ifllm_hf.reward.by_fold import RewardByFold, fit_by_fold
+from ifllm_hf.reward.by_fold import RewardByFold, fit_prepared
 
 CONVERSATIONS = 24
 """Size of the release that is made up where no data is found."""
@@ -64,10 +64,7 @@ class DemoData:
         """The small rewards: those that came with the Space, else fitted on this data."""
         if (MODEL / "reward.json").is_file() and self.folder == BESIDE_APP.resolve():
             return RewardByFold.load(MODEL)
-        columns = ["query_id", "user_id", "turn", "preference", "fold", "response_a", "response_b"]
-        turns = pl.read_parquet(self._files("pairwise"), columns=columns)
-        features = self.features.drop("contaminated")
-        return fit_by_fold(turns.join(features, on="query_id", how="left"), made_up=self.made_up)
+        return fit_prepared(self.folder, self.features)
 
     def turn(self, query_id: int) -> dict[str, Any]:
         """Return one row of the `pairwise` or `pointwise` config.
