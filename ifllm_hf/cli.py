@@ -55,6 +55,7 @@ Label pairs and write them in TRL's format, with a confidence for each.
 
   ifllm label pairs.parquet --source explicit               # the readers' own clicks
   ifllm label pairs.parquet --source both --nu 0.05 --check # clicks corrected by behaviour
+  ifllm label pairs.parquet --source reward --inputs gaze   # what the eyes alone say
 
 Sources: explicit; reward (a behaviour model, out of fold by reader, calibrated); both (a click that
 behaviour contradicts loses confidence; assumes that click errors do not depend on behaviour given
@@ -140,6 +141,12 @@ def parser() -> argparse.ArgumentParser:
     label = _command(commands, "label", "preference pairs with confidence", _LABEL)
     label.add_argument("out", type=Path, metavar="OUT", help=".parquet or .jsonl")
     label.add_argument("--source", choices=["explicit", "reward", "both"], default="explicit")
+    label.add_argument(
+        "--inputs",
+        choices=["best", "text", "gaze", "mouse", "gaze+mouse", "text+gaze+mouse"],
+        default="best",
+        help="what the behaviour model sees (best: lengths and the end of reading)",
+    )
     label.add_argument("--from", dest="folder", type=Path, default=Path("ifllm"), metavar="PATH")
     label.add_argument("--nu", type=float, default=0.05, help="share of mistaken clicks (.05)")
     label.add_argument("--judge-fold", type=int, help="readers whose clicks train no labeller")
@@ -268,13 +275,20 @@ def _run_benchmark(arguments: argparse.Namespace) -> int:
 
 def _run_label(arguments: argparse.Namespace) -> int:
     from ifllm_hf.alignment.label_check import check_labels
+    from ifllm_hf.alignment.label_inputs import label_model
     from ifllm_hf.alignment.labels import read_turns_with_features, write_labels
 
+    if arguments.source == "explicit" and arguments.inputs != "best":
+        raise ConfigError(
+            f"--inputs {arguments.inputs} has no meaning for --source explicit, which takes clicks "
+            "as they are; use --source reward, or leave --inputs out"
+        )
     turns = read_turns_with_features(arguments.folder)
     report = write_labels(
         turns,
         arguments.out,
         source=arguments.source,
+        model=None if arguments.inputs == "best" else label_model(arguments.inputs),
         nu=arguments.nu,
         judge_fold=arguments.judge_fold,
         seed=arguments.seed,
