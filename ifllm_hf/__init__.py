@@ -20,8 +20,10 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "IFLLMConfig": "ifllm_hf.reward.configuration_ifllm",
     "IFLLMError": "ifllm_hf.errors",
+    "IFLLMFeatureExtractor": "ifllm_hf.reward.feature_extraction_ifllm",
     "IFLLMForRewardModeling": "ifllm_hf.reward.modeling_ifllm",
     "IFLLMModel": "ifllm_hf.reward.modeling_ifllm",
+    "IFLLMProcessor": "ifllm_hf.reward.processing_ifllm",
     "push_dataset": "ifllm_hf.hub.publish",
     "ticks_to_numpy": "ifllm_hf.data.tick_arrays",
 }

@@ -6,8 +6,8 @@ comes later is hooked when its import ends, without importing it here.
 * `datasets`: the name "ifllm" resolves to `ifllm_hf.data.ifllm`. There is no plugin mechanism, so
   this wraps one private function; where that function is gone, `load_dataset("ifllm")` says what to
   do instead.
-* `transformers`: the Auto classes know our configuration and models. Each hook waits for the module
-  of one family of Auto classes, so that `import transformers` stays as light as it is.
+* `transformers`: the Auto classes know our configuration, models and processor. Each hook waits for
+  the module of one family of Auto classes, so that `import transformers` stays as light as it is.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from typing import Any
 DATASET_NAME = "ifllm"
 _CONFIG = "ifllm_hf.reward.configuration_ifllm"
 _MODELS = "ifllm_hf.reward.modeling_ifllm"
+_EXTRACTOR = "ifllm_hf.reward.feature_extraction_ifllm"
+_PROCESSOR = "ifllm_hf.reward.processing_ifllm"
 
 _MOVED = (
     'load_dataset("ifllm") cannot be resolved: this version of `datasets` ({version}) has moved '
@@ -104,6 +106,8 @@ def register() -> None:
     when_loaded("datasets", _hook_datasets)
     _extend("transformers.models.auto.configuration_auto", _CONFIG, _register_config)
     _extend("transformers.models.auto.modeling_auto", _MODELS, _register_models)
+    _extend("transformers.models.auto.feature_extraction_auto", _EXTRACTOR, _register_extractor)
+    _extend("transformers.models.auto.processing_auto", _PROCESSOR, _register_processor)
 
 
 def _extend(theirs: str, ours: str, hook: Callable[[], None]) -> None:
@@ -140,6 +144,26 @@ def _register_models() -> None:
 
     AutoModel.register(IFLLMConfig, IFLLMModel, exist_ok=True)
     AutoModelForSequenceClassification.register(IFLLMConfig, IFLLMForRewardModeling, exist_ok=True)
+
+
+def _register_extractor() -> None:
+    """Let `AutoFeatureExtractor` know what makes the behaviour tensors."""
+    from transformers import AutoFeatureExtractor
+
+    from ifllm_hf.reward.configuration_ifllm import IFLLMConfig
+    from ifllm_hf.reward.feature_extraction_ifllm import IFLLMFeatureExtractor
+
+    AutoFeatureExtractor.register(IFLLMConfig, IFLLMFeatureExtractor, exist_ok=True)
+
+
+def _register_processor() -> None:
+    """Let `AutoProcessor` know the processor of the reward model."""
+    from transformers import AutoProcessor
+
+    from ifllm_hf.reward.configuration_ifllm import IFLLMConfig
+    from ifllm_hf.reward.processing_ifllm import IFLLMProcessor
+
+    AutoProcessor.register(IFLLMConfig, IFLLMProcessor, exist_ok=True)
 
 
 def _hook_datasets() -> None:

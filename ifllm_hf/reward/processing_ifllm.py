@@ -7,7 +7,6 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-import torch
 from transformers import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
@@ -169,7 +168,7 @@ class IFLLMProcessor(ProcessorMixin):  # type: ignore[misc]
         for name, dtype in _DTYPES.items():
             values = [row.get(name) for row in rows]
             if any(value is not None for value in values):
-                columns[name] = [None if v is None else _array(v, dtype) for v in values]
+                columns[name] = [None if v is None else np.asarray(v, dtype=dtype) for v in values]
         self._check(columns)
         return BatchFeature(self._pad(columns, len(rows)), tensor_type=return_tensors)
 
@@ -280,7 +279,9 @@ class IFLLMProcessor(ProcessorMixin):  # type: ignore[misc]
             by_token = name in _BY_TOKEN
             size = max(longest[by_token], 1)
             shape = (rows, size, *self._width(name))
-            padded: np.ndarray[Any, Any] = np.full(shape, pad_id if name == "input_ids" else 0, dtype=_DTYPES[name])
+            padded: np.ndarray[Any, Any] = np.full(
+                shape, pad_id if name == "input_ids" else 0, dtype=_DTYPES[name]
+            )
             for row, value in enumerate(values):
                 if value is not None and len(value):
                     where = slice(size - len(value), size) if by_token and left else len(value)
@@ -373,12 +374,6 @@ def _slices(rows: Any) -> Iterator[Mapping[str, Any]]:
         yield from rows.iter(batch_size=_FIT_BATCH)
     else:
         yield rows
-
-
-def _array(value: Any, dtype: Any) -> np.ndarray[Any, Any]:
-    if isinstance(value, torch.Tensor):
-        value = value.numpy()
-    return np.asarray(value, dtype=dtype)
 
 
 IFLLMProcessor.register_for_auto_class()

@@ -1,0 +1,474 @@
+from __future__ import annotations
+
+import copy
+import runpy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ifllm_hf.behavior.features import behavior_features
+from ifllm_hf.errors import DataError
+from ifllm_hf.reward.configuration_ifllm import CHANNELS, TOKEN_CHANNELS, IFLLMConfig
+from ifllm_hf.reward.feature_extraction_ifllm import IFLLMFeatureExtractor
+from ifllm_hf.reward.processing_ifllm import IFLLMProcessor
+
+TOKENIZERS = runpy.run_path(str(Path(__file__).with_name("tiny_tokenizers.py")))
+ANSWERS = ["one two three", "four five"]
+WORDS = ["one", "two", "three", "four", "five", "why", "long"]
+TICKS: dict[str, list[Any]] = {
+    "t_ms": [1000.0, 1100.0, 1200.0, 1300.0, 4000.0, 4100.0, 4200.0],
+    "page_load": [0] * 7,
+    "phase": ["reading"] * 6 + ["rating"],
+    "mouse_on": ["a", "a", "b", "none", "a", "a", "b"],
+    "mouse_char": [0, 4, 5, None, 12, 1, 0],
+    "gaze_on": [None, "b", None, None, None, None, "b"],
+    "gaze_char": [None, 0, None, None, None, None, 1],
+}
+
+
+@pytest.fixture(scope="module")
+def processor() -> IFLLMProcessor:
+    """Words are tokens: `one two three` is preceded by `why` and the break."""
+    return IFLLMProcessor(TOKENIZERS["make_tokenizer"]("wordpiece", [" ".join(WORDS)] * 50))
+
+
+def encode(processor: IFLLMProcessor, ticks: Any = TICKS, **kwargs: Any) -> Any:
+    return processor("why", ANSWERS, ticks, return_tensors="pt", **kwargs)
+
+
+def changed(**columns: Any) -> dict[str, Any]:
+    return {**copy.deepcopy(TICKS), **columns}
+
+
+def without(*names: str) -> dict[str, Any]:
+    return {name: values for name, values in TICKS.items() if name not in names}
+
+
+def column(batch: Any, row: int, name: str, values: str = "trajectory") -> list[float | None]:
+    """Return one channel of a row, None where it was not observed."""
+    names, mask = (
+        (CHANNELS, "trajectory_observed")
+        if values == "trajectory"
+        else (TOKEN_CHANNELS, "token_behavior_mask")
+    )
+    at = names.index(name)
+    seen = batch[mask][row, :, at].tolist()
+    return [
+        round(v, 6) if s else None
+        for v, s in zip(batch[values][row, :, at].tolist(), seen, strict=True)
+    ]
+
+
+def log(value: float) -> float:
+    return round(float(np.log1p(value)), 6)
+
+
+def test_shapes_and_types_are_those_of_the_model(processor: IFLLMProcessor) -> None:
+    batch = encode(processor)
+    rows, tokens = batch["input_ids"].shape
+    assert (rows, tokens) == (2, 7)  # <s> why </s> one two three </s>
+    shapes = {name: tuple(value.shape) for name, value in batch.items()}
+    assert shapes == {
+        "input_ids": (2, 7),
+        "attention_mask": (2, 7),
+        "token_behavior": (2, 7, len(TOKEN_CHANNELS)),
+        "token_behavior_mask": (2, 7, len(TOKEN_CHANNELS)),
+        "trajectory": (2, 6, len(CHANNELS)),
+        "trajectory_observed": (2, 6, len(CHANNELS)),
+        "trajectory_time_ms": (2, 6),
+        "trajectory_mask": (2, 6),
+    }
+    for name, value in batch.items():
+        wanted = (
+            torch.float32
+            if name in ("token_behavior", "trajectory", "trajectory_time_ms")
+            else torch.int64
+            if name in ("input_ids", "attention_mask")
+            else torch.bool
+        )
+        assert value.dtype == wanted, name
+
+
+def test_tokens_say_what_happened_on_them(processor: IFLLMProcessor) -> None:
+    batch = encode(processor)
+
+    def of(name: str, row: int = 0) -> list[float | None]:
+        return column(batch, row, name, "token_behavior")[3:6]
+
+    # one: 100 ms at 0, and the last tick of reading, which has no time; back from `three` is a
+    # regression. two: 100 ms. three: after a gap of 2,700 ms that belongs to the tick before.
+    assert of("mouse_dwell_ms") == [log(0.1), log(0.1), log(0.1)]
+    assert of("mouse_visits") == [log(2), log(1), log(1)]
+    assert of("mouse_first_ms") == [0.0, log(0.1), log(3.0)]
+    assert of("mouse_last_ms") == [log(3.1), log(0.1), log(3.0)]
+    assert of("mouse_regressions") == [log(1), 0.0, 0.0]
+    # b: `four` was never visited by the mouse; `five` for 100 ms.
+    assert of("mouse_dwell_ms", 1)[:2] == [0.0, log(0.1)]
+    assert of("mouse_first_ms", 1)[:2] == [None, log(0.2)]
+    # The gaze was there once, and nothing followed: no time, one visit.
+    assert of("gaze_dwell_ms", 1)[:2] == [0.0, 0.0]
+    assert of("gaze_visits", 1)[:2] == [log(1), 0.0]
+    # Nothing is observed on the question, on special tokens and padding.
+    for row, answer in ((0, slice(3, 6)), (1, slice(3, 5))):
+        elsewhere = batch["token_behavior_mask"][row].clone()
+        elsewhere[answer] = False
+        assert not elsewhere.any()
+        assert batch["token_behavior_mask"][row, answer].any()
+
+
+def test_ticks_are_seen_from_each_answer(processor: IFLLMProcessor) -> None:
+    batch = encode(processor)
+    assert column(batch, 0, "mouse_on_this") == [1, 1, 0, 0, 1, 1]
+    assert column(batch, 1, "mouse_on_this") == column(batch, 0, "mouse_on_other")
+    assert column(batch, 0, "mouse_on_this") == column(batch, 1, "mouse_on_other")
+    assert column(batch, 0, "mouse_on_neither") == [0, 0, 0, 1, 0, 0]
+    assert column(batch, 0, "mouse_char_share") == [
+        0.0,
+        round(4 / 13, 6),
+        None,
+        None,
+        round(12 / 13, 6),
+        round(1 / 13, 6),
+    ]
+    assert column(batch, 0, "gaze_on_this") == [None, 0, None, None, None, None]
+    assert column(batch, 0, "until_end_ms") == [log(s) for s in (3.1, 3.0, 2.9, 2.8, 0.1, 0.0)]
+    assert batch["trajectory_time_ms"].tolist() == [[0, 100, 200, 300, 3000, 3100]] * 2
+
+
+def test_exchanging_left_and_right_exchanges_the_rows(processor: IFLLMProcessor) -> None:
+    other = {"a": "b", "b": "a"}
+    ticks = changed(
+        mouse_on=[other.get(s, s) for s in TICKS["mouse_on"]],
+        gaze_on=[other.get(s, s) for s in TICKS["gaze_on"]],
+    )
+    batch = encode(processor)
+    swapped = processor("why", ANSWERS[::-1], ticks, return_tensors="pt")
+    for name, value in batch.items():
+        assert torch.equal(value, swapped[name].flip(0)), name
+
+
+def test_only_reading_is_seen_unless_asked_by_name(processor: IFLLMProcessor) -> None:
+    batch = encode(processor)
+    moved = changed(mouse_on=[*TICKS["mouse_on"][:-1], "a"], mouse_char=[0, 4, 5, None, 12, 1, 3])
+    longer = {name: [*values, values[-1]] for name, values in moved.items()}
+    for ticks in (moved, longer):
+        for name, value in encode(processor, ticks).items():
+            assert torch.equal(value, batch[name]), name
+    everything = encode(processor, include_contaminated_ticks=True)
+    assert everything["trajectory"].shape[1] == 7
+
+
+def test_reading_in_pieces_is_cut_out(processor: IFLLMProcessor) -> None:
+    phase = ["reading", "rating", "reading", "after", "reading", "reading", "after"]
+    batch = encode(processor, changed(phase=phase))
+    assert column(batch, 0, "mouse_on_this") == [1, 0, 1, 1]
+    assert batch["trajectory_time_ms"][0].tolist() == [0, 200, 3000, 3100]
+
+
+def test_ticks_without_phases_are_not_taken_for_reading(processor: IFLLMProcessor) -> None:
+    with pytest.raises(DataError, match="include_contaminated_ticks=True"):
+        encode(processor, without("phase"))
+    assert encode(processor, without("phase"), include_contaminated_ticks=True)
+
+
+def test_screen_coordinates_change_nothing_but_whether_a_channel_was_recorded(
+    processor: IFLLMProcessor,
+) -> None:
+    somewhere = encode(processor, changed(mouse_x_px=[1.0, 2, 3, 4, 5, 6, 7]))
+    elsewhere = encode(processor, changed(mouse_x_px=[7.0, 6, 5, 4, 3, 2, 1]))
+    nowhere = encode(processor, changed(mouse_x_px=[7.0, 6, 5, None, 3, 2, 1]))
+    for name, value in encode(processor).items():
+        assert torch.equal(value, somewhere[name]) and torch.equal(value, elsewhere[name]), name
+    assert column(nowhere, 0, "mouse_on_neither") == [0, 0, 0, None, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["mouse_x_px", "gaze_rel_y_px_a", "surface", "mouse_on", "phase"])
+def test_no_channel_reaches_behind_the_wall(name: str) -> None:
+    with pytest.raises(DataError, match="feed no model"):
+        IFLLMFeatureExtractor(channels=[*CHANNELS, name])
+
+
+def test_what_is_missing_is_masked(processor: IFLLMProcessor) -> None:
+    mouse_only = encode(processor, without("gaze_on", "gaze_char"))
+    assert column(mouse_only, 0, "gaze_on_this") == [None] * 6
+    assert column(mouse_only, 0, "gaze_dwell_ms", "token_behavior") == [None] * 7
+    assert column(mouse_only, 0, "mouse_on_this") == [1, 1, 0, 0, 1, 1]
+
+    text_only = encode(processor, None)
+    assert set(text_only) == {"input_ids", "attention_mask"}
+
+    some = processor(
+        ["why", "why"], [ANSWERS, ANSWERS], [None, TICKS], return_tensors="pt"
+    )  # one row per turn
+    assert some["trajectory_mask"].sum(1).tolist() == [0, 0, 6, 6]
+    assert not some["token_behavior_mask"][:2].any() and not some["trajectory_observed"][:2].any()
+
+    nothing = encode(processor, {name: [] for name in TICKS})
+    assert nothing["trajectory"].shape[1] == 1 and not nothing["trajectory_mask"].any()
+
+    no_text = processor("why", [None, None], TICKS, return_tensors="pt")
+    assert "input_ids" not in no_text and "token_behavior" not in no_text
+    assert column(no_text, 0, "mouse_on_this") == [1, 1, 0, 0, 1, 1]
+    assert column(no_text, 0, "mouse_char_share") == [None] * 6
+
+    half = processor("why", ["one two three", None], TICKS, return_tensors="pt")
+    assert half["attention_mask"].sum(1).tolist() == [7, 0]
+
+    pointwise = processor(
+        "why", "one two three", changed(mouse_on=["a"] * 7, mouse_char=[0] * 7, gaze_on=[None] * 7)
+    )
+    assert len(pointwise["input_ids"]) == len(pointwise["trajectory"]) == 1
+
+
+def test_a_reload_of_the_page_is_no_jump_in_time(processor: IFLLMProcessor) -> None:
+    ticks = changed(
+        t_ms=[5000.0, 5100.0, 20.0, 120.0, 300.0, 400.0, 500.0], page_load=[0, 0, 1, 1, 1, 1, 1]
+    )
+    batch = encode(processor, ticks)
+    assert batch["trajectory_time_ms"][0].tolist() == [0, 100, 100, 200, 380, 480]
+    # The last tick before the reload stands for no time.
+    assert column(batch, 0, "mouse_dwell_ms", "token_behavior")[4] == 0.0
+
+
+def test_an_undeclared_column_becomes_a_channel(processor: IFLLMProcessor) -> None:
+    named = IFLLMProcessor(
+        processor.tokenizer, IFLLMFeatureExtractor(channels=[*CHANNELS, "heart_rate"])
+    )
+    rate = [60.0, None, float("nan"), 75.0, 80.0, 66.0, 200.0]
+    batch = encode(named, changed(heart_rate=rate))
+    assert batch["trajectory"][0, :, -1].tolist() == [60, 0, 0, 75, 80, 66]
+    assert batch["trajectory_observed"][0, :, -1].tolist() == [1, 0, 0, 1, 1, 1]
+    absent = encode(named)
+    assert not absent["trajectory_observed"][..., -1].any()
+    with pytest.raises(DataError, match=r"row 0, field 'heart_rate': inf"):
+        encode(named, changed(heart_rate=[float("inf"), *rate[1:]]))
+
+
+@given(n=st.integers(1, 60), most=st.integers(1, 20), seed=st.integers(0, 5))
+@settings(max_examples=40, deadline=None)
+def test_joined_ticks_keep_their_time_and_their_mean(n: int, most: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    time = np.cumsum(rng.integers(1, 300, n)).astype(float)
+    rate = np.where(rng.random(n) < 0.3, np.nan, rng.normal(size=n))
+    extractor = IFLLMFeatureExtractor(channels=["heart_rate"], token_channels=[], max_ticks=most)
+    ticks = {"t_ms": [time], "phase": [["reading"] * n], "heart_rate": [rate]}
+    out = extractor(ticks, [[5]])
+    values, seen = out["trajectory"][0][:, 0], out["trajectory_observed"][0][:, 0]
+    stamps = out["trajectory_time_ms"][0]
+    assert len(values) == min(n, most)
+    whole = time - time[0]
+    assert stamps[0] == 0 and set(stamps) <= set(whole.astype(np.float32))
+    edges = np.append(np.searchsorted(whole, stamps), n)
+    assert np.ptp(np.diff(edges)) <= 1  # groups of equal size
+    for k, (begin, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        here = rate[begin:stop][~np.isnan(rate[begin:stop])]
+        assert seen[k] == bool(here.size)
+        assert values[k] == pytest.approx(here.mean() if here.size else 0.0, abs=1e-5)
+
+
+def test_steps_join_a_fast_recording(processor: IFLLMProcessor) -> None:
+    slow = IFLLMProcessor(processor.tokenizer, IFLLMFeatureExtractor(step_ms=200.0))
+    batch = encode(slow)
+    assert batch["trajectory_time_ms"][0].tolist() == [0, 200, 3000]
+    assert column(batch, 0, "mouse_on_this") == [1, 0, 1]
+    assert column(batch, 0, "mouse_char_share") == [round(2 / 13, 6), None, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("field", "ticks", "says"),
+    [
+        ("t_ms", changed(t_ms=[1000.0, 900.0, *TICKS["t_ms"][2:]]), "runs backwards from 1000.0"),
+        ("t_ms", changed(t_ms=[float("nan"), *TICKS["t_ms"][1:]]), "a tick's time is nan"),
+        ("t_ms", changed(t_ms=[None, *TICKS["t_ms"][1:]]), "a tick's time is nan"),
+        ("mouse_char", changed(mouse_char=[13, 4, 5, None, 12, 1, 0]), "13 on answer a, which has"),
+        ("gaze_char", changed(gaze_char=[None, -1, *[None] * 5]), "-1 on answer b"),
+        ("mouse_char", changed(mouse_char=[0, 4]), "2 values and 7 in 't_ms'"),
+        ("phase", changed(phase=["reading"]), "1 values and 7 in 't_ms'"),
+        ("mouse_on", changed(mouse_on=["left", *TICKS["mouse_on"][1:]]), "'left'; expected"),
+        ("mouse_on", changed(mouse_on=["c", *TICKS["mouse_on"][1:]]), "answer c, which has 0"),
+        ("mouse_char", changed(mouse_char=["0", "x", 5, None, 12, 1, 0]), "expected a number"),
+    ],
+)
+def test_bad_ticks_are_refused_by_row_and_field(
+    processor: IFLLMProcessor, field: str, ticks: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        processor(["why", "why"], [ANSWERS, ANSWERS], [TICKS, {**ticks, "query_id": 77}])
+    message = str(caught.value)
+    assert says in message
+    if "which has 0" not in says:
+        assert f"row 1 (query 77), field '{field}'" in message
+
+
+def test_channels_in_another_order_than_the_models_are_refused(processor: IFLLMProcessor) -> None:
+    processor.check_config(IFLLMConfig())
+    with pytest.raises(DataError, match="'channels': the processor writes .* same order"):
+        processor.check_config(IFLLMConfig(channels=CHANNELS[::-1]))
+    with pytest.raises(DataError, match="'token_channels'"):
+        processor.check_config(IFLLMConfig(token_channels=TOKEN_CHANNELS[1:]))
+    with pytest.raises(DataError, match="names a channel twice"):
+        IFLLMFeatureExtractor(channels=["until_end_ms", "until_end_ms"])
+    with pytest.raises(DataError, match="'token_channels' has"):
+        IFLLMFeatureExtractor(token_channels=["gaze_pupil"])
+    with pytest.raises(DataError, match="statistics do not fit"):
+        IFLLMFeatureExtractor(channels=["heart_rate"], statistics={"pulse": [0, 1]})
+
+
+def ragged(processor: IFLLMProcessor, repeat: int = 1) -> list[dict[str, Any]]:
+    out = processor(["why"] * repeat, [ANSWERS] * repeat, [TICKS] * repeat)
+    return [{name: values[i] for name, values in out.items()} for i in range(2 * repeat)]
+
+
+@pytest.mark.parametrize(
+    ("field", "edit", "says"),
+    [
+        ("token_behavior_mask", lambda v: v[:-1], "length 6 beside 7"),
+        ("attention_mask", lambda v: [*v, 1], "length 8 beside 7"),
+        ("trajectory_mask", lambda v: v[:-1], "length 5 beside 6"),
+        ("trajectory_time_ms", lambda v: v[:-1], "length 5 beside 6"),
+        ("trajectory", lambda v: v[:, :-1], "the channels of this processor"),
+        ("token_behavior", lambda v: v * np.nan, "holds NaN"),
+    ],
+)
+def test_rows_that_do_not_fit_together_are_refused(
+    processor: IFLLMProcessor, field: str, edit: Any, says: str
+) -> None:
+    rows = ragged(processor)[::-1]
+    rows[1] = {**rows[1], field: edit(rows[1][field])}
+    with pytest.raises(DataError, match=rf"row 1, field '{field}'.*{says}"):
+        processor.pad(rows)
+
+
+def test_values_need_their_mask(processor: IFLLMProcessor) -> None:
+    rows = [
+        {k: v for k, v in row.items() if k != "trajectory_observed"} for row in ragged(processor)
+    ]
+    with pytest.raises(DataError, match="'trajectory_observed' is missing"):
+        processor.pad(rows)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padding_changes_nothing(processor: IFLLMProcessor, side: str) -> None:
+    processor.tokenizer.padding_side = side
+    try:
+        alone = [processor.pad([row]) for row in ragged(processor)]
+        batch = processor.pad([{}, *ragged(processor, 4)])
+    finally:
+        processor.tokenizer.padding_side = "right"
+    assert batch["attention_mask"][0].sum() == 0 and not batch["trajectory_mask"][0].any()
+    for row in range(8):
+        for name, value in alone[row % 2].items():
+            length, mine = value.shape[1], batch[name][row + 1]
+            left = side == "left" and not name.startswith("trajectory")
+            assert torch.equal(mine[-length:] if left else mine[:length], value[0]), name
+            rest = mine[:-length] if left else mine[length:]
+            assert name == "input_ids" or not rest.any()
+    everything = encode(processor)
+    for name, value in processor.pad(ragged(processor)).items():
+        assert torch.equal(value, everything[name]), name
+
+
+def test_rows_may_come_as_arrays_of_any_kind(processor: IFLLMProcessor) -> None:
+    arrays = {
+        name: np.array(
+            [np.nan if v is None and name.endswith("char") else v for v in values],
+            dtype=float if name.endswith("char") else None,
+        )
+        for name, values in TICKS.items()
+    }
+    for name, value in encode(processor, arrays).items():
+        assert torch.equal(value, encode(processor)[name]), name
+
+
+def test_normalisation_is_that_of_the_training_rows_and_is_saved(
+    processor: IFLLMProcessor, prepared_small: Path, tmp_path: Path
+) -> None:
+    from datasets import load_dataset
+
+    turns = load_dataset(str(prepared_small), "pairwise", split="train")
+    fitted = IFLLMProcessor(processor.tokenizer).fit(turns)
+    out = fitted.encode_rows(turns[:])
+    for kind, mask, names in (
+        ("token_behavior", "token_behavior_mask", fitted.feature_extractor.token_channels),
+        ("trajectory", "trajectory_observed", fitted.feature_extractor.channels),
+    ):
+        values = np.concatenate([v for side in "ab" for v in out[f"{kind}_{side}"]])
+        seen = np.concatenate([v for side in "ab" for v in out[f"{mask}_{side}"]])
+        assert not values[~seen].any()
+        for at, name in enumerate(names):
+            if name in fitted.feature_extractor.statistics:
+                here = values[seen[:, at], at]
+                assert here.mean() == pytest.approx(0, abs=1e-3), name
+                assert here.std() == pytest.approx(1, abs=1e-3), name
+    fitted.save_pretrained(tmp_path)
+    loaded = IFLLMProcessor.from_pretrained(tmp_path)
+    assert loaded.feature_extractor.to_dict() == fitted.feature_extractor.to_dict()
+    assert (loaded.layout, loaded.max_length) == (fitted.layout, fitted.max_length)
+    for name, value in encode(fitted).items():
+        assert torch.equal(encode(loaded)[name], value), name
+    assert not torch.equal(encode(fitted)["trajectory"], encode(processor)["trajectory"])
+    with pytest.raises(DataError, match=r"\['heart_rate'\] were observed in none"):
+        IFLLMProcessor(
+            processor.tokenizer, IFLLMFeatureExtractor(channels=[*CHANNELS, "heart_rate"])
+        ).fit(turns)
+
+
+def test_rows_of_the_dataset_map_in_two_processes(
+    processor: IFLLMProcessor, prepared_small: Path
+) -> None:
+    from datasets import load_dataset
+
+    turns = load_dataset(str(prepared_small), "pairwise", split="train")
+    mapped = turns.map(
+        processor.encode_rows,
+        batched=True,
+        num_proc=2,
+        remove_columns=turns.column_names,
+    ).with_format("numpy")
+    names = [name.removesuffix("_a") for name in mapped.column_names if name.endswith("_a")]
+    rows = [{n: row[f"{n}_{side}"] for n in names} for row in mapped for side in "ab"]
+    batch = processor.pad(rows)
+    direct = processor(
+        turns["prompt"][:],
+        list(zip(turns["response_a"], turns["response_b"], strict=True)),
+        turns[:],
+        return_tensors="pt",
+    )
+    assert set(batch) == set(direct)
+    for name, value in direct.items():
+        assert torch.equal(batch[name], value), name
+
+
+def test_pointwise_rows_have_one_side(processor: IFLLMProcessor, prepared_small: Path) -> None:
+    from datasets import load_dataset
+
+    turns = load_dataset(str(prepared_small), "pointwise", split="train")
+    out = processor.encode_rows(turns[:])
+    assert all(value is None for value in out["trajectory_b"])
+    assert sum(map(len, out["trajectory_a"])) > 0
+
+
+def test_sums_over_tokens_are_the_features(processor: IFLLMProcessor, prepared_small: Path) -> None:
+    from datasets import load_dataset
+
+    turns = load_dataset(str(prepared_small), "pairwise", split="train")
+    features = behavior_features(pl.from_arrow(turns.data.table))
+    uncut = IFLLMProcessor(processor.tokenizer, max_length=100_000)
+    out = uncut.encode_rows(turns[:])
+    checked = 0
+    for measure in ("dwell_ms", "regressions"):
+        for channel in ("gaze", "mouse"):
+            at = TOKEN_CHANNELS.index(f"{channel}_{measure}")
+            scale = 1000.0 if measure.endswith("_ms") else 1.0
+            for side in "ab":
+                sums = [np.expm1(v[:, at]).sum() * scale for v in out[f"token_behavior_{side}"]]
+                wanted = features[f"{channel}_{measure}_{side}"].fill_nan(0.0).to_numpy()
+                np.testing.assert_allclose(sums, wanted, rtol=1e-4, atol=1e-2)
+                checked += int((wanted > 0).sum())
+    assert checked > 20
