@@ -191,7 +191,7 @@ class PairDPOTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
     # Forward
 
     def _choose_form(self) -> None:
-        """Leave padding out where the models can, and compute nothing that the loss does not use."""
+        """Leave padding out where the models can, and what the loss does not use."""
         if self._form_chosen:
             return
         self._form_chosen = True
@@ -298,28 +298,38 @@ class PairDPOTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
             return inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
         return self.compute_ref_log_probs(self.ref_model or self.model, inputs)
 
-    def _check_reference(self, model: Any, inputs: dict[str, Any]) -> None:
-        """Measure the margins before the first step; with `start` they must be 0."""
-        was_training = self.model.training
+    def _check_reference(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        answers: torch.Tensor,
+        reference: tuple[torch.Tensor, torch.Tensor],
+    ) -> None:
+        """Print the largest margin before the first step; with `start` it must be 0.
+
+        Args:
+            model: The policy.
+            inputs: The first batch.
+            answers: Log probabilities of its answers, chosen then rejected, shape (2 pairs,).
+            reference: Those of the reference, each of shape (pairs,).
+        """
         if not self.args.disable_dropout:
-            self.model.eval()
-        with (
-            torch.no_grad(),
-            disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs),
-        ):
-            chosen, rejected = self._answer_log_probs(model, inputs).sum(dim=1).chunk(2, dim=0)
-        ref_chosen, ref_rejected = self._reference_logps(inputs)
-        self.model.train(was_training)
-        delta = (chosen - ref_chosen) - (rejected - ref_rejected)
+            with torch.no_grad():
+                self.model.eval()
+                answers = self._answer_log_probs(model, inputs).sum(dim=1)
+                self.model.train()
+        chosen, rejected = answers.detach().chunk(2, dim=0)
+        delta = (chosen - reference[0]) - (rejected - reference[1])
+        size = chosen.abs() + rejected.abs()
         self.step0_margin = self.args.beta * float(delta.abs().max())
         logger.info(
             "largest margin before the first step (reference: %s): %.4g",
             self.args.reference,
             self.step0_margin,
         )
-        # Precomputed log probabilities come from other padding, hence other rounding.
+        # Precomputed log probabilities come from other batches, hence other rounding.
         exact = self.model.dtype == torch.float32 and self.accelerator.mixed_precision == "no"
-        tolerance = 1e-3 + (1e-4 if exact else 2e-3) * (chosen.abs() + rejected.abs())
+        tolerance = 1e-3 + (1e-4 if exact else 2e-3) * size
         if self.args.reference == "start" and bool((delta.abs() > tolerance).any()):
             raise ConfigError(
                 f"reference is 'start', but the largest margin before the first step is "
@@ -342,11 +352,13 @@ class PairDPOTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
         counts of the whole accumulated batch, so 1 x 8 accumulation equals 8 x 1.
         """
         mode = "train" if self.model.training else "eval"
-        if mode == "train" and self.step0_margin is None and self.state.global_step == 0:
-            self._check_reference(model, inputs)
-        ref_chosen, ref_rejected = self._reference_logps(inputs)
         token_logps = self._answer_log_probs(model, inputs)
-        chosen, rejected = token_logps.sum(dim=1).chunk(2, dim=0)
+        answers = token_logps.sum(dim=1)
+        reference = self._reference_logps(inputs)
+        if mode == "train" and self.step0_margin is None and self.state.global_step == 0:
+            self._check_reference(model, inputs, answers, reference)
+        chosen, rejected = answers.chunk(2, dim=0)
+        ref_chosen, ref_rejected = reference
         chosen_mask, _ = inputs["answer_mask"].chunk(2, dim=0)
         # TRL counts the first answer token too when the answer starts the sequence; so do we.
         chosen_length, rejected_length = inputs["answer_lengths"].clamp(min=1).chunk(2, dim=0)

@@ -1,11 +1,11 @@
 """Read both answers of each pair in one row of tokens: the prompt once, and no padding.
 
 Answers differ much in length: at 4 pairs a batch, 40 % of a padded batch of the IFLLM pairs is
-padding. Here the tokens of a batch lie one after the other, `prompt, chosen, rejected, prompt, ...`,
+padding. Here the tokens of a batch lie one after the other, `prompt, chosen, rejected, prompt, ...`
 so that every layer but attention computes each token once. Attention alone spreads them to one row
-per answer (`prompt + answer`, causal, padded on the right where nothing looks) and collects the
-result. Rotary and learned positions come from `position_ids`. The values are those of the padded
-batch up to rounding.
+per answer (`prompt + answer`, causal), puts rows of about the same length together, padded on the
+right where nothing looks, and collects the result. Rotary and learned positions come from
+`position_ids`. The values are those of the padded batch up to rounding.
 
 The last token of a prompt stands twice in the row, since the first token of either answer follows
 it. The last token of an answer is not read: nothing follows it.
@@ -22,16 +22,18 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 ATTENTION = "ifllm_pairs"
-LAYOUT = ("rows", "place", "shared", "shared_place")
+LAYOUT = ("rows", "place", "shared", "shared_place", "groups")
+# Rows are padded to the longest of a group, which is at most this much longer than the shortest.
+_SPREAD_OF_A_GROUP = 1.2
 _IGNORED = -100
 _KNOWN_LAYERS = {"full_attention", "sliding_attention"}
 
-Layout = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+Layout = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, list[tuple[int, int]]]
 
 
 def collate_unpadded(
     examples: list[dict[str, Any]], max_length: int | None
-) -> dict[str, torch.Tensor]:
+) -> dict[str, Any]:
     """Lay the pairs of a batch out in one row.
 
     Args:
@@ -39,17 +41,20 @@ def collate_unpadded(
         max_length: Answers are cut where prompt and answer together are longer.
 
     Returns:
-        With `tokens` tokens in all, `length` the longest prompt with its answer, `scored` the
-        longest answer; answers are numbered chosen first, then rejected:
+        With `tokens` tokens in all and `scored` the longest answer; answers are numbered chosen
+        first, then rejected:
 
-        * `rows`, (2 pairs, length): the token at each place of each answer's own row (0: padding);
-        * `place`, (tokens,): where each token lies in `rows`, flattened;
+        * `groups`: number and padded length of the rows of about the same length, shortest first;
+        * `rows`, (places,): the token at each place of those rows (0: padding);
+        * `place`, (tokens,): where each token lies in `rows`;
         * `shared`, `shared_place`: tokens of prompts, and where they lie for the second time;
         * `input_ids`, `position_ids`, `shift_labels`, (1, tokens): what is read, and what follows
           (-100: not scored);
         * `scored`, (2 pairs, scored): the tokens before each scored token of each answer;
         * `answer_mask`, (2 pairs, scored): 1 where `scored` is one;
         * `answer_lengths`, (2 pairs,): tokens of each answer.
+
+        The first entry has the batch size as its first dimension, which is where Trainer looks.
     """
     ids: list[int] = []
     positions: list[int] = []
@@ -76,29 +81,52 @@ def collate_unpadded(
             rows[number] = shared + own
             scored[number] = own
             lengths[number] = len(answer)
-    width = max(map(len, rows))
+    groups: list[tuple[int, int]] = []
+    at_place: list[int] = []
+    start = [0] * len(rows)  # where the row of each answer begins
+    for members in _alike([len(row) for row in rows]):
+        width = len(rows[members[-1]])
+        groups.append((len(members), width))
+        for number in members:
+            start[number] = len(at_place)
+            at_place += rows[number] + [0] * (width - len(rows[number]))
     place = torch.zeros(len(ids), dtype=torch.long)
     shared_tokens: list[int] = []
     shared_places: list[int] = []
-    for number, row in reversed(list(enumerate(rows))):  # the chosen row last: it has the last word
-        for_row = torch.arange(number * width, number * width + len(row))
+    for number in reversed(range(len(rows))):  # chosen rows last: they have the last word
+        row = rows[number]
+        place[torch.tensor(row, dtype=torch.long)] = torch.arange(
+            start[number], start[number] + len(row)
+        )
         if number >= len(examples):
             n_shared = len(row) - len(scored[number])
             shared_tokens += row[:n_shared]
-            shared_places += for_row[:n_shared].tolist()
-        place[torch.tensor(row, dtype=torch.long)] = for_row
+            shared_places += range(start[number], start[number] + n_shared)
+    width = max(map(len, scored))
     return {
-        "rows": _padded(rows, width),
-        "place": place,
-        "shared": torch.tensor(shared_tokens, dtype=torch.long),
-        "shared_place": torch.tensor(shared_places, dtype=torch.long),
+        "answer_mask": _padded([[1] * len(answer) for answer in scored], width),
+        "answer_lengths": torch.tensor(lengths),
+        "scored": _padded(scored, width),
         "input_ids": torch.tensor([ids]),
         "position_ids": torch.tensor([positions]),
         "shift_labels": torch.tensor([labels]),
-        "scored": _padded(scored, max(map(len, scored))),
-        "answer_mask": _padded([[1] * len(answer) for answer in scored], max(map(len, scored))),
-        "answer_lengths": torch.tensor(lengths),
+        "groups": groups,
+        "rows": torch.tensor(at_place),
+        "place": place,
+        "shared": torch.tensor(shared_tokens, dtype=torch.long),
+        "shared_place": torch.tensor(shared_places, dtype=torch.long),
     }
+
+
+def _alike(lengths: list[int]) -> list[list[int]]:
+    """Return the rows in groups of about the same length, each from short to long."""
+    groups: list[list[int]] = []
+    for number in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if groups and lengths[number] <= _SPREAD_OF_A_GROUP * lengths[groups[-1][0]]:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+    return groups
 
 
 def _padded(lists: list[list[int]], width: int) -> torch.Tensor:
@@ -106,13 +134,13 @@ def _padded(lists: list[list[int]], width: int) -> torch.Tensor:
 
 
 class _Spread(torch.autograd.Function):
-    """(tokens, features) -> (2 pairs * length, features). Two look-ups; nothing is summed twice."""
+    """(tokens, features) -> (places, features). Two look-ups; nothing is summed twice."""
 
     @staticmethod
     def forward(ctx: Any, tokens: torch.Tensor, *layout: torch.Tensor) -> torch.Tensor:
         rows, place, shared, shared_place = layout
         ctx.save_for_backward(place, shared, shared_place)
-        return tokens.index_select(0, rows.flatten())
+        return tokens.index_select(0, rows)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: torch.Tensor) -> Any:
@@ -124,7 +152,7 @@ class _Spread(torch.autograd.Function):
 
 
 class _Collect(torch.autograd.Function):
-    """(2 pairs * length, features) -> (tokens, features)."""
+    """(places, features) -> (tokens, features)."""
 
     @staticmethod
     def forward(ctx: Any, spread: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
@@ -162,7 +190,7 @@ def pair_attention(
         attention_mask: Not used with a layout.
         dropout: As in SDPA.
         scaling: As in SDPA.
-        pair_layout: `rows, place, shared, shared_place` of `collate_unpadded`.
+        pair_layout: `rows, place, shared, shared_place, groups` of `collate_unpadded`.
         sliding_window: Tokens that a layer looks back on, for layers that are limited so.
         **kwargs: Passed on.
 
@@ -174,33 +202,40 @@ def pair_attention(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
         return found
-    rows, place = pair_layout[:2]
-    answers, length = rows.shape
+    *look_up, groups = pair_layout
 
     def spread(x: torch.Tensor) -> torch.Tensor:
         _, heads, tokens, size = x.shape
         flat = x[0].transpose(0, 1).reshape(tokens, heads * size)
-        wide: torch.Tensor = _Spread.apply(flat, *pair_layout)  # type: ignore[no-untyped-call]
-        return wide.view(answers, length, heads, size).transpose(1, 2)
+        wide: torch.Tensor = _Spread.apply(flat, *look_up)  # type: ignore[no-untyped-call]
+        return wide.view(-1, heads, size)
 
-    mask = None
-    if sliding_window is not None and sliding_window < length:
-        back = torch.arange(length, device=rows.device)
-        back = back[:, None] - back[None, :]
-        mask = ((back >= 0) & (back < sliding_window))[None, None]
-    out, _ = sdpa_attention_forward(
-        module,
-        spread(query),
-        spread(key),
-        spread(value),
-        mask,
-        dropout=dropout,
-        scaling=scaling,
-        is_causal=mask is None,
-    )
-    heads, size = out.shape[2:]
-    flat = out.reshape(answers * length, heads * size)
-    collected: torch.Tensor = _Collect.apply(flat, place)  # type: ignore[no-untyped-call]
+    wide_query, wide_key, wide_value = spread(query), spread(key), spread(value)
+    parts = []
+    start = 0
+    for answers, length in groups:
+        here = slice(start, start + answers * length)
+        start += answers * length
+        mask = None
+        if sliding_window is not None and sliding_window < length:
+            back = torch.arange(length, device=query.device)
+            back = back[:, None] - back[None, :]
+            mask = ((back >= 0) & (back < sliding_window))[None, None]
+        out, _ = sdpa_attention_forward(
+            module,
+            *(
+                wide[here].unflatten(0, (answers, length)).transpose(1, 2)
+                for wide in (wide_query, wide_key, wide_value)
+            ),
+            mask,
+            dropout=dropout,
+            scaling=scaling,
+            is_causal=mask is None,
+        )
+        parts.append(out.flatten(2).flatten(0, 1))
+    heads, size = query.shape[1], value.shape[3]
+    flat = torch.cat(parts)
+    collected: torch.Tensor = _Collect.apply(flat, look_up[1])  # type: ignore[no-untyped-call]
     return collected.view(1, -1, heads, size), None
 
 

@@ -420,11 +420,13 @@ def test_kept_values_of_one_reference_are_never_taken_for_another(
     make_trainer: Make,
     sft_adapter: Path,
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     from peft import PeftModel
 
     from ifllm_hf.alignment import reference_cache
 
+    monkeypatch.setenv("IFLLM_CACHE", str(tmp_path / "cache"))
     computed: list[str] = []
     save = reference_cache.save
     monkeypatch.setattr(reference_cache, "save", lambda k, v: (computed.append(k), save(k, v)))

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*gradient_checkpointing.*:FutureWarning", "ignore::DeprecationWarning"
@@ -28,12 +30,39 @@ def test_each_token_stands_once_and_the_end_of_the_prompt_twice() -> None:
     assert batch["input_ids"].tolist() == [[1, 2, 3, 4, 3, 6, 9, 10, 11, 9]]
     assert batch["position_ids"].tolist() == [[0, 1, 2, 3, 2, 3, 0, 1, 2, 0]]
     assert batch["shift_labels"].tolist() == [[-100, -100, 4, 5, 6, 7, 10, 11, 12, 13]]
-    assert batch["rows"].tolist() == [[0, 1, 2, 3], [6, 7, 8, 0], [0, 1, 4, 5], [9, 0, 0, 0]]
     assert batch["answer_lengths"].tolist() == [2, 3, 2, 1]  # 8 is beyond max_length
     assert batch["answer_mask"].tolist() == [[1, 1, 0], [1, 1, 1], [1, 1, 0], [1, 0, 0]]
-    places = batch["rows"].flatten()[batch["place"]]
-    assert places.tolist() == list(range(10))
+    assert batch["groups"] == [(1, 1), (1, 3), (2, 4)]
+    assert batch["rows"].tolist() == [9, 6, 7, 8, 0, 1, 2, 3, 0, 1, 4, 5]
+    assert batch["rows"][batch["place"]].tolist() == list(range(10))
     assert (batch["shared"].tolist(), batch["shared_place"].tolist()) == ([0, 1], [8, 9])
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 9), st.integers(1, 30), st.integers(1, 30)), min_size=1, max_size=6
+    )
+)
+def test_rows_of_answers_are_what_a_padded_batch_holds(sizes: list[tuple[int, int, int]]) -> None:
+    from ifllm_hf.alignment.unpadded import collate_unpadded
+
+    rng = np.random.default_rng(len(sizes))
+    examples = [example(*(rng.integers(3, 99, size=n).tolist() for n in size)) for size in sizes]
+    batch = collate_unpadded(examples, max_length=24)
+    rows, start = [], 0
+    for n, width in batch["groups"]:
+        rows += batch["rows"][start : start + n * width].view(n, width).tolist()
+        start += n * width
+    ids, positions = batch["input_ids"][0], batch["position_ids"][0]
+    expected = [
+        (e["prompt_ids"] + e[side])[:24] for e in examples for side in ("chosen_ids", "rejected_ids")
+    ]
+    seen = []
+    for row in rows:
+        own = [row[0]] + [token for token in row[1:] if token]  # padding looks up token 0
+        assert positions[own].tolist() == list(range(len(own)))
+        seen.append(ids[own].tolist())
+    assert sorted(seen) == sorted(answer[:-1] for answer in expected)  # the last is not read
 
 
 def test_the_first_token_of_all_is_not_scored() -> None:
