@@ -111,6 +111,20 @@ def open_demo_data(folder: Path | None = None, *, synthetic: int | None = None) 
     return DemoData(folder, False, said)
 
 
+def open_sessions(sessions: Path) -> DemoData:
+    """Read collected sessions as they are now.
+
+    Raises:
+        IFLLMError: There are none, or they cannot be read.
+    """
+    from ifllm_hf.data.prepare import prepare
+
+    place = tempfile.TemporaryDirectory(prefix="ifllm-sessions-")
+    folder = Path(place.name) / "ifllm"
+    prepare(sessions, folder, progress=False)
+    return DemoData(folder, False, "Collected sessions.", place)
+
+
 def _make_up(conversations: int) -> DemoData:
     from ifllm_hf.data.prepare import prepare_synthetic
 

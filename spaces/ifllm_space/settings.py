@@ -76,6 +76,10 @@ class Settings:
         default=False,
         metadata={"help": "show collected sessions in Explore; never on a public page"},
     )
+    operators: tuple[str, ...] = field(
+        default=(),
+        metadata={"help": "Hub users who may see them in a Space, signed in; separated by commas"},
+    )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:

@@ -6,7 +6,7 @@ access log, and nothing of the data can be reached through Gradio's routes for f
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,18 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from ifllm_space.demo_data import DemoData
-from ifllm_space.explore.tab import explore_tab
+from ifllm_space.explore.collected import collected_tab
+from ifllm_space.explore.tab import turns_of
+from ifllm_space.operator import can_sign_in
 from ifllm_space.score.tab import score_tab
+from ifllm_space.server import SessionStore, attach
+from ifllm_space.settings import Settings
 
 STATIC = Path(__file__).parent / "static"
 STATIC_URL = "page"
 """Where `static/` is served; `/static` and `/assets` belong to Gradio."""
+
+_ANY = ("0.0.0.0", "::", "127.0.0.1")
 
 TITLE = "IFLLM: what readers look at"
 
@@ -38,12 +44,21 @@ class FreshFiles(StaticFiles):
         return answer
 
 
-def build_app(data: DemoData) -> FastAPI:
-    """Return the application with all its tabs."""
+def build_app(data: DemoData, settings: Settings | None = None) -> FastAPI:
+    """Return the application with all its tabs.
+
+    Args:
+        data: What Explore and Score show.
+        settings: Of the operator; from the environment by default.
+
+    Raises:
+        ConfigError: The settings contradict each other, or the sessions' folder is in use.
+    """
+    settings = settings or Settings.from_environment()
     app = FastAPI(title=TITLE, docs_url=None, redoc_url=None, openapi_url=None)
     app.mount(f"/{STATIC_URL}", FreshFiles(directory=STATIC), name="page")
-    collection = _collection(app)
-    blocks = _blocks(data, collection)
+    store = attach(app, settings)  # before Gradio, which takes every path
+    blocks = _blocks(data, settings, store)
     return gr.mount_gradio_app(
         app,
         blocks,
@@ -53,8 +68,9 @@ def build_app(data: DemoData) -> FastAPI:
         footer_links=[],
         run_history=False,
         enable_monitoring=False,
+        max_file_size=1,  # byte: nothing here takes a file
         allowed_paths=[],
-        blocked_paths=_private_places(data, collection),
+        blocked_paths=_private_places(data, settings),
         head=_head(),
         theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
     )
@@ -62,12 +78,20 @@ def build_app(data: DemoData) -> FastAPI:
 
 def serve(data: DemoData, *, host: str, port: int) -> None:
     """Serve until interrupted. No access log: it would keep addresses."""
+    app = build_app(data)
+    sys.stderr.write(f"Open http://{'localhost' if host in _ANY else host}:{port}\n")
     uvicorn.run(
-        build_app(data), host=host, port=port, workers=1, access_log=False, proxy_headers=False
+        app,
+        host=host,
+        port=port,
+        workers=1,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
     )
 
 
-def _blocks(data: DemoData, collection: MutableMapping[str, Any]) -> gr.Blocks:
+def _blocks(data: DemoData, settings: Settings, store: SessionStore) -> gr.Blocks:
     with gr.Blocks(title=TITLE, analytics_enabled=False) as blocks:
         gr.HTML(
             html_template=(
@@ -76,37 +100,29 @@ def _blocks(data: DemoData, collection: MutableMapping[str, Any]) -> gr.Blocks:
             value=data.said,
             js_on_load="",
         )
+        if can_sign_in(settings):
+            gr.LoginButton()
         with gr.Tabs():
             with gr.Tab("Explore", id="explore"):
-                explore_tab(data)
+                turns_of(data)
             with gr.Tab("Score", id="score"):
                 score_tab(data)
-            if collection:
+            if find_spec("ifllm_space.collect") and find_spec("ifllm_space.collect.tab"):
+                from ifllm_space.collect.tab import about, take_part
+
                 with gr.Tab("Take part", id="take-part"):
-                    collection["take_part"](collection["settings"], collection["store"], data)
+                    take_part(settings, store, data)
                 with gr.Tab("About & withdraw", id="about"):
-                    collection["about"](collection["settings"], collection["store"])
+                    about(settings, store)
+            collected_tab(blocks, settings)
     return blocks
 
 
-def _collection(app: FastAPI) -> dict[str, Any]:
-    """Attach the routes of the collection, which must stand before Gradio takes every path."""
-    if not (find_spec("ifllm_space.collect") and find_spec("ifllm_space.collect.tab")):
-        return {}
-    from ifllm_space.collect.tab import about, take_part
-    from ifllm_space.server import attach
-    from ifllm_space.settings import Settings
-
-    settings = Settings.from_environment()
-    store = attach(app, settings)
-    return {"settings": settings, "store": store, "take_part": take_part, "about": about}
-
-
-def _private_places(data: DemoData, collection: MutableMapping[str, Any]) -> list[str]:
+def _private_places(data: DemoData, settings: Settings) -> list[str]:
     """Return folders that no route of Gradio may serve."""
-    places = [data.folder, Path(__file__).parents[1]]
-    if collection:
-        places.append(collection["settings"].sessions)
+    places = [data.folder, Path(__file__).parents[1], settings.sessions]
+    if settings.exports:
+        places.append(settings.exports)
     return [str(Path(place).resolve()) for place in places]
 
 

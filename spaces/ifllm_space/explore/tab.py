@@ -19,14 +19,13 @@ import(new URL('page/explore.js', document.baseURI)).then((page) => {
 """
 
 
-def explore_tab(data: DemoData) -> None:
-    """Build the tab; call it inside `gr.Tab`."""
+def turns_of(data: DemoData) -> None:
+    """Build the pickers and the view of some turns; call it inside `gr.Tab`."""
     first = first_turn(data.index)
     view = gr.HTML(
         value=view_of(data, first),
         html_template="<div class='ifllm-explore'></div>",
         js_on_load=VIEW,
-        elem_id="explore-view",
         apply_default_css=False,
         render=False,
     )

@@ -61,7 +61,6 @@ def score_tab(data: DemoData) -> None:
         value=of_reader(first),
         html_template="<div class='ifllm-score'></div>",
         js_on_load=VIEW,
-        elem_id="score-view",
         apply_default_css=False,
         render=False,
     )

@@ -1,0 +1,48 @@
+"""Who may see collected sessions: whoever runs the app on this machine, or is signed in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import gradio as gr
+
+from ifllm_space.settings import Settings
+
+_HERE = frozenset(("127.0.0.1", "::1", "localhost"))
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+
+
+def in_space() -> bool:
+    """Tell whether this is a Hugging Face Space."""
+    return bool(os.environ.get("SPACE_ID"))
+
+
+def can_sign_in(settings: Settings) -> bool:
+    """Tell whether a button to sign in makes sense: in a Space with OAuth, for named operators."""
+    oauth = os.environ.get("OAUTH_CLIENT_ID") and os.environ.get("OAUTH_CLIENT_SECRET")
+    return bool(settings.show_sessions and settings.operators and in_space() and oauth)
+
+
+def may_see_sessions(
+    settings: Settings, request: gr.Request | None, profile: gr.OAuthProfile | None
+) -> bool:
+    """Tell whether this visitor is an operator.
+
+    In a Space it takes a signed-in user who is named in the settings. Elsewhere it takes a browser
+    on this machine that reached the app directly: behind a proxy everyone comes from here.
+    """
+    if not settings.show_sessions or request is None:
+        return False
+    if in_space():
+        return (
+            can_sign_in(settings) and profile is not None and profile.username in settings.operators
+        )
+    return is_here(request.client.host if request.client else None, request.headers)
+
+
+def is_here(client: str | None, headers: Mapping[str, str]) -> bool:
+    """Tell whether a request comes straight from this machine, by a name of this machine."""
+    host = headers.get("host", "").rsplit(":", 1)[0].strip("[]")
+    forwarded = any(headers.get(name) for name in _FORWARDED)
+    return client in _HERE and host in _HERE and not forwarded
