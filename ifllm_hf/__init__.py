@@ -24,6 +24,8 @@ _EXPORTS = {
     "IFLLMForRewardModeling": "ifllm_hf.reward.modeling_ifllm",
     "IFLLMModel": "ifllm_hf.reward.modeling_ifllm",
     "IFLLMProcessor": "ifllm_hf.reward.processing_ifllm",
+    "ImplicitRewardPipeline": "ifllm_hf.reward.pipeline",
+    "explain": "ifllm_hf.reward.explain",
     "push_dataset": "ifllm_hf.hub.publish",
     "ticks_to_numpy": "ifllm_hf.data.tick_arrays",
 }

@@ -6,8 +6,9 @@ comes later is hooked when its import ends, without importing it here.
 * `datasets`: the name "ifllm" resolves to `ifllm_hf.data.ifllm`. There is no plugin mechanism, so
   this wraps one private function; where that function is gone, `load_dataset("ifllm")` says what to
   do instead.
-* `transformers`: the Auto classes know our configuration, models and processor. Each hook waits for
-  the module of one family of Auto classes, so that `import transformers` stays as light as it is.
+* `transformers`: the Auto classes know our configuration, models and processor, and `pipeline` our
+  task. Each hook waits for the module of one family of these, so that `import transformers` stays as
+  light as it is.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from types import ModuleType
 from typing import Any
 
 DATASET_NAME = "ifllm"
+TASK = "implicit-reward"
 _CONFIG = "ifllm_hf.reward.configuration_ifllm"
 _MODELS = "ifllm_hf.reward.modeling_ifllm"
 _EXTRACTOR = "ifllm_hf.reward.feature_extraction_ifllm"
 _PROCESSOR = "ifllm_hf.reward.processing_ifllm"
+_PIPELINE = "ifllm_hf.reward.pipeline"
 
 _MOVED = (
     'load_dataset("ifllm") cannot be resolved: this version of `datasets` ({version}) has moved '
@@ -108,6 +111,7 @@ def register() -> None:
     _extend("transformers.models.auto.modeling_auto", _MODELS, _register_models)
     _extend("transformers.models.auto.feature_extraction_auto", _EXTRACTOR, _register_extractor)
     _extend("transformers.models.auto.processing_auto", _PROCESSOR, _register_processor)
+    _extend("transformers.pipelines", _PIPELINE, _register_pipeline)
 
 
 def _extend(theirs: str, ours: str, hook: Callable[[], None]) -> None:
@@ -164,6 +168,22 @@ def _register_processor() -> None:
     from ifllm_hf.reward.processing_ifllm import IFLLMProcessor
 
     AutoProcessor.register(IFLLMConfig, IFLLMProcessor, exist_ok=True)
+
+
+def _register_pipeline() -> None:
+    """Let `pipeline("implicit-reward")` find ours."""
+    from transformers import AutoModelForSequenceClassification
+    from transformers.pipelines import PIPELINE_REGISTRY
+
+    from ifllm_hf.reward.pipeline import ImplicitRewardPipeline
+
+    if TASK not in PIPELINE_REGISTRY.supported_tasks:
+        PIPELINE_REGISTRY.register_pipeline(
+            TASK,
+            pipeline_class=ImplicitRewardPipeline,
+            pt_model=AutoModelForSequenceClassification,
+            type="multimodal",
+        )
 
 
 def _hook_datasets() -> None:

@@ -87,6 +87,10 @@ class IFLLMConfig(PreTrainedConfig):  # type: ignore[misc, unused-ignore]
         super().__post_init__(**kwargs)
         self.token_channels, self.channels = list(self.token_channels), list(self.channels)
         self.num_labels = 1
+        if __name__.startswith("ifllm_hf."):
+            # For those without the package; here `pipeline` knows the task, and need not ask for
+            # trust in code of the repository.
+            self.__dict__.pop("custom_pipelines", None)
         if self.pooling is None:
             # Not at the top: that module registers our models, which import this one.
             from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
