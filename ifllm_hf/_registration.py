@@ -7,8 +7,8 @@ comes later is hooked when its import ends, without importing it here.
   this wraps one private function; where that function is gone, `load_dataset("ifllm")` says what to
   do instead.
 * `transformers`: the Auto classes know our configuration, models and processor, and `pipeline` our
-  task. Each hook waits for the module of one family of these, so that `import transformers` stays as
-  light as it is.
+  task. Each hook waits for the module of one family of these, so that `import transformers` stays
+  as light as it is.
 """
 
 from __future__ import annotations
