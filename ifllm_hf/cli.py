@@ -20,11 +20,19 @@ _PREPARE = """\
 Read a release and write the folder that load_dataset loads.
 
 SOURCE is a release folder, an archive (.tar.gz, .tar.xz, .zip; never unpacked), or a URL of one.
-Without it: $IFLLM_RELEASE, else the pinned public release is downloaded once.
+Without it: $IFLLM_RELEASE, else the pinned public release is downloaded once. A folder of sessions
+that the Space collected is read in the same way.
 
   ifllm prepare                               # download, then ./ifllm
   ifllm prepare release.tar.xz --out data/ifllm --json > ledger.json
   ifllm prepare --synthetic 50 --out ./ifllm  # made-up data, no network
+  ifllm prepare sessions --out ./collected --models models/   # which models know who withdrew?
+"""
+_REVIEW = """\
+Decide, question by question, what of the collected sessions may become public.
+
+  ifllm review sessions          # shows what waits; p publish, w withhold, Enter later
+  ifllm prepare sessions --public --out ./public
 """
 _PUSH = """\
 Publish a prepared dataset on the Hugging Face Hub, or the app that shows it.
@@ -111,7 +119,21 @@ def parser() -> argparse.ArgumentParser:
         "--synthetic", type=_positive, metavar="N", help="make up a release of N conversations"
     )
     prepare.add_argument("--seed", type=int, default=0, help="of the made-up release")
+    prepare.add_argument(
+        "--public", action="store_true", help="of sessions: only what somebody has reviewed"
+    )
+    prepare.add_argument(
+        "--models",
+        nargs="+",
+        default=[],
+        metavar="MODEL",
+        help="of sessions: name those (folders or ORG/NAME) that learned from who withdrew",
+    )
     prepare.set_defaults(run=_run_prepare)
+
+    review = _command(commands, "review", "what of the sessions may become public", _REVIEW)
+    review.add_argument("sessions", type=Path, metavar="SESSIONS")
+    review.set_defaults(run=_run_review)
 
     push = _command(commands, "push", "publish on the Hugging Face Hub", _PUSH)
     push.add_argument("what", choices=["dataset", "space"])
@@ -183,8 +205,14 @@ def _positive(text: str) -> int:
 
 def _run_prepare(arguments: argparse.Namespace) -> int:
     from ifllm_hf.data.prepare import prepare, prepare_synthetic
+    from ifllm_hf.data.sessions.collected import is_sessions_folder
     from ifllm_hf.hub.dataset_card import write_card
 
+    if arguments.models and not is_sessions_folder(arguments.source or ""):
+        raise ConfigError(
+            f"--models compares cards with the withdrawals of a folder of sessions, and SOURCE is "
+            f"{arguments.source}. Give the folder that the Space collects into."
+        )
     if arguments.synthetic is not None:
         if arguments.source is not None:
             raise ConfigError(
@@ -195,7 +223,7 @@ def _run_prepare(arguments: argparse.Namespace) -> int:
             arguments.synthetic, arguments.out, seed=arguments.seed, card=write_card
         )
     else:
-        report = prepare(arguments.source, arguments.out, card=write_card)
+        report = prepare(arguments.source, arguments.out, card=write_card, public=arguments.public)
     if arguments.json:
         _print_json(report.to_dict())
     total, quality = report.ledgers["total"], report.quality
@@ -215,9 +243,35 @@ def _run_prepare(arguments: argparse.Namespace) -> int:
             f"{quality['agreement']['ticks']:,} ticks, out of sample; end of reading: "
             + ", ".join(f"{how} {n}" for how, n in quality["reading_end"].items())
         )
+    if arguments.models:
+        _name_affected(report.source, arguments.models)
     if report.synthetic:
         _say("The numbers are MADE UP: this release is synthetic.")
     _say(f'Next, in Python: load_dataset("{_shown(report.folder.path)}")')
+    return 0
+
+
+def _name_affected(sessions: str, models: Sequence[str]) -> None:
+    from ifllm_hf.data.sessions.collected import read_tombstones
+    from ifllm_hf.data.sessions.withdrawn import affected_models
+
+    affected = affected_models(models, read_tombstones(Path(sessions)))
+    for model in affected:
+        _say(
+            f"{model.model} learned from {len(model.readers)} readers who have withdrawn: "
+            + ", ".join(model.readers)
+        )
+    _say(f"{len(affected)} models have to be trained again or taken down.")
+
+
+def _run_review(arguments: argparse.Namespace) -> int:
+    from ifllm_hf.data.sessions.collected import open_sessions
+    from ifllm_hf.data.sessions.review import decide, write_decisions
+
+    sessions = open_sessions(arguments.sessions)
+    decided = decide(sessions.waiting, ask=input, say=_say)
+    write_decisions(sessions.source.folder, decided)
+    _say(f"{len(decided)} decided, {len(sessions.waiting) - len(decided)} wait.")
     return 0
 
 

@@ -11,6 +11,8 @@ from ifllm_hf.behavior.paper import paper_tables
 from ifllm_hf.data.output_file import check_free, write_parquet_whole
 from ifllm_hf.data.prepare import find_release
 from ifllm_hf.data.release import open_release, read_samples
+from ifllm_hf.data.sessions.collected import is_sessions_folder
+from ifllm_hf.errors import DataError
 
 
 def write_paper_features(
@@ -30,11 +32,18 @@ def write_paper_features(
     Raises:
         OutputError: `out` is taken or cannot be written.
         SourceError: There is no release to read.
+        DataError: `source` holds collected sessions, which have no text windows.
     """
     from tqdm import tqdm
 
     out = check_free(out, overwrite=overwrite)
     path = find_release(source)
+    if is_sessions_folder(path):
+        raise DataError(
+            f"{path}: holds collected sessions. The paper's features are defined on the text "
+            "around the pointer, which the release recorded beside every sample; sessions store "
+            "the exact character instead and no such text. Use --set ours."
+        )
     release = open_release(path, hash_content=False)
     release.source.close()
     conversations = tqdm(read_samples(path), desc="Reading files", unit="conversation", delay=1)

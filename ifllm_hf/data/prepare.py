@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ifllm_hf.data.folder import PreparedFolder, check_target, write_prepared
-from ifllm_hf.data.release import Release, open_release
+from ifllm_hf.data.recordings import Recordings
+from ifllm_hf.data.release import open_release
 from ifllm_hf.data.shards import ConversationRows
-from ifllm_hf.errors import SourceError
+from ifllm_hf.errors import ConfigError, SourceError
 
 RELEASE_VARIABLE = "IFLLM_RELEASE"
 DEFAULT_FOLDER = Path("ifllm")
@@ -66,21 +67,26 @@ def prepare(
     *,
     progress: bool = True,
     card: CardWriter | None = None,
+    public: bool = False,
 ) -> PrepareReport:
-    """Read a release and write the folder that `load_dataset` loads.
+    """Read a release, or collected sessions, and write the folder that `load_dataset` loads.
 
     Args:
-        source: Folder, archive or URL of a release; None: `$IFLLM_RELEASE`, else the download.
+        source: Folder, archive or URL of a release, or a folder of collected sessions; None:
+            `$IFLLM_RELEASE`, else the download.
         out: The folder to write; an older prepared folder there is replaced when the new one is
             complete.
         progress: Show a progress bar on stderr.
-        card: Writes the dataset card; a plain one by default.
+        card: Writes the dataset card of a release; a plain one by default. Collected sessions have
+            a card of their own.
+        public: Of collected sessions, only what somebody has reviewed.
 
     Raises:
-        IFLLMError: See `open_release` and `write_prepared`. Nothing is left behind.
+        IFLLMError: See `open_release`, `open_sessions` and `write_prepared`. Nothing is left
+            behind.
     """
     check_target(out)
-    release = open_release(find_release(source, progress=progress))
+    release = open_recordings(find_release(source, progress=progress), public=public)
     ends: Counter[str] = Counter()
 
     def report(folder: Path) -> str:
@@ -90,6 +96,8 @@ def prepare(
             "ledgers": release.ledgers(),
             "quality": _quality(release, ends),
         }
+        if (own := release.card(known)) is not None:
+            return own
         return _plain_card(release) if card is None else card(folder, known)
 
     with release.source:
@@ -154,14 +162,33 @@ def find_release(source: str | os.PathLike[str] | None, *, progress: bool = True
     return fetch_release(progress=progress)
 
 
-def is_synthetic(release: Release) -> bool:
+def open_recordings(path: Path, *, public: bool = False) -> Recordings:
+    """Open whatever lies at `path`: collected sessions, or a release.
+
+    Raises:
+        ConfigError: `public` was asked of a release.
+        IFLLMError: See `open_release` and `open_sessions`.
+    """
+    from ifllm_hf.data.sessions.collected import is_sessions_folder, open_sessions
+
+    if is_sessions_folder(path):
+        return open_sessions(path, public=public)
+    if public:
+        raise ConfigError(
+            f"{path}: holds no collected sessions, and only their questions wait for a review. "
+            "Leave --public out."
+        )
+    return open_release(path)
+
+
+def is_synthetic(release: Recordings) -> bool:
     """Tell made-up releases by their readers' names."""
     from ifllm_hf.data.synthetic import SYNTHETIC_PREFIX
 
     return any(user_id.startswith(SYNTHETIC_PREFIX) for user_id in release.folds)
 
 
-def _shown(release: Release, ends: Counter[str], progress: bool) -> Iterator[ConversationRows]:
+def _shown(release: Recordings, ends: Counter[str], progress: bool) -> Iterator[ConversationRows]:
     from tqdm import tqdm
 
     total = release.turns["conversation_id"].n_unique()
@@ -175,11 +202,11 @@ def _shown(release: Release, ends: Counter[str], progress: bool) -> Iterator[Con
         bar.total = bar.n  # conversations without behaviour files never come
 
 
-def _quality(release: Release, ends: Counter[str]) -> dict[str, Any]:
+def _quality(release: Recordings, ends: Counter[str]) -> dict[str, Any]:
     return {"agreement": release.agreement.to_dict(), "reading_end": dict(sorted(ends.items()))}
 
 
-def _facts(release: Release) -> dict[str, int]:
+def _facts(release: Recordings) -> dict[str, int]:
     turns = release.turns
     return {
         "turns": turns.height,
@@ -194,7 +221,7 @@ def _facts(release: Release) -> dict[str, int]:
     }
 
 
-def _plain_card(release: Release) -> str:
+def _plain_card(release: Recordings) -> str:
     made_up = " The numbers are made up." if is_synthetic(release) else ""
     return (
         "# IFLLM, prepared\n\nMade from "

@@ -7,13 +7,11 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from ifllm_hf.data.agreement import Agreement
 from ifllm_hf.data.alignment import TurnText
 from ifllm_hf.data.csv_tables import (
     QUERY_LOGS,
@@ -22,12 +20,13 @@ from ifllm_hf.data.csv_tables import (
     TASK_TABLE,
     read_csv_table,
 )
-from ifllm_hf.data.folds import add_fold, assign_folds, fold_of_unknown
+from ifllm_hf.data.folds import add_fold, assign_folds
 from ifllm_hf.data.grammar import parse_rel
-from ifllm_hf.data.ledger import Ledger, total
+from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.lossy import parse_lossy
 from ifllm_hf.data.merge import PAIRWISE_FILES, POINTWISE_FILES
 from ifllm_hf.data.preferences import build_preferences
+from ifllm_hf.data.recordings import Recordings
 from ifllm_hf.data.samples import ConversationSamples, Samples
 from ifllm_hf.data.shards import ConversationRows
 from ifllm_hf.data.source import ConversationFiles, Source, open_source
@@ -43,30 +42,12 @@ _ALONE = 24
 
 
 @dataclass
-class Release:
-    """A release that was opened: its tables, and its conversations one at a time.
-
-    Attributes:
-        source: Where the bytes come from.
-        turns: One row per question (`schema.TURNS`).
-        preferences: TRL preference pairs from the explicit labels.
-        tasks: One row per task a worker chose.
-        workers: k-anonymous demographics.
-        folds: Fold by user_id.
-        table_ledgers: By table.
-        file_ledgers: By `user_id/task_id/file`; filled while the conversations are read.
-        agreement: Of all conversations read so far.
-    """
+class Release(Recordings):
+    """A release that was opened; see `Recordings`."""
 
     source: Source
-    turns: pl.DataFrame
-    preferences: pl.DataFrame
-    tasks: pl.DataFrame
-    workers: pl.DataFrame
-    folds: dict[str, int]
-    table_ledgers: dict[str, Ledger]
-    file_ledgers: dict[str, Ledger] = field(default_factory=dict)
-    agreement: Agreement = field(default_factory=Agreement)
+
+    MADE_FROM_OTHERS = frozenset({"preferences"})
 
     def conversations(self) -> Iterator[ConversationRows]:
         """Yield the tick table of every conversation that has behaviour files, in their order.
@@ -82,7 +63,7 @@ class Release:
                 user_id=files.user_id,
                 task_id=files.task_id,
                 kind=read.kind,
-                fold=self._fold(files.user_id),
+                fold=self.fold_of(files.user_id),
                 ticks=read.table,
                 reading_end_source=read.reading_end_source,
             )
@@ -116,27 +97,6 @@ class Release:
             finally:
                 pool.shutdown(wait=True, kill_workers=True)
 
-    def ledgers(self) -> dict[str, Any]:
-        """Return every ledger as JSON: `tables`, `behavior` by kind of file, `files`, `total`.
-
-        `total` adds up what was read: the three tables and the behaviour files. `files` names each
-        behaviour file.
-        """
-        kinds: dict[str, list[Ledger]] = {}
-        for name, ledger in sorted(self.file_ledgers.items()):
-            kinds.setdefault(name.rsplit("/", 1)[1], []).append(ledger)
-        behavior = {kind: total(ledgers, kind) for kind, ledgers in kinds.items()}
-        # Preferences are made from turns, whose rows are counted already.
-        read = [ledger for name, ledger in self.table_ledgers.items() if name != "preferences"]
-        everything = total([*read, *behavior.values()])
-        return {
-            "tables": {name: ledger.to_dict() for name, ledger in self.table_ledgers.items()},
-            "behavior": {kind: ledger.to_dict() for kind, ledger in behavior.items()},
-            "source_files": self.source.ledger.to_dict(),
-            "files": {name: ledger.to_dict() for name, ledger in sorted(self.file_ledgers.items())},
-            "total": everything.to_dict(),
-        }
-
     def turns_by_conversation(self) -> dict[str, list[Turn]]:
         """Return what reading the ticks of a conversation needs of its turns, in their order."""
         found: dict[str, list[Turn]] = {}
@@ -148,9 +108,6 @@ class Release:
             turn = Turn(query_id, TurnText(answers, asked_ms))
             found.setdefault(conversation_id, []).append(turn)
         return found
-
-    def _fold(self, user_id: str) -> int:
-        return self.folds[user_id] if user_id in self.folds else fold_of_unknown(user_id)
 
 
 def open_release(path: str | os.PathLike[str], *, hash_content: bool = True) -> Release:

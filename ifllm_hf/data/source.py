@@ -54,27 +54,16 @@ class ConversationFiles:
         return f"{self.user_id}/{self.task_id}"
 
 
-class Source(Protocol):
-    """A release that can be read from the beginning as often as one likes.
+class Origin(Protocol):
+    """Where bytes come from.
 
     Attributes:
         name: The file or folder, for messages.
-        ledger: Files seen in the newest walk: kept (tables, behaviour) or dropped with a reason.
+        ledger: Files seen in the newest walk: kept or dropped with a reason.
     """
 
     name: str
     ledger: Ledger
-
-    def tables(self) -> dict[str, bytes]:
-        """Return the three tables by file name."""
-        ...
-
-    def conversations(self) -> Generator[ConversationFiles, None, None]:
-        """Yield the conversations in the order of the source, reading a little ahead.
-
-        Closing the generator, or dropping it, ends the thread that reads ahead.
-        """
-        ...
 
     def fingerprint(self) -> str:
         """Return the digest of the content; free after a full walk, else it makes one."""
@@ -95,6 +84,21 @@ class Source(Protocol):
         trace: TracebackType | None,
     ) -> None:
         """Close."""
+        ...
+
+
+class Source(Origin, Protocol):
+    """A release that can be read from the beginning as often as one likes."""
+
+    def tables(self) -> dict[str, bytes]:
+        """Return the three tables by file name."""
+        ...
+
+    def conversations(self) -> Generator[ConversationFiles, None, None]:
+        """Yield the conversations in the order of the source, reading a little ahead.
+
+        Closing the generator, or dropping it, ends the thread that reads ahead.
+        """
         ...
 
 

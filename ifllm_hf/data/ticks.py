@@ -16,7 +16,7 @@ from ifllm_hf.data.merge import Channel, MergedTicks, merge_files, window_array
 from ifllm_hf.data.phase import PHASES, Phases, find_phases
 from ifllm_hf.data.schema import TICKS
 
-_SIDES = ("none", "a", "b")
+SIDES = ("none", "a", "b")
 
 
 @dataclass(frozen=True)
@@ -98,38 +98,39 @@ def _table(
         "t_ms": pa.array(merged.page_ms),
         "epoch_ms": pa.array(merged.epoch_ms),
         "camera_ok": pa.array(merged.camera == 1, mask=merged.camera < 0),
-        "mouse_idle_ms": _floats(_mouse_idle_ms(merged)),
-        "phase": _names(phases.phase, PHASES),
+        "mouse_idle_ms": float_column(_mouse_idle_ms(merged)),
+        "phase": name_column(phases.phase, PHASES),
     }
     for name, channel in merged.channels.items():
         columns |= _channel_columns(name, channel, aligned)
     mouse, gaze = aligned.surface["mouse"], aligned.surface["gaze"]
-    columns["surface"] = _names(np.where(mouse != ON_NOTHING, mouse, gaze), SURFACES)
+    columns["surface"] = name_column(np.where(mouse != ON_NOTHING, mouse, gaze), SURFACES)
     return pa.table([columns[name] for name in TICKS.names], schema=TICKS)
 
 
 def _channel_columns(name: str, channel: Channel, aligned: Alignment) -> dict[str, pa.Array]:
     char = aligned.char[name]
     columns = {
-        f"{name}_x_px": _floats(channel.x_px),
-        f"{name}_y_px": _floats(channel.y_px),
-        f"{name}_on": _names(aligned.on[name], _SIDES),
+        f"{name}_x_px": float_column(channel.x_px),
+        f"{name}_y_px": float_column(channel.y_px),
+        f"{name}_on": name_column(aligned.on[name], SIDES),
         f"{name}_char": pa.array(char, mask=char < 0),
         f"{name}_caret_utf16": pa.array(channel.caret, mask=channel.caret < 0),
         f"{name}_window": window_array(channel).cast(pa.string()),
-        f"{name}_surface": _names(aligned.surface[name], SURFACES),
+        f"{name}_surface": name_column(aligned.surface[name], SURFACES),
     }
     for side, (x, y) in channel.rel_px.items():
-        columns[f"{name}_rel_x_px_{side}"] = _floats(x)
-        columns[f"{name}_rel_y_px_{side}"] = _floats(y)
+        columns[f"{name}_rel_x_px_{side}"] = float_column(x)
+        columns[f"{name}_rel_y_px_{side}"] = float_column(y)
     return columns
 
 
-def _floats(values: NDArray[np.float64]) -> pa.Array:
+def float_column(values: NDArray[np.float64]) -> pa.Array:
+    """Turn numbers into a float32 column; NaN is null."""
     return pa.array(values.astype(np.float32), mask=np.isnan(values))
 
 
-def _names(codes: NDArray[np.int8], names: Sequence[str]) -> pa.Array:
+def name_column(codes: NDArray[np.int8], names: Sequence[str]) -> pa.Array:
     """Turn codes into their names; a negative code is null."""
     indices = pa.array(codes.astype(np.int8), mask=codes < 0)
     return pa.DictionaryArray.from_arrays(indices, pa.array(names)).cast(pa.string())

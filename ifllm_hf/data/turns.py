@@ -147,7 +147,7 @@ def build_turns(query_logs: pl.DataFrame, tasks: pl.DataFrame) -> tuple[pl.DataF
         maintain_order="left",
         validate="m:1",
     )
-    rows = _add_histories(_number_turns(_set_clock_back(rows)))
+    rows = add_histories(_number_turns(_set_clock_back(rows)))
     rows = rows.with_columns(
         (
             pl.col("response_a").str.starts_with(ERROR_ANSWER)
@@ -234,8 +234,15 @@ def _number_turns(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _add_histories(rows: pl.DataFrame) -> pl.DataFrame:
-    """Give each turn the messages before it, for each side on its own."""
+def add_histories(rows: pl.DataFrame) -> pl.DataFrame:
+    """Give each turn the messages before it, for each side on its own.
+
+    Args:
+        rows: `conversation_id, query_id, turn, kind, prompt, response_a, response_b`.
+
+    Returns:
+        The rows with `history_a` and `history_b` (null in a pointwise turn).
+    """
     for side in ("a", "b"):
         past = rows.filter(pl.col(f"response_{side}").is_not_null()).select(
             "conversation_id",

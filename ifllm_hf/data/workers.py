@@ -168,7 +168,7 @@ def _anonymise(given: list[_Person]) -> tuple[list[_Person], list[bool]]:
             groups[coarse[pattern]] += n
         if sum(n for p, n in groups.items() if n < K and p != _NOTHING) > limit:
             continue
-        becomes = _withhold(groups)
+        becomes = withhold_rare(groups)
         final: Counter[_Person] = Counter()
         for pattern, n in groups.items():
             final[becomes[pattern]] += n
@@ -182,7 +182,7 @@ def _anonymise(given: list[_Person]) -> tuple[list[_Person], list[bool]]:
     return best
 
 
-def _withhold(patterns: Counter[_Person]) -> dict[_Person, _Person]:
+def withhold_rare(patterns: Counter[_Person]) -> dict[_Person, _Person]:
     """Blank as few cells as will do until no combination is shared by fewer than K people."""
     groups = patterns.copy()
     becomes = {pattern: pattern for pattern in groups}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ifllm_hf.data.folder import config_files
 from ifllm_hf.data.schema import CONFIGS
+from ifllm_hf.data.sessions.card import waiting_questions
 from ifllm_hf.errors import ConfigError, OutputError, TableError
 
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -38,7 +39,7 @@ def push_dataset(
 
     Raises:
         TableError: `folder` is not a prepared folder, or not a complete one.
-        ConfigError: `repo_id` is no `ORG/NAME`.
+        ConfigError: `repo_id` is no `ORG/NAME`, or unreviewed questions would become public.
         OutputError: No token, no permission, or no network.
     """
     for config in CONFIGS:
@@ -47,11 +48,20 @@ def push_dataset(
                 f"{Path(folder) / config}: holds no Parquet file. Run `ifllm prepare` again."
             )
     check_repo_id(repo_id)
+    waiting = waiting_questions(Path(folder))
+    said = (
+        f"{waiting} questions in {folder} were not reviewed for personal data. Push to a private "
+        "repository (--private), or review them (`ifllm review`) and prepare with --public."
+    )
+    if waiting and private is not True:
+        raise ConfigError(f"{repo_id}: would be public, and {said}")
     with hub_errors(repo_id):
         from huggingface_hub import HfApi
 
         api = HfApi(library_name="ifllm_hf")
         url = api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
+        if waiting and not api.repo_info(repo_id, repo_type="dataset").private:
+            raise ConfigError(f"{repo_id}: is public already, and {said}")
         api.upload_folder(
             repo_id=repo_id,
             repo_type="dataset",

@@ -1,0 +1,328 @@
+"""Events of a session become ticks: every pointer and every gaze event is a tick of its own.
+
+The other channel is null in it, never carried over. Nothing is guessed: an event says which turn
+and answer was under the point and which unit of the source, and entering or choosing on a rating
+control ends reading.
+
+Clocks: an event's time is `performance.now()` of its page load, which no change of the wall clock
+moves. `t_ms` is that, less the time the page was hidden; `epoch_ms` adds the load's origin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ifllm_hf.data.alignment import ON_NOTHING, ON_RATING, ON_RESPONSE, SURFACES
+from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.data.phase import PHASES
+from ifllm_hf.data.schema import TICKS
+from ifllm_hf.data.sessions.session_file import Session, is_number
+from ifllm_hf.data.ticks import SIDES, float_column, name_column
+
+NEAR_PX = 50.0
+"""A point further than this from every glyph is on the answer, but on no character of it."""
+
+CHANNELS = ("mouse", "gaze")
+_MOUSE, _GAZE = 0, 1
+_CODE = {"p": _MOUSE, "g": _GAZE}
+_SIDE = {None: 0, "A": 1, "B": 2}
+_TICK_FIELDS = 12
+# Kinds without a column of their own; what they tell of time, turn and phase is used.
+_CONTEXT = {"v": "visibility", "r": "rating control", "e": "app", "f": "focus"}
+_CONTEXT |= {"s": "scroll", "w": "visible range", "l": "layout", "c": "selection"}
+_READING, _RATING, _AFTER = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class SessionTurn:
+    """What ticks need of a turn.
+
+    Attributes:
+        query_id: Key of the turn.
+        conversation_id: Where it belongs.
+        answers: The stored sources, by side 1 (a) and 2 (b).
+        rated: Whether a rating is stored.
+    """
+
+    query_id: int
+    conversation_id: str
+    answers: Mapping[int, str]
+    rated: bool
+
+
+@dataclass
+class SessionTicks:
+    """The ticks of a session.
+
+    Attributes:
+        tables: The columns of `schema.TICKS`, by conversation.
+        reading_end_source: By query_id, "rating_zone" (an event says it) or "fallback"; turns
+            without ticks are left out.
+        ledgers: Of pointer, gaze and other events.
+    """
+
+    tables: dict[str, pa.Table]
+    reading_end_source: dict[int, str]
+    ledgers: dict[str, Ledger]
+
+
+@dataclass
+class _Rows:
+    """Ticks as they are gathered, one list entry each, and where phases of a turn begin."""
+
+    values: list[tuple[Any, ...]] = field(default_factory=list)
+    rating_from: dict[int, int] = field(default_factory=dict)
+    after_from: dict[int, int] = field(default_factory=dict)
+
+
+_COLUMNS = "channel load t_ms epoch_ms turn side x y rx ry offset distance valid idle_ms control"
+
+
+def session_ticks(
+    session: Session,
+    turns: Mapping[int, SessionTurn],
+    home: str,
+    *,
+    withheld: Collection[int] = (),
+    reason: str = "withheld",
+) -> SessionTicks:
+    """Make the tick tables of a session.
+
+    Args:
+        session: Read with its events.
+        turns: By the number that events carry.
+        home: The conversation of ticks that belong to no turn.
+        withheld: Turns whose ticks are left out, for `reason`.
+        reason: Said in the ledger.
+    """
+    ledgers = {name: Ledger(name) for name in ("pointer", "gaze", "other")}
+    rows = _Rows()
+    for load, (origin_ms, events) in enumerate(_page_loads(session)):
+        _gather(rows, load, origin_ms, _well_formed(events, ledgers, withheld, reason))
+    for ledger in ledgers.values():
+        ledger.check()
+    columns = _arrays(rows)
+    turn = columns["turn"].astype(np.int64)
+    strangers = np.isin(turn, [number for number in turns], invert=True) & (turn >= 0)
+    for code, name in enumerate(("pointer", "gaze")):
+        lost = strangers & (columns["channel"] == code)
+        ledgers[name].repair("turn is not in the file", int(lost.sum()))
+    columns["side"][strangers] = 0
+    turn[strangers] = -1
+    _place(columns, turn, turns, ledgers)
+    phase, sources = _phases(rows, columns, turn, turns)
+    table = _table(columns, turn, phase, turns)
+    names = np.array([turns[k].conversation_id if k >= 0 else home for k in turn.tolist()], object)
+    tables = {}
+    for name in dict.fromkeys([home, *(t.conversation_id for t in turns.values())]):
+        part = table.filter(pa.array(names == name, pa.bool_()))
+        label = pa.repeat(pa.scalar(name), part.num_rows)
+        tables[name] = part.set_column(0, TICKS.field("conversation_id"), label)
+    return SessionTicks(tables, sources, ledgers)
+
+
+def _page_loads(session: Session) -> list[tuple[float, list[Any]]]:
+    """Return origin and events of every page load, loads in the order of their origins."""
+    loads: dict[tuple[float, str], list[tuple[int, list[Any]]]] = {}
+    for batch in session.batches:
+        key = (float(batch["origin_epoch_ms"]), batch["tab"])
+        loads.setdefault(key, []).append((batch["seq"], batch["events"]))
+    return [
+        (origin, [event for _, events in sorted(parts, key=lambda p: p[0]) for event in events])
+        for (origin, _), parts in sorted(loads.items(), key=lambda item: item[0])
+    ]
+
+
+def _well_formed(
+    events: list[Any], ledgers: Mapping[str, Ledger], withheld: Collection[int], reason: str
+) -> list[list[Any]]:
+    """Count every event; return those that fit, by time."""
+    good = []
+    for event in events:
+        kind = event[0] if isinstance(event, list) and event else None
+        name = "pointer" if kind == "p" else "gaze" if kind == "g" else "other"
+        timed = isinstance(event, list) and len(event) > 2 and is_number(event[1])
+        if name == "other":
+            context = _CONTEXT.get(kind) if isinstance(kind, str) else None
+            used = timed and context is not None
+            ledgers[name].drop(f"no tick: {context}" if used else "malformed")
+        else:
+            fits = timed and _is_tick(event)
+            used = fits and event[2] not in withheld
+            if used:
+                ledgers[name].keep()
+            else:
+                ledgers[name].drop(reason if fits else "malformed")
+        if used:
+            good.append(event)
+    return sorted(good, key=lambda event: event[1])
+
+
+def _is_tick(event: list[Any]) -> bool:
+    if len(event) != _TICK_FIELDS:
+        return False
+    turn, response, *numbers = event[2:10]
+    optional = numbers[0 if event[0] == "g" else 2 :]
+    return (
+        (turn is None or (isinstance(turn, int) and 0 <= turn <= 9999))
+        and response in ("A", "B", None)
+        and all(is_number(v) for v in numbers[: len(numbers) - len(optional)])
+        and all(v is None or is_number(v) for v in optional)
+    )
+
+
+def _gather(rows: _Rows, load: int, origin_ms: float, events: list[list[Any]]) -> None:
+    hidden_ms, hidden_since = 0.0, None
+    control = 0
+    moved_ms: float | None = None
+    last_xy: tuple[float, float] | None = None
+    for event in events:
+        kind, t = event[0], float(event[1])
+        page_ms = (t if hidden_since is None else hidden_since) - hidden_ms
+        if kind in _CODE:
+            if kind == "p" and (event[4], event[5]) != last_xy:
+                last_xy, moved_ms = (event[4], event[5]), page_ms
+            idle_ms = None if moved_ms is None else page_ms - moved_ms
+            turn = -1 if event[2] is None else event[2]
+            valid = event[10] if kind == "g" else -1
+            rows.values.append(
+                (_CODE[kind], load, page_ms, origin_ms + t, turn, _SIDE[event[3]])
+                + tuple(event[4:10])
+                + (valid, idle_ms, control if kind == "p" else 0)
+            )
+        elif kind == "v":
+            if event[2] == "visible":
+                hidden_ms += 0.0 if hidden_since is None else t - hidden_since
+                hidden_since = None
+            elif hidden_since is None:
+                hidden_since = t
+        elif kind == "r" and len(event) == 7 and isinstance(event[2], int):
+            action, name, via = event[3], event[4], event[6]
+            if action in ("enter", "choose"):
+                rows.rating_from.setdefault(event[2], len(rows.values))
+            if action == "choose" and name == "submit":
+                rows.after_from.setdefault(event[2], len(rows.values))
+            if via == "pointer" and action in ("enter", "leave"):
+                control = int(action == "enter")
+
+
+def _arrays(rows: _Rows) -> dict[str, NDArray[np.float64]]:
+    names = _COLUMNS.split()
+    table = np.array(
+        [[np.nan if v is None else v for v in row] for row in rows.values], dtype=np.float64
+    ).reshape(-1, len(names))
+    return {name: table[:, i].copy() for i, name in enumerate(names)}
+
+
+def _place(
+    columns: dict[str, NDArray[np.float64]],
+    turn: NDArray[np.int64],
+    turns: Mapping[int, SessionTurn],
+    ledgers: Mapping[str, Ledger],
+) -> None:
+    """Turn UTF-16 units of the source into code points: the column `char`, NaN for none."""
+    char = np.full(len(turn), np.nan)
+    near = columns["distance"] <= NEAR_PX
+    for number, of_turn in turns.items():
+        for side in (1, 2):
+            here = np.flatnonzero((turn == number) & (columns["side"] == side))
+            if side not in of_turn.answers:
+                columns["side"][here] = 0
+                continue
+            points = np.flatnonzero(near[here] & np.isfinite(columns["offset"][here]))
+            at = here[points]
+            code_points = _code_points(of_turn.answers[side])
+            offset = columns["offset"][at].astype(np.int64)
+            inside = (offset >= 0) & (offset < len(code_points))
+            char[at[inside]] = code_points[offset[inside]]
+            for channel, name in ((_MOUSE, "pointer"), (_GAZE, "gaze")):
+                beyond = (columns["channel"][at] == channel) & ~inside
+                ledgers[name].repair("offset beyond the answer", int(beyond.sum()))
+    columns["char"] = char
+
+
+def _code_points(text: str) -> NDArray[np.int64]:
+    """Return the code point that each UTF-16 unit of a text belongs to."""
+    widths = [2 if character > "\uffff" else 1 for character in text]
+    return np.repeat(np.arange(len(text), dtype=np.int64), widths)
+
+
+def _phases(
+    rows: _Rows,
+    columns: Mapping[str, NDArray[np.float64]],
+    turn: NDArray[np.int64],
+    turns: Mapping[int, SessionTurn],
+) -> tuple[NDArray[np.int8], dict[int, str]]:
+    phase = np.full(len(turn), -1, dtype=np.int8)
+    index = np.arange(len(turn))
+    sources: dict[int, str] = {}
+    for number, of_turn in turns.items():
+        mine = turn == number
+        if not mine.any():
+            continue
+        begin = rows.rating_from.get(number)
+        sources[of_turn.query_id] = "fallback" if begin is None else "rating_zone"
+        if begin is None:
+            # The events of the rating never came. What followed the last answer may be its click.
+            on = np.flatnonzero(mine & (columns["side"] > 0))
+            begin = len(turn) if not of_turn.rated else int(on[-1]) + 1 if on.size else 0
+        after = rows.after_from.get(number, len(turn))
+        phase[mine] = np.where(
+            index[mine] < begin, _READING, np.where(index[mine] < after, _RATING, _AFTER)
+        )
+    return phase, sources
+
+
+def _table(
+    columns: Mapping[str, NDArray[np.float64]],
+    turn: NDArray[np.int64],
+    phase: NDArray[np.int8],
+    turns: Mapping[int, SessionTurn],
+) -> pa.Table:
+    n = len(turn)
+    query_id = np.array([turns[k].query_id if k >= 0 else -1 for k in turn.tolist()], np.int64)
+    surfaces = np.where(columns["side"] > 0, ON_RESPONSE, ON_NOTHING)
+    surfaces = np.where(columns["control"] > 0, ON_RATING, surfaces).astype(np.int8)
+    made: dict[str, pa.Array] = {
+        "query_id": pa.array(query_id, mask=turn < 0),
+        "page_load": pa.array(columns["load"].astype(np.int16)),
+        "file_row": pa.array(np.arange(n, dtype=np.int32)),
+        "t_ms": pa.array(columns["t_ms"]),
+        "epoch_ms": pa.array(np.rint(columns["epoch_ms"]).astype(np.int64)),
+        "camera_ok": pa.array(columns["valid"] == 1, mask=columns["valid"] < 0),
+        "mouse_idle_ms": float_column(columns["idle_ms"]),
+        "surface": name_column(surfaces, SURFACES),
+        "phase": name_column(phase, PHASES),
+    }
+    for code, channel in enumerate(CHANNELS):
+        mine = columns["channel"] == code
+        side = np.where(mine, columns["side"], -1).astype(np.int8)
+        char = np.where(mine, columns["char"], np.nan)
+        offset = np.where(mine, columns["offset"], np.nan)
+        made |= {
+            f"{channel}_x_px": float_column(np.where(mine, columns["x"], np.nan)),
+            f"{channel}_y_px": float_column(np.where(mine, columns["y"], np.nan)),
+            f"{channel}_on": name_column(side, SIDES),
+            f"{channel}_char": _whole(char),
+            f"{channel}_caret_utf16": _whole(offset),
+            f"{channel}_surface": name_column(
+                np.where(mine, surfaces, -1).astype(np.int8), SURFACES
+            ),
+        }
+        for number, letter in ((1, "a"), (2, "b")):
+            for axis in "xy":
+                value = np.where(side == number, columns[f"r{axis}"], np.nan)
+                made[f"{channel}_rel_{axis}_px_{letter}"] = float_column(value)
+    empty = {f.name: pa.nulls(n, f.type) for f in TICKS if f.name not in made}
+    return pa.table([{**empty, **made}[name] for name in TICKS.names], schema=TICKS)
+
+
+def _whole(values: NDArray[np.float64]) -> pa.Array:
+    missing = np.isnan(values)
+    return pa.array(np.where(missing, 0, values).astype(np.int32), mask=missing)

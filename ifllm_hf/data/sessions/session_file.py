@@ -1,0 +1,211 @@
+"""One collected session as it lies on disk: JSON lines, read without losing one in silence.
+
+A file is `<session id>.jsonl`; `event.schema.json` says what its lines may hold. The first line is
+the consent; then come, in any order, turns, ratings, calibrations and batches of events. The server
+checked every line before it wrote it, so what does not fit here was damaged later, or is the last
+line of a crash. It is left out and counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.errors import SourceError
+
+SESSION_NAME = re.compile(r"(s_[A-Za-z0-9_-]{22})\.jsonl", re.ASCII)
+
+Record = dict[str, Any]
+
+
+@dataclass
+class Session:
+    """What one file holds.
+
+    Attributes:
+        session_id: Random; whoever knows it knows nothing of the withdrawal code.
+        first: The first line: consent, demographics, client.
+        turns: By number, each with its question and answers.
+        ratings: By number of the turn.
+        calibrations: In order; `when` is before or after the questions.
+        summary: The reader's own words, if given.
+        end: Written when the reader came to the end.
+        batches: Events as they were sent, each batch once, in the order of the file.
+        lines: Every line seen.
+        content: sha256 of the file.
+    """
+
+    session_id: str
+    first: Record
+    turns: dict[int, Record] = field(default_factory=dict)
+    ratings: dict[int, Record] = field(default_factory=dict)
+    calibrations: list[Record] = field(default_factory=list)
+    summary: Record | None = None
+    end: Record | None = None
+    batches: list[Record] = field(default_factory=list)
+    lines: Ledger = field(default_factory=lambda: Ledger("lines"))
+    content: str = ""
+
+
+def session_files(folder: Path) -> list[Path]:
+    """Return the session files of a folder in the order of their names."""
+    return sorted(p for p in folder.glob("s_*.jsonl") if SESSION_NAME.fullmatch(p.name))
+
+
+def tombstone(session_id: str) -> str:
+    """Return what is kept of a withdrawn session: sha256 of its id, 64 hex digits."""
+    return hashlib.sha256(session_id.encode()).hexdigest()
+
+
+def read_session(path: Path, *, events: bool = True) -> Session | None:
+    """Read a session file.
+
+    Args:
+        path: The file.
+        events: Whether to decode the batches; without them `batches` stays empty, and their lines
+            are not in the ledger.
+
+    Returns:
+        The session; None if its first line, the consent, is not there: nothing may be used then.
+
+    Raises:
+        SourceError: The file cannot be read.
+    """
+    name = SESSION_NAME.fullmatch(path.name)
+    if name is None:
+        raise SourceError(f"{path}: expected a file named s_<22 characters>.jsonl.")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error}). Check its permissions.") from error
+    lines = data.splitlines(keepends=True)
+    first = _decode(lines[0]) if lines else "empty file"
+    if isinstance(first, str) or not _is_first(first, name[1]):
+        return None
+    session = Session(name[1], first, content=hashlib.sha256(data).hexdigest())
+    session.lines.keep()
+    seen: set[tuple[str, int]] = set()
+    for line in lines[1:]:
+        if not events and line.startswith(b'{"type":"batch"'):
+            continue
+        record = _decode(line)
+        reason = record if isinstance(record, str) else _take(session, record, seen)
+        if reason is None:
+            session.lines.keep()
+        else:
+            session.lines.drop(reason)
+    session.lines.check()
+    return session
+
+
+def _decode(line: bytes) -> Record | str:
+    """Return the object of a line, or why there is none."""
+    if not line.endswith(b"\n"):
+        return "torn line"
+    try:
+        record = json.loads(line, parse_constant=_refuse)
+    except ValueError:  # UnicodeDecodeError and JSONDecodeError too
+        return "not JSON"
+    return record if isinstance(record, dict) else "not an object"
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(constant)
+
+
+def _is_first(record: Record, session_id: str) -> bool:
+    consent = record.get("consent")
+    return (
+        record.get("type") == "session"
+        and record.get("v") == 2
+        and record.get("session_id") == session_id
+        and isinstance(consent, dict)
+        and consent.get("adult") is True
+    )
+
+
+def _take(session: Session, record: Record, seen: set[tuple[str, int]]) -> str | None:
+    """Put a line where it belongs; return why not."""
+    kind = record.get("type")
+    if not (isinstance(kind, str) and kind in _FITS):
+        return "unknown type"
+    if not _FITS[kind](record):
+        return f"{kind} does not fit the schema"
+    if kind == "batch":
+        key = (record["tab"], record["seq"])
+        if key in seen:
+            return "batch came twice"
+        seen.add(key)
+        session.batches.append(record)
+    elif kind in ("turn", "rating"):
+        place = session.turns if kind == "turn" else session.ratings
+        if record["turn"] in place:
+            return f"{kind} came twice"
+        place[record["turn"]] = record
+    elif kind == "calibration":
+        session.calibrations.append(record)
+    elif kind == "summary":
+        session.summary = record
+    else:
+        session.end = record
+    return None
+
+
+def is_number(value: object) -> bool:
+    """Tell a finite number from anything else that JSON can hold."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_turn_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 9999
+
+
+def _fits_turn(record: Record) -> bool:
+    answers = record.get("responses")
+    return (
+        _is_turn_number(record.get("turn"))
+        and record.get("kind") in ("pairwise", "pointwise")
+        and isinstance(record.get("question"), str)
+        and is_number(record.get("asked_epoch_ms"))
+        and isinstance(answers, list)
+        and all(isinstance(a, dict) and isinstance(a.get("source"), str) for a in answers)
+        and [a.get("box") for a in answers] in (["A"], ["A", "B"])
+        and len(answers) == (2 if record["kind"] == "pairwise" else 1)
+    )
+
+
+def _fits_rating(record: Record) -> bool:
+    likert = record.get("likert")
+    return (
+        _is_turn_number(record.get("turn"))
+        and isinstance(likert, dict)
+        and all(likert.get(box) in (None, 1, 2, 3, 4, 5) for box in ("A", "B"))
+        and record.get("preference") in ("a", "b", "tie", None)
+        and record.get("better_than_previous") in (True, False, None)
+    )
+
+
+def _fits_batch(record: Record) -> bool:
+    return (
+        isinstance(record.get("tab"), str)
+        and isinstance(record.get("seq"), int)
+        and is_number(record.get("origin_epoch_ms"))
+        and isinstance(record.get("events"), list)
+    )
+
+
+_FITS: dict[str, Callable[[Record], bool]] = {
+    "batch": _fits_batch,
+    "turn": _fits_turn,
+    "rating": _fits_rating,
+    "calibration": lambda record: record.get("when") in ("before", "after"),
+    "summary": lambda record: isinstance(record.get("text"), str),
+    "end": lambda record: is_number(record.get("at_epoch_ms")),
+}

@@ -1,0 +1,87 @@
+"""Models that learned from somebody who has withdrawn since.
+
+A model's card lists the readers it was trained on under `ifllm_readers` in its YAML. A tombstone
+begins with the same digits as a reader's pseudonym, so the two can be compared and neither leads
+back to a person.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ifllm_hf.data.sessions.collected import READER_PREFIX
+from ifllm_hf.errors import SourceError
+
+READERS_KEY = "ifllm_readers"
+
+
+@dataclass(frozen=True)
+class AffectedModel:
+    """A model whose card lists readers who have withdrawn.
+
+    Attributes:
+        model: Folder or `ORG/NAME`.
+        readers: Their pseudonyms.
+    """
+
+    model: str
+    readers: tuple[str, ...]
+
+
+def affected_models(
+    models: Iterable[str | os.PathLike[str]], tombstones: Iterable[str]
+) -> list[AffectedModel]:
+    """Return the models that learned from withdrawn readers.
+
+    Args:
+        models: Folders of models, folders that hold such folders, or Hub ids.
+        tombstones: sha256 of withdrawn session ids, hex.
+
+    Raises:
+        SourceError: A model has no card that can be read.
+    """
+    withdrawn = {READER_PREFIX + stone[:16] for stone in tombstones}
+    found = []
+    for model in models:
+        for name, card in _cards(model):
+            readers = tuple(sorted(withdrawn & _readers(card, name)))
+            if readers:
+                found.append(AffectedModel(name, readers))
+    return found
+
+
+def _cards(model: str | os.PathLike[str]) -> Iterable[tuple[str, str]]:
+    place = Path(model)
+    if place.is_dir():
+        files = sorted({*place.glob("README.md"), *place.glob("*/README.md")})
+        if not files:
+            raise SourceError(
+                f"{place}: no README.md in it or one level below. Expected a model's folder, or a "
+                "folder of such folders."
+            )
+        return [(str(file.parent), file.read_text(encoding="utf-8")) for file in files]
+    if str(model).count("/") != 1:
+        raise SourceError(f"{model}: is no folder here and no ORG/NAME on the Hub. Correct it.")
+    from huggingface_hub import ModelCard
+
+    from ifllm_hf.hub.publish import hub_errors
+
+    with hub_errors(str(model)):
+        return [(str(model), ModelCard.load(str(model)).content)]
+
+
+def _readers(card: str, name: str) -> set[str]:
+    import yaml
+
+    parts = card.split("---", 2)
+    if len(parts) < 3 or parts[0].strip():
+        return set()
+    try:
+        head = yaml.safe_load(parts[1])
+    except yaml.YAMLError as error:
+        raise SourceError(f"{name}: the YAML of its card is broken ({error}). Mend it.") from error
+    listed = head.get(READERS_KEY) if isinstance(head, dict) else None
+    return {str(reader) for reader in listed} if isinstance(listed, list) else set()

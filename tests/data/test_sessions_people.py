@@ -1,0 +1,174 @@
+"""What concerns the people behind the sessions: review before release, and who withdrew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from ifllm_hf.cli import main
+from ifllm_hf.data.folder import config_files
+from ifllm_hf.data.prepare import prepare
+from ifllm_hf.data.sessions.card import waiting_questions
+from ifllm_hf.data.sessions.collected import open_sessions, query_id_of, reader_of
+from ifllm_hf.data.sessions.made_up import TrueSession, write_sessions
+from ifllm_hf.data.sessions.review import (
+    PUBLISH,
+    WITHHOLD,
+    decide,
+    personal_data,
+    question_of,
+    read_decisions,
+    write_decisions,
+)
+from ifllm_hf.data.sessions.session_file import tombstone
+from ifllm_hf.data.sessions.withdrawn import affected_models
+from ifllm_hf.errors import ConfigError, DataError, SourceError
+from ifllm_hf.hub.publish import push_dataset
+
+
+@pytest.fixture
+def truths(tmp_path: Path) -> list[TrueSession]:
+    return write_sessions(tmp_path / "sessions", 3, steps=12)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Why is the sky blue?", ()),
+        ("In 2024 I paid 1,234,567 for 12 of 345", ()),
+        ("mail jane.doe+x@example.co.uk please", ("e-mail",)),
+        ("call (020) 7946 0958", ("phone or number",)),
+        ("call +1-202-555-0143 now", ("phone or number",)),
+        ("card 4111 1111 1111 1111", ("phone or number",)),
+        ("see https://example.org/me", ("web address",)),
+        ("ask @somebody", ("handle",)),
+    ],
+)
+def test_patterns_find_what_they_can(text: str, found: tuple[str, ...]) -> None:
+    assert personal_data(text) == found
+
+
+def test_what_is_in_an_answer_is_said_so() -> None:
+    turn = {"turn": 3, "question": "q", "responses": [{"source": "me@example.org"}]}
+    assert question_of("reader_1", turn).flags == ("e-mail in an answer",)
+
+
+def test_a_person_decides_and_may_stop(truths: list[TrueSession]) -> None:
+    folder = truths[0].path.parent
+    waiting = open_sessions(folder).waiting
+    assert len(waiting) == 6
+    typed = iter(["p", "w", "", "P "])
+    said: list[str] = []
+
+    def ask(prompt: str) -> str:
+        try:
+            return next(typed)
+        except StopIteration:
+            raise EOFError from None
+
+    decided = decide(waiting, ask=ask, say=said.append)
+    assert list(decided.values()) == [PUBLISH, WITHHOLD, PUBLISH]
+    assert waiting[0].text in said[0]
+    write_decisions(folder, decided)
+    write_decisions(folder, {waiting[0]: WITHHOLD})
+    assert read_decisions(folder)[waiting[0].user_id, waiting[0].turn] == WITHHOLD
+    assert len(open_sessions(folder).waiting) == 3
+    stored = (folder / "reviews.csv").read_text()
+    assert not any(question.text in stored for question in waiting)
+
+
+def test_a_damaged_decision_is_refused(truths: list[TrueSession]) -> None:
+    folder = truths[0].path.parent
+    (folder / "reviews.csv").write_text("user_id,turn,decision,flags\nreader_1,0,maybe,\n")
+    with pytest.raises(DataError, match=r"line 2: turn '0' with decision 'maybe'"):
+        open_sessions(folder)
+
+
+def test_nothing_unreviewed_is_in_a_public_export(
+    truths: list[TrueSession], tmp_path: Path
+) -> None:
+    folder = truths[0].path.parent
+    opened = open_sessions(folder)
+    second = next(q for q in opened.waiting if q.turn == 1)
+    write_decisions(folder, {second: PUBLISH})
+    report = prepare(folder, tmp_path / "public", progress=False, public=True)
+    files = [f for c in ("pairwise", "ticks") for f in config_files(tmp_path / "public", c)]
+    pairs = pl.read_parquet(files[0])
+    assert pairs["prompt"].to_list() == [second.text]
+    assert pairs["history_a"].list.len().to_list() == [0]  # the first question stays out here too
+    ticks = pl.read_parquet(files[1]).explode("query_id")["query_id"]
+    shown = next(t for t in truths if second.user_id.endswith(reader_of(t.session_id)[-16:]))
+    assert set(ticks) == {query_id_of(shown.session_id, 1)}
+    turns = report.ledgers["tables"]["turns"]
+    assert turns["dropped"] == {"question not reviewed for publication": 5}
+    total = report.ledgers["total"]
+    assert total["seen"] == total["kept"] + sum(total["dropped"].values())
+    assert waiting_questions(tmp_path / "public") == 0
+    text = (tmp_path / "public" / "README.md").read_text()
+    assert "5 wait" in text
+    for truth in truths:
+        assert truth.session_id not in text
+
+
+def test_an_unreviewed_export_is_not_pushed_in_public(
+    truths: list[TrueSession], tmp_path: Path
+) -> None:
+    prepare(truths[0].path.parent, tmp_path / "all", progress=False)
+    assert waiting_questions(tmp_path / "all") == 6
+    for private in (None, False):
+        with pytest.raises(ConfigError, match="6 questions .* were not reviewed"):
+            push_dataset(tmp_path / "all", "org/name", private=private)
+
+
+def card(folder: Path, *readers: str) -> None:
+    folder.mkdir(parents=True)
+    listed = "".join(f"- {reader}\n" for reader in readers)
+    (folder / "README.md").write_text(f"---\nlicense: mit\nifllm_readers:\n{listed}---\n# Model\n")
+
+
+def test_models_that_know_who_withdrew_are_named(
+    truths: list[TrueSession], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone, stays = (reader_of(truth.session_id) for truth in truths[:2])
+    card(tmp_path / "models" / "one", gone, stays)
+    card(tmp_path / "models" / "two", stays)
+    stones = [tombstone(truths[0].session_id)]
+    (found,) = affected_models([tmp_path / "models"], stones)
+    assert (Path(found.model).name, found.readers) == ("one", (gone,))
+    assert affected_models([tmp_path / "models" / "two"], stones) == []
+
+    folder = truths[0].path.parent
+    (folder / "withdrawn.txt").write_text(stones[0] + "\n")
+    arguments = ["prepare", str(folder), "--out", str(tmp_path / "out"), "--models"]
+    assert main([*arguments, str(tmp_path / "models")]) == 0
+    said = capsys.readouterr().err
+    assert gone in said and stays not in said and "1 models have to be trained again" in said
+
+
+@pytest.mark.parametrize("model", ["nowhere", "empty"])
+def test_a_model_without_a_card_is_an_error(tmp_path: Path, model: str) -> None:
+    (tmp_path / "empty").mkdir()
+    place = str(tmp_path / "empty") if model == "empty" else model
+    with pytest.raises(SourceError, match="Expected a model's folder|Correct it"):
+        affected_models([place], [])
+
+
+def test_the_command_line_reviews(
+    truths: list[TrueSession],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda prompt: "p")
+    assert main(["review", str(truths[0].path.parent)]) == 0
+    assert "6 decided, 0 wait" in capsys.readouterr().err
+    out = str(tmp_path / "public")
+    assert main(["prepare", str(truths[0].path.parent), "--out", out, "--public"]) == 0
+    assert "6 turns of 3 workers" in capsys.readouterr().err
+
+
+def test_models_need_sessions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prepare", str(tmp_path), "--models", str(tmp_path)]) == 1
+    assert "--models compares" in capsys.readouterr().err
