@@ -35,10 +35,11 @@ Decide, question by question, what of the collected sessions may become public.
   ifllm prepare sessions --public --out ./public
 """
 _PUSH = """\
-Publish a prepared dataset on the Hugging Face Hub, or the app that shows it.
+Publish on the Hugging Face Hub: a prepared dataset, the app that shows it, or a reward model.
 
   ifllm push dataset ORG/ifllm --from ./ifllm --private
   ifllm push space ORG/readers --from ./ifllm
+  ifllm push model ORG/ifllm-reward --from outputs/reward   # with code, card and run.json
 """
 _FEATURES = """\
 Compute features, one row per turn.
@@ -55,6 +56,7 @@ Score reward models held out by reader, with intervals, on the paper's pairs and
   ifllm benchmark --quick                                # a minute: fast models, fewer repeats
   ifllm benchmark --out outputs/benchmark                # everything, with report and figures
   ifllm benchmark --predictions mine.parquet --json      # a stranger's predictions beside ours
+  ifllm benchmark --readers --out outputs/readers        # how readers differ, and what tells what
 
 A run with --out that is interrupted goes on where it stopped.
 """
@@ -136,7 +138,7 @@ def parser() -> argparse.ArgumentParser:
     review.set_defaults(run=_run_review)
 
     push = _command(commands, "push", "publish on the Hugging Face Hub", _PUSH)
-    push.add_argument("what", choices=["dataset", "space"])
+    push.add_argument("what", choices=["dataset", "model", "space"])
     push.add_argument("repository", metavar="ORG/NAME")
     push.add_argument("--from", dest="folder", type=Path, default=Path("ifllm"), metavar="PATH")
     push.add_argument("--private", action="store_true")
@@ -152,6 +154,9 @@ def parser() -> argparse.ArgumentParser:
     benchmark = _command(commands, "benchmark", "scores with intervals", _BENCHMARK)
     benchmark.add_argument("--from", dest="folder", type=Path, default=Path("ifllm"))
     benchmark.add_argument("--quick", action="store_true")
+    benchmark.add_argument(
+        "--readers", action="store_true", help="styles of reading; what gaze and mouse go with"
+    )
     benchmark.add_argument("--json", action="store_true", help="print the scores as JSON")
     benchmark.add_argument("--predictions", type=Path, nargs="+", default=[], metavar="FILE")
     benchmark.add_argument("--out", type=Path, help="folder for report, figures and finished parts")
@@ -283,6 +288,8 @@ def _shown(path: Path) -> str:
 def _run_push(arguments: argparse.Namespace) -> int:
     if arguments.what == "space":
         from ifllm_hf.hub.space import push_space as push
+    elif arguments.what == "model":
+        from ifllm_hf.hub.publish_model import push_model as push
     else:
         from ifllm_hf.hub.publish import push_dataset as push
 
@@ -307,6 +314,8 @@ def _run_features(arguments: argparse.Namespace) -> int:
 
 
 def _run_benchmark(arguments: argparse.Namespace) -> int:
+    if arguments.readers:
+        return _run_readers(arguments)
     from ifllm_hf.benchmark.run import run_benchmark
 
     run = run_benchmark(
@@ -324,6 +333,27 @@ def _run_benchmark(arguments: argparse.Namespace) -> int:
         _show(run.table())
     if run.report is not None:
         _say(f"report: {run.report}")
+    return 0
+
+
+def _run_readers(arguments: argparse.Namespace) -> int:
+    if arguments.quick or arguments.predictions:
+        raise ConfigError(
+            "--readers compares readers, not models; --quick and --predictions do not go with it. "
+            "Leave them out"
+        )
+    from ifllm_hf.benchmark.readers import run_readers
+
+    run = run_readers(
+        arguments.folder,
+        out=arguments.out,
+        seed=arguments.seed,
+        overwrite=arguments.overwrite,
+    )
+    if arguments.json:
+        _print_json(run.records)
+    else:
+        _show(run.text())
     return 0
 
 

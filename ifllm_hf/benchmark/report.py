@@ -21,7 +21,8 @@ PUBLISHED: tuple[Record, ...] = (
 _Cell = Callable[[Record], str]
 
 
-def _number(value: Any, digits: int = 3, sign: bool = False) -> str:
+def shown_number(value: Any, digits: int = 3, sign: bool = False) -> str:
+    """Return a number as it stands in tables: no leading zero, `-` where it is not defined."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
     text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
@@ -31,7 +32,7 @@ def _number(value: Any, digits: int = 3, sign: bool = False) -> str:
 def _between(record: Record, low: str, high: str, sign: bool = False) -> str:
     if record.get(low) is None or math.isnan(record[low]):
         return ""
-    return f" [{_number(record[low], sign=sign)}, {_number(record[high], sign=sign)}]"
+    return f" [{shown_number(record[low], sign=sign)}, {shown_number(record[high], sign=sign)}]"
 
 
 def _name(record: Record) -> str:
@@ -48,7 +49,7 @@ def _scored(name: str, low: str, high: str, sign: bool = False) -> _Cell:
     def cell(record: Record) -> str:
         if name not in record:
             return "-"
-        return _number(record[name], sign=sign) + _between(record, low, high, sign)
+        return shown_number(record[name], sign=sign) + _between(record, low, high, sign)
 
     return cell
 
@@ -56,8 +57,8 @@ def _scored(name: str, low: str, high: str, sign: bool = False) -> _Cell:
 def _repeats(record: Record) -> str:
     if record.get("repeat_mean") is None:
         return "-"
-    sd = _number(record.get("repeat_sd"))
-    return _number(record["repeat_mean"]) + ("" if sd == "-" else f" ± {sd}")
+    sd = shown_number(record.get("repeat_sd"))
+    return shown_number(record["repeat_mean"]) + ("" if sd == "-" else f" ± {sd}")
 
 
 _PREFERENCE_COLUMNS: tuple[tuple[str, _Cell], ...] = (
@@ -67,13 +68,16 @@ _PREFERENCE_COLUMNS: tuple[tuple[str, _Cell], ...] = (
     ("AUC [95 %]", _scored("auc", "auc_low", "auc_high")),
     ("d length", _scored("d_length", "d_length_low", "d_length_high", sign=True)),
     ("d text", _scored("d_text", "d_text_low", "d_text_high", sign=True)),
-    ("Brier", lambda r: _number(r.get("brier"))),
-    ("ECE (perfect)", lambda r: f"{_number(r.get('ece'))} ({_number(r.get('ece_perfect'))})"),
+    ("Brier", lambda r: shown_number(r.get("brier"))),
+    (
+        "ECE (perfect)",
+        lambda r: f"{shown_number(r.get('ece'))} ({shown_number(r.get('ece_perfect'))})",
+    ),
 )
 _RATING_COLUMNS: tuple[tuple[str, _Cell], ...] = (
     ("model", _name),
     ("MSE [95 %]", _scored("mse", "mse_low", "mse_high")),
-    ("MSE of the mean", lambda r: _number(r.get("mse_mean"))),
+    ("MSE of the mean", lambda r: shown_number(r.get("mse_mean"))),
     ("Pearson", _scored("pearson", "pearson_low", "pearson_high")),
     ("Spearman", _scored("spearman", "spearman_low", "spearman_high")),
 )
@@ -171,15 +175,16 @@ def write_report(
         folder.mkdir(parents=True, exist_ok=True)
         made = figures.draw_all(results, curves, folder)
         everything = [*results.records, *probes, *curves]
-        _replace(folder / "report.json", to_json(everything) + "\n")
+        replace_text(folder / "report.json", to_json(everything) + "\n")
         text = _page(results, command, made, curves, extrapolation, probes, notes)
-        _replace(page, text)
+        replace_text(page, text)
     except OSError as error:
         raise OutputError(f"{folder}: the report cannot be written ({error})") from error
     return page
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
     half = path.with_name(f".{path.name}.{os.getpid()}.part")
     half.write_text(text, encoding="utf-8")
     os.replace(half, path)
@@ -201,7 +206,7 @@ def _page(
         "`single repeats`: mean ± SD over repeats; the other columns score predictions averaged "
         "over repeats. `majority` knows the base rate of the set.",
         "Published by the authors of the data, for the protocol `rows`: "
-        + ", ".join(f"{r['model']} {_number(r['accuracy'], 2)}" for r in PUBLISHED)
+        + ", ".join(f"{r['model']} {shown_number(r['accuracy'], 2)}" for r in PUBLISHED)
         + ".",
     ]
     for set_name, ledger in results.ledgers.items():
@@ -218,7 +223,7 @@ def _page(
         parts += ["## Curves", _curve_table(curves)]
     if extrapolation:
         ahead = "; ".join(
-            f"{r['workers']} workers {_number(r['low'])}-{_number(r['high'])}"
+            f"{r['workers']} workers {shown_number(r['low'])}-{shown_number(r['high'])}"
             for r in extrapolation
         )
         parts.append(
@@ -230,22 +235,23 @@ def _page(
     return "\n\n".join(parts) + "\n"
 
 
-def _rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
     lines = ["| " + " | ".join(row) + " |" for row in (header, *rows)]
     lines.insert(1, "|" + "---|" * len(header))
     return "\n".join(lines)
 
 
 def _probe_table(probes: Sequence[Record]) -> str:
-    return _rows(
+    return markdown_rows(
         ["histogram of", "learner", "n", "AUC [95 %]", "accuracy [95 %]", "turns without ticks"],
         [
             [
                 p["probe"] + (" (contaminated)" if p["contaminated"] else ""),
                 p["learner"],
                 str(p["n"]),
-                _number(p["auc"]) + _between(p, "auc_low", "auc_high"),
-                _number(p["accuracy"]) + _between(p, "low", "high"),
+                shown_number(p["auc"]) + _between(p, "auc_low", "auc_high"),
+                shown_number(p["accuracy"]) + _between(p, "low", "high"),
                 str(p["turns_without_ticks"]),
             ]
             for p in probes
@@ -254,7 +260,7 @@ def _probe_table(probes: Sequence[Record]) -> str:
 
 
 def _curve_table(curves: Sequence[Record]) -> str:
-    return _rows(
+    return markdown_rows(
         ["curve", "model", "x", "n", "workers", "accuracy [95 %]", "AUC [95 %]"],
         [
             [
@@ -263,8 +269,8 @@ def _curve_table(curves: Sequence[Record]) -> str:
                 f"{c['x']:g}",
                 str(c["n"]),
                 str(c["workers"]),
-                _number(c["accuracy"]) + _between(c, "low", "high"),
-                _number(c["auc"]) + _between(c, "auc_low", "auc_high"),
+                shown_number(c["accuracy"]) + _between(c, "low", "high"),
+                shown_number(c["auc"]) + _between(c, "auc_low", "auc_high"),
             ]
             for c in curves
         ],

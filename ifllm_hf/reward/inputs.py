@@ -43,7 +43,7 @@ def feature_matrix(rows: pl.DataFrame, names: Sequence[str]) -> FloatArray:
     if not names:
         return np.empty((len(rows), 0))
     frame = rows.select(pl.col(name).cast(pl.Float64).fill_null(np.nan) for name in names)
-    return frame.to_numpy()
+    return frame.to_numpy(writable=True)  # callers transform columns in place
 
 
 def evidence(rows: pl.DataFrame, names: Sequence[str]) -> FloatArray:
