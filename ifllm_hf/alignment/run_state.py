@@ -1,0 +1,134 @@
+"""What became of every run of a pipeline: done, running, failed; kept beside its results."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ifllm_hf.errors import OutputError
+
+DONE, RUNNING, FAILED, INTERRUPTED, WAITING = "done", "running", "failed", "interrupted", "waiting"
+
+
+def run_key(inputs: Mapping[str, Any]) -> str:
+    """Return 12 hex digits of all that a result depends on."""
+    text = json.dumps(inputs, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A place for one result, named by what it depends on.
+
+    The result lies in `folder`; `state.json` and the lock lie beside it, since a training run
+    refuses a folder that holds anything.
+
+    Attributes:
+        place: Folder of the stage.
+        name: What it is called.
+        inputs: All that the result depends on: settings, fingerprints, versions.
+    """
+
+    place: Path
+    name: str
+    inputs: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """The hash of the inputs."""
+        return run_key(self.inputs)
+
+    @property
+    def folder(self) -> Path:
+        """Where the result lies."""
+        return self.place / f"{self.name}-{self.key}"
+
+    @property
+    def state_file(self) -> Path:
+        """Where its state lies."""
+        return self.place / f"{self.name}-{self.key}.json"
+
+    def state(self) -> dict[str, Any]:
+        """Return what is known of it; `status` is `WAITING` if nothing is."""
+        return read_state(self.state_file)
+
+    @contextlib.contextmanager
+    def working(self, **known: Any) -> Iterator[dict[str, Any]]:
+        """Hold the run's lock while it is worked on, and write down how it ended.
+
+        What the body puts into the dictionary that it gets is kept with the state.
+
+        Raises:
+            OutputError: Another process is at it.
+        """
+        from filelock import FileLock, Timeout
+
+        self.place.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(f"{self.state_file}.lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise OutputError(
+                f"{self.folder}: another process is at this run; wait for it, or let it go on"
+            ) from error
+        state: dict[str, Any] = {**known, "name": self.name, "inputs": dict(self.inputs)}
+        try:
+            self._write({**state, "status": RUNNING, "started": _now()})
+            started = _now()
+            try:
+                yield state
+            except BaseException as error:
+                # A kill by hand is no failure: the run goes on next time.
+                stopped = not isinstance(error, Exception)
+                self._write(
+                    {
+                        **state,
+                        "status": INTERRUPTED if stopped else FAILED,
+                        "error": f"{type(error).__name__}: {error}",
+                        "started": started,
+                        "ended": _now(),
+                    }
+                )
+                raise
+            self._write({**state, "status": DONE, "started": started, "ended": _now()})
+        finally:
+            lock.release()
+
+    def _write(self, state: Mapping[str, Any]) -> None:
+        aside = self.state_file.with_name(f".{self.state_file.name}.part")
+        try:
+            aside.write_text(json.dumps(state, indent=2, sort_keys=True, default=str) + "\n")
+            aside.replace(self.state_file)
+        except OSError as error:
+            raise OutputError(f"{self.state_file}: cannot be written ({error})") from error
+
+
+def read_state(file: Path) -> dict[str, Any]:
+    """Return a state; one that says `running` while nobody holds its lock was interrupted."""
+    from filelock import FileLock, Timeout
+
+    if not file.exists():
+        return {"status": WAITING}
+    state: dict[str, Any] = json.loads(file.read_text())
+    if state["status"] == RUNNING:
+        lock = FileLock(f"{file}.lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            return state
+        lock.release()
+        # It may have ended between reading and locking.
+        state = json.loads(file.read_text())
+        if state["status"] == RUNNING:
+            state["status"] = INTERRUPTED
+    return state
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")

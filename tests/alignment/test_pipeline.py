@@ -1,0 +1,454 @@
+"""Models x label sources as one loop: stopped, resumed, refreshed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+
+from ifllm_hf.alignment import pipeline, pipeline_training
+from ifllm_hf.alignment.pipeline import Outcome, new_pairs, run_pipeline
+from ifllm_hf.alignment.pipeline_config import LabelSource, read_pipeline
+from ifllm_hf.alignment.pipeline_labels import (
+    Data,
+    label_run,
+    make_labels,
+    pairs_digest,
+    remember_folds,
+)
+from ifllm_hf.alignment.pipeline_training import Training, recipe
+from ifllm_hf.alignment.run_state import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    RUNNING,
+    WAITING,
+    Run,
+    run_key,
+)
+from ifllm_hf.errors import ConfigError, OutputError
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*gradient_checkpointing.*:FutureWarning",
+    "ignore::DeprecationWarning",
+    "ignore:Could not find a config file:UserWarning",  # of a base that is a tiny random model
+)
+TINY = {
+    "model_name_or_path": "tiny-random/llama", "method": "lora", "dtype": "float32", "lora_r": 2,
+    "use_cpu": True, "bf16": False, "max_length": 128, "per_device_train_batch_size": 8,
+    "max_steps": 1, "eval_strategy": "no", "save_strategy": "no", "gradient_checkpointing": False,
+    "disable_tqdm": True, "dataloader_pin_memory": False, "report_to": "none",
+    "learning_rate": 1e-2,
+}  # fmt: skip
+CLICKS = {"name": "explicit", "source": "explicit", "dpo": {"preference_loss": "dpo"}}
+MOUSE = {"name": "mouse", "source": "reward", "inputs": "mouse"}
+
+
+class Trainer:
+    """Stands in for training: notes what was asked for, and writes an adapter."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[Training] = []
+        self.fails: dict[str, BaseException] = {}
+        monkeypatch.setattr(pipeline, "train", self)
+
+    def __call__(self, training: Training, launch: Any) -> None:
+        self.asked.append(training)
+        for name, error in self.fails.items():
+            if name in training.folder.name:
+                raise error
+        training.folder.mkdir(parents=True)
+        (training.folder / "adapter_model.safetensors").write_bytes(training.folder.name.encode())
+
+
+@pytest.fixture
+def files(tmp_path: Path, prepared_synthetic: Path) -> Callable[..., Path]:
+    """Write a pipeline of two models and two sources; returns its YAML."""
+
+    def write(**changes: Any) -> Path:
+        for name in ("small", "large"):
+            text = yaml.safe_dump({**TINY, "lora_r": 2 if name == "small" else 4})
+            (tmp_path / f"{name}.yaml").write_text(text)
+        for source in (CLICKS, MOUSE):
+            (tmp_path / f"{source['name']}.yaml").write_text(yaml.safe_dump(source))
+        settings = {
+            "data": str(prepared_synthetic), "models": ["small.yaml", "large.yaml"],
+            "sources": ["explicit.yaml", "mouse.yaml"], "output_dir": str(tmp_path / "out"),
+            **changes,
+        }  # fmt: skip
+        path = tmp_path / "pipeline.yaml"
+        path.write_text(yaml.safe_dump(settings))
+        return path
+
+    return write
+
+
+def run(path: Path, *overrides: str, dry: bool = False) -> Outcome:
+    config, models, sources = read_pipeline(path, overrides)
+    return run_pipeline(config, models, sources, say=lambda text: None, dry=dry)
+
+
+# --- the loop ------------------------------------------------------------------------------------
+
+
+def test_every_model_meets_every_source_once(
+    files: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    trainer = Trainer(monkeypatch)
+    before = run(files(), dry=True)
+    assert before.cells == {
+        m: dict.fromkeys(("explicit", "mouse"), WAITING) for m in ("small", "large")
+    }
+    assert not trainer.asked and not list((tmp_path / "out").glob("labels/*/*.parquet"))
+    first = run(files())
+    assert first.whole and first.errors == {}
+    assert first.did == [
+        "labels explicit", "labels mouse", "small x explicit", "small x mouse",
+        "large x explicit", "large x mouse",
+    ]  # fmt: skip
+    by_cell = {(t.folder.parent.name, t.folder.name.split("-")[0]): t for t in trainer.asked}
+    assert by_cell["small", "explicit"].settings["preference_loss"] == "dpo"
+    assert "preference_loss" not in by_cell["small", "mouse"].settings
+    assert by_cell["large", "mouse"].settings["lora_r"] == 4
+    assert {t.settings["eval_fold"] for t in trainer.asked} == {0}
+    assert by_cell["small", "mouse"].pairs == by_cell["large", "mouse"].pairs
+    assert set(pl.read_parquet(by_cell["small", "mouse"].pairs)["source"]) == {"reward"}
+    again = run(files())
+    assert again.did == [] and again.cells == first.cells and len(trainer.asked) == 4
+    assert run(files(), dry=True).cells == first.cells
+
+
+def test_another_setting_is_another_run_and_the_old_one_stays(
+    files: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    Trainer(monkeypatch)
+    one = run(files(models=["small.yaml"]))
+    two = run(files(models=["small.yaml"]), "--settings.beta", "0.2")
+    assert two.did == ["small x explicit", "small x mouse"]
+    places = [Path(o.folders["small"]["mouse"]) for o in (one, two)]
+    assert places[0] != places[1] and all(p.is_dir() for p in places)
+    # Other labels, other runs; labels that come out the same train nothing again.
+    (tmp_path / "explicit.yaml").write_text(yaml.safe_dump({**CLICKS, "seed": 5}))
+    config, models, sources = read_pipeline(tmp_path / "pipeline.yaml")
+    three = run_pipeline(config, models, sources, say=lambda text: None)
+    assert three.did == ["labels explicit"]
+
+
+def test_one_failure_does_not_stop_the_others_and_is_tried_again(
+    files: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(monkeypatch)
+    trainer.fails["mouse"] = RuntimeError("CUDA out of memory")
+    first = run(files())
+    assert first.cells["small"] == {"explicit": DONE, "mouse": FAILED}
+    assert not first.whole and "CUDA out of memory" in first.table()
+    assert run(files(), dry=True).cells == first.cells
+    assert "CUDA out of memory" in run(files(), dry=True).errors["small x mouse"]
+    trainer.fails.clear()
+    second = run(files())
+    assert second.whole and second.did == ["small x mouse", "large x mouse"]
+
+
+def test_a_kill_stops_and_the_same_command_goes_on(
+    files: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(monkeypatch)
+    trainer.fails["mouse"] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        run(files())
+    seen = run(files(), dry=True)
+    assert seen.cells["small"] == {"explicit": DONE, "mouse": INTERRUPTED}
+    assert seen.cells["large"] == {"explicit": WAITING, "mouse": WAITING}
+    trainer.fails.clear()
+    assert run(files()).did == ["small x mouse", "large x explicit", "large x mouse"]
+
+
+def test_the_table_shows_models_and_sources() -> None:
+    outcome = Outcome(cells={"gpt2-xl": {"gaze": DONE, "mouse": WAITING}}, errors={"x": "why"})
+    assert outcome.table() == "         gaze  mouse\ngpt2-xl  done  waiting\nx: why"
+
+
+# --- runs and their state ------------------------------------------------------------------------
+
+
+def test_a_run_is_locked_while_it_is_worked_on(tmp_path: Path) -> None:
+    a_run = Run(tmp_path, "x", {"a": 1})
+    assert a_run.state() == {"status": WAITING}
+    with a_run.working(stage="test") as state:
+        assert a_run.state()["status"] == RUNNING
+        with (
+            pytest.raises(OutputError, match="another process"),
+            Run(tmp_path, "x", {"a": 1}).working(),
+        ):
+            pass
+        state["found"] = 3
+    assert (a_run.state()["status"], a_run.state()["found"]) == (DONE, 3)
+
+
+def test_a_run_whose_process_is_gone_was_interrupted(tmp_path: Path) -> None:
+    a_run = Run(tmp_path, "x", {"a": 1})
+    a_run.state_file.write_text(json.dumps({"status": RUNNING, "name": "x"}))
+    assert a_run.state()["status"] == INTERRUPTED
+
+
+def test_keys_do_not_depend_on_order() -> None:
+    assert run_key({"a": 1, "b": {"c": 2, "d": 3}}) == run_key({"b": {"d": 3, "c": 2}, "a": 1})
+    assert run_key({"a": 1}) != run_key({"a": 2})
+
+
+def test_a_training_run_goes_on_from_a_checkpoint_and_clears_what_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr(pipeline_training, "_here", seen.append)
+    training = Training({"beta": 0.1}, tmp_path / "p.parquet", tmp_path / "run")
+    (tmp_path / "run" / "tiny_model").mkdir(parents=True)
+    pipeline_training.train(training, None)
+    assert not (tmp_path / "run").exists()
+    settings = yaml.safe_load((tmp_path / "run.yaml").read_text())
+    assert settings == {
+        "beta": 0.1, "dataset": str(tmp_path / "p.parquet"), "output_dir": str(tmp_path / "run"),
+    }  # fmt: skip
+    state = tmp_path / "run" / "checkpoint-3" / "trainer_state.json"
+    state.parent.mkdir(parents=True)
+    state.write_text("{}")
+    pipeline_training.train(training, None)
+    assert seen == [
+        ["--config", str(tmp_path / "run.yaml")],
+        ["--config", str(tmp_path / "run.yaml"), "--resume_from_checkpoint", "true"],
+    ]
+    assert state.exists()
+
+
+def test_a_launched_command_gets_the_recipe_and_its_failure_is_told(tmp_path: Path) -> None:
+    training = Training({"beta": 0.1}, tmp_path / "p.parquet", tmp_path / "run")
+    script = tmp_path / "launcher.py"
+    script.write_text("import sys\nprint(sys.argv[1:])\n")
+    pipeline_training.train(training, ("python", str(script)))
+    said = (tmp_path / "run.log").read_text()
+    assert said.strip() == str([str(recipe("dpo.py")), "--config", str(tmp_path / "run.yaml")])
+    script.write_text("print('CUDA out of memory')\nraise SystemExit(3)\n")
+    with pytest.raises(OutputError, match="exit code 3.*CUDA out of memory"):
+        pipeline_training.train(training, ("python", str(script)))
+    with pytest.raises(ConfigError, match="cannot be started"):
+        pipeline_training.train(training, (str(tmp_path / "nothing"),))
+
+
+# --- labels, folds, reward -----------------------------------------------------------------------
+
+
+def test_labels_come_with_the_reward_model_behind_them(
+    prepared_synthetic: Path, tmp_path: Path
+) -> None:
+    from ifllm_hf.reward.saving import load_model
+
+    data = Data(str(prepared_synthetic), tmp_path)
+    source = LabelSource("mouse", "reward", "mouse")
+    a_run = label_run(source, data, 0, tmp_path)
+    labels = make_labels(source, data, 0, a_run)
+    model = load_model(a_run.folder / "reward.skops")
+    turns = data.turns().filter(pl.col("kind") == "pairwise")
+    p = model.predict_proba(turns)
+    assert p.shape == (turns.height,) and ((p > 0) & (p < 1)).all()
+    report = a_run.state()["report"]
+    assert report["settings"]["judge_fold"] == 0
+    table = pl.read_parquet(labels.pairs)
+    assert set(table.filter(fold=0)["label_fold"]) == {-1}
+    # The judge's readers shape no weight: their clicks reversed change nothing.
+    flipped = turns.with_columns(
+        preference=pl.when(pl.col("fold") == 0)
+        .then(pl.col("preference").replace({"a": "b", "b": "a"}))
+        .otherwise("preference")
+    )
+    from ifllm_hf.alignment.pipeline_labels import fit_reward
+
+    fit_reward(flipped, source, 0, tmp_path / "again.skops")
+    assert (load_model(tmp_path / "again.skops").predict_proba(turns) == p).all()
+    fit_reward(flipped, source, None, tmp_path / "all.skops")
+    assert (load_model(tmp_path / "all.skops").predict_proba(turns) != p).any()
+
+
+def test_a_reader_keeps_the_first_fold_and_newcomers_move_nobody(tmp_path: Path) -> None:
+    from ifllm_hf.data.folds import fold_of_unknown
+
+    file = tmp_path / "folds.json"
+    first = pl.DataFrame({"user_id": ["a", "b"], "fold": [0, 1]})
+    assert remember_folds(first, file) == {"a": 0, "b": 1}
+    dealt_anew = pl.DataFrame({"user_id": ["a", "b", "c"], "fold": [2, 0, 1]})
+    assert remember_folds(dealt_anew, file) == {"a": 0, "b": 1, "c": fold_of_unknown("c")}
+    # Somebody withdrew, and is not there any more.
+    assert remember_folds(dealt_anew[1:], file) == {"b": 1, "c": fold_of_unknown("c")}
+
+
+def test_new_pairs_are_those_that_no_run_has_seen() -> None:
+    pairs = pl.DataFrame({"query_id": [1, 2, 3, 4], "fold": [1, 1, 0, 2]})
+    fresh, table = new_pairs(pairs, {1}, 0)
+    assert fresh == [2, 4] and table["query_id"].to_list() == [2, 3, 4]
+    assert new_pairs(pairs, {1, 2, 4}, 0)[0] == []
+    assert new_pairs(pairs, set(), None)[0] == [1, 2, 3, 4]
+
+
+def test_the_digest_of_pairs_is_of_their_content(prepared_synthetic: Path) -> None:
+    pairs = pl.read_parquet(prepared_synthetic / "preferences" / "*.parquet")
+    same = pairs.sample(fraction=1.0, shuffle=True, seed=1).with_columns(source=pl.lit("other"))
+    assert pairs_digest(same) == pairs_digest(pairs)
+    assert pairs_digest(pairs[1:]) != pairs_digest(pairs)
+    assert pairs_digest(pairs.with_columns(confidence=pl.lit(0.9))) != pairs_digest(pairs)
+
+
+# --- settings ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"models": []}, "models or sources is empty"),
+        ({"models": ["nope.yaml"]}, "names nope.yaml"),
+        ({"sources": ["explicit.yaml", "explicit.yaml"]}, "two sources are named 'explicit'"),
+        ({"models": ["small.yaml", "./small.yaml"]}, "two models are named small"),
+        ({"train_on": "some"}, "train_on is 'some'"),
+        ({"settings": {"dataset": "x"}}, "settings.dataset is decided by the pipeline"),
+        ({"source": "x"}, "no setting 'source'"),
+    ],
+)
+def test_pipelines_that_cannot_work(
+    files: Callable[..., Path], changes: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        read_pipeline(files(**changes))
+
+
+@pytest.mark.parametrize("name", ["pipeline.yaml", "refresh.yaml"])
+def test_the_recipes_name_files_that_are_there_and_sources_of_the_papers_table(name: str) -> None:
+    config, models, sources = read_pipeline(recipe(name))
+    assert config.launch == ("accelerate", "launch") and config.judge_fold == 0
+    if name == "pipeline.yaml":
+        assert len(models) == 8
+        assert [s.name for s in sources] == [
+            "explicit", "text", "text-behaviour", "gaze", "mouse", "gaze-mouse",
+        ]  # fmt: skip
+    else:
+        assert config.train_on == "new"
+
+
+def test_every_source_file_labels(prepared_synthetic: Path, tmp_path: Path) -> None:
+    data = Data(str(prepared_synthetic), tmp_path)
+    files = sorted((recipe("pipeline.yaml").parent / "configs" / "sources").glob("*.yaml"))
+    assert len(files) == 7
+    digests = set()
+    for file in files:
+        source = LabelSource(**yaml.safe_load(file.read_text()))
+        assert source.name == file.stem
+        digests.add(make_labels(source, data, 0, label_run(source, data, 0, tmp_path)).digest)
+    assert len(digests) == 7
+
+
+# --- with real training --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def growing(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, Path], None]:
+    """Put the first conversations of a made-up release into a folder, as they would arrive."""
+    from ifllm_hf.data.synthetic import write_synthetic_release
+
+    whole = tmp_path_factory.mktemp("growing") / "release"
+    write_synthetic_release(whole, conversations=40, ticks_per_turn=100, defects=False, seed=3)
+
+    def arrive(conversations: int, place: Path) -> None:
+        logs = pl.read_csv(whole / "dataset" / "query_logs_table.csv", infer_schema=False)
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(whole / "dataset", place)
+        keys = logs.select("user_id", "task_id").unique(maintain_order=True)[:conversations]
+        logs.join(keys, on=["user_id", "task_id"], how="semi").write_csv(
+            place / "query_logs_table.csv"
+        )
+        kept = {f"{user}/{task}" for user, task in keys.iter_rows()}
+        for folder in (place / "user_behavior").glob("*/*"):
+            if f"{folder.parent.name}/{folder.name}" not in kept:
+                shutil.rmtree(folder)
+
+    return arrive
+
+
+def test_new_sessions_flow_through_and_nothing_else_is_done(
+    files: Callable[..., Path], growing: Callable[[int, Path], None], tmp_path: Path
+) -> None:
+    """Sessions -> labels -> reward -> DPO, for real, as more of them arrive."""
+    place = tmp_path / "sessions"
+    growing(24, place)
+    path = files(data=str(place), models=["small.yaml"], sources=["explicit.yaml"], train_on="new")
+    first = run(path)
+    assert first.did == ["labels explicit", "small x explicit"]
+    adapter = Path(first.folders["small"]["explicit"])
+    record = json.loads((adapter / "run.json").read_text())
+    assert run(path).did == []
+    assert run(path).cells == {"small": {"explicit": "up to date"}}
+    growing(40, place)
+    second = run(path)
+    assert second.errors == {}
+    assert second.did == ["labels explicit", "small x explicit"]
+    later = Path(second.folders["small"]["explicit"])
+    assert later != adapter and (adapter / "adapter_model.safetensors").exists()
+    went_on = json.loads((later / "run.json").read_text())
+    assert went_on["settings"]["sft_adapter"] == adapter.name
+    assert went_on["result"]["step0_margin"] == 0.0
+    assert "a frozen copy of the adapter" in went_on["used"]["reference"]
+    runs = tmp_path / "out" / "runs" / "small"
+    states = sorted(
+        (json.loads(f.read_text()) for f in runs.glob("*.json")), key=lambda s: s["number"]
+    )
+    old, all_of = set(states[0]["trained_ids"]), set(states[1]["trained_ids"])
+    assert old < all_of
+    trained = went_on["data"]["train"] + sum(went_on["data"]["ledger"]["dropped"].values())
+    assert trained == len(all_of - old)
+    assert record["data"]["train"] + sum(record["data"]["ledger"]["dropped"].values()) == len(old)
+    # Who judged goes on judging.
+    tables = [
+        pl.read_parquet(f, columns=["user_id", "fold"])
+        for f in (tmp_path / "out" / "labels").glob("*/pairs.parquet")
+    ]
+    judges = [set(t.filter(fold=0)["user_id"]) for t in tables]
+    small, large = sorted(judges, key=len)
+    assert small and small <= large
+    assert not large & set(pl.concat(tables).filter(pl.col("fold") != 0)["user_id"])
+    assert run(path).did == []
+    assert run(path, "--min_new_pairs", "1000").cells == {"small": {"explicit": "up to date"}}
+
+
+def test_judging_follows_when_all_sources_are_done(
+    files: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole line: labels, two DPO runs, answers, verdicts of one who likes long answers."""
+    from ifllm_hf.alignment import judge
+
+    judge_file = {
+        "baseline": {"name": "unused", "model": "unused"},
+        "candidates": [{"name": "unused2", "adapter": "x"}],
+        "generation": {"backend": "transformers", "max_new_tokens": 4},
+        "prompts": {"max_prompts": 4},
+        "judge": {"kind": "people"},
+        "draws": 20,
+    }
+    path = files(models=["small.yaml"], judge="judge.yaml")
+    (tmp_path / "judge.yaml").write_text(yaml.safe_dump(judge_file))
+    plain = judge.make_judge
+
+    def patient(config: Any) -> Any:
+        made: Any = plain(config)
+        made._ask, made._show = (lambda prompt: "1"), (lambda text: None)
+        return made
+
+    monkeypatch.setattr(judge, "make_judge", patient)
+    outcome = run(path)
+    assert outcome.errors == {} and outcome.did[-1] == "judge small"
+    (report,) = (tmp_path / "out" / "judge").glob("small-*/report.json")
+    found = json.loads(report.read_text())
+    assert set(found["candidates"]) == {"explicit", "mouse"}
+    assert found["prompts"]["fold"] == 0 and found["prompts"]["n"] == 4
+    assert run(path).did == []
