@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import warnings
 from pathlib import Path
 
 
@@ -27,6 +28,9 @@ def main() -> int:
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s"
     )
+
+    # PEFT asks for a name that transformers deprecates; nothing a user of this script can change.
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
 
     from ifllm_hf.alignment.judge import run_judge
     from ifllm_hf.alignment.judge_config import JudgeConfig

@@ -57,8 +57,9 @@ class SeededSampling(LogitsProcessor):  # type: ignore[misc, unused-ignore]
         uniform = torch.stack(
             [torch.rand(scores.shape[1], generator=s, device=scores.device) for s in self.streams]
         )
-        tiny = torch.finfo(torch.float32).tiny
-        return scores - torch.log(-torch.log(uniform.clamp(min=tiny)).clamp(min=tiny))
+        tiny = torch.finfo(torch.float32).tiny  # log of 0 is no number
+        exponential = (-torch.log(uniform.clamp(min=tiny))).clamp(min=tiny)
+        return scores - torch.log(exponential)
 
 
 class TransformersBackend:
@@ -71,7 +72,6 @@ class TransformersBackend:
         self._base: Any = None
         self._base_name: str | None = None
 
-    @torch.inference_mode()
     def answer(
         self, spec: ModelSpec, prompts: Sequence[JudgedPrompt]
     ) -> Iterator[list[tuple[JudgedPrompt, Answer]]]:
@@ -95,6 +95,7 @@ class TransformersBackend:
         for start in range(0, len(fits), self.sampling.batch_size):
             yield self._batch(model, tokenizer, fits[start : start + self.sampling.batch_size])
 
+    @torch.inference_mode()
     def _batch(
         self, model: Any, tokenizer: Any, batch: Sequence[tuple[JudgedPrompt, list[int]]]
     ) -> list[tuple[JudgedPrompt, Answer]]:
@@ -132,20 +133,20 @@ class TransformersBackend:
             self._base_name = spec.model
         elif hasattr(self._base, "peft_config"):
             self._base = self._base.unload()
-        if spec.adapter is not None:
-            from peft import PeftModel
-
-            self._base = PeftModel.from_pretrained(self._base, spec.adapter)
-        model = self._base.eval()
         tokenizer = load_tokenizer(spec, self.style)
-        # Ours alone: a model's own file may sample, or punish repetition.
-        model.generation_config = GenerationConfig(
+        # Ours alone: a model's own file may sample, or punish repetition. Set before an adapter is
+        # put on, which generates by its base's settings.
+        self._base.generation_config = GenerationConfig(
             do_sample=False,
             max_new_tokens=self.sampling.max_new_tokens,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
         )
-        return model
+        if spec.adapter is not None:
+            from peft import PeftModel
+
+            self._base = PeftModel.from_pretrained(self._base, spec.adapter)
+        return self._base.eval()
 
 
 def load_model(kind: Any, name: str, sampling: Sampling, device: torch.device) -> Any:

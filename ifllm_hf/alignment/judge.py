@@ -305,6 +305,9 @@ def _endings(answers: Any) -> dict[str, Any]:
 
 def _how_answered(config: JudgeConfig, answers: Mapping[str, Mapping[str, Answer]]) -> str:
     sampling = config.generation
+    given = [s.name for s in (config.baseline, *config.candidates) if s.answers is not None]
+    if len(given) == len(answers):
+        return "one for each question, as they were given"
     how = (
         "one for each question, "
         + (
@@ -314,6 +317,7 @@ def _how_answered(config: JudgeConfig, answers: Mapping[str, Mapping[str, Answer
             f"{sampling.seed}"
         )
         + f", at most {sampling.max_new_tokens} tokens"
+        + (f" (those of {', '.join(given)} as they were given)" if given else "")
     )
     cut = {name: _endings(a.values())["cut_at_max_new_tokens"] for name, a in answers.items()}
     return how + "; cut there: " + ", ".join(f"{name} {n}" for name, n in cut.items())

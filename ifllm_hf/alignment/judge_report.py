@@ -185,6 +185,7 @@ def figure(report: Record) -> Figure:
     if not any(r["relative_improvement"] for r in shown.values()):
         better.text(0.5, 0.5, "not defined for this judge", transform=better.transAxes, ha="center")
         better.set_xticks([])
+    better.xaxis.set_major_formatter(lambda x, position: f"{x:+.0%}")
     for axis in (win, thirds):
         axis.legend(fontsize=8, loc="best")
     canvas.suptitle(
