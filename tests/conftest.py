@@ -12,6 +12,7 @@ for name, value in {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "GRADIO_ANALYTICS_ENABLED": "0",
 }.items():
     os.environ.setdefault(name, value)
 
@@ -21,9 +22,14 @@ from typing import TYPE_CHECKING  # noqa: E402
 import pytest  # noqa: E402
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import polars as pl
+    from fastapi import FastAPI
 
     from ifllm_hf.data.prepare import PrepareReport
+    from ifllm_space.demo_data import DemoData
+    from ifllm_space.settings import Settings
 
 
 def _place(variable: str, what: str) -> Path:
@@ -121,3 +127,29 @@ def release_report(release_path: Path, tmp_path_factory: pytest.TempPathFactory)
 def prepared_release(release_report: PrepareReport) -> Path:
     """The folder of the real release."""
     return release_report.folder.path
+
+
+@pytest.fixture(scope="session")
+def demo_data(prepared_synthetic: Path) -> DemoData:
+    """The turns that the Space shows: those of the made-up release."""
+    from ifllm_space.demo_data import open_demo_data
+
+    return open_demo_data(prepared_synthetic)
+
+
+@pytest.fixture(scope="session")
+def build_space() -> Callable[..., FastAPI]:
+    """Build the application of the Space; Gradio forgets to close event loops that it opens."""
+    import gc
+    import warnings
+
+    def build(data: DemoData, settings: Settings) -> FastAPI:
+        from ifllm_space.shell import build_app
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            app = build_app(data, settings)
+            gc.collect()
+        return app
+
+    return build

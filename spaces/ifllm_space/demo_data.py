@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from dataclasses import dataclass, field
+import weakref
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -43,7 +45,6 @@ class DemoData:
     folder: Path
     made_up: bool
     said: str
-    _kept: Any = field(default=None, repr=False, compare=False)  # a temporary folder's life
 
     @cached_property
     def index(self) -> pl.DataFrame:
@@ -119,17 +120,21 @@ def open_sessions(sessions: Path) -> DemoData:
     """
     from ifllm_hf.data.prepare import prepare
 
-    place = tempfile.TemporaryDirectory(prefix="ifllm-sessions-")
-    folder = Path(place.name) / "ifllm"
-    prepare(sessions, folder, progress=False)
-    return DemoData(folder, False, "Collected sessions.", place)
+    data = DemoData(_temporary_folder(), False, "Collected sessions.")
+    weakref.finalize(data, shutil.rmtree, data.folder.parent, ignore_errors=True)
+    prepare(sessions, data.folder, progress=False)
+    return data
 
 
 def _make_up(conversations: int) -> DemoData:
     from ifllm_hf.data.prepare import prepare_synthetic
 
-    place = tempfile.TemporaryDirectory(prefix="ifllm-space-")
-    folder = Path(place.name) / "ifllm"
-    prepare_synthetic(conversations, folder, progress=False)
     said = f"Made-up data ({conversations} conversations): no person stands behind it."
-    return DemoData(folder, True, said, place)
+    data = DemoData(_temporary_folder(), True, said)
+    weakref.finalize(data, shutil.rmtree, data.folder.parent, ignore_errors=True)
+    prepare_synthetic(conversations, data.folder, progress=False)
+    return data
+
+
+def _temporary_folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="ifllm-space-")) / "ifllm"

@@ -30,6 +30,7 @@ STATIC_URL = "page"
 """Where `static/` is served; `/static` and `/assets` belong to Gradio."""
 
 _ANY = ("0.0.0.0", "::", "127.0.0.1")
+_NO_DOCS: dict[str, Any] = {"docs_url": None, "redoc_url": None, "openapi_url": None}
 
 TITLE = "IFLLM: what readers look at"
 
@@ -55,7 +56,7 @@ def build_app(data: DemoData, settings: Settings | None = None) -> FastAPI:
         ConfigError: The settings contradict each other, or the sessions' folder is in use.
     """
     settings = settings or Settings.from_environment()
-    app = FastAPI(title=TITLE, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title=TITLE, **_NO_DOCS)
     app.mount(f"/{STATIC_URL}", FreshFiles(directory=STATIC), name="page")
     store = attach(app, settings)  # before Gradio, which takes every path
     blocks = _blocks(data, settings, store)
@@ -68,6 +69,7 @@ def build_app(data: DemoData, settings: Settings | None = None) -> FastAPI:
         footer_links=[],
         run_history=False,
         enable_monitoring=False,
+        app_kwargs=_NO_DOCS,
         max_file_size=1,  # byte: nothing here takes a file
         allowed_paths=[],
         blocked_paths=_private_places(data, settings),
