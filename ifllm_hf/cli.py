@@ -40,6 +40,7 @@ Publish on the Hugging Face Hub: a prepared dataset, the app that shows it, or a
   ifllm push dataset ORG/ifllm --from ./ifllm --private
   ifllm push space ORG/readers --from ./ifllm
   ifllm push model ORG/ifllm-reward --from outputs/reward   # with code, card and run.json
+  ifllm push model ORG/ifllm-reward --from outputs/reward   # with code, card and run.json
 """
 _FEATURES = """\
 Compute features, one row per turn.

@@ -1,0 +1,112 @@
+"""The card of a reward model: from what its folder says about it, and from nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ifllm_hf.alignment.run_record import public_name, read_run
+from ifllm_hf.errors import TableError
+
+READERS_KEY = "ifllm_readers"
+"""In the YAML of the card: whose recordings the model learned from, so that a reader who withdraws
+can be looked up (`ifllm prepare SESSIONS --models`)."""
+
+BENCHMARK_FILE = "benchmark.json"
+"""What `ifllm benchmark --json` printed for the model; optional."""
+
+_TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
+_SUBSETS = ("all", "similar length")
+_NEEDED = ("model", "set", "subset", "protocol", "n", "workers", "accuracy", "low", "high")
+
+
+def model_card(folder: Path, repo_id: str, config: Mapping[str, Any]) -> str:
+    """Return the card of a saved model.
+
+    Args:
+        folder: May hold `run.json` (how it was trained) and `benchmark.json` (how it scored).
+        repo_id: Where it will be.
+        config: Its `config.json`.
+
+    Raises:
+        TableError: `benchmark.json` is not what `ifllm benchmark --json` prints.
+    """
+    from ifllm_hf.hub.card_template import fill
+
+    run = read_run(folder) or {}
+    data: Mapping[str, Any] = run.get("data", {})
+    sessions: Sequence[str] | None = data.get("sessions")
+    base = public_name(_base_model(run, config))
+    table = _benchmark(folder / BENCHMARK_FILE)
+    text = config["text_config"].get("model_type") if config.get("use_text", True) else None
+    values = {
+        "title": repo_id.split("/")[-1],
+        "repo_id": repo_id,
+        "base_model_yaml": f"base_model: {base}\n" if base and "/" in base else "",
+        "readers_yaml": "".join(
+            [f"{READERS_KEY}:\n", *(f"  - {reader}\n" for reader in data["readers"])]
+        )
+        if data.get("readers")
+        else "",
+        "backbone": f"{base or 'trained from scratch'} ({text})" if text else "not read",
+        "token_channels": _names(config, "use_token_behavior", "token_channels"),
+        "channels": _names(config, "use_trajectory", "channels"),
+        "benchmark": table,
+        "has_benchmark": "" if table else None,
+        "no_benchmark": None if table else "",
+        **{key: data.get(key) for key in ("pairs", "workers", "conversations", "fingerprint")},
+        "singles": data.get("singles") or None,
+        "dataset": public_name(data.get("dataset")),
+        "sessions": None if sessions is None else len(sessions),
+        "sessions_digest": None if sessions is None else _digest(sessions),
+        "made_up": "" if data.get("synthetic") else None,
+        "seed": run.get("seed"),
+        "no_run": None if run else "",
+        "versions": ", ".join(f"{k} {v}" for k, v in run.get("versions", {}).items()) or None,
+    }
+    return fill(_TEMPLATE.read_text(encoding="utf-8"), values)
+
+
+def _base_model(run: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
+    used = run.get("used", {}).get("base_model") or run.get("settings", {}).get("base_model")
+    return used or config["text_config"].get("_name_or_path") or None
+
+
+def _names(config: Mapping[str, Any], switch: str, names: str) -> str:
+    return ", ".join(f"`{n}`" for n in config[names]) if config.get(switch, True) else "not read"
+
+
+def _digest(sessions: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(sessions)).encode()).hexdigest()[:16]
+
+
+def _benchmark(file: Path) -> str | None:
+    """Return the tables of the preference scores, each under its protocol, n and readers."""
+    from ifllm_hf.benchmark.report import markdown_table
+
+    if not file.exists():
+        return None
+    try:
+        records = json.loads(file.read_text(encoding="utf-8"))
+        scores = [r for r in records if r.get("subset") in _SUBSETS and "accuracy" in r]
+        tables: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+        for record in scores:
+            lacking = [name for name in _NEEDED if name not in record]
+            if lacking:
+                raise TableError(f"{file}: a score has no {', '.join(lacking)}")
+            key = tuple(record[name] for name in ("set", "subset", "protocol", "n", "workers"))
+            tables.setdefault(key, []).append(record)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise TableError(
+            f"{file}: {error}. Expected the list that `ifllm benchmark --json` prints."
+        ) from error
+    if not tables:
+        return None
+    return "\n\n".join(
+        f"**{of}, {subset}, protocol `{protocol}`** (n = {n}, {workers} readers)\n\n"
+        + markdown_table(members)
+        for (of, subset, protocol, n, workers), members in tables.items()
+    )
