@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from ifllm_hf.cli import main
+from ifllm_hf.errors import ConfigError, OutputError, TableError
+from ifllm_hf.hub.model_card import model_card
+from ifllm_hf.hub.publish_model import push_model
+
+TINY = runpy.run_path(str(Path(__file__).parents[1] / "reward" / "tiny_reward_model.py"))
+QUESTION, ANSWERS, TICKS = TINY["QUESTION"], TINY["ANSWERS"], TINY["TICKS"]
+REPO = "lab/reward-test"
+SESSIONS = ["00ff00ff00ff00ff", "11ee11ee11ee11ee"]
+RUN = {
+    "settings": {"base_model": "nowhere/tiny-bert", "output_dir": "/somewhere/deep/outputs"},
+    "seed": 3,
+    "data": {
+        "dataset": "/somewhere/deep/ifllm",
+        "fingerprint": "abc123abc123",
+        "pairs": 640,
+        "workers": 51,
+        "conversations": 190,
+        "sessions": SESSIONS,
+        "readers": ["worker_1", "worker_2"],
+    },
+    "versions": {"torch": "2.13.0", "transformers": "5.23.0"},
+}
+SCORES = [
+    {
+        "task": "preference",
+        "set": "all pairs",
+        "subset": subset,
+        "protocol": "worker",
+        "model": model,
+        "n": 787,
+        "workers": 64,
+        "conversations": 255,
+        "accuracy": accuracy,
+        "low": accuracy - 0.04,
+        "high": accuracy + 0.04,
+        "auc": 0.66,
+        "auc_low": 0.62,
+        "auc_high": 0.7,
+    }
+    for subset, model, accuracy in (
+        ("all", "length rule", 0.6),
+        ("all", "reward, text + both", 0.612),
+        ("gaze only", "reward, text + both", 0.5),
+    )
+]
+
+
+@pytest.fixture(scope="module")
+def parts() -> tuple[Any, Any]:
+    model, processor = TINY["make"](seed=2)
+    model.config.text_config._name_or_path = "/somewhere/deep/backbone"
+    return model, processor
+
+
+@pytest.fixture
+def saved(parts: tuple[Any, Any], tmp_path: Path) -> Path:
+    folder = tmp_path / "reward"
+    for part in parts:
+        part.save_pretrained(folder)
+    (folder / "run.json").write_text(json.dumps(RUN))
+    (folder / "benchmark.json").write_text(json.dumps(SCORES))
+    return folder
+
+
+def front(card: str) -> dict[str, Any]:
+    head: dict[str, Any] = yaml.safe_load(card.split("---")[1])
+    return head
+
+
+# What a stranger's process does: our package cannot be imported there.
+_STRANGER = """
+import json, sys
+
+class Nowhere:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "ifllm_hf":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Nowhere())
+plain, pushed, question, answers, ticks = json.loads(sys.stdin.read())
+import torch
+from transformers import AutoModel, AutoModelForSequenceClassification, AutoProcessor, pipeline
+
+found = {}
+model = AutoModelForSequenceClassification.from_pretrained(plain, trust_remote_code=True)
+processor = AutoProcessor.from_pretrained(plain, trust_remote_code=True)
+batch = processor(question, answers, ticks, return_tensors="pt")
+with torch.no_grad():
+    found["model"] = model(**batch).rewards[:, 0].tolist()
+scorer = pipeline("implicit-reward", model=pushed, trust_remote_code=True, device="cpu")
+found["pipeline"] = [row["score"] for row in scorer(question, answers, ticks)]
+found["body"] = type(AutoModel.from_pretrained(pushed, trust_remote_code=True)).__name__
+try:
+    processor(question, answers, {**ticks, "t_ms": ticks["t_ms"][::-1]})
+except ValueError as error:
+    found["error"] = str(error)
+found["ours"] = sorted(name for name in sys.modules if name.split(".")[0] == "ifllm_hf")
+print(json.dumps(found))
+"""
+
+
+def test_a_stranger_gets_the_same_scores_from_the_hub(
+    hub: Any, parts: tuple[Any, Any], saved: Path, tmp_path: Path
+) -> None:
+    model, processor = parts
+    with torch.no_grad():
+        batch = processor(QUESTION, ANSWERS, TICKS, return_tensors="pt")
+        scores = model(**batch).rewards[:, 0].tolist()
+    model.push_to_hub("lab/plain")
+    processor.push_to_hub("lab/plain")
+    push_model(saved, REPO)
+    done = subprocess.run(
+        [sys.executable, "-c", _STRANGER],
+        input=json.dumps(["lab/plain", REPO, QUESTION, ANSWERS, TICKS]),
+        cwd=tmp_path,
+        env={
+            "PATH": os.environ["PATH"],
+            "OMP_NUM_THREADS": "1",
+            **hub.env(tmp_path / "hf", token=False),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["model"] == pytest.approx(scores, abs=1e-6)
+    assert found["pipeline"] == pytest.approx(scores, abs=1e-6)
+    assert found["body"] == "IFLLMModel"
+    assert "row 0, field 't_ms'" in found["error"]
+    assert found["ours"] == []
+
+
+def test_push_is_one_commit_with_weights_code_and_card(hub: Any, saved: Path) -> None:
+    (saved / "optimizer.pt").write_bytes(b"big")
+    (saved / "checkpoint-5").mkdir()
+    (saved / "checkpoint-5" / "model.safetensors").write_bytes(b"old")
+    url = push_model(saved, REPO, private=True)
+    assert url == f"{hub.url}/{REPO}"
+    repo = hub.repos["models", REPO]
+    assert repo.private and len(repo.commits) == 2
+    files = hub.files(REPO, "models")
+    assert {
+        "config.json",
+        "model.safetensors",
+        "processor_config.json",
+        "tokenizer.json",
+        "run.json",
+        "benchmark.json",
+        "README.md",
+        "pipeline.py",
+        "modeling_ifllm.py",
+        "processing_ifllm.py",
+        "data_error.py",
+    } <= set(files)
+    assert not {name for name in files if "optimizer" in name or "/" in name}
+    for name, content in files.items():
+        if name.endswith((".json", ".md")):
+            assert b"/somewhere" not in content, name
+    config = json.loads(files["config.json"])
+    assert set(config["auto_map"]) == {
+        "AutoConfig",
+        "AutoModel",
+        "AutoModelForSequenceClassification",
+    }
+    assert "implicit-reward" in config["custom_pipelines"]
+
+
+def test_what_an_older_upload_had_more_is_deleted(hub: Any, saved: Path) -> None:
+    push_model(saved, REPO)
+    (saved / "benchmark.json").unlink()
+    push_model(saved, REPO)
+    assert "benchmark.json" not in hub.files(REPO, "models")
+    assert len(hub.repos["models", REPO].commits) == 3
+
+
+def test_the_card_says_what_the_folder_says(saved: Path) -> None:
+    config = json.loads((saved / "config.json").read_text())
+    card = model_card(saved, REPO, config)
+    head = front(card)
+    assert head["library_name"] == "transformers" and head["base_model"] == "nowhere/tiny-bert"
+    assert head["ifllm_readers"] == ["worker_1", "worker_2"]
+    for said in (
+        "640 labelled pairs of 51 readers in 190 conversations",
+        "`abc123abc123`",
+        "Sessions it saw: 2",
+        "protocol `worker`** (n = 787, 64 readers)",
+        ".612 [.572, .652]",
+        "length rule",
+        "torch 2.13.0",
+        "Seed 3",
+        'pipeline("implicit-reward", model="lab/reward-test")',
+    ):
+        assert said in card, said
+    for unsaid in ("gaze only", "MADE UP", "No measurement", "No record", "/somewhere", "{{"):
+        assert unsaid not in card, unsaid
+
+
+def test_the_card_invents_nothing(saved: Path) -> None:
+    (saved / "run.json").unlink()
+    (saved / "benchmark.json").unlink()
+    card = model_card(saved, REPO, json.loads((saved / "config.json").read_text()))
+    assert "No measurement came with this model" in card
+    assert "No record of the training came with this model" in card
+    for unsaid in ("Accuracy:", "labelled pairs", "Fingerprint", "Seed", "## Versions", ": None"):
+        assert unsaid not in card, unsaid
+    assert "base_model" not in front(card) and "ifllm_readers" not in front(card)
+
+
+def test_made_up_data_is_called_made_up(saved: Path) -> None:
+    run = {**RUN, "data": {**RUN["data"], "synthetic": True}}  # type: ignore[dict-item]
+    (saved / "run.json").write_text(json.dumps(run))
+    assert "MADE UP" in model_card(saved, REPO, json.loads((saved / "config.json").read_text()))
+
+
+@pytest.mark.parametrize("content", ["{", '[{"subset": "all", "accuracy": 0.6}]', "[3]"])
+def test_a_broken_benchmark_is_not_shown(saved: Path, content: str) -> None:
+    (saved / "benchmark.json").write_text(content)
+    with pytest.raises(TableError, match="benchmark.json"):
+        model_card(saved, REPO, json.loads((saved / "config.json").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("missing", "says"),
+    [
+        ("model.safetensors", "holds no weights"),
+        ("config.json", "holds no config"),
+        ("processor_config.json", "holds no processor"),
+    ],
+)
+def test_half_a_model_is_not_pushed(hub: Any, saved: Path, missing: str, says: str) -> None:
+    (saved / missing).unlink()
+    with pytest.raises(TableError, match=says):
+        push_model(saved, REPO)
+    assert not hub.repos
+
+
+def test_other_models_are_not_pushed(hub: Any, saved: Path) -> None:
+    config = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps({**config, "model_type": "bert"}))
+    with pytest.raises(TableError, match="model_type is 'bert'"):
+        push_model(saved, REPO)
+    (saved / "adapter_config.json").write_text("{}")
+    with pytest.raises(TableError, match="Merge it first"):
+        push_model(saved, REPO)
+    with pytest.raises(ConfigError, match="ORG/NAME"):
+        push_model(saved, "reward")
+    assert not hub.repos
+
+
+def test_the_command_line_pushes_and_explains(
+    hub: Any, saved: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["push", "model", REPO, "--from", str(saved)]) == 0
+    assert capsys.readouterr().out.strip() == f"{hub.url}/{REPO}"
+    with pytest.raises(OutputError, match="refused to write"):
+        push_model(saved, "elsewhere/reward")
+    monkeypatch.setenv("HF_TOKEN", "wrong")
+    assert main(["push", "model", REPO, "--from", str(saved)]) == 1
+    assert "hf auth login" in capsys.readouterr().err
