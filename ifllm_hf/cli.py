@@ -40,13 +40,13 @@ Publish on the Hugging Face Hub: a prepared dataset, the app that shows it, or a
   ifllm push dataset ORG/ifllm --from ./ifllm --private
   ifllm push space ORG/readers --from ./ifllm
   ifllm push model ORG/ifllm-reward --from outputs/reward   # with code, card and run.json
-  ifllm push model ORG/ifllm-reward --from outputs/reward   # with code, card and run.json
 """
 _FEATURES = """\
 Compute features, one row per turn.
 
   ifllm features ours.parquet --set ours --from ./ifllm     # from a prepared folder
   ifllm features paper.parquet --set paper --from release.tar.xz   # the paper's 212 columns
+  ifllm features paper.parquet --set paper --repairs        # and what reading all rows changes
 
 The paper's features are defined on the raw files: --from is then a release (default as in
 `ifllm prepare`). Its 15 metrics and their ratios are added.
@@ -149,6 +149,11 @@ def parser() -> argparse.ArgumentParser:
     features.add_argument("out", type=Path, metavar="OUT.parquet")
     features.add_argument("--set", dest="family", choices=["ours", "paper"], default="ours")
     features.add_argument("--from", dest="source", metavar="PATH")
+    features.add_argument(
+        "--repairs",
+        action="store_true",
+        help="with --set paper: also read as the paper did, and print what the lost rows change",
+    )
     features.add_argument("--overwrite", action="store_true")
     features.set_defaults(run=_run_features)
 
@@ -301,15 +306,19 @@ def _run_push(arguments: argparse.Namespace) -> int:
 
 def _run_features(arguments: argparse.Namespace) -> int:
     if arguments.family == "ours":
+        if arguments.repairs:
+            raise ConfigError("--repairs compares the paper's features; add --set paper")
         from ifllm_hf.behavior.features import write_features
 
         table = write_features(
             arguments.source or "ifllm", arguments.out, overwrite=arguments.overwrite
         )
     else:
-        from ifllm_hf.behavior.paper_file import write_paper_features
+        from ifllm_hf.behavior.paper_file import repair_text, write_paper_features
 
         table = write_paper_features(arguments.source, arguments.out, overwrite=arguments.overwrite)
+        if arguments.repairs:
+            _show(repair_text(arguments.source))
     _say(f"{table.height} turns, {table.width - 1} columns -> {arguments.out}")
     return 0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ifllm_hf.behavior.paper import paper_tables
+from ifllm_hf.behavior.paper import paper_tables, repair_report
 from ifllm_hf.data.output_file import check_free, write_parquet_whole
 from ifllm_hf.data.prepare import find_release
 from ifllm_hf.data.release import open_release, read_samples
@@ -51,3 +51,41 @@ def write_paper_features(
     table = features.join(metrics, on="query_id", how="left", maintain_order="left")
     write_parquet_whole(table, out)
     return table
+
+
+def repair_text(source: str | os.PathLike[str] | None) -> str:
+    """Read a release as the paper did and without loss, and say what that changes.
+
+    Args:
+        source: A release; None: as `find_release` finds it.
+
+    Returns:
+        Markdown: cells that change, overall and in the columns that change most.
+
+    Raises:
+        SourceError: There is no release to read.
+    """
+    path = find_release(source)
+    release = open_release(path, hash_content=False)
+    release.source.close()
+    lossy, whole = (
+        paper_tables(read_samples(path, lossy=flag), release.turns) for flag in (True, False)
+    )
+    lines = []
+    for name, old, new in zip(("features", "metrics"), lossy, whole, strict=True):
+        report = repair_report(old, new)
+        cells, changed = report["cells"].sum(), report["changed"].sum()
+        lines += [
+            f"{name}: {changed:,} of {cells:,} cells of {len(old):,} turns change "
+            f"({changed / max(cells, 1):.1%}); the columns that change most:",
+            "",
+            "| column | turns that change | largest relative change |",
+            "|---|---|---|",
+            *(
+                f"| `{row['column']}` | {row['share_changed']:.1%} "
+                f"| {row['max_relative_change']:.2g} |"
+                for row in report.head(8).iter_rows(named=True)
+            ),
+            "",
+        ]
+    return "\n".join(lines[:-1])
