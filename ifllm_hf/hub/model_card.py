@@ -106,7 +106,7 @@ def _benchmark(file: Path) -> str | None:
     if not tables:
         return None
     return "\n\n".join(
-        f"**{of}, {subset}, protocol `{protocol}`** (n = {n}, {workers} readers)\n\n"
-        + markdown_table(members)
+        f"**{of}{'' if subset == 'all' else f', {subset}'}, protocol `{protocol}`** "
+        f"(n = {n}, {workers} readers)\n\n" + markdown_table(members)
         for (of, subset, protocol, n, workers), members in tables.items()
     )
