@@ -69,9 +69,8 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Two answer
   window.ready = true;
 </script></html>"""
 
-TEXT = "\n\n".join(
-    f"Paragraph {i}: " + "some words that are read one by one. " * 4 for i in range(9)
-)
+WORDS = "some words that are read one by one. "
+TEXT = "\n\n".join(f"Paragraph {i}: {WORDS * 4}" for i in range(9))
 
 
 def build(settings: Settings) -> FastAPI:

@@ -119,11 +119,17 @@ def test_closed_tab_delivers_its_last_moments(reader: Reader) -> None:
     reader.settle()
     reader.page.mouse.move(300, 200)
     reader.page.wait_for_function("capture.transport.events.length > 0")
-    before = len(reader.stored())
+    recorded = reader.page.evaluate("capture.stats().events")
     reader.close()
-    reader.server.wait(lambda: len(reader.stored()) > before, "the beacon arrives")
-    last = max(reader.stored().items(), key=lambda item: item[0][1])[1]
-    assert ["v", "pagehide"] == [last[-1][0], last[-1][2]] or last[-1][2] == "hidden"
+
+    def events() -> list[Any]:
+        return [event for _, batch in sorted(reader.stored().items()) for event in batch]
+
+    def has_left() -> bool:
+        return ["v", "pagehide"] in [event[::2] for event in events()]
+
+    reader.server.wait(has_left, "the beacon arrives")
+    assert len(events()) > recorded
 
 
 def test_tab_closed_while_offline_delivers_on_the_next_visit(reader: Reader) -> None:
@@ -137,7 +143,9 @@ def test_tab_closed_while_offline_delivers_on_the_next_visit(reader: Reader) -> 
     reader.context.set_offline(False)
     reader.open()
     reader.server.wait(lambda: sealed <= set(reader.stored()), "the backlog is delivered")
-    reader.page.wait_for_function("window.drained.backlog.entries().then(left => !left.length)")
+    reader.read()
+    reader.settle()
+    reader.page.wait_for_function("drained.backlog.entries().then(left => !left.length)")
     assert {tab for tab, _ in reader.stored()} > {tab for tab, _ in sealed}
 
 

@@ -63,6 +63,7 @@ class Repo:
     commits: list[Commit] = field(default_factory=list)
     branches: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    lfs: dict[str, str] = field(default_factory=dict)  # every object ever pushed -> its path
 
     def at(self, revision: str) -> Commit:
         sha = self.branches.get(revision) or self.tags.get(revision) or revision
@@ -159,6 +160,10 @@ class _Handler(BaseHTTPRequestHandler):
         ("POST", _API + r"/branch/(?P<branch>.+)", "add_branch"),
         ("POST", _API + r"/preupload/(?P<revision>[^/]+)", "preupload"),
         ("POST", _API + r"/commit/(?P<revision>[^/]+)", "commit"),
+        ("GET", _API + r"/commits/(?P<revision>[^/]+)", "commits"),
+        ("POST", _API + r"/super-squash/(?P<revision>[^/]+)", "squash"),
+        ("GET", _API + r"/lfs-files", "lfs_files"),
+        ("POST", _API + r"/lfs-files/batch", "lfs_delete"),
         ("GET", _API + r"/tree/(?P<revision>[^/]+)(?:/(?P<path>.*))?", "tree"),
         ("POST", _API + r"/paths-info/(?P<revision>[^/]+)", "paths_info"),
         ("PUT", _API + r"/settings", "settings"),
@@ -420,6 +425,7 @@ class _Handler(BaseHTTPRequestHandler):
                 if value["oid"] not in self.hub.blobs:
                     raise HubError(400, "BadRequest", f"LFS object of {value['path']} is missing")
                 files[value["path"]] = File(self.hub.blobs[value["oid"]], lfs=True)
+                repo.lfs[value["oid"]] = value["path"]
             elif key == "deletedFile":
                 if files.pop(value["path"], None) is None:
                     raise HubError(404, "EntryNotFound", f"no file {value['path']}")
@@ -435,7 +441,45 @@ class _Handler(BaseHTTPRequestHandler):
         url = f"{self.hub.url}/{prefix}{repo.repo_id}/commit/{new.sha}"
         self._json({"success": True, "commitOid": new.sha, "commitUrl": url, "hookOutput": ""})
 
+    def squash(self, repo: Repo, body: bytes, revision: str) -> None:
+        self._must_write(repo.repo_id)
+        squashed = Commit(
+            self.hub.new_sha(), json.loads(body)["message"], dict(repo.at(revision).files)
+        )
+        tagged = set(repo.tags.values())
+        repo.commits = [c for c in repo.commits if c.sha in tagged] + [squashed]
+        repo.branches[revision] = squashed.sha
+        self._json({})
+
+    def lfs_delete(self, repo: Repo, body: bytes) -> None:
+        self._must_write(repo.repo_id)
+        for oid in json.loads(body)["deletions"]["sha"]:
+            if repo.lfs.pop(oid, None) is None:
+                raise HubError(404, "EntryNotFound", f"no object {oid}")
+            self.hub.blobs.pop(oid, None)
+        self._json({})
+
     # --- reading
+
+    def commits(self, repo: Repo, body: bytes, revision: str) -> None:
+        repo.at(revision)
+        said = {"authors": [{"user": self.hub.USER}], "date": _DATE, "message": ""}
+        newest_first = reversed(repo.commits)
+        self._json([{"id": c.sha, "title": c.message, **said} for c in newest_first])
+
+    def lfs_files(self, repo: Repo, body: bytes) -> None:
+        self._must_write(repo.repo_id)
+        listed = [
+            {
+                "fileOid": oid,
+                "filename": path,
+                "oid": oid,
+                "pushedAt": _DATE,
+                "size": len(self.hub.blobs[oid]),
+            }
+            for oid, path in repo.lfs.items()
+        ]
+        self._json(listed)
 
     @staticmethod
     def _entry(path: str, file: File) -> dict[str, Any]:

@@ -153,12 +153,14 @@ class HubPush:
             titles = [commit.title for commit in api.list_repo_commits(**repo)]
             if WITHDRAWAL in titles:
                 api.super_squash_history(**repo, commit_message="Sessions")
+            tree = api.list_repo_tree(recursive=True, **repo)
+            in_use = {entry.lfs.sha256 for entry in tree if getattr(entry, "lfs", None)}
             objects = [
-                lfs
+                lfs  # older versions of any session are of no use without their history
                 for lfs in api.list_lfs_files(**repo)
-                if _tombstone_of_place(lfs.filename or "") in tombstones
+                if lfs.filename.startswith(f"{FOLDER}/") and lfs.file_oid not in in_use
             ]
-            if objects:
+            if objects and tombstones:
                 api.permanently_delete_lfs_files(lfs_files=objects, **repo)
             self._buried = set(tombstones)
 

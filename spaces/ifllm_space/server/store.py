@@ -278,7 +278,10 @@ class SessionStore:
         batch = (record["tab"], int(record["seq"])) if record["type"] == "batch" else None
         done: Future[Stored] = Future()
         ordered = {"type": record["type"], **record}
-        data = orjson.dumps(ordered, option=orjson.OPT_APPEND_NEWLINE)
+        try:
+            data = orjson.dumps(ordered, option=orjson.OPT_APPEND_NEWLINE)
+        except orjson.JSONEncodeError as error:
+            raise refusals.malformed(f"The line is no JSON: {error}.") from None
         self._queue.put(_Line(session_id, data, batch, first, done))
         return done
 

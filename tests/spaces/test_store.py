@@ -1,0 +1,327 @@
+"""A line that was answered is on disk, once; a crash costs only what nobody was told of."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ifllm_hf.errors import ConfigError
+from ifllm_space.server import OpenedSession, Refusal, SessionStore, Stored, session_file
+from ifllm_space.server.identity import new_identity, session_id_of, tombstone_of
+from ifllm_space.server.limits import AddressHash, RateLimit
+
+Lines = Callable[[SessionStore, str], list[dict[str, Any]]]
+Batch = Callable[..., dict[str, Any]]
+CONSENT = {"consent_version": "1", "consent_text": "I agree."}
+TURN = {
+    "type": "turn",
+    "turn": 0,
+    "kind": "pairwise",
+    "question": "Why?",
+    "responses": [{"box": "A", "source": "**Because**"}, {"box": "B", "source": "So"}],
+    "side_swapped": False,
+    "asked_epoch_ms": 1.7e12,
+}
+RATING = {
+    "type": "rating",
+    "turn": 0,
+    "likert": {"A": 4, "B": 2},
+    "preference": "a",
+    "better_than_previous": None,
+    "at_epoch_ms": 1.7e12,
+}
+
+
+def test_session_begins_with_its_consent(
+    store: SessionStore, opened: OpenedSession, lines_of: Lines
+) -> None:
+    (first,) = lines_of(store, opened.session_id)
+    assert first["type"] == "session" and first["session_id"] == opened.session_id
+    assert first["consent"]["adult"] is True and len(first["consent"]["text_sha256"]) == 64
+
+
+def test_lines_come_back_in_order(
+    store: SessionStore, opened: OpenedSession, lines_of: Lines, make_batch: Batch
+) -> None:
+    sent = [TURN, make_batch(seq=0), make_batch(seq=1), RATING]
+    for line in sent:
+        assert store.append(opened.session_id, line) == Stored(duplicate=False, durable=True)
+    assert lines_of(store, opened.session_id)[1:] == sent
+
+
+def test_batch_is_stored_once_also_after_a_restart(
+    make_store: Callable[..., SessionStore], lines_of: Lines, make_batch: Batch
+) -> None:
+    store = make_store()
+    session_id = store.open_session(**CONSENT).session_id
+    assert not store.append(session_id, make_batch()).duplicate
+    assert store.append(session_id, make_batch(events=[["f", 9, 0]])).duplicate
+    store = make_store()
+    reordered = dict(reversed(make_batch().items()))
+    assert store.append(session_id, reordered).duplicate
+    assert not store.append(session_id, make_batch(tab="othertab")).duplicate
+    batches = lines_of(store, session_id)[1:]
+    assert [(b["tab"], b["events"]) for b in batches] == [
+        ("tabtabtab", [["f", 1.5, 1]]),
+        ("othertab", [["f", 1.5, 1]]),
+    ]
+
+
+def test_same_batch_from_many_threads_is_stored_once(
+    store: SessionStore, opened: OpenedSession, lines_of: Lines, make_batch: Batch
+) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(
+            pool.map(lambda i: store.append(opened.session_id, make_batch(seq=i % 20)), range(400))
+        )
+    assert sum(not a.duplicate for a in answers) == 20
+    seqs = [b["seq"] for b in lines_of(store, opened.session_id)[1:]]
+    assert sorted(seqs) == list(range(20))
+
+
+def test_answer_comes_after_the_sync(
+    store: SessionStore,
+    opened: OpenedSession,
+    make_batch: Batch,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entered, go = threading.Event(), threading.Event()
+
+    def slow_sync(handle: int) -> None:
+        entered.set()
+        assert go.wait(10)
+
+    monkeypatch.setattr(session_file.os, "fdatasync", slow_sync)
+    answer = store.submit(opened.session_id, make_batch())
+    assert entered.wait(10) and not answer.done()
+    go.set()
+    assert answer.result(10) == Stored(duplicate=False, durable=True)
+
+
+@pytest.mark.parametrize("broken", ["write", "short write", "sync"])
+def test_disk_failure_is_told_and_leaves_no_trace(
+    store: SessionStore,
+    opened: OpenedSession,
+    lines_of: Lines,
+    make_batch: Batch,
+    broken: str,
+) -> None:
+    store.append(opened.session_id, make_batch(seq=0))
+
+    def fail(*arguments: Any) -> int:
+        if broken == "short write":
+            return os_write(arguments[0], arguments[1][:10])
+        raise OSError(28, "No space left on device")
+
+    os_write = os.write
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session_file.os, "fdatasync" if broken == "sync" else "write", fail)
+        with pytest.raises(Refusal) as refused:
+            store.append(opened.session_id, make_batch(seq=1))
+    assert refused.value.error == "disk" and refused.value.retry
+    assert [b["seq"] for b in lines_of(store, opened.session_id)[1:]] == [0]
+    assert not store.append(opened.session_id, make_batch(seq=1)).duplicate
+    assert [b["seq"] for b in lines_of(store, opened.session_id)[1:]] == [0, 1]
+
+
+@pytest.mark.parametrize("tail", [b'{"type":"ba', b"\0" * 5000, "🙂".encode()[:2], b"x" * 70000])
+def test_torn_tail_is_cut_off_and_kept(
+    make_store: Callable[..., SessionStore], lines_of: Lines, make_batch: Batch, tail: bytes
+) -> None:
+    store = make_store()
+    session_id = store.open_session(**CONSENT).session_id
+    store.append(session_id, make_batch(seq=0))
+    store.close()
+    path = store.folder / f"{session_id}.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + tail)
+    store = make_store()
+    assert path.read_bytes() == whole
+    (kept,) = (store.folder / "quarantine").iterdir()
+    assert kept.read_bytes() == tail and kept.name.startswith(session_id)
+    assert not store.append(session_id, make_batch(seq=1)).duplicate
+    assert [b["seq"] for b in lines_of(store, session_id)[1:]] == [0, 1]
+
+
+def test_session_whose_consent_was_torn_is_no_session(
+    make_store: Callable[..., SessionStore],
+) -> None:
+    store = make_store()
+    session_id = store.open_session(**CONSENT).session_id
+    store.close()
+    path = store.folder / f"{session_id}.jsonl"
+    path.write_bytes(path.read_bytes()[:-1])
+    make_store()
+    assert not path.exists()
+
+
+def test_two_servers_cannot_share_a_folder(store: SessionStore) -> None:
+    with pytest.raises(ConfigError, match="another server writes there"):
+        SessionStore(store.settings).start()
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {**TURN, "responses": [{"box": "C", "source": "x"}]},
+        {**TURN, "address": "203.0.113.7"},
+        {**RATING, "likert": {"A": 6}},
+        {"type": "end"},
+        {"type": "session"},
+        {"type": "nothing"},
+        {**TURN, "turn": True},
+        {**TURN, "asked_epoch_ms": float("nan")},
+        {**TURN, "asked_epoch_ms": float("inf")},
+        {**TURN, "question": "a lone surrogate \ud800"},
+    ],
+)
+def test_only_what_the_schema_says_is_stored(
+    store: SessionStore, opened: OpenedSession, lines_of: Lines, record: dict[str, Any]
+) -> None:
+    with pytest.raises(Refusal) as refused:
+        store.append(opened.session_id, record)
+    assert refused.value.error == "malformed" and not refused.value.retry
+    assert len(lines_of(store, opened.session_id)) == 1
+
+
+def test_second_first_line_is_refused(
+    store: SessionStore, opened: OpenedSession, lines_of: Lines
+) -> None:
+    with pytest.raises(Refusal, match="one first line"):
+        store.append(opened.session_id, lines_of(store, opened.session_id)[0])
+
+
+def test_full_session_takes_no_more(
+    make_store: Callable[..., SessionStore], make_batch: Batch, lines_of: Lines
+) -> None:
+    store = make_store(session_bytes_max=900)
+    session_id = store.open_session(**CONSENT).session_id
+    refused = []
+    for seq in range(8):
+        try:
+            store.append(session_id, make_batch(seq=seq))
+        except Refusal as error:
+            refused.append((error.error, error.status, error.retry))
+    assert refused and set(refused) == {("full", 413, False)}
+    assert (store.folder / f"{session_id}.jsonl").stat().st_size <= 900
+
+
+@pytest.mark.parametrize("session_id", ["", "../x", "s_" + "/" * 22, "s_" + "a" * 21 + "\n", "s_a"])
+def test_names_that_are_no_sessions_touch_nothing(
+    store: SessionStore, make_batch: Batch, session_id: str
+) -> None:
+    before = sorted(store.folder.rglob("*"))
+    with pytest.raises(Refusal):
+        store.append(session_id, make_batch())
+    assert not store.check_token(session_id, "0" * 64)
+    assert sorted(store.folder.rglob("*")) == before
+
+
+def test_session_that_is_not_here_may_come_back(store: SessionStore, make_batch: Batch) -> None:
+    with pytest.raises(Refusal) as refused:
+        store.append(new_identity()[0], make_batch())
+    assert refused.value.error == "missing" and refused.value.retry
+
+
+def test_more_sessions_than_open_files(
+    store: SessionStore, make_batch: Batch, monkeypatch: pytest.MonkeyPatch, lines_of: Lines
+) -> None:
+    from ifllm_space.server import store as module
+
+    monkeypatch.setattr(module, "_OPEN_FILES_MAX", 3)
+    monkeypatch.setattr(module, "_GROUP_MAX", 2)
+    ids = [store.open_session(**CONSENT).session_id for _ in range(8)]
+    for seq in range(3):
+        for session_id in ids:
+            store.append(session_id, make_batch(seq=seq))
+            assert store.append(session_id, make_batch(seq=seq)).duplicate
+    assert len(store._files) <= 3
+    assert all(len(lines_of(store, session_id)) == 4 for session_id in ids)
+
+
+def test_nobody_takes_part_until_an_operator_says_so(
+    make_store: Callable[..., SessionStore],
+) -> None:
+    for missing in ("contact", "legal_basis"):
+        store = make_store(**{missing: ""})
+        with pytest.raises(Refusal, match="Collection is off"):
+            store.open_session(**CONSENT)
+        assert store.sizes() == {}
+
+
+def test_flood_of_new_sessions_is_held_back(make_store: Callable[..., SessionStore]) -> None:
+    store = make_store(sessions_per_minute=2)
+    store.open_session(**CONSENT)
+    store.open_session(**CONSENT)
+    with pytest.raises(Refusal) as refused:
+        store.open_session(**CONSENT)
+    assert refused.value.status == 429 and refused.value.retry_after_s
+
+
+# --- identity and limits
+
+
+def test_code_leads_to_its_session_and_nothing_leads_back() -> None:
+    session_id, code = new_identity()
+    assert session_id_of(code) == session_id_of(code.lower().replace("-", " ")) == session_id
+    assert re.fullmatch(r"([A-Z2-7]{4}-){6}[A-Z2-7]{2}", code)
+    assert new_identity() != (session_id, code)
+    for wrong in ("", code[:-1], code + "A", "1" * 26, "ｓ" * 26, session_id):
+        assert session_id_of(wrong) != session_id
+    assert len(tombstone_of(session_id)) == 64
+
+
+def test_tokens_belong_to_one_session_and_one_secret(
+    make_store: Callable[..., SessionStore],
+) -> None:
+    store = make_store()
+    a, b = (store.open_session(**CONSENT) for _ in range(2))
+    assert store.check_token(a.session_id, a.token)
+    assert not store.check_token(b.session_id, a.token)
+    assert make_store().check_token(a.session_id, a.token), "a restart forgets nobody"
+    assert not make_store(secret="x" * 32).check_token(a.session_id, a.token)
+    assert "token" not in repr(a) and a.withdrawal_code not in repr(a)
+
+
+def test_rate_limit_counts_per_key_and_forgets() -> None:
+    now = [0.0]
+    limit = RateLimit(60, clock=lambda: now[0])
+    assert [limit.take("a") for _ in range(60)] == [0.0] * 60
+    assert limit.take("a") == pytest.approx(1.0)
+    assert limit.take("b") == 0
+    now[0] += 2
+    assert [bool(limit.take("a")) for _ in range(3)] == [False, False, True]
+    assert limit.wait_s("b") == 0
+
+
+def test_rate_limit_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ifllm_space.server import limits
+
+    monkeypatch.setattr(limits, "_KEYS_MAX", 100)
+    limit = RateLimit(60)
+    for number in range(1000):
+        limit.take(str(number))
+    assert len(limit._left) == 100
+
+
+def test_address_is_the_one_that_trusted_proxies_saw() -> None:
+    none, one, two = (AddressHash(n) for n in (0, 1, 2))
+    assert none.key("a", "x, y") == none.key("a", "")
+    assert one.key("p", "forged, real") == one.key("q", "other, real")
+    assert one.key("p", "forged, real") != one.key("p", "real, forged")
+    assert two.key("p", "f, real, proxy") == two.key("p", "real, proxy2") == two.key("p", "real, z")
+    assert one.key("p", "") == one.key("p", " , ")
+    assert "real" not in one.key("p", "real") and len(one.key("p", "real")) == 16
+    assert AddressHash(1).key("p", "real") != one.key("p", "real"), "the salt is new at each start"
+
+
+def test_secret_is_for_its_owner_alone(store: SessionStore) -> None:
+    path = Path(store.folder) / ".secret"
+    assert path.stat().st_mode & 0o077 == 0 and len(path.read_text()) == 64

@@ -1,0 +1,96 @@
+"""A code deletes its session here for good; wrong codes are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ifllm_space.server import OpenedSession, Refusal, SessionStore
+from ifllm_space.server.identity import new_identity, tombstone_of
+
+CONSENT = {"consent_version": "1", "consent_text": "I agree."}
+Make = Callable[..., SessionStore]
+
+
+def test_tombstone_keeps_a_hash_alone(
+    store: SessionStore, opened: OpenedSession, make_batch: Any
+) -> None:
+    other = store.open_session(**CONSENT)
+    store.append(opened.session_id, make_batch())
+    assert store.withdraw(opened.withdrawal_code).complete
+    everything = {p.name: p.read_bytes() for p in store.folder.rglob("*") if p.is_file()}
+    assert everything.pop("withdrawn.txt").decode() == f"{tombstone_of(opened.session_id)}\n"
+    for name, data in everything.items():
+        assert opened.session_id not in name and opened.session_id.encode() not in data
+    assert f"{other.session_id}.jsonl" in everything
+    assert not store.append(other.session_id, make_batch()).duplicate
+
+
+def test_late_batches_are_gone_also_after_a_restart(make_store: Make, make_batch: Any) -> None:
+    store = make_store()
+    opened = store.open_session(**CONSENT)
+    store.withdraw(opened.withdrawal_code)
+    for _ in range(2):
+        with pytest.raises(Refusal) as refused:
+            store.append(opened.session_id, make_batch())
+        assert (refused.value.error, refused.value.status) == ("gone", 410)
+        store = make_store()
+
+
+def test_crash_between_tombstone_and_deletion_is_finished_at_the_start(make_store: Make) -> None:
+    store = make_store()
+    opened = store.open_session(**CONSENT)
+    store.bury(tombstone_of(opened.session_id))
+    store.close()
+    assert (store.folder / f"{opened.session_id}.jsonl").exists()
+    make_store()
+    assert not (store.folder / f"{opened.session_id}.jsonl").exists()
+
+
+def test_batch_in_the_queue_does_not_bring_it_back(
+    store: SessionStore, opened: OpenedSession, make_batch: Any
+) -> None:
+    with store.lock:
+        waiting = [store.submit(opened.session_id, make_batch(seq=seq)) for seq in range(20)]
+        store.withdraw(opened.withdrawal_code)
+    for answer in waiting:
+        with pytest.raises(Refusal, match="withdrawn"):
+            answer.result(10)
+    assert not (store.folder / f"{opened.session_id}.jsonl").exists()
+
+
+def test_wrong_codes_are_refused_and_counted(store: SessionStore, opened: OpenedSession) -> None:
+    said = []
+    for _ in range(25):
+        with pytest.raises(Refusal) as refused:
+            store.withdraw(new_identity()[1])
+        said.append((refused.value.error, refused.value.status))
+    assert said[0] == ("code", 404) and said[-1] == ("rate", 429)
+    assert said.count(("code", 404)) == 20
+    assert (store.folder / f"{opened.session_id}.jsonl").exists()
+
+
+def test_export_is_made_again_without_the_session(
+    make_store: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exports = tmp_path / "export"
+    made: list[list[str]] = []
+
+    def prepare(source: Path, out: Path, *, progress: bool) -> None:
+        assert not out.exists(), "the old one is gone first"
+        out.mkdir()
+        made.append(sorted(p.stem for p in source.glob("s_*.jsonl")))
+
+    monkeypatch.setattr("ifllm_hf.data.prepare.prepare", prepare)
+    store = make_store(exports=exports)
+    kept, first, second = (store.open_session(**CONSENT) for _ in range(3))
+    store.withdraw(first.withdrawal_code)
+    assert made == [] and not exports.exists(), "none was made before"
+    exports.mkdir()
+    store.withdraw(second.withdrawal_code)
+    assert made == [[kept.session_id]]
+    store.withdraw(kept.withdrawal_code)
+    assert made == [[kept.session_id]] and not exports.exists()
