@@ -1,0 +1,225 @@
+"""Training a reward model, and scoring answers with it."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoConfig, AutoTokenizer, EarlyStoppingCallback, Trainer
+
+from ifllm_hf.errors import ConfigError
+from ifllm_hf.reward.configuration_ifllm import CHANNELS, IFLLMConfig
+from ifllm_hf.reward.examples import Example, Features, RewardCollator
+from ifllm_hf.reward.feature_extraction_ifllm import IFLLMFeatureExtractor
+from ifllm_hf.reward.modeling_ifllm import IFLLMForRewardModeling
+from ifllm_hf.reward.processing_ifllm import IFLLMProcessor
+from ifllm_hf.reward.training_config import INPUTS, RewardInputConfig, RewardTrainingConfig
+
+logger = logging.getLogger(__name__)
+
+_BEHAVIOR = ("token_behavior", "trajectory")
+_BACKBONE = re.compile(r"(^|\.)text\.")
+_DROPOUTS = re.compile(r"dropout|_pdrop$")
+
+
+def build_processor(name_or_path: str, inputs: RewardInputConfig) -> IFLLMProcessor:
+    """Return an unfitted processor around the tokenizer of a backbone."""
+    tokenizer = AutoTokenizer.from_pretrained(name_or_path)
+    extractor = IFLLMFeatureExtractor(
+        channels=[*CHANNELS, *inputs.extra_channels], max_ticks=inputs.max_ticks
+    )
+    return IFLLMProcessor(tokenizer, extractor, max_length=inputs.max_length)
+
+
+def build_model(
+    backbone: Any, inputs: RewardInputConfig, processor: IFLLMProcessor, *, likert: bool
+) -> Any:
+    """Return a fresh reward model around a pretrained backbone, with an adapter if asked for.
+
+    Args:
+        backbone: TRL's `ModelConfig`: name, dtype, attention, LoRA, 4-bit.
+        inputs: What the model reads.
+        processor: Says which channels there are.
+        likert: Whether ratings are learned.
+    """
+    from trl import get_quantization_config
+
+    extractor = processor.feature_extractor
+    settings = {
+        **INPUTS[inputs.inputs],
+        "token_channels": extractor.token_channels,
+        "channels": extractor.channels,
+        "modality_dropout": inputs.modality_dropout,
+        "behavior_dropout": inputs.behavior_dropout,
+        "trajectory_layers": inputs.trajectory_layers,
+        "trajectory_hidden_size": inputs.trajectory_hidden_size,
+        "likert_head": likert,
+    }
+    if not settings["use_text"]:
+        return IFLLMForRewardModeling(IFLLMConfig(**settings))
+    path = backbone.model_name_or_path
+    text_config = AutoConfig.from_pretrained(path)
+    if inputs.text_dropout is not None:
+        for name in [n for n in text_config.to_dict() if _DROPOUTS.search(n)]:
+            setattr(text_config, name, inputs.text_dropout)
+    text_kwargs = {
+        "config": text_config,
+        "dtype": "float32" if backbone.dtype is None else backbone.dtype,
+        "attn_implementation": backbone.attn_implementation,
+        "quantization_config": get_quantization_config(backbone),
+    }
+    model = IFLLMForRewardModeling.from_text_backbone(
+        path, text_kwargs={k: v for k, v in text_kwargs.items() if v is not None}, **settings
+    )
+    if model.config.get_text_config().pad_token_id is None:
+        model.config.text_config.pad_token_id = processor.tokenizer.pad_token_id
+    return add_adapter(model, backbone) if backbone.use_peft else model
+
+
+def add_adapter(model: IFLLMForRewardModeling, backbone: Any) -> Any:
+    """Return the model with LoRA on the backbone; everything that is new is trained whole.
+
+    Args:
+        model: A fresh reward model.
+        backbone: TRL's `ModelConfig`; without `lora_target_modules`, all linear layers of the
+            backbone get an adapter.
+    """
+    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+
+    if backbone.load_in_4bit or backbone.load_in_8bit:
+        model = prepare_model_for_kbit_training(model)
+    linear = [
+        name
+        for name, module in model.named_modules()
+        if _BACKBONE.search(name) and type(module).__name__.startswith(("Linear", "Conv1D"))
+    ]
+    config = LoraConfig(
+        task_type="SEQ_CLS",
+        r=backbone.lora_r,
+        lora_alpha=backbone.lora_alpha,
+        lora_dropout=backbone.lora_dropout,
+        target_modules=backbone.lora_target_modules or linear,
+        modules_to_save=model.behavior_modules,
+    )
+    return get_peft_model(model, config)
+
+
+class IFLLMRewardTrainer(Trainer):  # type: ignore[misc, unused-ignore]
+    """`Trainer` with one learning rate for the backbone and one for everything that is new.
+
+    The loss is the model's own: Bradley-Terry with a confidence per pair, and ratings.
+    """
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Give the parameters outside the backbone `behavior_learning_rate`."""
+        if self.optimizer is not None:
+            return self.optimizer
+        optimizer = super().create_optimizer(model)
+        named = (self.model if model is None else model).named_parameters()
+        new = {id(p) for name, p in named if not _BACKBONE.search(name)}
+        for group in list(optimizer.param_groups):
+            moved = [p for p in group["params"] if id(p) in new]
+            if moved:
+                group["params"] = [p for p in group["params"] if id(p) not in new]
+                settings = {k: v for k, v in group.items() if k != "params"}
+                settings["lr"] = self.args.behavior_learning_rate
+                optimizer.add_param_group({**settings, "params": moved})
+        return optimizer
+
+
+def train_reward_model(
+    model: Any,
+    processor: IFLLMProcessor,
+    train: Sequence[Example],
+    validation: Sequence[Example],
+    training: RewardTrainingConfig,
+    *,
+    checkpoint: str | None = None,
+    callbacks: Sequence[Any] = (),
+) -> IFLLMRewardTrainer:
+    """Train; with a validation set the best epoch is kept, and patience ends it early.
+
+    Args:
+        model: From `build_model`.
+        processor: The fitted processor.
+        train: Examples to learn from.
+        validation: Examples to stop by; from other readers than `train`.
+        training: Settings.
+        checkpoint: Folder of a checkpoint to go on from.
+        callbacks: More callbacks.
+
+    Returns:
+        The trainer, its `model` being the trained one.
+
+    Raises:
+        ConfigError: There is nothing to train on, or to stop by.
+    """
+    if not train:
+        raise ConfigError("no example to train on; check targets and labels")
+    if training.validation_share and not validation:
+        raise ConfigError(
+            "validation_share asks for a validation set and no worker was left for one; set "
+            "validation_share: 0 or use more data"
+        )
+    processor.check_config(model.config)
+    likert = bool(model.config.likert_head)
+    stop = [EarlyStoppingCallback(training.patience)] if training.validation_share else []
+    trainer = IFLLMRewardTrainer(
+        model=model,
+        args=training,
+        train_dataset=list(train),
+        eval_dataset=list(validation) if training.validation_share else None,
+        data_collator=RewardCollator(processor, likert=likert),
+        processing_class=processor,
+        callbacks=[*stop, *callbacks],
+    )
+    trainer.train(resume_from_checkpoint=checkpoint)
+    return trainer
+
+
+def score_answers(
+    model: Any,
+    processor: IFLLMProcessor,
+    answers: Sequence[Features],
+    *,
+    batch_size: int = 16,
+    behavior: bool = True,
+) -> NDArray[np.float64]:
+    """Return the score of every answer, shape (n,).
+
+    Args:
+        model: A reward model; it is put into evaluation mode.
+        processor: The processor it was trained with.
+        answers: Encoded answers.
+        batch_size: Answers per call; they are sorted by length first.
+        behavior: Whether the model may see behaviour; without, the score is the text's.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    order = np.argsort([len(a["input_ids"]) for a in answers], kind="stable")
+    out = np.empty(len(answers))
+    for start in range(0, len(answers), batch_size):
+        index = order[start : start + batch_size]
+        rows = [answers[i] if behavior else _text_only(answers[i]) for i in index]
+        batch = {name: values.to(device) for name, values in processor.pad(rows).items()}
+        with torch.inference_mode():
+            out[index] = model(**batch).logits[:, 0].float().cpu().numpy()
+    return out
+
+
+def _text_only(features: Mapping[str, Any]) -> Features:
+    return {k: v for k, v in features.items() if not k.startswith(_BEHAVIOR)}
+
+
+def save_reward_model(trainer: IFLLMRewardTrainer, processor: IFLLMProcessor, out: Path) -> None:
+    """Write the model (or its adapter) and the processor into one folder."""
+    trainer.save_model(str(out))
+    if trainer.is_world_process_zero():
+        processor.save_pretrained(str(out))
+        (out / "training_args.bin").unlink(missing_ok=True)  # a pickle; run.json says the same

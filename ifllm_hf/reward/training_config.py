@@ -1,0 +1,188 @@
+"""Every setting of a reward run, checked before anything is downloaded.
+
+Four dataclasses, one flat YAML: on what (`RewardDataConfig`), which inputs the model reads
+(`RewardInputConfig`), how to train (`RewardTrainingConfig`), and the backbone (TRL's `ModelConfig`:
+name, dtype, LoRA, 4-bit). Importing this module imports torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from transformers import TrainingArguments
+
+from ifllm_hf.errors import ConfigError
+
+INPUTS: dict[str, dict[str, bool]] = {
+    "text": {"use_text": True, "use_token_behavior": False, "use_trajectory": False},
+    "text+tokens": {"use_text": True, "use_token_behavior": True, "use_trajectory": False},
+    "text+trajectory": {"use_text": True, "use_token_behavior": False, "use_trajectory": True},
+    "text+both": {"use_text": True, "use_token_behavior": True, "use_trajectory": True},
+    "behavior": {"use_text": False, "use_token_behavior": False, "use_trajectory": True},
+}
+"""What a model reads, by name."""
+TARGETS = ("pairwise", "pointwise", "mixed")
+
+
+def _one_of(name: str, value: str, allowed: Any) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")
+
+
+@dataclass(frozen=True)
+class RewardDataConfig:
+    """Which turns, what is learned from them, and what is held out."""
+
+    dataset: str = field(
+        default="ifllm",
+        metadata={"help": "ifllm, a folder written by `ifllm prepare`, or a Hub dataset."},
+    )
+    targets: str = field(
+        default="pairwise",
+        metadata={
+            "help": "pairwise: which of two answers was preferred. pointwise: ratings of single "
+            "answers. mixed: both, and the ratings of the answers of pairs.",
+            "choices": list(TARGETS),
+        },
+    )
+    labels: str | None = field(
+        default=None,
+        metadata={
+            "help": "Parquet file of `ifllm label`: its side and confidence replace the clicks. "
+            "Turns that it lacks are left out. Default: the clicks, confidence 1."
+        },
+    )
+    eval_fold: int | None = field(
+        default=None,
+        metadata={"help": "Hold out the workers of this fold (0-4) and score them at the end."},
+    )
+    cross_validate: bool = field(
+        default=False,
+        metadata={
+            "help": "Train once per fold of workers and write predictions.parquet for `ifllm "
+            "benchmark --predictions`, instead of one model."
+        },
+    )
+    repeats: int = field(
+        default=1, metadata={"help": "With cross_validate: how often to draw the folds anew."}
+    )
+    max_turns: int | None = field(
+        default=None, metadata={"help": "Use at most this many turns (for dry runs)."}
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: Values that contradict each other.
+        """
+        _one_of("targets", self.targets, TARGETS)
+        if self.cross_validate and self.targets == "pointwise":
+            raise ConfigError(
+                "cross_validate scores preferences, and targets: pointwise learns none; use "
+                "targets: pairwise or mixed"
+            )
+        if self.cross_validate and self.eval_fold is not None:
+            raise ConfigError("cross_validate holds out every fold in turn; remove eval_fold")
+        if self.repeats < 1:
+            raise ConfigError(f"repeats is {self.repeats}; expected 1 or more")
+
+
+@dataclass(frozen=True)
+class RewardInputConfig:
+    """What the model reads, and how large the behaviour paths are."""
+
+    inputs: str = field(
+        default="text+both", metadata={"help": "What the model reads.", "choices": list(INPUTS)}
+    )
+    max_length: int = field(
+        default=512, metadata={"help": "Tokens of question and answer; the rest is cut off."}
+    )
+    max_ticks: int = field(
+        default=1024, metadata={"help": "Longest trajectory; longer ones are joined in groups."}
+    )
+    extra_channels: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Numeric tick columns to read beside gaze and mouse (heart_rate, ...)."},
+    )
+    modality_dropout: float = field(
+        default=0.1, metadata={"help": "See IFLLMConfig.modality_dropout."}
+    )
+    behavior_dropout: float = field(
+        default=0.1, metadata={"help": "See IFLLMConfig.behavior_dropout."}
+    )
+    text_dropout: float | None = field(
+        default=None,
+        metadata={
+            "help": "Dropout inside the backbone; default: its own. 0 makes a step on a CPU a "
+            "third faster."
+        },
+    )
+    trajectory_layers: int = field(default=2, metadata={"help": "Layers over the ticks."})
+    trajectory_hidden_size: int = field(default=64, metadata={"help": "Width of these layers."})
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: Unknown inputs, or sizes below 1.
+        """
+        _one_of("inputs", self.inputs, INPUTS)
+        for name in ("max_length", "max_ticks"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected 1 or more")
+
+
+@dataclass
+class RewardTrainingConfig(TrainingArguments):  # type: ignore[misc, unused-ignore]
+    """transformers' `TrainingArguments`, with defaults for small sets of pairs.
+
+    Departs from transformers: `remove_unused_columns` is false (behaviour would be removed),
+    `label_names` is the confidence, batches hold answers of similar length, `weight_decay` is 0.01,
+    the learning rate of a backbone is 3e-5. `per_device_train_batch_size` counts pairs (or single
+    answers), so a step sees twice as many answers.
+    """
+
+    learning_rate: float = field(
+        default=3e-5, metadata={"help": "Of the text backbone (or its adapter)."}
+    )
+    behavior_learning_rate: float = field(
+        default=1e-3,
+        metadata={"help": "Of everything that is new: behaviour paths, gates and score."},
+    )
+    weight_decay: float = field(default=0.01, metadata={"help": "Of AdamW."})
+    validation_share: float = field(
+        default=0.15,
+        metadata={
+            "help": "Share of the training workers that is kept aside, inside the fold, to stop "
+            "early and pick the best epoch. 0: train to the end."
+        },
+    )
+    patience: int = field(
+        default=2, metadata={"help": "Epochs without a better validation loss before stopping."}
+    )
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Stays false."})
+    train_sampling_strategy: str = field(
+        default="group_by_length", metadata={"help": "See TrainingArguments."}
+    )
+
+    def __post_init__(self) -> None:
+        """Check the settings and tie early stopping to the validation loss.
+
+        Raises:
+            ConfigError: A share outside [0, 1), or columns that would be removed.
+        """
+        if not 0 <= self.validation_share < 1:
+            raise ConfigError(
+                f"validation_share is {self.validation_share}; expected a share in [0, 1)"
+            )
+        if self.remove_unused_columns:
+            raise ConfigError("remove_unused_columns would remove the behaviour; leave it false")
+        self.label_names = ["confidence"]
+        self.prediction_loss_only = True
+        if self.validation_share:
+            self.eval_strategy = self.save_strategy = "epoch"
+            self.load_best_model_at_end = True
+            self.metric_for_best_model, self.greater_is_better = "eval_loss", False
+        super().__post_init__()

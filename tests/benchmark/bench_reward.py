@@ -1,0 +1,92 @@
+"""What the behaviour paths of the reward model cost beside its text backbone.
+
+BERT-base with random weights, 8 answers of 512 tokens, 1,024 ticks each, one training step (forward
+and backward) in float32. Time: the same process runs both models in turn, and the ratio of each
+pair of runs is taken. Memory: peak of a fresh process per model.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+from pathlib import Path
+
+from measuring import Row, row, run_python
+
+PAIRS = 5
+
+_MODEL = """
+import json, time
+import torch
+from transformers import BertConfig
+from ifllm_hf import IFLLMConfig, IFLLMForRewardModeling
+
+def build(behavior):
+    torch.manual_seed(0)
+    return IFLLMForRewardModeling(IFLLMConfig(
+        text_config=BertConfig(), use_token_behavior=behavior, use_trajectory=behavior)).train()
+
+rows, tokens, ticks = 8, 512, 1024
+generator = torch.Generator().manual_seed(0)
+def rand(*shape):
+    return torch.rand(shape, generator=generator)
+config = IFLLMConfig()
+batch = {
+    "input_ids": torch.randint(1000, 30000, (rows, tokens), generator=generator),
+    "attention_mask": torch.ones(rows, tokens, dtype=torch.long),
+    "confidence": torch.ones(rows // 2),
+}
+behavior = {
+    "token_behavior": rand(rows, tokens, len(config.token_channels)),
+    "token_behavior_mask": rand(rows, tokens, len(config.token_channels)) > 0.5,
+    "trajectory": rand(rows, ticks, len(config.channels)),
+    "trajectory_observed": rand(rows, ticks, len(config.channels)) > 0.3,
+    "trajectory_time_ms": (rand(rows, ticks) * 150).cumsum(1),
+    "trajectory_mask": torch.ones(rows, ticks, dtype=torch.bool),
+}
+def step(model, inputs):
+    start = time.process_time()
+    model(**inputs).loss.backward()
+    model.zero_grad(set_to_none=False)
+    return time.process_time() - start
+"""
+_TIME = (
+    _MODEL
+    + """
+text, both = build(False), build(True)
+step(text, batch), step(both, {**batch, **behavior})
+times = [(step(text, batch), step(both, {**batch, **behavior})) for _ in range(int(sys.argv[1]))]
+json.dump(times, open(sys.argv[2], "w"))
+"""
+)
+_MEMORY = (
+    _MODEL
+    + """
+both = sys.argv[1] == "both"
+model = build(both)
+for _ in range(2):
+    step(model, {**batch, **behavior} if both else batch)
+"""
+)
+
+
+def main() -> list[Row]:
+    """Measure on random weights, so that it runs anywhere."""
+    with tempfile.TemporaryDirectory() as place:
+        result = Path(place) / "times.json"
+        run_python(_TIME, str(PAIRS), str(result))
+        times = json.loads(result.read_text())
+    ratio = statistics.median(both / text for text, both in times)
+    seconds = statistics.median(text for text, _ in times)
+    memory = {which: run_python(_MEMORY, which)[2] for which in ("text", "both")}
+    return [
+        row("reward model, text backbone alone, forward + backward", seconds, "s CPU"),
+        row("reward model, both behaviour paths, time", ratio, "times", 1.15),
+        row(
+            "reward model, both behaviour paths, memory",
+            memory["both"] / memory["text"],
+            "times",
+            1.1,
+        ),
+    ]
