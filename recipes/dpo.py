@@ -14,40 +14,20 @@ its settings (`run.json`) and its card end up in `--output_dir` itself.
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
-import warnings
+
+from ifllm_hf.alignment.recipe_arguments import recipe_main
 
 
-def main() -> int:
-    """Parse, run, and print where the result lies."""
-    if "--help" not in sys.argv and "-h" not in sys.argv:
-        logging.basicConfig(
-            level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s"
-        )
-        for name in ("httpx", "httpx2", "datasets", "transformers", "accelerate", "bitsandbytes"):
-            logging.getLogger(name).setLevel(logging.WARNING)
-    # TRL 1.16 uses names that transformers 5 deprecates; nothing a user of this script can change.
-    warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
-    from trl import TrlParser
-
+def run() -> str:
+    """Parse and train; return where the result lies."""
     from ifllm_hf.alignment.dpo_config import PairDataConfig, PairDPOConfig, PolicyConfig
-    from ifllm_hf.errors import IFLLMError
+    from ifllm_hf.alignment.dpo_run import run_dpo
+    from ifllm_hf.alignment.recipe_arguments import parse_recipe
 
-    try:
-        parser = TrlParser((PairDataConfig, PairDPOConfig, PolicyConfig))
-        data, training, policy = parser.parse_args_and_config()
-        from ifllm_hf.alignment.dpo_run import run_dpo
-
-        folder = run_dpo(policy, training, data)
-    except IFLLMError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    if int(os.environ.get("RANK", "0")) == 0:
-        sys.stdout.write(f"{folder}\n")
-    return 0
+    data, training, policy = parse_recipe((PairDataConfig, PairDPOConfig, PolicyConfig))
+    return str(run_dpo(policy, training, data))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(recipe_main(run))

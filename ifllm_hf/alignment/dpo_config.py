@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from transformers import TrainingArguments
 from transformers.utils import is_torch_bf16_gpu_available
 from trl import DPOConfig, ModelConfig
 
@@ -36,6 +37,21 @@ _FIXED_IN_TRL = {
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ConfigError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")
+
+
+def refuse_bf16_without_gpu(training: TrainingArguments) -> None:
+    """Refuse a setting that this machine cannot do.
+
+    Raises:
+        ConfigError: bf16 is on and there is no GPU that supports it.
+    """
+    wants_bf16 = training.bf16 or (training.bf16 is None and not training.fp16)
+    if wants_bf16 and not training.use_cpu and not is_torch_bf16_gpu_available():
+        raise ConfigError(
+            "bf16 is on and no GPU that supports it was found; run on such a GPU, or add "
+            "'--bf16 false --use_cpu true --dtype float32' (a tiny model: "
+            "--config recipes/configs/smoke.yaml)"
+        )
 
 
 @dataclass
@@ -120,13 +136,7 @@ class PairDPOConfig(DPOConfig):  # type: ignore[misc, unused-ignore]
                 raise ConfigError(
                     f"{name} is {getattr(self, name)!r}: not used by the per-pair loss; {instead}"
                 )
-        wants_bf16 = self.bf16 or (self.bf16 is None and not self.fp16)
-        if wants_bf16 and not self.use_cpu and not is_torch_bf16_gpu_available():
-            raise ConfigError(
-                "bf16 is on and no GPU that supports it was found; run on such a GPU, or add "
-                "'--bf16 false --use_cpu true --dtype float32' (a tiny model: "
-                "--config recipes/configs/smoke.yaml)"
-            )
+        refuse_bf16_without_gpu(self)
         super().__post_init__()
 
 

@@ -15,12 +15,12 @@ import polars as pl
 
 from ifllm_hf.alignment.pair_format import format_row
 from ifllm_hf.alignment.pair_source import check_pairs, open_pairs, text_of
+from ifllm_hf.alignment.tiny_models import TINY_PREFIX
 from ifllm_hf.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from ifllm_hf.alignment.dpo_config import PairDataConfig
 
-_SMOKE = "smoke"
 _SHOWN_CHARS = 240
 
 
@@ -154,12 +154,20 @@ def recipe_files() -> list[Path]:
     """
     package = Path(__file__).parents[1]
     for folder in (package / "recipes" / "configs", package.parent / "recipes" / "configs"):
-        found = sorted(file for file in folder.glob("*.yaml") if file.stem != _SMOKE)
+        found = sorted(file for file in folder.glob("*.yaml") if _is_of_a_model(file))
         if found:
             return found
     raise ConfigError(
         "no recipes/configs/*.yaml beside or inside the package; name the YAML files of the models"
     )
+
+
+def _is_of_a_model(file: Path) -> bool:
+    """Whether a recipe trains a real model: it names one, and not a tiny random one."""
+    import yaml
+
+    name = str((yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("model_name_or_path"))
+    return name != "None" and not name.startswith(TINY_PREFIX)
 
 
 def _formats(templates: Sequence[Path]) -> dict[PromptFormat, list[str]]:

@@ -15,6 +15,7 @@ from ifllm_hf.errors import ConfigError
 
 if TYPE_CHECKING:
     from ifllm_hf.alignment.dpo_config import PairDPOConfig, PolicyConfig
+    from ifllm_hf.alignment.sft_config import PairSFTConfig
 
 logger = logging.getLogger(__name__)
 
@@ -140,14 +141,8 @@ def load_policy(path: str, policy: PolicyConfig, training: PairDPOConfig) -> Pol
             "reference_model is set but reference is 'start', which is the policy itself; set "
             "reference: base, or remove reference_model"
         )
-    model = _load(path, policy, training)
-    weights = {
-        "qlora": f"LoRA (r {policy.lora_r}) on NF4 weights"
-        + (", double quantisation" if policy.use_bnb_nested_quant else "")
-        + f", {policy.dtype} compute",
-        "lora": f"LoRA (r {policy.lora_r}) on {policy.dtype} weights",
-        "full": f"all weights in {policy.dtype}",
-    }[policy.method]
+    model = load_model(path, policy, training)
+    weights = weights_in_words(policy)
     ref_model = None
     reference = "the policy before the first step"
     if policy.sft_adapter:
@@ -158,10 +153,10 @@ def load_policy(path: str, policy: PolicyConfig, training: PairDPOConfig) -> Pol
         reference = "the base model with no adapter"
     if training.reference == "base" and (policy.reference_model or policy.method == "full"):
         ref_path = policy.reference_model or path
-        ref_model = _load(ref_path, policy, training)
+        ref_model = load_model(ref_path, policy, training)
         reference = f"{public_name(ref_path) if policy.reference_model else 'the base model'}"
     elif policy.method == "full" and not training.precompute_ref_log_probs:
-        ref_model = _load(path, policy, training)
+        ref_model = load_model(path, policy, training)
     return Policy(
         model=model,
         ref_model=ref_model,
@@ -175,7 +170,19 @@ def _revision(path: str, policy: PolicyConfig) -> str | None:
     return policy.model_revision if path == policy.model_name_or_path else None
 
 
-def _load(path: str, policy: PolicyConfig, training: PairDPOConfig) -> Any:
+def weights_in_words(policy: PolicyConfig) -> str:
+    """Say what is trained on what."""
+    return {
+        "qlora": f"LoRA (r {policy.lora_r}) on NF4 weights"
+        + (", double quantisation" if policy.use_bnb_nested_quant else "")
+        + f", {policy.dtype} compute",
+        "lora": f"LoRA (r {policy.lora_r}) on {policy.dtype} weights",
+        "full": f"all weights in {policy.dtype}",
+    }[policy.method]
+
+
+def load_model(path: str, policy: PolicyConfig, training: PairDPOConfig | PairSFTConfig) -> Any:
+    """Load the weights as `policy.method` and `policy.dtype` say, each process on its device."""
     from trl import get_quantization_config
     from trl.trainer.utils import create_model_from_path
 

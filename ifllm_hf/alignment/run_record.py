@@ -97,6 +97,7 @@ def card(record: dict[str, Any]) -> str:
     settings, data, used = record["settings"], record["data"], record["used"]
     adapter = settings["method"] != "full"
     made_up = used["base_model"].startswith("tiny-random/")
+    stage = record["stage"]
     lines = [
         "---",
         f"base_model: {used['base_model']}" if not made_up else "base_model: []",
@@ -104,10 +105,10 @@ def card(record: dict[str, Any]) -> str:
         "pipeline_tag: text-generation",
         "tags:",
         "- trl",
-        "- dpo",
+        f"- {stage}",
         "- ifllm",
         "---",
-        f"# {used['base_model'].split('/')[-1]} after DPO on {data['dataset']}",
+        f"# {used['base_model'].split('/')[-1]} after {stage.upper()} on {data['dataset']}",
         "",
     ]
     if made_up:
@@ -119,7 +120,11 @@ def card(record: dict[str, Any]) -> str:
         "",
         f"* Weights: {used['weights']}.",
         f"* Loss: {used['loss']}.",
-        f"* Reference model: `{settings['reference']}` ({used['reference']}).",
+        *(
+            [f"* Reference model: `{settings['reference']}` ({used['reference']})."]
+            if "reference" in used
+            else []
+        ),
         f"* Prompt: {used['prompt']}.",
         f"* History: `{settings['history']}`. "
         + (

@@ -1,0 +1,99 @@
+"""What the recipes for training share: from YAML and command line to dataclasses, and the exit."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ifllm_hf.errors import ConfigError, IFLLMError
+
+logger = logging.getLogger(__name__)
+
+
+def parse_recipe(
+    classes: tuple[type, ...],
+    arguments: Sequence[str] | None = None,
+    leave_out: frozenset[str] = frozenset(),
+) -> tuple[Any, ...]:
+    """Return one instance of each class; the command line overrides the YAML.
+
+    Args:
+        classes: Dataclasses, in the order of what is returned.
+        arguments: The command line; default: that of this process.
+        leave_out: Settings of another stage that the YAML may hold. They are taken out of a YAML
+            that names `preference_loss`, hence is one of DPO; others are read as they are.
+
+    Raises:
+        ConfigError: The YAML cannot be read, or has a setting that no class knows.
+    """
+    from trl import TrlParser
+
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    with tempfile.TemporaryDirectory() as place:
+        if "--config" in given[:-1]:
+            at = given.index("--config") + 1
+            settings = _read(given[at])
+            if "preference_loss" in settings:
+                gone = [name for name in settings if name in leave_out]
+                if gone:
+                    logger.info("%s: not of this stage: %s", given[at], ", ".join(gone))
+                settings = {k: v for k, v in settings.items() if k not in leave_out}
+            file = Path(place) / "settings.yaml"
+            file.write_text(yaml.safe_dump(settings))
+            known = {name for cls in classes for name in cls.__dataclass_fields__}
+            unknown = [name for name in settings if name not in known and name != "env"]
+            if unknown:
+                raise ConfigError(
+                    f"{given[at]}: unknown settings {', '.join(unknown)}; remove them, or see "
+                    "--help for the right names"
+                )
+            given[at] = str(file)
+        parsed: tuple[Any, ...] = TrlParser(classes).parse_args_and_config(given)
+    return parsed
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"{path}: cannot be read as YAML ({error}); name one of recipes/configs/*.yaml"
+        ) from error
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path}: expected settings, `name: value` on each line")
+    return settings
+
+
+def recipe_main(run: Callable[[], str]) -> int:
+    """Run a recipe as a command: words on stderr, the result's folder on stdout.
+
+    Args:
+        run: Parses the command line, works, and returns the folder.
+
+    Returns:
+        The exit code: 0, or 1 after an error that the message explains.
+    """
+    if not {"--help", "-h"} & set(sys.argv):
+        logging.basicConfig(
+            level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s"
+        )
+        for name in ("httpx", "httpx2", "datasets", "transformers", "accelerate", "bitsandbytes"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+    # TRL 1.16 uses names that transformers 5 deprecates; nothing a user of a recipe can change.
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
+    try:
+        folder = run()
+    except IFLLMError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    if int(os.environ.get("RANK", "0")) == 0:
+        sys.stdout.write(f"{folder}\n")
+    return 0

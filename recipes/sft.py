@@ -1,0 +1,38 @@
+"""Supervised fine-tuning on the answers of preference pairs: the optional stage before DPO.
+
+Dry run on any machine (a tiny random model, made-up pairs, less than a minute on one core):
+
+    accelerate launch recipes/sft.py --config recipes/configs/sft-smoke.yaml --output_dir out/sft
+
+One model on one GPU. The YAML is that of DPO, so that both stages read the same prompts and leave
+the same readers out; its loss, learning rate and epochs are DPO's and are left out here:
+
+    accelerate launch recipes/sft.py --config recipes/configs/qwen3-4b.yaml --output_dir out/sft
+    accelerate launch recipes/dpo.py --config recipes/configs/qwen3-4b.yaml \
+        --sft_adapter out/sft --output_dir out/qwen3-4b
+
+`--answers both` trains on rejected answers too, as the IFLLM paper does.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from ifllm_hf.alignment.recipe_arguments import recipe_main
+
+
+def run() -> str:
+    """Parse and train; return where the result lies."""
+    from ifllm_hf.alignment.dpo_config import PairDataConfig, PolicyConfig
+    from ifllm_hf.alignment.recipe_arguments import parse_recipe
+    from ifllm_hf.alignment.sft_config import PairSFTConfig, of_dpo_alone
+    from ifllm_hf.alignment.sft_run import run_sft
+
+    data, training, policy = parse_recipe(
+        (PairDataConfig, PairSFTConfig, PolicyConfig), leave_out=of_dpo_alone()
+    )
+    return str(run_sft(policy, training, data))
+
+
+if __name__ == "__main__":
+    sys.exit(recipe_main(run))
