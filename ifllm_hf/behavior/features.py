@@ -13,7 +13,7 @@ NaN where there is nothing to take a mean of. A turn without ticks in reading is
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,13 +33,14 @@ from ifllm_hf.behavior.comparison import (
 from ifllm_hf.behavior.declaration import (
     ANTISYMMETRIC,
     PER_RESPONSE,
+    BoolArray,
     Feature,
     FloatArray,
     Values,
 )
 from ifllm_hf.behavior.dwell import DWELL, IDLE, dwell, idle
 from ifllm_hf.behavior.fixations import FIXATIONS, fixations
-from ifllm_hf.behavior.reading_ticks import ChannelTicks, ReadingTicks, reading_ticks
+from ifllm_hf.behavior.reading_ticks import ChannelTicks, reading_ticks
 from ifllm_hf.behavior.scanpath import SCANPATH, scanpath
 from ifllm_hf.behavior.scroll import SCROLL, scroll
 from ifllm_hf.behavior.spread import BLOCK_CHARS, SPREAD, spread
@@ -71,6 +72,9 @@ ANTISYMMETRIC_COLUMNS: tuple[str, ...] = tuple(
 """Columns whose sign turns when left and right are swapped; `_a` and `_b` columns swap."""
 
 READING = ("reading",)
+# Turns with so many ticks are computed at once: their arrays (8 MB each) stay near the processor.
+_CHUNK_TICKS = 1_000_000
+_HAS_TICKS, _HAS_B = "has ticks", "has an answer b"
 _PHASES = ("reading", "rating", "after")
 
 
@@ -98,7 +102,30 @@ def behavior_features(rows: Any, *, phases: Sequence[str] = READING) -> pl.DataF
             f"phases holds {unknown[0] if unknown else 'nothing'!r}; expected some of {_PHASES}."
         )
     frame = _polars(rows)
-    answers = _answers(frame)
+    _check_turns(frame)
+    parts = [_turn_values(chunk, phases) for chunk in _chunks(frame)]
+    values = {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
+    has_ticks, has_b = values.pop(_HAS_TICKS) > 0, values.pop(_HAS_B) > 0
+    values |= baseline(frame, values, has_b)
+    return _table(frame, values, has_ticks, contaminated=tuple(phases) != READING)
+
+
+def _chunks(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Yield the turns a few at a time: time and memory then grow no faster than the ticks."""
+    if "t_ms" not in frame.columns or not isinstance(frame.schema["t_ms"], pl.List):
+        yield frame  # refused by `reading_ticks`, with the reason
+        return
+    ticks = frame["t_ms"].list.len().fill_null(0).cum_sum().to_numpy()
+    ends = np.flatnonzero(np.diff(ticks // _CHUNK_TICKS, append=-1)) + 1
+    start = 0
+    for end in ends if len(frame) else [0]:
+        yield frame[start : int(end)]
+        start = int(end)
+
+
+def _turn_values(frame: pl.DataFrame, phases: Sequence[str]) -> dict[str, FloatArray]:
+    """Return what a turn's own ticks say; nothing here looks at another turn."""
+    answers = split_answers(frame["response_a"].to_list(), frame["response_b"].to_list())
     ticks = reading_ticks(frame, answers, phases)
     values: dict[str, FloatArray] = dict(time_totals(ticks))
     blocks = answers.blocks(BLOCK_CHARS)
@@ -118,8 +145,9 @@ def behavior_features(rows: Any, *, phases: Sequence[str] = READING) -> pl.DataF
     values |= either(values)
     values |= pooled(values)
     values |= comparison(values)
-    values |= baseline(frame, values, answers.exists[:, 1])
-    return _table(frame, values, ticks, contaminated=tuple(phases) != READING)
+    values[_HAS_TICKS] = ticks.has_ticks.astype(np.float64)
+    values[_HAS_B] = answers.exists[:, 1].astype(np.float64)
+    return values
 
 
 def write_features(
@@ -238,7 +266,7 @@ def _polars(rows: Any) -> pl.DataFrame:
     return rows
 
 
-def _answers(frame: pl.DataFrame) -> Answers:
+def _check_turns(frame: pl.DataFrame) -> None:
     needed = ("query_id", "response_a", "response_b")
     missing = [name for name in needed if name not in frame.columns]
     if missing:
@@ -252,7 +280,6 @@ def _answers(frame: pl.DataFrame) -> Answers:
             f"query_id {ids.filter(ids.is_duplicated())[0]} stands in several rows; expected one "
             "row per turn. Remove the repeats."
         )
-    return split_answers(frame["response_a"].to_list(), frame["response_b"].to_list())
 
 
 def _masked(value: FloatArray, channel: ChannelTicks, answers: Answers) -> FloatArray:
@@ -264,7 +291,7 @@ def _masked(value: FloatArray, channel: ChannelTicks, answers: Answers) -> Float
 
 
 def _table(
-    frame: pl.DataFrame, values: Values, ticks: ReadingTicks, *, contaminated: bool
+    frame: pl.DataFrame, values: Values, has_ticks: BoolArray, *, contaminated: bool
 ) -> pl.DataFrame:
     columns: dict[str, Any] = {
         "query_id": frame["query_id"],
@@ -274,5 +301,5 @@ def _table(
         value = values[feature.name]
         parts = (value[:, 0], value[:, 1]) if feature.scope == PER_RESPONSE else (value,)
         for column, part in zip(feature.columns, parts, strict=True):
-            columns[column] = np.where(ticks.has_ticks, part, np.nan)
+            columns[column] = np.where(has_ticks, part, np.nan)
     return pl.DataFrame(columns)

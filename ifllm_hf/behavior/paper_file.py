@@ -74,7 +74,7 @@ def repair_text(source: str | os.PathLike[str] | None) -> str:
     lines = []
     for name, old, new in zip(("features", "metrics"), lossy, whole, strict=True):
         report = repair_report(old, new)
-        cells, changed = report["cells"].sum(), report["changed"].sum()
+        cells, changed = int(report["cells"].sum()), int(report["changed"].sum())
         lines += [
             f"{name}: {changed:,} of {cells:,} cells of {len(old):,} turns change "
             f"({changed / max(cells, 1):.1%}); the columns that change most:",
