@@ -108,13 +108,38 @@ def test_lora_and_full_fine_tuning_are_one_override_away(
     assert record["used"]["weights"] == used
 
 
-@pytest.mark.parametrize("name", ["cpu", "one_gpu", "ddp"])
-def test_a_launch_config_is_one_that_accelerate_reads(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind", "processes"),
+    [
+        ("cpu", "NO", 1),
+        ("one_gpu", "NO", 1),
+        ("ddp", "MULTI_GPU", 2),
+        ("fsdp2", "FSDP", 2),
+        ("zero3", "DEEPSPEED", 2),
+    ],
+)
+def test_a_launch_config_is_one_that_accelerate_reads(
+    name: str, kind: str, processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read, defaults filled in and checked, as `accelerate launch` does before it starts anything."""
+    import torch
+    from accelerate.commands import launch
     from accelerate.commands.config.config_args import load_config_from_file
 
-    config = load_config_from_file(str(ROOT / "recipes" / "accelerate" / f"{name}.yaml"))
+    path = str(ROOT / "recipes" / "accelerate" / f"{name}.yaml")
+    config = load_config_from_file(path)
+    assert (config.distributed_type, config.num_processes) == (kind, processes)
     assert config.use_cpu == (name == "cpu")
-    assert config.num_processes == (2 if name == "ddp" else 1)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    arguments = launch.launch_command_parser().parse_args(["--config_file", path, "dpo.py"])
+    checked, *_ = launch._validate_launch_command(arguments)
+    assert checked.use_fsdp == (name == "fsdp2") and checked.use_deepspeed == (name == "zero3")
+    assert checked.num_processes == processes
+    if name == "fsdp2":
+        assert str(checked.fsdp_version) == "2"
+        assert checked.fsdp_auto_wrap_policy == "TRANSFORMER_BASED_WRAP"
+    if name == "zero3":
+        assert checked.zero_stage == 3
 
 
 def test_an_unknown_key_in_a_recipe_is_an_error(tmp_path: Path) -> None:
