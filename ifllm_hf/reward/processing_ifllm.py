@@ -244,7 +244,7 @@ class IFLLMProcessor(ProcessorMixin):  # type: ignore[misc]
         if any(text is not None for text in chain.from_iterable(answers)):
             tokens = self._tokenize(questions, answers)
             out["input_ids"] = tokens.input_ids
-            out["attention_mask"] = [[1] * len(ids) for ids in tokens.input_ids]
+            out["attention_mask"] = [np.ones(len(ids), np.int64) for ids in tokens.input_ids]
         if ticks is not None:
             out |= self.feature_extractor(
                 ticks,
@@ -279,13 +279,13 @@ class IFLLMProcessor(ProcessorMixin):  # type: ignore[misc]
             by_token = name in _BY_TOKEN
             size = max(longest[by_token], 1)
             shape = (rows, size, *self._width(name))
-            padded: np.ndarray[Any, Any] = np.full(
-                shape, pad_id if name == "input_ids" else 0, dtype=_DTYPES[name]
-            )
+            padded: np.ndarray[Any, Any] = np.zeros(shape, dtype=_DTYPES[name])
+            if name == "input_ids":
+                padded[:] = pad_id
             for row, value in enumerate(values):
                 if value is not None and len(value):
-                    where = slice(size - len(value), size) if by_token and left else len(value)
-                    padded[row, where if isinstance(where, slice) else slice(where)] = value
+                    begin = size - len(value) if by_token and left else 0
+                    padded[row, begin : begin + len(value)] = value
             out[name] = padded
         return out
 

@@ -106,11 +106,11 @@ def tokenize_answers(
         second = None
         write = _write_chat if layout == "chat" else _write_plain
         placed = [write(tokenizer, questions[row], str(answers[row]), row) for row in rows]
-    encodings = _encode(
+    encoded = _encode(
         tokenizer, [place.text for place in placed], second, max_length, special=layout != "chat"
     )
     found = _Collector(len(answers))
-    for row, place, encoding in zip(rows, placed, encodings, strict=True):
+    for row, place, ids, encoding in zip(rows, placed, *encoded, strict=True):
         offsets = encoding.offsets
         flat = np.fromiter(chain.from_iterable(offsets), np.int64, 2 * len(offsets))
         begin, end = flat[::2], flat[1::2]
@@ -124,7 +124,7 @@ def tokenize_answers(
         shift = place.skipped - place.begin
         found.add(
             row,
-            encoding.ids,
+            ids,
             first,
             begin[first : first + count] + shift,
             end[first : first + count] + shift,
@@ -168,7 +168,7 @@ class _Collector:
         self._ids[row] = ids
         self._first[row] = first
         ends = np.empty(len(end) + 2, dtype=np.int64)
-        ends[1:-1] = np.clip(np.maximum.accumulate(end), 0, chars)
+        ends[1:-1] = np.minimum(np.maximum.accumulate(np.maximum(end, 0)), chars)
         ends[0] = max(int(begin[0]), 0) if len(end) and cut == "left" else 0
         if len(end) and cut != "right":
             ends[-2] = chars
@@ -193,15 +193,16 @@ class _Collector:
 
 def _encode(
     tokenizer: Any, texts: list[str], second: list[str] | None, max_length: int, *, special: bool
-) -> Any:
+) -> tuple[list[list[int]], list[Any]]:
+    """Return the ids of each text and what else its encoding knows."""
     if not texts:
-        return []
+        return [], []
     if not tokenizer.is_fast:
         raise DataError(
             f"{type(tokenizer).__name__} is a slow tokenizer, which does not tell where its tokens "
             "come from. Expected a fast one (AutoTokenizer gives it where there is one)."
         )
-    return tokenizer(
+    batch = tokenizer(
         texts,
         second,
         add_special_tokens=special,
@@ -209,7 +210,8 @@ def _encode(
         max_length=max_length,
         return_attention_mask=False,
         return_token_type_ids=False,
-    ).encodings
+    )
+    return batch["input_ids"], batch.encodings
 
 
 def _text(question: Question, row: int) -> str:

@@ -454,20 +454,42 @@ def test_pointwise_rows_have_one_side(processor: IFLLMProcessor, prepared_small:
     assert sum(map(len, out["trajectory_a"])) > 0
 
 
-def test_sums_over_tokens_are_the_features(processor: IFLLMProcessor, prepared_small: Path) -> None:
+@pytest.mark.parametrize("config", ["pairwise", "pointwise"])
+def test_sums_over_tokens_are_the_features(
+    processor: IFLLMProcessor, prepared_synthetic: Path, config: str
+) -> None:
+    check_sums(processor, prepared_synthetic, config)
+
+
+@pytest.mark.parametrize("config", ["pairwise", "pointwise"])
+def test_sums_over_tokens_are_the_features_of_the_release(
+    processor: IFLLMProcessor, prepared_release: Path, config: str
+) -> None:
+    check_sums(processor, prepared_release, config)
+
+
+def check_sums(processor: IFLLMProcessor, folder: Path, config: str) -> None:
+    """Compare with `ifllm_hf.behavior`, which computes the same in another way."""
     from datasets import load_dataset
 
-    turns = load_dataset(str(prepared_small), "pairwise", split="train")
+    turns = load_dataset(str(folder), config, split="train")
     features = behavior_features(pl.from_arrow(turns.data.table))
     uncut = IFLLMProcessor(processor.tokenizer, max_length=100_000)
-    out = uncut.encode_rows(turns[:])
+    out: dict[str, list[Any]] = {}
+    for part in turns.iter(batch_size=100):
+        for name, values in uncut.encode_rows(part).items():
+            out.setdefault(name, []).extend(values)
+    sides = "ab" if config == "pairwise" else "a"
     checked = 0
     for measure in ("dwell_ms", "regressions"):
         for channel in ("gaze", "mouse"):
             at = TOKEN_CHANNELS.index(f"{channel}_{measure}")
             scale = 1000.0 if measure.endswith("_ms") else 1.0
-            for side in "ab":
-                sums = [np.expm1(v[:, at]).sum() * scale for v in out[f"token_behavior_{side}"]]
+            for side in sides:
+                sums = [
+                    np.expm1(v[:, at].astype(np.float64)).sum() * scale
+                    for v in out[f"token_behavior_{side}"]
+                ]
                 wanted = features[f"{channel}_{measure}_{side}"].fill_nan(0.0).to_numpy()
                 np.testing.assert_allclose(sums, wanted, rtol=1e-4, atol=1e-2)
                 checked += int((wanted > 0).sum())
