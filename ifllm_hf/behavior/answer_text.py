@@ -95,7 +95,7 @@ def split_answers(left: Sequence[str | None], right: Sequence[str | None]) -> An
     after_space = np.concatenate(([True], ~ink))[: len(codes)]
     word = np.flatnonzero(ink & (after_space | opens))
     slot = _slot_of(word, chars)
-    breaks, ended = _before(codes, ink, word)
+    breaks, ended = _before(codes, ink, word, opens)
     # The first piece of an answer begins with its first character, white space included.
     inner = np.concatenate(([False], slot[1:] == slot[:-1]))[: len(word)]
     sentence, paragraph = opens.copy(), opens.copy()
@@ -111,7 +111,9 @@ def split_answers(left: Sequence[str | None], right: Sequence[str | None]) -> An
     )
 
 
-def _before(codes: Codes, ink: BoolArray, word: IntArray) -> tuple[IntArray, BoolArray]:
+def _before(
+    codes: Codes, ink: BoolArray, word: IntArray, opens: BoolArray
+) -> tuple[IntArray, BoolArray]:
     """Return, for the white space before each word, its line breaks and if it ends a sentence."""
     if not len(word):
         return np.empty(0, np.int64), np.empty(0, bool)
@@ -120,6 +122,7 @@ def _before(codes: Codes, ink: BoolArray, word: IntArray) -> tuple[IntArray, Boo
     last = visible[np.maximum(word - 1, 0)]  # the last visible character before the word
     mark, before = codes[last], codes[np.maximum(last - 1, 0)]
     numbered = (mark == ord(".")) & (before >= ord("0")) & (before <= ord("9"))
+    numbered &= ~opens[last]  # what stands before an answer's first character is another answer
     return lines[word] - lines[last], np.isin(mark, _SENTENCE_ENDS) & ~numbered
 
 
