@@ -67,11 +67,12 @@ def run_judge(
     base = answers[config.baseline.name]
     judged: dict[str, list[Judged]] = {}
     compared: dict[str, list[Comparison]] = {}
+    bar = progress and config.judge.kind != "people"  # it would be drawn over the answers
     with AppendFile(config.cache or folder / "verdicts.jsonl") as cache:
         for spec in config.candidates:
             compared[spec.name] = _comparisons(prompts, base, answers[spec.name])
             title = f"{spec.name} · verdicts"
-            judged[spec.name] = _judged(judge, compared[spec.name], cache, title, progress)
+            judged[spec.name] = _judged(judge, compared[spec.name], cache, title, bar)
     found, records = {}, {}
     for name, all_of in judged.items():
         verdicts = [j.verdict for j in all_of if j.verdict is not None]

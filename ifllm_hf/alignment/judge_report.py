@@ -290,7 +290,8 @@ def _position(report: Record) -> list[str]:
             if position["first_wins"] is None
             else f"the answer shown first wins {_shown(position['first_wins'])} of decided verdicts"
         )
-        said += "; **bias found**" if position["found"] else "; no bias found"
+        if position["first_wins"] and position["first_wins"]["low"] is not None:
+            said += "; **bias found**" if position["found"] else "; no bias found"
         if position["same_winner"] is not None:
             said += f"; the same winner in both orders in {position['same_winner']:.0%}"
         if position["contradictory"]:

@@ -243,7 +243,8 @@ def position_bias(
         score_gap=gap,
         same_winner=float(np.mean([a == b for a, b in both])) if both else None,
         contradictory=float(np.mean([_contradicts(v) for v in scored])) if scored else None,
-        found=first_wins is not None and not (first_wins.low <= 0.5 <= first_wins.high),
+        # False too where one reader gives no interval: the ends are NaN.
+        found=first_wins is not None and (first_wins.low > 0.5 or first_wins.high < 0.5),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +20,19 @@ import yaml
 
 from ifllm_hf.alignment.generate import weights_id
 from ifllm_hf.alignment.pipeline_config import NEW, LabelSource, PipelineConfig
-from ifllm_hf.alignment.pipeline_labels import Data, Labels, label_run, make_labels, pairs_digest
-from ifllm_hf.alignment.pipeline_training import Training, train
+from ifllm_hf.alignment.pipeline_labels import (
+    Data,
+    Labels,
+    find_data,
+    label_run,
+    make_labels,
+    pairs_digest,
+)
+from ifllm_hf.alignment.pipeline_training import DPO, SFT, Training, train
 from ifllm_hf.alignment.run_record import versions
 from ifllm_hf.alignment.run_state import DONE, FAILED, RUNNING, WAITING, Run, read_state
 from ifllm_hf.alignment.tiny_models import TINY_PREFIX
-from ifllm_hf.errors import IFLLMError
+from ifllm_hf.errors import IFLLMError, OutputError
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +47,14 @@ class Outcome:
     Attributes:
         cells: Status by model and source.
         folders: Where the adapter of each finished cell lies.
+        starts: Where the SFT adapter of each model lies, if there is such a stage.
         errors: What went wrong, by what was being done.
         did: What this loop did, in order: nothing if nothing was new.
     """
 
     cells: dict[str, dict[str, str]] = field(default_factory=dict)
     folders: dict[str, dict[str, str]] = field(default_factory=dict)
+    starts: dict[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     did: list[str] = field(default_factory=list)
 
@@ -69,6 +79,23 @@ class Outcome:
         return "\n".join(line.rstrip() for line in lines)
 
 
+@dataclass(frozen=True)
+class _Loop:
+    """What every step of one loop needs."""
+
+    config: PipelineConfig
+    out: Path
+    outcome: Outcome
+    say: Say
+    dry: bool
+
+    def fail(self, what: str, error: Exception) -> None:
+        logger.debug("%s failed", what, exc_info=True)
+        said = str(error) if isinstance(error, IFLLMError) else f"{type(error).__name__}: {error}"
+        self.outcome.errors[what] = said
+        self.say(f"{what}: failed: {said}")
+
+
 def run_pipeline(
     config: PipelineConfig,
     models: Mapping[str, Path],
@@ -84,7 +111,7 @@ def run_pipeline(
         models: The YAML of each language model, by name; see `read_pipeline`.
         sources: The label sources.
         say: Takes a line about each step.
-        dry: Only look: nothing is labelled or trained.
+        dry: Only look: nothing is prepared, labelled or trained.
 
     Returns:
         What stands now.
@@ -93,121 +120,135 @@ def run_pipeline(
         IFLLMError: The data cannot be read.
     """
     out = Path(config.output_dir)
-    data = Data(config.data, out)
     outcome = Outcome(cells={m: {s.name: WAITING for s in sources} for m in models})
-    labels = _labels(config, sources, data, out, outcome, say, dry)
+    folder = find_data(config.data, out, dry=dry)
+    if folder is None:
+        return outcome
+    data = Data(folder, out, dry=dry)
+    loop = _Loop(config, out, outcome, say, dry)
+    labels = _labels(loop, sources, data)
     for model, file in models.items():
+        settings = {**yaml.safe_load(file.read_text()), **config.settings}
+        try:
+            start = _sft(loop, model, settings, labels.get(sources[0].name))
+        except Exception as error:  # out of memory, a broken download: other models can go on
+            loop.fail(f"{model} SFT", error)
+            outcome.cells[model] = dict.fromkeys(outcome.cells[model], "SFT failed")
+            continue
         for source in sources:
-            if source.name not in labels:
-                outcome.cells[model][source.name] = _of_labels(source, data, config, out)
+            if source.name not in labels or (config.sft is not None and start is None):
                 continue
-            what = f"{model} x {source.name}"
             try:
-                _cell(config, model, file, labels[source.name], out, outcome, say, dry)
-            except Exception as error:  # out of memory, a broken download: the others can go on
-                logger.debug("%s failed", what, exc_info=True)
+                _cell(loop, model, settings, labels[source.name], start)
+            except Exception as error:
                 outcome.cells[model][source.name] = FAILED
-                outcome.errors[what] = f"{type(error).__name__}: {error}"
-                say(f"{what}: failed: {error}")
+                loop.fail(f"{model} x {source.name}", error)
             _free_memory()
         if config.judge is not None and not dry:
-            _judge(config, model, file, sources, data, out, outcome, say)
+            _judge(loop, model, settings, sources, data, start)
     return outcome
 
 
-def _labels(
-    config: PipelineConfig,
-    sources: Sequence[LabelSource],
-    data: Data,
-    out: Path,
-    outcome: Outcome,
-    say: Say,
-    dry: bool,
-) -> dict[str, Labels]:
+def _labels(loop: _Loop, sources: Sequence[LabelSource], data: Data) -> dict[str, Labels]:
     made: dict[str, Labels] = {}
     for source in sources:
-        run = label_run(source, data, config.judge_fold, out)
-        is_done = run.state()["status"] == DONE
-        if dry and not is_done:
+        run = label_run(source, data, loop.config.judge_fold, loop.out)
+        status = run.state()["status"]
+        if status != DONE and loop.dry:
+            if status in (RUNNING, FAILED):
+                for row in loop.outcome.cells.values():
+                    row[source.name] = f"labels {status}"
             continue
         try:
-            made[source.name] = make_labels(source, data, config.judge_fold, run)
+            made[source.name] = make_labels(source, data, loop.config.judge_fold, run)
         except IFLLMError as error:
-            outcome.errors[f"labels {source.name}"] = str(error)
-            say(f"labels {source.name}: failed: {error}")
+            loop.fail(f"labels {source.name}", error)
+            for row in loop.outcome.cells.values():
+                row[source.name] = f"labels {FAILED}"
             continue
-        if not is_done:
-            outcome.did.append(f"labels {source.name}")
-            say(f"labels {source.name}: {made[source.name].pairs}")
+        if status != DONE:
+            loop.outcome.did.append(f"labels {source.name}")
+            loop.say(f"labels {source.name}: {made[source.name].pairs}")
     return made
 
 
-def _of_labels(source: LabelSource, data: Data, config: PipelineConfig, out: Path) -> str:
-    """Return the status of a cell whose labels are not there."""
-    status = label_run(source, data, config.judge_fold, out).state()["status"]
-    return f"labels {status}" if status in (RUNNING, FAILED) else WAITING
+def _sft(
+    loop: _Loop, model: str, settings: Mapping[str, Any], labels: Labels | None
+) -> dict[str, Any] | None:
+    """Return where DPO starts from, after training it if need be: the stage before DPO."""
+    if loop.config.sft is None or labels is None:
+        return None
+    from ifllm_hf.alignment.sft_config import of_dpo_alone
+
+    kept = {k: v for k, v in _placeless(loop, settings).items() if k not in of_dpo_alone()}
+    kept |= loop.config.sft
+    run = Run(loop.out / "sft", model, _inputs("sft", kept, labels.digest))
+    if not _train(loop, f"{model} SFT", run, Training(SFT, kept, labels.pairs, run.folder)):
+        return None
+    loop.outcome.starts[model] = str(run.folder)
+    return run.state()
 
 
 def _cell(
-    config: PipelineConfig,
+    loop: _Loop,
     model: str,
-    file: Path,
+    settings: Mapping[str, Any],
     labels: Labels,
-    out: Path,
-    outcome: Outcome,
-    say: Say,
-    dry: bool,
+    start: Mapping[str, Any] | None,
 ) -> None:
     """Train one model on one label source, if there is something to train on."""
-    name = labels.source.name
-    place = out / "runs" / model
-    pairs, digest = labels.pairs, labels.digest
+    config, name = loop.config, labels.source.name
+    place = loop.out / "runs" / model
+    pairs, digest, ids = labels.pairs, labels.digest, list[int]()
     last = last_finished(place, name) if config.train_on == NEW else None
-    ids: list[int] = []
     if config.train_on == NEW:
-        table = pl.read_parquet(pairs)
         seen = set(last["trained_ids"]) if last else set()
-        fresh, table = new_pairs(table, seen, config.judge_fold)
-        ids = sorted(seen | set(fresh))
+        fresh, table = new_pairs(pl.read_parquet(pairs), seen, config.judge_fold)
         if len(fresh) < config.min_new_pairs:
-            outcome.cells[model][name] = UP_TO_DATE if last else WAITING
+            loop.outcome.cells[model][name] = UP_TO_DATE if last else WAITING
             if last:
-                outcome.folders.setdefault(model, {})[name] = last["folder"]
+                loop.outcome.folders.setdefault(model, {})[name] = last["folder"]
             return
-        digest = pairs_digest(table)
-    settings = _settings(config, file, labels.source, last)
-    inputs = {
-        "dpo": {**settings, "model_name_or_path": weights_id(settings["model_name_or_path"])},
-        "pairs": digest,
-        "after": last["key"] if last else None,
-        "versions": versions(),
+        ids, digest = sorted(seen | set(fresh)), pairs_digest(table)
+    before = last or start
+    resolved = {**_placeless(loop, settings), **labels.source.dpo, **config.settings}
+    resolved |= {} if before is None else _going_on(resolved, before)
+    run = Run(place, name, _inputs("dpo", resolved, digest))
+    if config.train_on == NEW and not loop.dry and run.state()["status"] != DONE:
+        pairs = run.folder.with_suffix(".pairs.parquet")
+        place.mkdir(parents=True, exist_ok=True)
+        table.write_parquet(pairs)
+    known = {
+        "trained_ids": ids,
+        "number": last["number"] + 1 if last else 0,
+        # A tiny random model is made for the first run; later ones go on with it.
+        "tiny_model": before["tiny_model"] if before else str(run.folder / "tiny_model"),
     }
-    run = Run(place, name, inputs)
+    what = f"{model} x {name}"
+    is_done = _train(loop, what, run, Training(DPO, resolved, pairs, run.folder), **known)
+    loop.outcome.cells[model][name] = run.state()["status"]
+    if is_done:
+        loop.outcome.folders.setdefault(model, {})[name] = str(run.folder)
+
+
+def _train(loop: _Loop, what: str, run: Run, training: Training, **known: Any) -> bool:
+    """Train unless that is done; return whether it is done now."""
     state = run.state()
-    outcome.cells[model][name] = state["status"]
-    if state["status"] == FAILED:
-        outcome.errors[f"{model} x {name}"] = state["error"]
-    if state["status"] != DONE and not dry:
-        outcome.errors.pop(f"{model} x {name}", None)
-        if state["status"] == RUNNING:
-            say(f"{model} x {name}: another process is at it")
-            return
-        if config.train_on == NEW:
-            pairs = run.folder.with_suffix(".pairs.parquet")
-            place.mkdir(parents=True, exist_ok=True)
-            table.write_parquet(pairs)
-        say(f"{model} x {name}: training in {run.folder}")
-        with run.working(stage="dpo", model=model, source=name, key=run.key) as known:
-            known["folder"] = str(run.folder)
-            known["trained_ids"] = ids
-            known["number"] = last["number"] + 1 if last else 0
-            # A tiny random model was made for the first run of a chain; later ones go on with it.
-            known["tiny_model"] = last["tiny_model"] if last else str(run.folder / "tiny_model")
-            train(Training(settings, pairs, run.folder), config.launch)
-        outcome.did.append(f"{model} x {name}")
-        outcome.cells[model][name] = DONE
-    if outcome.cells[model][name] == DONE:
-        outcome.folders.setdefault(model, {})[name] = str(run.folder)
+    if state["status"] == DONE:
+        return True
+    if state["status"] == FAILED and loop.dry:
+        loop.outcome.errors[what] = state["error"]
+    if loop.dry:
+        return False
+    if state["status"] == RUNNING:
+        loop.say(f"{what}: another process is at it")
+        return False
+    loop.say(f"{what}: training in {run.folder}")
+    known = {"tiny_model": str(run.folder / "tiny_model"), **known, "folder": str(run.folder)}
+    with run.working(**known):
+        train(training, loop.config.launch)
+    loop.outcome.did.append(what)
+    return True
 
 
 def new_pairs(
@@ -229,88 +270,75 @@ def last_finished(place: Path, name: str) -> dict[str, Any] | None:
     return max(done, key=lambda s: s["number"], default=None)
 
 
-def _settings(
-    config: PipelineConfig, file: Path, source: LabelSource, last: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """Return the resolved settings of `recipes/dpo.py`, without places."""
-    settings = {**yaml.safe_load(file.read_text()), **source.dpo, **config.settings}
-    for name in ("dataset", "dataset_config", "output_dir"):
-        settings.pop(name, None)
-    settings["eval_fold"] = config.judge_fold
-    if config.judge_fold is None:
-        settings.pop("eval_fold")
-    if last is not None:
-        if settings.get("method") == "full":
-            settings["model_name_or_path"] = last["folder"]
-        else:
-            settings["sft_adapter"] = last["folder"]
-            if settings["model_name_or_path"].startswith(TINY_PREFIX):
-                settings["model_name_or_path"] = last["tiny_model"]
-    return settings
+def _placeless(loop: _Loop, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of a recipe without the places that the pipeline decides."""
+    ours = ("dataset", "dataset_config", "output_dir", "eval_fold")
+    kept = {k: v for k, v in settings.items() if k not in ours}
+    fold = loop.config.judge_fold
+    return kept if fold is None else {**kept, "eval_fold": fold}
+
+
+def _going_on(settings: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that start from an earlier run's result."""
+    if settings.get("method") == "full":
+        return {"model_name_or_path": before["folder"]}
+    if str(settings["model_name_or_path"]).startswith(TINY_PREFIX):
+        return {"sft_adapter": before["folder"], "model_name_or_path": before["tiny_model"]}
+    return {"sft_adapter": before["folder"]}
+
+
+def _inputs(stage: str, settings: Mapping[str, Any], pairs: str) -> dict[str, Any]:
+    # Weights by their content, not by their place: a pipeline may be moved.
+    places = {k: weights_id(settings.get(k)) for k in ("model_name_or_path", "sft_adapter")}
+    return {stage: {**settings, **places}, "pairs": pairs, "versions": versions()}
 
 
 def _judge(
-    config: PipelineConfig,
+    loop: _Loop,
     model: str,
-    file: Path,
+    settings: Mapping[str, Any],
     sources: Sequence[LabelSource],
     data: Data,
-    out: Path,
-    outcome: Outcome,
-    say: Say,
+    start: Mapping[str, Any] | None,
 ) -> None:
     """Judge all sources of a model together, once all of them are done."""
-    from ifllm_hf.alignment.judge import run_judge
-    from ifllm_hf.alignment.judge_config import JudgeConfig
-    from ifllm_hf.alignment.settings_file import build
+    from ifllm_hf.alignment.pipeline_judge import judge_model
 
-    folders = outcome.folders.get(model, {})
+    folders = loop.outcome.folders.get(model, {})
     if len(folders) < len(sources):
         return
-    settings = {**yaml.safe_load(Path(str(config.judge)).read_text())}
-    base = yaml.safe_load(file.read_text())["model_name_or_path"]
-    if base.startswith(TINY_PREFIX):  # the same for all sources, if their texts are the same
-        base = str(Path(folders[sources[0].name]) / "tiny_model")
-    names = [s.name for s in sources]
-    inputs = {
-        "judge": {k: v for k, v in settings.items() if k not in ("baseline", "candidates")},
-        "adapters": {name: weights_id(place) for name, place in folders.items()},
-        "data": data.fingerprint,
-        "folds": data.folds,
-        "versions": versions(),
-    }
-    run = Run(out / "judge", model, inputs)
-    if run.state()["status"] == DONE:
-        return
-    questions = out / "judge" / f"questions-{data.fingerprint}.parquet"
-    say(f"{model}: judging in {run.folder}")
+    base = str(settings["model_name_or_path"])
+    if base.startswith(TINY_PREFIX):
+        base = str(last_tiny(loop.out / "runs" / model, folders))
     try:
-        with run.working(stage="judge", model=model):
-            data.questions().write_parquet(questions)
-            made = {
-                **settings,
-                "baseline": {"name": "start", "model": base},
-                "candidates": [{"name": name, "adapter": folders[name]} for name in names],
-                "ratio_to": "explicit" if "explicit" in names else None,
-                "prompts": {
-                    **settings.get("prompts", {}),
-                    "dataset": str(questions),
-                    "configs": None,
-                    "fold": config.judge_fold,
-                },
-                "output_dir": str(run.folder),
-            }
-            run_judge(build(JudgeConfig, made, str(config.judge)))
-    except IFLLMError as error:
-        outcome.errors[f"judging {model}"] = str(error)
-        say(f"judging {model}: failed: {error}")
+        place = judge_model(
+            loop.config, model, base, start["folder"] if start else None, folders, data, loop.out
+        )
+    except (IFLLMError, RuntimeError) as error:
+        loop.fail(f"{model} judging", error)
         return
-    outcome.did.append(f"judge {model}")
+    if place is not None:
+        loop.outcome.did.append(f"{model} judging")
+        loop.say(f"{model} judging: {place / 'report.md'}")
+
+
+def last_tiny(place: Path, folders: Mapping[str, str]) -> str:
+    """Return the tiny random model that finished runs share.
+
+    Raises:
+        OutputError: They were made from different texts, so that there is no common baseline.
+    """
+    states = [read_state(Path(folder).with_suffix(".json")) for folder in folders.values()]
+    ids = {str(weights_id(s["tiny_model"])) for s in states}
+    if len(ids) > 1:
+        raise OutputError(
+            f"{place}: the sources were trained on {len(ids)} different tiny random models, which "
+            "cannot be compared; name one folder as model_name_or_path"
+        )
+    return str(states[0]["tiny_model"])
 
 
 def _free_memory() -> None:
-    import sys
-
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():

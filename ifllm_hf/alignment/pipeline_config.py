@@ -51,7 +51,8 @@ class PipelineConfig:
         train_on: `all`: each run starts from the model of its YAML, on all pairs. `new`: it goes on
             from the last finished run of the same model and source, on the pairs since then.
         min_new_pairs: With `new`: wait until there are so many.
-        sft: YAML file of `recipes/sft.py` to run before DPO; null: none.
+        sft: Settings of `recipes/sft.py` beside the model's own YAML: SFT then comes before DPO,
+            once for each model, on the pairs of the first source; null: no such stage.
         judge: YAML file of `recipes/judge.py` to run when all sources of a model are done.
         settings: Settings of `recipes/dpo.py` for every run.
         launch: Command in front of `recipes/dpo.py`, such as `[accelerate, launch]`; null: train in
@@ -65,7 +66,7 @@ class PipelineConfig:
     judge_fold: int | None = 0
     train_on: str = ALL
     min_new_pairs: int = 1
-    sft: str | None = None
+    sft: dict[str, Any] | None = None
     judge: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     launch: tuple[str, ...] | None = None
@@ -84,9 +85,9 @@ class PipelineConfig:
         if self.min_new_pairs < 1:
             raise ConfigError(f"min_new_pairs is {self.min_new_pairs}; expected 1 or more")
         taken = {"dataset", "output_dir", "eval_fold", "resume_from_checkpoint", "config"}
-        wrong = taken & set(self.settings)
+        wrong = taken & {*self.settings, *(self.sft or {})}
         if wrong:
-            raise ConfigError(f"settings.{min(wrong)} is decided by the pipeline; remove it")
+            raise ConfigError(f"{min(wrong)} is decided by the pipeline; remove it from settings")
 
 
 def read_pipeline(
@@ -120,5 +121,6 @@ def read_pipeline(
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"{path}: two sources are named {name!r}; give each its own name")
-    filled = {k: str(beside(v)) for k in ("sft", "judge") if (v := getattr(config, k)) is not None}
-    return replace(config, **filled), models, sources
+    if config.judge is not None:
+        config = replace(config, judge=str(beside(config.judge)))
+    return config, models, sources

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,8 @@ from ifllm_hf.alignment.run_state import DONE, Run
 from ifllm_hf.benchmark.rows import groups_of, labelled, visible
 from ifllm_hf.data.folder import config_files, is_prepared
 from ifllm_hf.data.folds import fold_of_unknown
+from ifllm_hf.errors import SourceError
 from ifllm_hf.reward.saving import save_model
-
-logger = logging.getLogger(__name__)
 
 PAIRS, REWARD = "pairs.parquet", "reward.skops"
 
@@ -42,22 +40,53 @@ class Labels:
     digest: str
 
 
+def find_data(source: str | None, out: Path, *, dry: bool = False) -> Path | None:
+    """Return the prepared folder; a release or sessions are prepared once for each state of them.
+
+    Args:
+        source: See `PipelineConfig.data`.
+        out: Output folder of the pipeline.
+        dry: Prepare nothing, and return None where that would be needed.
+
+    Raises:
+        IFLLMError: There is nothing, or it cannot be prepared.
+    """
+    from ifllm_hf.data.ifllm import fingerprint
+    from ifllm_hf.data.prepare import find_release, prepare
+    from ifllm_hf.hub.dataset_card import write_card
+
+    if source is not None and is_prepared(source):
+        return Path(source)
+    found = find_release(source)
+    if not found.exists():
+        raise SourceError(
+            f"{found}: does not exist; expected a prepared folder, a release or a folder of "
+            "sessions. Correct `data`"
+        )
+    folder = out / "data" / fingerprint(str(found.resolve())) / "ifllm"
+    if is_prepared(folder):
+        return folder
+    if dry:
+        return None
+    prepare(found, folder, card=write_card, progress=False)
+    return folder
+
+
 class Data:
     """A prepared folder, read when the first label is needed."""
 
-    def __init__(self, source: str | None, out: Path) -> None:
-        """Find the data; prepare them if they are a release or sessions.
+    def __init__(self, folder: Path, out: Path, *, dry: bool = False) -> None:
+        """Hash the data and look up the folds.
 
         Args:
-            source: See `PipelineConfig.data`.
+            folder: A prepared folder; see `find_data`.
             out: Output folder of the pipeline.
+            dry: Write nothing.
         """
-        if source is not None and is_prepared(source):
-            self.folder = Path(source)
-        else:
-            self.folder = _prepared(source, out / "data")
+        self.folder = folder
         self.fingerprint = content_hash(self.folder)
-        self.folds = remember_folds(self._read(["user_id", "fold"]), out / "folds.json")
+        readers = self._read(["user_id", "fold"])
+        self.folds = remember_folds(readers, out / "folds.json", dry=dry)
         self._turns: pl.DataFrame | None = None
 
     def turns(self) -> pl.DataFrame:
@@ -88,7 +117,7 @@ def content_hash(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def remember_folds(turns: pl.DataFrame, file: Path) -> dict[str, int]:
+def remember_folds(turns: pl.DataFrame, file: Path, *, dry: bool = False) -> dict[str, int]:
     """Return the fold of every reader of `turns`: as remembered, else from the id alone.
 
     Folds are dealt anew when readers join, and a reader who judged must never train. So the folds
@@ -99,10 +128,11 @@ def remember_folds(turns: pl.DataFrame, file: Path) -> dict[str, int]:
     for user_id, fold in turns.select("user_id", "fold").unique().sort("user_id").iter_rows():
         if user_id not in known:
             known[user_id] = fold if first else fold_of_unknown(user_id)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_name(f".{file.name}.part")
-    aside.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
-    aside.replace(file)
+    if not dry:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        aside = file.with_name(f".{file.name}.part")
+        aside.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+        aside.replace(file)
     return {user_id: known[user_id] for user_id in turns["user_id"].unique().sort()}
 
 
@@ -168,17 +198,3 @@ def pairs_digest(pairs: pl.DataFrame) -> str:
     columns += ["history_chosen", "history_rejected"]
     text = pairs.select(columns).sort("query_id").write_json()
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _prepared(source: str | None, place: Path) -> Path:
-    """Prepare a release or sessions once for each state that they are in."""
-    from ifllm_hf.data.ifllm import fingerprint
-    from ifllm_hf.data.prepare import find_release, prepare
-    from ifllm_hf.hub.dataset_card import write_card
-
-    found = find_release(source)
-    folder = place / fingerprint(str(found.resolve())) / "ifllm"
-    if not is_prepared(folder):
-        logger.info("preparing %s", found)
-        prepare(found, folder, card=write_card, progress=False)
-    return folder

@@ -1,4 +1,4 @@
-"""One training run of a pipeline: `recipes/dpo.py` in this process or in one of its own."""
+"""One training run of a pipeline: a recipe in this process or in one of its own."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ import yaml
 
 from ifllm_hf.errors import ConfigError, OutputError
 
+SFT, DPO = "sft.py", "dpo.py"
 _LAST_LINES = 12
 
 
 @dataclass(frozen=True)
 class Training:
-    """What `recipes/dpo.py` is asked to do.
+    """What a recipe is asked to do.
 
     Attributes:
+        recipe: `SFT` or `DPO`.
         settings: Its YAML, resolved, without places.
         pairs: The label file.
         folder: Where the adapter goes; a folder that an interrupted run left is taken up.
     """
 
+    recipe: str
     settings: Mapping[str, Any]
     pairs: Path
     folder: Path
@@ -40,7 +43,7 @@ def train(training: Training, launch: Sequence[str] | None) -> None:
         launch: Command in front of the recipe; None: train in this process.
 
     Raises:
-        IFLLMError: See `run_dpo`; or the command ended with an error.
+        IFLLMError: See `run_dpo` and `run_sft`; or the command ended with an error.
     """
     file = training.folder.with_suffix(".yaml")
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -53,9 +56,10 @@ def train(training: Training, launch: Sequence[str] | None) -> None:
         # What an interrupted run left before its first checkpoint: no result.
         shutil.rmtree(training.folder)
     if launch is None:
-        _here(arguments)
+        _here(training.recipe, arguments)
     else:
-        _launched([*launch, str(recipe("dpo.py")), *arguments], training.folder.with_suffix(".log"))
+        command = [*launch, str(recipe(training.recipe)), *arguments]
+        _launched(command, training.folder.with_suffix(".log"))
 
 
 def recipe(name: str) -> Path:
@@ -76,15 +80,22 @@ def _has_checkpoint(folder: Path) -> bool:
     return any(state.stat().st_size for state in states)
 
 
-def _here(arguments: list[str]) -> None:
-    from trl import TrlParser
-
+def _here(name: str, arguments: list[str]) -> None:
     from ifllm_hf.alignment.dpo_config import PairDataConfig, PairDPOConfig, PolicyConfig
     from ifllm_hf.alignment.dpo_run import run_dpo
+    from ifllm_hf.alignment.recipe_arguments import parse_recipe
+    from ifllm_hf.alignment.sft_config import PairSFTConfig
+    from ifllm_hf.alignment.sft_run import run_sft
 
-    parser = TrlParser((PairDataConfig, PairDPOConfig, PolicyConfig))
-    data, training, policy = parser.parse_args_and_config(arguments)
-    run_dpo(policy, training, data)
+    kind, run = (PairSFTConfig, run_sft) if name == SFT else (PairDPOConfig, run_dpo)
+    try:
+        data, training, policy = parse_recipe((PairDataConfig, kind, PolicyConfig), arguments)
+    except (SystemExit, ValueError) as error:  # an exit would end the whole loop
+        raise ConfigError(
+            f"{arguments[1]}: recipes/{name} refuses these settings ({error}); correct the YAML of "
+            "the model or the source, or settings"
+        ) from error
+    run(policy, training, data)
 
 
 def _launched(command: Sequence[str], log: Path) -> None:

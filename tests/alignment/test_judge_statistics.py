@@ -206,6 +206,11 @@ def test_verdicts_against_their_own_scores_are_counted() -> None:
     assert st.position_bias([comparison(0), comparison(1)], verdicts).contradictory == 0.5
 
 
+def test_one_reader_shows_no_bias() -> None:
+    bias = st.position_bias([comparison(0)], [Verdict("p0", "baseline", "first", (9.0, 3.0))])
+    assert bias.first_wins is not None and bias.first_wins.estimate == 1.0 and not bias.found
+
+
 def test_only_ties_show_no_bias() -> None:
     bias = st.position_bias([comparison(0)], [Verdict("p0", "baseline", "tie")])
     assert bias.first_wins is None and bias.score_gap is None and not bias.found

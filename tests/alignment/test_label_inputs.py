@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from ifllm_hf import cli
 from ifllm_hf.alignment.label_inputs import INPUTS, label_model
 from ifllm_hf.alignment.labels import read_turns_with_features, write_labels
+from ifllm_hf.benchmark.model import config_hash
+from ifllm_hf.benchmark.rows import groups_of, labelled, visible
 from ifllm_hf.errors import ConfigError
 
 
@@ -31,31 +34,38 @@ def spoilt(turns: pl.DataFrame, starts: str) -> pl.DataFrame:
     return turns.with_columns((pl.col(name) * 3).abs() for name in names)
 
 
+def told(turns: pl.DataFrame, inputs: str) -> list[float]:
+    """What the labelling model says of the pairs that it was fitted on."""
+    rows = labelled(turns)
+    model: Any = label_model(inputs)()
+    model.fit(visible(rows.rows), rows.y, groups_of(rows.rows))
+    return list(model.predict_proba(visible(rows.rows)))
+
+
 @pytest.mark.parametrize(
     ("inputs", "blind_to"),
     [("gaze", ("mouse_",)), ("mouse", ("gaze_",)), ("text", ("gaze_", "mouse_", "pooled_"))],
 )
 def test_a_labeller_sees_what_it_is_named_after(
-    turns: pl.DataFrame, tmp_path: Path, inputs: str, blind_to: tuple[str, ...]
+    turns: pl.DataFrame, inputs: str, blind_to: tuple[str, ...]
 ) -> None:
-    plain = label(turns, tmp_path / "a.parquet", inputs)
+    plain = told(turns, inputs)
     other = turns
     for channel in blind_to:
         other = spoilt(other, channel)
-    assert label(other, tmp_path / "b.parquet", inputs)["p_b"].equals(plain["p_b"])
-    if inputs != "text":
-        seen = spoilt(turns, f"{inputs}_")
-        assert not label(seen, tmp_path / "c.parquet", inputs)["p_b"].equals(plain["p_b"])
+    assert told(other, inputs) == plain
+    longer = turns.with_columns(response_a=pl.col("response_a") + " and so on" * 9)
+    if inputs == "text":
+        assert told(longer, inputs) != plain
+    else:
+        assert told(spoilt(turns, f"{inputs}_"), inputs) != plain
         # Not even the lengths of the answers.
-        longer = turns.with_columns(response_a=pl.col("response_a") + " and so on" * 9)
-        assert label(longer, tmp_path / "d.parquet", inputs)["p_b"].equals(plain["p_b"])
+        assert told(longer, inputs) == plain
 
 
-def test_every_combination_labels_and_is_named_in_the_file(
-    turns: pl.DataFrame, tmp_path: Path
-) -> None:
-    names = {label(turns, tmp_path / "a.parquet", i)["label_model"][0] for i in INPUTS}
-    assert len(names) == len(INPUTS)
+def test_labels_name_the_model_that_made_them(turns: pl.DataFrame, tmp_path: Path) -> None:
+    assert label(turns, tmp_path / "a.parquet", "text")["label_model"][0].startswith("TF-IDF LR ")
+    assert len({config_hash(label_model(inputs)()) for inputs in INPUTS}) == len(INPUTS)
 
 
 def test_the_command_line_knows_the_same_names() -> None:

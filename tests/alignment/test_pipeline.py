@@ -22,7 +22,7 @@ from ifllm_hf.alignment.pipeline_labels import (
     pairs_digest,
     remember_folds,
 )
-from ifllm_hf.alignment.pipeline_training import Training, recipe
+from ifllm_hf.alignment.pipeline_training import DPO, SFT, Training, recipe
 from ifllm_hf.alignment.run_state import (
     DONE,
     FAILED,
@@ -47,7 +47,8 @@ TINY = {
     "learning_rate": 1e-2,
 }  # fmt: skip
 CLICKS = {"name": "explicit", "source": "explicit", "dpo": {"preference_loss": "dpo"}}
-MOUSE = {"name": "mouse", "source": "reward", "inputs": "mouse"}
+# The loop does not care what labels are made of; those of clicks are made fastest.
+SECOND = {"name": "second", "source": "explicit", "dpo": {"beta": 0.5}}
 
 
 class Trainer:
@@ -65,21 +66,23 @@ class Trainer:
                 raise error
         training.folder.mkdir(parents=True)
         (training.folder / "adapter_model.safetensors").write_bytes(training.folder.name.encode())
+        (training.folder / "tiny_model").mkdir()
+        (training.folder / "tiny_model" / "model.safetensors").write_bytes(b"tiny")
 
 
 @pytest.fixture
-def files(tmp_path: Path, prepared_synthetic: Path) -> Callable[..., Path]:
+def files(tmp_path: Path, prepared_small: Path) -> Callable[..., Path]:
     """Write a pipeline of two models and two sources; returns its YAML."""
 
     def write(**changes: Any) -> Path:
         for name in ("small", "large"):
             text = yaml.safe_dump({**TINY, "lora_r": 2 if name == "small" else 4})
             (tmp_path / f"{name}.yaml").write_text(text)
-        for source in (CLICKS, MOUSE):
+        for source in (CLICKS, SECOND):
             (tmp_path / f"{source['name']}.yaml").write_text(yaml.safe_dump(source))
         settings = {
-            "data": str(prepared_synthetic), "models": ["small.yaml", "large.yaml"],
-            "sources": ["explicit.yaml", "mouse.yaml"], "output_dir": str(tmp_path / "out"),
+            "data": str(prepared_small), "models": ["small.yaml", "large.yaml"],
+            "sources": ["explicit.yaml", "second.yaml"], "output_dir": str(tmp_path / "out"),
             **changes,
         }  # fmt: skip
         path = tmp_path / "pipeline.yaml"
@@ -103,22 +106,23 @@ def test_every_model_meets_every_source_once(
     trainer = Trainer(monkeypatch)
     before = run(files(), dry=True)
     assert before.cells == {
-        m: dict.fromkeys(("explicit", "mouse"), WAITING) for m in ("small", "large")
+        m: dict.fromkeys(("explicit", "second"), WAITING) for m in ("small", "large")
     }
     assert not trainer.asked and not list((tmp_path / "out").glob("labels/*/*.parquet"))
     first = run(files())
     assert first.whole and first.errors == {}
     assert first.did == [
-        "labels explicit", "labels mouse", "small x explicit", "small x mouse",
-        "large x explicit", "large x mouse",
+        "labels explicit", "labels second", "small x explicit", "small x second",
+        "large x explicit", "large x second",
     ]  # fmt: skip
     by_cell = {(t.folder.parent.name, t.folder.name.split("-")[0]): t for t in trainer.asked}
     assert by_cell["small", "explicit"].settings["preference_loss"] == "dpo"
-    assert "preference_loss" not in by_cell["small", "mouse"].settings
-    assert by_cell["large", "mouse"].settings["lora_r"] == 4
+    assert by_cell["small", "second"].settings["beta"] == 0.5
+    assert "beta" not in by_cell["small", "explicit"].settings
+    assert by_cell["large", "second"].settings["lora_r"] == 4
     assert {t.settings["eval_fold"] for t in trainer.asked} == {0}
-    assert by_cell["small", "mouse"].pairs == by_cell["large", "mouse"].pairs
-    assert set(pl.read_parquet(by_cell["small", "mouse"].pairs)["source"]) == {"reward"}
+    assert by_cell["small", "second"].pairs == by_cell["large", "second"].pairs
+    assert set(pl.read_parquet(by_cell["small", "second"].pairs)["source"]) == {"explicit"}
     again = run(files())
     assert again.did == [] and again.cells == first.cells and len(trainer.asked) == 4
     assert run(files(), dry=True).cells == first.cells
@@ -130,8 +134,8 @@ def test_another_setting_is_another_run_and_the_old_one_stays(
     Trainer(monkeypatch)
     one = run(files(models=["small.yaml"]))
     two = run(files(models=["small.yaml"]), "--settings.beta", "0.2")
-    assert two.did == ["small x explicit", "small x mouse"]
-    places = [Path(o.folders["small"]["mouse"]) for o in (one, two)]
+    assert two.did == ["small x explicit", "small x second"]
+    places = [Path(o.folders["small"]["second"]) for o in (one, two)]
     assert places[0] != places[1] and all(p.is_dir() for p in places)
     # Other labels, other runs; labels that come out the same train nothing again.
     (tmp_path / "explicit.yaml").write_text(yaml.safe_dump({**CLICKS, "seed": 5}))
@@ -144,29 +148,52 @@ def test_one_failure_does_not_stop_the_others_and_is_tried_again(
     files: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = Trainer(monkeypatch)
-    trainer.fails["mouse"] = RuntimeError("CUDA out of memory")
+    trainer.fails["second"] = RuntimeError("CUDA out of memory")
     first = run(files())
-    assert first.cells["small"] == {"explicit": DONE, "mouse": FAILED}
+    assert first.cells["small"] == {"explicit": DONE, "second": FAILED}
     assert not first.whole and "CUDA out of memory" in first.table()
     assert run(files(), dry=True).cells == first.cells
-    assert "CUDA out of memory" in run(files(), dry=True).errors["small x mouse"]
+    assert "CUDA out of memory" in run(files(), dry=True).errors["small x second"]
     trainer.fails.clear()
     second = run(files())
-    assert second.whole and second.did == ["small x mouse", "large x mouse"]
+    assert second.whole and second.did == ["small x second", "large x second"]
 
 
 def test_a_kill_stops_and_the_same_command_goes_on(
     files: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = Trainer(monkeypatch)
-    trainer.fails["mouse"] = KeyboardInterrupt()
+    trainer.fails["second"] = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         run(files())
     seen = run(files(), dry=True)
-    assert seen.cells["small"] == {"explicit": DONE, "mouse": INTERRUPTED}
-    assert seen.cells["large"] == {"explicit": WAITING, "mouse": WAITING}
+    assert seen.cells["small"] == {"explicit": DONE, "second": INTERRUPTED}
+    assert seen.cells["large"] == {"explicit": WAITING, "second": WAITING}
     trainer.fails.clear()
-    assert run(files()).did == ["small x mouse", "large x explicit", "large x mouse"]
+    assert run(files()).did == ["small x second", "large x explicit", "large x second"]
+
+
+def test_sft_comes_once_before_all_sources(
+    files: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(monkeypatch)
+    path = files(models=["small.yaml"], sft={"answers": "both", "learning_rate": 3e-4})
+    outcome = run(path)
+    assert outcome.did[2:] == ["small SFT", "small x explicit", "small x second"]
+    first, *rest = trainer.asked
+    assert first.recipe == SFT and first.settings["learning_rate"] == 3e-4
+    assert first.settings["answers"] == "both" and "gradient_checkpointing" in first.settings
+    for training in rest:
+        assert training.recipe == DPO and training.settings["learning_rate"] == 1e-2
+        assert training.settings["sft_adapter"] == str(first.folder)
+        assert training.settings["model_name_or_path"] == str(first.folder / "tiny_model")
+    assert run(path).did == []
+    # A setting of DPO alone does not train SFT again.
+    assert run(path, "--settings.beta", "0.2").did == ["small x explicit", "small x second"]
+    trainer.fails["small"] = RuntimeError("no memory")
+    broken = run(path, "--sft.answers", "chosen")
+    assert broken.cells == {"small": {"explicit": "SFT failed", "second": "SFT failed"}}
+    assert broken.errors == {"small SFT": "RuntimeError: no memory"}
 
 
 def test_the_table_shows_models_and_sources() -> None:
@@ -206,8 +233,8 @@ def test_a_training_run_goes_on_from_a_checkpoint_and_clears_what_has_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[str]] = []
-    monkeypatch.setattr(pipeline_training, "_here", seen.append)
-    training = Training({"beta": 0.1}, tmp_path / "p.parquet", tmp_path / "run")
+    monkeypatch.setattr(pipeline_training, "_here", lambda name, said: seen.append(said))
+    training = Training(DPO, {"beta": 0.1}, tmp_path / "p.parquet", tmp_path / "run")
     (tmp_path / "run" / "tiny_model").mkdir(parents=True)
     pipeline_training.train(training, None)
     assert not (tmp_path / "run").exists()
@@ -227,7 +254,7 @@ def test_a_training_run_goes_on_from_a_checkpoint_and_clears_what_has_none(
 
 
 def test_a_launched_command_gets_the_recipe_and_its_failure_is_told(tmp_path: Path) -> None:
-    training = Training({"beta": 0.1}, tmp_path / "p.parquet", tmp_path / "run")
+    training = Training(DPO, {"beta": 0.1}, tmp_path / "p.parquet", tmp_path / "run")
     script = tmp_path / "launcher.py"
     script.write_text("import sys\nprint(sys.argv[1:])\n")
     pipeline_training.train(training, ("python", str(script)))
@@ -240,6 +267,13 @@ def test_a_launched_command_gets_the_recipe_and_its_failure_is_told(tmp_path: Pa
         pipeline_training.train(training, (str(tmp_path / "nothing"),))
 
 
+def test_settings_that_the_recipe_refuses_are_an_error_of_that_run(tmp_path: Path) -> None:
+    for wrong in ({"no_such_setting": 1}, {"beta": "much"}):
+        training = Training(DPO, {**TINY, **wrong}, tmp_path / "p.parquet", tmp_path / "run")
+        with pytest.raises(ConfigError, match="refuses these settings"):
+            pipeline_training.train(training, None)
+
+
 # --- labels, folds, reward -----------------------------------------------------------------------
 
 
@@ -248,7 +282,7 @@ def test_labels_come_with_the_reward_model_behind_them(
 ) -> None:
     from ifllm_hf.reward.saving import load_model
 
-    data = Data(str(prepared_synthetic), tmp_path)
+    data = Data(prepared_synthetic, tmp_path)
     source = LabelSource("mouse", "reward", "mouse")
     a_run = label_run(source, data, 0, tmp_path)
     labels = make_labels(source, data, 0, a_run)
@@ -313,7 +347,7 @@ def test_the_digest_of_pairs_is_of_their_content(prepared_synthetic: Path) -> No
         ({"sources": ["explicit.yaml", "explicit.yaml"]}, "two sources are named 'explicit'"),
         ({"models": ["small.yaml", "./small.yaml"]}, "two models are named small"),
         ({"train_on": "some"}, "train_on is 'some'"),
-        ({"settings": {"dataset": "x"}}, "settings.dataset is decided by the pipeline"),
+        ({"settings": {"dataset": "x"}}, "dataset is decided by the pipeline"),
         ({"source": "x"}, "no setting 'source'"),
     ],
 )
@@ -338,7 +372,7 @@ def test_the_recipes_name_files_that_are_there_and_sources_of_the_papers_table(n
 
 
 def test_every_source_file_labels(prepared_synthetic: Path, tmp_path: Path) -> None:
-    data = Data(str(prepared_synthetic), tmp_path)
+    data = Data(prepared_synthetic, tmp_path)
     files = sorted((recipe("pipeline.yaml").parent / "configs" / "sources").glob("*.yaml"))
     assert len(files) == 7
     digests = set()
@@ -382,6 +416,8 @@ def test_new_sessions_flow_through_and_nothing_else_is_done(
     """Sessions -> labels -> reward -> DPO, for real, as more of them arrive."""
     place = tmp_path / "sessions"
     growing(24, place)
+    looked = run(files(data=str(place), models=["small.yaml"], sources=["explicit.yaml"]), dry=True)
+    assert looked.cells == {"small": {"explicit": WAITING}} and not (tmp_path / "out").exists()
     path = files(data=str(place), models=["small.yaml"], sources=["explicit.yaml"], train_on="new")
     first = run(path)
     assert first.did == ["labels explicit", "small x explicit"]
@@ -422,7 +458,10 @@ def test_new_sessions_flow_through_and_nothing_else_is_done(
 
 
 def test_judging_follows_when_all_sources_are_done(
-    files: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: Callable[..., Path],
+    prepared_synthetic: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The whole line: labels, two DPO runs, answers, verdicts of one who likes long answers."""
     from ifllm_hf.alignment import judge
@@ -435,7 +474,14 @@ def test_judging_follows_when_all_sources_are_done(
         "judge": {"kind": "people"},
         "draws": 20,
     }
-    path = files(models=["small.yaml"], judge="judge.yaml")
+    mouse = {"name": "mouse", "source": "reward", "inputs": "mouse"}
+    path = files(
+        data=str(prepared_synthetic),
+        models=["small.yaml"],
+        sources=["explicit.yaml", "mouse.yaml"],
+        judge="judge.yaml",
+    )
+    (tmp_path / "mouse.yaml").write_text(yaml.safe_dump(mouse))
     (tmp_path / "judge.yaml").write_text(yaml.safe_dump(judge_file))
     plain = judge.make_judge
 
@@ -446,7 +492,7 @@ def test_judging_follows_when_all_sources_are_done(
 
     monkeypatch.setattr(judge, "make_judge", patient)
     outcome = run(path)
-    assert outcome.errors == {} and outcome.did[-1] == "judge small"
+    assert outcome.errors == {} and outcome.did[-1] == "small judging"
     (report,) = (tmp_path / "out" / "judge").glob("small-*/report.json")
     found = json.loads(report.read_text())
     assert set(found["candidates"]) == {"explicit", "mouse"}
