@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Processes that run tests; each takes up to 4 GB and one core.
+WORKERS ?= 2
 
 # Two busy cores and many small matrices: more threads make training a hundred times slower.
 export OMP_NUM_THREADS ?= 1
@@ -37,7 +39,7 @@ check: setup
 	$(BIN)/mypy
 
 test: check
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 bench: setup
 	$(BIN)/python tests/benchmark/run.py
