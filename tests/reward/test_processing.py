@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import AutoFeatureExtractor, AutoProcessor
 
 from ifllm_hf.behavior.features import behavior_features
 from ifllm_hf.errors import DataError
@@ -407,7 +408,9 @@ def test_normalisation_is_that_of_the_training_rows_and_is_saved(
                 assert here.mean() == pytest.approx(0, abs=1e-3), name
                 assert here.std() == pytest.approx(1, abs=1e-3), name
     fitted.save_pretrained(tmp_path)
-    loaded = IFLLMProcessor.from_pretrained(tmp_path)
+    loaded = AutoProcessor.from_pretrained(tmp_path)  # the code beside it needs no trust here
+    assert type(loaded) is IFLLMProcessor
+    assert type(AutoFeatureExtractor.from_pretrained(tmp_path)) is IFLLMFeatureExtractor
     assert loaded.feature_extractor.to_dict() == fitted.feature_extractor.to_dict()
     assert (loaded.layout, loaded.max_length) == (fitted.layout, fitted.max_length)
     for name, value in encode(fitted).items():
