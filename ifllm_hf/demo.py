@@ -155,7 +155,9 @@ def _write_pairs(out: Path) -> int:
 
 
 def _train(out: Path, say: Say) -> None:
-    recipes = _recipes()
+    from ifllm_hf.alignment.pipeline_training import recipe
+
+    recipes = recipe("dpo.py").parent
     target = out / "dpo"
     shutil.rmtree(target, ignore_errors=True)  # of an earlier demo; nobody keeps a random model
     command = [
@@ -176,14 +178,3 @@ def _train(out: Path, say: Say) -> None:
             f"the DPO run ended with exit code {done.returncode}; its messages stand above. "
             "Run the command above by itself to see more."
         )
-
-
-def _recipes() -> Path:
-    """Return the folder of the recipes: in a wheel inside the package, else beside it."""
-    here = Path(__file__).parent
-    for place in (here / "recipes", here.parent / "recipes"):
-        if (place / "dpo.py").exists():
-            return place
-    raise ConfigError(
-        f"no recipes beside {here}; expected recipes/dpo.py. Install the package again."
-    )

@@ -156,7 +156,7 @@ def load_model(kind: Any, name: str, sampling: Sampling, device: torch.device) -
         ConfigError: They cannot be loaded.
     """
     dtype = sampling.dtype or ("bfloat16" if device.type == "cuda" else "float32")
-    options: dict[str, Any] = {"dtype": dtype}
+    options: dict[str, Any] = {"dtype": dtype, "device_map": {"": device.type}}
     if sampling.load_in_4bit:
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
@@ -165,7 +165,7 @@ def load_model(kind: Any, name: str, sampling: Sampling, device: torch.device) -
             bnb_4bit_compute_dtype=dtype,
         )
     try:
-        return kind.from_pretrained(name, **options).to(device)
+        return kind.from_pretrained(name, **options)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"{name}: cannot be loaded ({error}); check the name and the generation settings"

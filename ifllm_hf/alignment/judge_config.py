@@ -135,7 +135,7 @@ class JudgeSettings:
     Attributes:
         kind: `endpoint` (any OpenAI-compatible server), `huggingface` (Inference Providers or an
             Inference Endpoint), `reward` (a local reward model), or `people` (in the terminal).
-        model: Model at the endpoint, or the reward model.
+        model: Model at the endpoint; or the reward model; or, of people, the name of who judges.
         base_url: Address of the endpoint, up to and with `/v1`.
         api_key_env: Environment variable with its key; the key itself is never written anywhere.
         provider: With `huggingface`: the inference provider.

@@ -45,7 +45,9 @@ def compare(
     if not len(items):
         return items, record
     longer = items.candidate_chars - items.baseline_chars
-    controlled = statistics.length_controlled_win_rate(items, draws=min(draws, 500), seed=seed)
+    controlled = statistics.length_controlled_win_rate(
+        items, draws=min(draws, statistics.LC_DRAWS), seed=seed
+    )
     bias = statistics.position_bias(comparisons, verdicts, draws=draws, seed=seed)
     record |= {
         **_rates(items, pointwise, draws, seed),
@@ -128,7 +130,8 @@ def markdown(report: Record) -> str:
         "",
         "At equal length: logistic regression of the win on the difference of log lengths, read "
         "off at a difference of 0 "
-        "(`ifllm_hf.alignment.judge_statistics.length_controlled_win_rate`).",
+        "(`ifllm_hf.alignment.judge_statistics.length_controlled_win_rate`); at most "
+        f"{statistics.LC_DRAWS} draws.",
     ]
     for name, r in report["candidates"].items():
         if r["n"] and min(_one_sided(r["chars"])) < _TOO_FEW_SHORTER:

@@ -19,12 +19,15 @@ from ifllm_hf.alignment.judge_verdict import (
 from ifllm_hf.alignment.run_record import public_name
 from ifllm_hf.errors import ConfigError, DataError
 
+_OURS = "ifllm"
+
 
 class RewardJudge:
     """Any `AutoModelForSequenceClassification` with one output; the larger reward wins.
 
-    A conversation goes through the tokenizer's chat template if it has one, else question and
-    answer are given as a pair of texts.
+    Our own reward model reads question and answer through its processor, without behaviour: nobody
+    has read these answers. For others, a conversation goes through the tokenizer's chat template if
+    it has one, else question and answer are given as a pair of texts.
     """
 
     def __init__(self, settings: JudgeSettings) -> None:
@@ -81,30 +84,21 @@ class RewardJudge:
         """Return the reward of each question and answer."""
         import torch
 
-        model, tokenizer = self._load()
-        if tokenizer.chat_template is not None:
-            texts = [
-                tokenizer.apply_chat_template(
-                    [{"role": "user", "content": q}, {"role": "assistant", "content": a}],
-                    tokenize=False,
-                )
-                for q, a in pairs
-            ]
-            tokens = tokenizer(texts, add_special_tokens=False)
+        model, reader = self._load()
+        if model.config.model_type == _OURS:
+            read = reader([q for q, _ in pairs], [[a] for _, a in pairs], return_tensors="pt")
         else:
-            tokens = tokenizer([q for q, _ in pairs], [a for _, a in pairs])
-        room = getattr(model.config, "max_position_embeddings", None)
-        if room is None and hasattr(model.config, "text_config"):
-            room = getattr(model.config.text_config, "max_position_embeddings", None)
-        longest = max(len(ids) for ids in tokens["input_ids"])
+            read = _tokens(reader, pairs)
+        longest = read["input_ids"].shape[1]
+        text_config = getattr(model.config, "text_config", model.config)
+        room = getattr(text_config, "max_position_embeddings", None)
         if room is not None and longest > room:
             raise DataError(
                 f"a question with its answer has {longest} tokens, but {self.settings.model} reads "
                 f"{room}; lower generation.max_new_tokens, or choose another judge"
             )
-        padded = tokenizer.pad(tokens, return_tensors="pt").to(model.device)
         with torch.inference_mode():
-            logits = model(**padded).logits.float()
+            logits = model(**read.to(model.device)).logits.float()
         if logits.shape != (len(pairs), 1):
             raise ConfigError(
                 f"{self.settings.model} gives {tuple(logits.shape)} for {len(pairs)} answers; "
@@ -118,19 +112,42 @@ class RewardJudge:
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
             import torch
-            from transformers import AutoModelForSequenceClassification, AutoTokenizer
+            from transformers import (
+                AutoModelForSequenceClassification,
+                AutoProcessor,
+                AutoTokenizer,
+            )
 
             import ifllm_hf  # noqa: F401  (registers our own reward model)
             from ifllm_hf.alignment.policy import check_access
 
             name = str(self.settings.model)
             check_access(name)
-            tokenizer = AutoTokenizer.from_pretrained(name)
-            if tokenizer.pad_token is None:
-                tokenizer.pad_token = tokenizer.eos_token
             model = AutoModelForSequenceClassification.from_pretrained(name)
-            if model.config.pad_token_id is None:
-                model.config.pad_token_id = tokenizer.pad_token_id
+            if model.config.model_type == _OURS:
+                reader = AutoProcessor.from_pretrained(name)
+            else:
+                reader = AutoTokenizer.from_pretrained(name)
+                if reader.pad_token is None:
+                    reader.pad_token = reader.eos_token
+                if model.config.pad_token_id is None:
+                    model.config.pad_token_id = reader.pad_token_id
             device = "cuda" if torch.cuda.is_available() else "cpu"
-            self._loaded = model.to(device).eval(), tokenizer
+            self._loaded = model.to(device).eval(), reader
         return self._loaded
+
+
+def _tokens(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> Any:
+    """Return a padded batch of questions with their answers."""
+    if tokenizer.chat_template is None:
+        tokens = tokenizer([q for q, _ in pairs], [a for _, a in pairs])
+    else:
+        texts = [
+            tokenizer.apply_chat_template(
+                [{"role": "user", "content": q}, {"role": "assistant", "content": a}],
+                tokenize=False,
+            )
+            for q, a in pairs
+        ]
+        tokens = tokenizer(texts, add_special_tokens=False)
+    return tokenizer.pad(tokens, return_tensors="pt")

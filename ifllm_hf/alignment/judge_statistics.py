@@ -32,7 +32,8 @@ StringArray = npt.NDArray[np.str_]
 # Weights of slope² / 2 and intercept² / 2 against the summed log loss, with the difference of
 # lengths at a mean square of 1: finite where length separates wins from losses, or all are wins.
 _SLOPE_PENALTY, _INTERCEPT_PENALTY = 1.0, 1e-3
-_LC_DRAWS = 500
+LC_DRAWS = 500
+"""Each draw of the win rate at equal length is a fit of its own."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def ratio_of_improvements(
     )
 
 
-def length_controlled_win_rate(items: Items, *, draws: int = _LC_DRAWS, seed: int = 0) -> Interval:
+def length_controlled_win_rate(items: Items, *, draws: int = LC_DRAWS, seed: int = 0) -> Interval:
     """Return the win rate that answers of equal length would have.
 
     P(win) = sigmoid(a + b d), with d = ln((1 + characters of the candidate) / (1 + characters of

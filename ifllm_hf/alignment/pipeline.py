@@ -7,9 +7,7 @@ interrupted goes on. `recipes/pipeline.py` calls `run_pipeline`.
 
 from __future__ import annotations
 
-import gc
 import logging
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,7 +141,6 @@ def run_pipeline(
             except Exception as error:
                 outcome.cells[model][source.name] = FAILED
                 loop.fail(f"{model} x {source.name}", error)
-            _free_memory()
         if config.judge is not None and not dry:
             _judge(loop, model, settings, sources, data, start)
     return outcome
@@ -336,10 +333,3 @@ def last_tiny(place: Path, folders: Mapping[str, str]) -> str:
             "cannot be compared; name one folder as model_name_or_path"
         )
     return str(states[0]["tiny_model"])
-
-
-def _free_memory() -> None:
-    gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()

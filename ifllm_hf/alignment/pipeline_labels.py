@@ -51,12 +51,12 @@ def find_data(source: str | None, out: Path, *, dry: bool = False) -> Path | Non
     Raises:
         IFLLMError: There is nothing, or it cannot be prepared.
     """
+    if source is not None and is_prepared(source):
+        return Path(source)
     from ifllm_hf.data.ifllm import fingerprint
     from ifllm_hf.data.prepare import find_release, prepare
     from ifllm_hf.hub.dataset_card import write_card
 
-    if source is not None and is_prepared(source):
-        return Path(source)
     found = find_release(source)
     if not found.exists():
         raise SourceError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import subprocess
 import sys
@@ -81,6 +82,8 @@ def _has_checkpoint(folder: Path) -> bool:
 
 
 def _here(name: str, arguments: list[str]) -> None:
+    import torch
+
     from ifllm_hf.alignment.dpo_config import PairDataConfig, PairDPOConfig, PolicyConfig
     from ifllm_hf.alignment.dpo_run import run_dpo
     from ifllm_hf.alignment.recipe_arguments import parse_recipe
@@ -95,7 +98,12 @@ def _here(name: str, arguments: list[str]) -> None:
             f"{arguments[1]}: recipes/{name} refuses these settings ({error}); correct the YAML of "
             "the model or the source, or settings"
         ) from error
-    run(policy, training, data)
+    try:
+        run(policy, training, data)
+    finally:  # the next run needs the memory that this one leaves in circles
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
 def _launched(command: Sequence[str], log: Path) -> None:

@@ -145,9 +145,27 @@ def test_adapters_are_put_on_one_base_and_taken_off_again(
     two = go(ModelSpec("two", base, places[1]), "2.jsonl", shared)
     again = go(ModelSpec("base", base), "b2.jsonl", shared)
     assert again == plain and one != plain and two != one
-    assert all(a.tokens == 40 for got in (plain, one, two) for a in got.values() if a.finish == CUT)
+    # The length that was asked for, with an adapter too (padding that was sampled is not counted).
+    cut = [a.tokens for got in (plain, one, two) for a in got.values() if a.finish == CUT]
+    assert cut and min(cut) > 35
     assert two == go(ModelSpec("two", base, places[1]), "2b.jsonl")
     assert weights_id(places[0]) != weights_id(places[1])
+
+
+def test_weights_may_be_4_bit_as_qlora_trained_on_them(
+    tiny: Callable[..., Path], tmp_path: Path
+) -> None:
+    from ifllm_hf.alignment.generate_transformers import TransformersBackend
+
+    sampling = Sampling(backend="transformers", max_new_tokens=4, load_in_4bit=True, stop=())
+    backend = TransformersBackend(STYLE, sampling)
+    spec = ModelSpec("m", str(tiny()))
+    got = generate_answers(
+        spec, prompts(2), STYLE, sampling, tmp_path / "a.jsonl", backend=backend, progress=False
+    )
+    assert all(0 < answer.tokens <= 4 for answer in got.values())
+    kinds = {type(layer).__name__ for layer in backend._base.modules()}
+    assert "Linear4bit" in kinds
 
 
 def test_prompts_without_room_are_not_cut_but_counted(

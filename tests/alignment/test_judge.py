@@ -55,7 +55,7 @@ def config(tmp_path: Path, questions: Path, **values: Any) -> JudgeConfig:
         "candidates": [{"name": "explicit", "answers": small}, {"name": "both", "answers": large}],
         "prompts": {"dataset": str(questions), "fold": 0},
         "judge": {"kind": "people"},
-        "draws": 200,
+        "draws": 40,
         "output_dir": str(tmp_path / "out"),
         **values,
     }
@@ -263,6 +263,19 @@ def test_a_reward_model_judges_each_answer_by_itself(
     said = [(f"Why {i}?", ("word " * (6 + i % 4)).strip()) for i in range(0, 30, 2)]
     expected = sum(judge.rewards([pair])[0] for pair in said) / 15
     assert got["candidate_score"]["estimate"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_our_own_reward_model_judges_text_alone(tmp_path: Path) -> None:
+    tiny = runpy.run_path(str(Path(__file__).parents[1] / "reward" / "tiny_reward_model.py"))
+    model, processor = tiny["make"]()
+    model.save_pretrained(tmp_path / "ours")
+    processor.save_pretrained(tmp_path / "ours")
+    settings = build(JudgeConfig, _smallest(kind="reward", model=str(tmp_path / "ours")), "t").judge
+    question, (one, two) = tiny["QUESTION"], tiny["ANSWERS"]
+    got = RewardJudge(settings).rewards([(question, one), (question, two)])
+    read = processor(question, [one, two], return_tensors="pt")
+    assert got == pytest.approx(model(**read).logits[:, 0].tolist(), abs=1e-5)
+    assert got[0] != got[1]
 
 
 def test_a_classifier_is_no_reward_model(tmp_path: Path, tiny: Callable[..., Path]) -> None:

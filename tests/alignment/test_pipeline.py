@@ -268,9 +268,12 @@ def test_a_launched_command_gets_the_recipe_and_its_failure_is_told(tmp_path: Pa
 
 
 def test_settings_that_the_recipe_refuses_are_an_error_of_that_run(tmp_path: Path) -> None:
-    for wrong in ({"no_such_setting": 1}, {"beta": "much"}):
+    for wrong, says in (
+        ({"no_such_setting": 1}, "unknown settings no_such_setting"),
+        ({"beta": "much"}, "recipes/dpo.py refuses these settings"),
+    ):
         training = Training(DPO, {**TINY, **wrong}, tmp_path / "p.parquet", tmp_path / "run")
-        with pytest.raises(ConfigError, match="refuses these settings"):
+        with pytest.raises(ConfigError, match=says):
             pipeline_training.train(training, None)
 
 
@@ -463,7 +466,7 @@ def test_judging_follows_when_all_sources_are_done(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The whole line: labels, two DPO runs, answers, verdicts of one who likes long answers."""
+    """The whole line: labels, SFT, two DPO runs from it, answers, verdicts."""
     from ifllm_hf.alignment import judge
 
     judge_file = {
@@ -479,6 +482,7 @@ def test_judging_follows_when_all_sources_are_done(
         data=str(prepared_synthetic),
         models=["small.yaml"],
         sources=["explicit.yaml", "mouse.yaml"],
+        sft={"learning_rate": 1e-3},
         judge="judge.yaml",
     )
     (tmp_path / "mouse.yaml").write_text(yaml.safe_dump(mouse))
@@ -495,6 +499,10 @@ def test_judging_follows_when_all_sources_are_done(
     assert outcome.errors == {} and outcome.did[-1] == "small judging"
     (report,) = (tmp_path / "out" / "judge").glob("small-*/report.json")
     found = json.loads(report.read_text())
-    assert set(found["candidates"]) == {"explicit", "mouse"}
+    assert set(found["candidates"]) == {"explicit", "mouse"} and found["baseline"] == "sft"
+    for folder in outcome.folders["small"].values():
+        record = json.loads((Path(folder) / "run.json").read_text())
+        assert record["settings"]["sft_adapter"] == Path(outcome.starts["small"]).name
+        assert record["result"]["step0_margin"] == 0.0
     assert found["prompts"]["fold"] == 0 and found["prompts"]["n"] == 4
     assert run(path).did == []
