@@ -65,9 +65,12 @@ def _checked(ticks: Any, left: str, right: str) -> tuple[list[float], list[int],
         numbers = all(type(value) in (int, float) and math.isfinite(value) for value in (t, char))
         if not numbers or not before <= t <= MAX_MS or type(side) is not int or side not in length:
             raise DataError(
-                f"The recording's tick {i} is ({t!r}, {side!r}, {char!r}). Record again."
+                f"Tick {i} of the recording is {(t, side, char)!r}; expected a time from {before} "
+                f"to {MAX_MS} ms and a side -1, 0 or 1. Record again."
             )
         if type(char) is not int or (side >= 0 and not 0 <= char < length[side]):
-            raise DataError(f"The recording's tick {i} is on character {char}, which is not there.")
+            raise DataError(
+                f"Tick {i} of the recording is on character {char} of {length[side]}. Record again."
+            )
         before = t
     return [float(t) for t in times], sides, chars
