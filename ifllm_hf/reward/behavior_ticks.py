@@ -288,16 +288,15 @@ def _read_channel(
     dwell_us[sampled[:-1]] = np.where(
         same, np.minimum(np.diff(t_us[sampled]), int(TICK_CAP_MS * _US)), 0
     )
-    x_px = f"{name}_x_px"
-    if x_px in table and table.has_nulls(x_px):
-        code[np.isnan(table.numbers(x_px)) & (code == OFF)] = ABSENT
-
     char = np.full(n, -1)
     on = np.flatnonzero(code >= 0)
     written = table.values(f"{name}_char")
     given = _numbers([written[i] for i in on.tolist()], table, f"{name}_char", turn[on])
     known = ~np.isnan(given)
     code[on[~known]] = OFF  # on an answer without a character is nowhere in the text
+    x_px = f"{name}_x_px"
+    if x_px in table and table.has_nulls(x_px):
+        code[np.isnan(table.numbers(x_px)) & (code == OFF)] = ABSENT
     on = on[known]
     char[on] = given[known].astype(np.int64)
     _check_positions(table, name, turn[on], code[on], char[on], lengths)

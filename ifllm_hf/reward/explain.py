@@ -99,16 +99,12 @@ def explain(
     was_training = model.training
     model.eval()
     try:
-        return [
-            _explain_row(
-                model,
-                processor,
-                {name: value[row : row + 1] for name, value in batch.items()},
-                *processor.answer_spans(question, text),
-                steps,
-            )
-            for row, text in enumerate(texts)
-        ]
+        out = []
+        for row, text in enumerate(texts):
+            inputs = {name: value[row : row + 1] for name, value in batch.items()}
+            first, spans = processor.answer_spans(question, text)
+            out.append(_explain_row(model, processor, inputs, first, spans, steps))
+        return out
     finally:
         model.train(was_training)
 
