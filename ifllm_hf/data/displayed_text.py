@@ -162,8 +162,11 @@ def _keys(units: NDArray[np.uint16]) -> NDArray[np.uint64]:
 
 def _window_units(windows: Sequence[str]) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
     """Return the UTF-16 units of each window, `[p, _UNITS]` padded with 0, and their number."""
-    joined = "\0".join(window.translate(_BLANK) for window in windows) + "\0"
-    flat = np.frombuffer(joined.encode("utf-16-le", errors="replace"), dtype=np.uint16)
+    joined = "\0".join(windows) + "\0"
+    if joined.count("\0") > len(windows):  # a window that holds our separator
+        joined = "\0".join(window.replace("\0", " ") for window in windows) + "\0"
+    flat = np.frombuffer(bytearray(joined, "utf-16-le", "replace"), dtype=np.uint16)
+    flat[(flat == ord("\n")) | (flat == ord("\r"))] = ord(" ")
     ends = np.flatnonzero(flat == 0)
     starts = np.concatenate(([0], ends[:-1] + 1))
     length = np.minimum(ends - starts, _UNITS)
