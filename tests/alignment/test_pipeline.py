@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -275,6 +280,33 @@ def test_settings_that_the_recipe_refuses_are_an_error_of_that_run(tmp_path: Pat
         training = Training(DPO, {**TINY, **wrong}, tmp_path / "p.parquet", tmp_path / "run")
         with pytest.raises(ConfigError, match=says):
             pipeline_training.train(training, None)
+
+
+def test_a_process_that_is_killed_leaves_a_run_that_goes_on(
+    files: Callable[..., Path], tmp_path: Path
+) -> None:
+    launcher = tmp_path / "launcher.py"
+    launcher.write_text(
+        "import sys, time, pathlib, yaml\n"
+        "out = pathlib.Path(yaml.safe_load(open(sys.argv[3]))['output_dir'])\n"
+        "out.mkdir()\n"
+        "while pathlib.Path(__file__).with_name('wait').exists(): time.sleep(0.05)\n"
+        "(out / 'adapter_model.safetensors').write_bytes(b'weights')\n"
+    )
+    (tmp_path / "wait").touch()
+    path = files(models=["small.yaml"], launch=["python", str(launcher)])
+    command = [sys.executable, str(recipe("pipeline.py")), "--config", str(path)]
+    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL) as process:
+        runs = tmp_path / "out" / "runs" / "small"
+        until = time.monotonic() + 60
+        while not list(runs.glob("explicit-*/")) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert run(path, dry=True).cells["small"] == {"explicit": RUNNING, "second": WAITING}
+        os.killpg(process.pid, signal.SIGKILL)
+    assert run(path, dry=True).cells["small"] == {"explicit": INTERRUPTED, "second": WAITING}
+    (tmp_path / "wait").unlink()
+    assert run(path).did == ["small x explicit", "small x second"]
+    assert run(path).whole
 
 
 # --- labels, folds, reward -----------------------------------------------------------------------
