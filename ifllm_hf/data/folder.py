@@ -10,6 +10,7 @@ renamed: a good old folder stays until the new one is complete.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -104,26 +105,40 @@ def config_files(folder: str | os.PathLike[str], config: str) -> list[str]:
     return [str(file) for file in files]
 
 
-def card_metadata() -> dict[str, Any]:
-    """Return the part of the card's YAML that a prepared folder must have."""
+def card_metadata(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the part of the card's YAML that a prepared folder must have.
+
+    `datasets` keys its cache by the folder's name and this YAML, not by the Parquet files: without
+    the digest of their content, a folder that was prepared anew would be loaded as the old one.
+    """
     configs: list[dict[str, Any]] = []
     for config in CONFIGS:
         entry: dict[str, Any] = {"config_name": config}
         if config == DEFAULT_CONFIG:
             entry["default"] = True
         entry["data_files"] = [{"split": "train", "path": f"{config}/train-*.parquet"}]
+        entry["description"] = f"content {_digest(Path(folder) / config)}"
         configs.append(entry)
     return {"configs": configs, MARKER: SCHEMA_VERSION}
 
 
-def with_card_metadata(card: str) -> str:
-    """Return `card` with `card_metadata()` in its YAML; other keys and the text stay."""
+def _digest(folder: Path) -> str:
+    """Return 16 hex digits of what the Parquet files of a config hold."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("train-*.parquet")):
+        with file.open("rb") as content:
+            digest.update(hashlib.file_digest(content, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def with_card_metadata(card: str, folder: str | os.PathLike[str]) -> str:
+    """Return `card` with `card_metadata(folder)` in its YAML; other keys and the text stay."""
     import yaml
 
     front = _FRONT_MATTER.match(card)
     metadata = yaml.safe_load(front.group(1)) if front else None
     body = card[front.end() :].lstrip("\r\n") if front else card
-    merged = {**(metadata or {}), **card_metadata()}
+    merged = {**(metadata or {}), **card_metadata(folder)}
     head = yaml.safe_dump(merged, sort_keys=False, allow_unicode=True)
     return f"---\n{head}---\n\n{body}"
 
@@ -197,7 +212,7 @@ def write_prepared(
             write_table(writer, conform(_arrow(table), SCHEMAS[config], config), shard_bytes)
             counts[config] = writer.close()
         text = card(folder) if callable(card) else card
-        (folder / "README.md").write_text(with_card_metadata(text), encoding="utf-8")
+        (folder / "README.md").write_text(with_card_metadata(text, folder), encoding="utf-8")
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     return PreparedFolder(out, {config: counts[config] for config in CONFIGS}, size)
 

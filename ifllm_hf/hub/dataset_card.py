@@ -101,7 +101,7 @@ def rewrite_card(folder: Path, report: Mapping[str, Any] | None = None) -> Path:
         The path of the card.
     """
     path = folder / "README.md"
-    path.write_text(with_card_metadata(write_card(folder, report)), encoding="utf-8")
+    path.write_text(with_card_metadata(write_card(folder, report), folder), encoding="utf-8")
     return path
 
 

@@ -89,9 +89,9 @@ def test_card_may_be_made_from_the_written_tables(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("card", ["plain", "---\na: 1\n---\nplain", "---\na: 1\n---\n\nplain"])
-def test_adding_card_metadata_twice_changes_nothing(card: str) -> None:
-    once = with_card_metadata(card)
-    assert with_card_metadata(once) == once
+def test_adding_card_metadata_twice_changes_nothing(card: str, tmp_path: Path) -> None:
+    once = with_card_metadata(card, tmp_path)
+    assert with_card_metadata(once, tmp_path) == once
     assert once.endswith("---\n\nplain")
 
 

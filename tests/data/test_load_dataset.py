@@ -14,11 +14,12 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from datasets import get_dataset_config_names, get_dataset_split_names, load_dataset
 
 import ifllm_hf  # noqa: F401  (makes the name known)
-from ifllm_hf.data.folder import is_prepared
+from ifllm_hf.data.folder import is_prepared, with_card_metadata
 from ifllm_hf.data.ifllm import find_source, fingerprint
 from ifllm_hf.data.schema import CONFIGS, SCHEMAS, TURN_TICK_COLUMNS, features
 from ifllm_hf.data.tick_arrays import ticks_to_numpy
@@ -108,6 +109,18 @@ def test_default_config_is_pairwise_with_values_as_written(prepared: Path) -> No
     assert rows[2]["t_ms"] == []
     assert rows[1]["history_a"][1] == {"role": "assistant", "content": "Grüße 🙂"}
     assert rows[0]["asked_at"].isoformat() == "2025-10-01T12:01:00+00:00"
+
+
+def test_a_folder_of_other_content_is_not_taken_from_the_cache(tmp_path: Path) -> None:
+    # `datasets` knows a local folder by its name and its card, not by its Parquet files.
+    for rows in (3, 2):
+        folder = tmp_path / str(rows) / "ifllm"
+        EXAMPLE["write"](folder)
+        (shard,) = (folder / "pairwise").glob("*.parquet")
+        pq.write_table(pq.read_table(shard).slice(0, rows), shard)
+        card = folder / "README.md"
+        card.write_text(with_card_metadata(card.read_text(), folder))
+        assert load_dataset(str(folder), split="train").num_rows == rows
 
 
 def test_slices_and_percentages(prepared: Path) -> None:
