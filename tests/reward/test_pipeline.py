@@ -10,6 +10,7 @@ import torch
 
 import ifllm_hf
 from ifllm_hf.errors import DataError
+from ifllm_hf.reward.configuration_ifllm import CHANNELS
 
 TINY = runpy.run_path(str(Path(__file__).with_name("tiny_reward_model.py")))
 QUESTION, ANSWERS, TICKS = TINY["QUESTION"], TINY["ANSWERS"], TINY["TICKS"]
@@ -96,6 +97,39 @@ def test_behaviour_alone_is_scored() -> None:
     for one, same in zip(rows, other_words, strict=True):
         assert one == pytest.approx(same)
     assert all(row["behavior"] != 0 for row in rows)
+
+
+def test_a_column_that_nobody_declared_reaches_the_model_by_its_name() -> None:
+    from transformers import pipeline
+
+    model, processor = TINY["make"](channels=[*CHANNELS, "heart_rate"])
+    scorer = pipeline("implicit-reward", model=model, processor=processor, device="cpu")
+    without, calm, excited = (
+        scorer(QUESTION, ANSWERS, {**TICKS, **column})
+        for column in ({}, {"heart_rate": [0.5] * 40}, {"heart_rate": [2.5] * 40})
+    )
+    scores = [[row["score"] for row in rows] for rows in (without, calm, excited)]
+    for one, other in ((0, 1), (1, 2), (0, 2)):
+        for side in range(2):
+            assert abs(scores[one][side] - scores[other][side]) > 1e-4
+    # A model that was not told its name does not see it.
+    model, processor = TINY["make"]()
+    deaf = pipeline("implicit-reward", model=model, processor=processor, device="cpu")
+    heard = {**TICKS, "heart_rate": [2.5] * 40}
+    assert deaf(QUESTION, ANSWERS, heard) == deaf(QUESTION, ANSWERS, TICKS)
+
+
+def test_half_precision_scores_alike(parts: tuple[Any, Any], scorer: Any, tmp_path: Path) -> None:
+    from transformers import pipeline
+
+    for part in parts:
+        part.save_pretrained(tmp_path)
+    half = pipeline("implicit-reward", model=str(tmp_path), dtype=torch.bfloat16, device="cpu")
+    for one, same in zip(
+        scorer(QUESTION, ANSWERS, TICKS), half(QUESTION, ANSWERS, TICKS), strict=True
+    ):
+        assert one["score"] == pytest.approx(same["score"], abs=0.3)
+        assert one["behavior"] == pytest.approx(same["behavior"], abs=0.3)
 
 
 def test_a_processor_of_another_model_is_refused(parts: tuple[Any, Any]) -> None:

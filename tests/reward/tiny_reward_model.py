@@ -25,6 +25,7 @@ def make(seed: int = 0, kind: str = "wordpiece", **settings: Any) -> tuple[Any, 
     from transformers import BertConfig
 
     from ifllm_hf.reward.configuration_ifllm import IFLLMConfig
+    from ifllm_hf.reward.feature_extraction_ifllm import IFLLMFeatureExtractor
     from ifllm_hf.reward.modeling_ifllm import IFLLMForRewardModeling
     from ifllm_hf.reward.processing_ifllm import IFLLMProcessor
 
@@ -53,4 +54,5 @@ def make(seed: int = 0, kind: str = "wordpiece", **settings: Any) -> tuple[Any, 
             if "gate" in name:
                 torch.nn.init.constant_(parameter, 0.7)
         torch.nn.init.normal_(model.score.weight)
-    return model, IFLLMProcessor(tokenizer)
+    extractor = IFLLMFeatureExtractor(config.token_channels, config.channels)
+    return model, IFLLMProcessor(tokenizer, extractor)
