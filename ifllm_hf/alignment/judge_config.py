@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from ifllm_hf.errors import ConfigError
 
@@ -141,6 +142,8 @@ class JudgeSettings:
         provider: With `huggingface`: the inference provider.
         structured: What the endpoint is asked for: `json_schema`, `json_object` or `none`. Answers
             are checked against the schema in any case.
+        request: More fields of the request, for models that want other names: null takes one out,
+            as in `{max_tokens: null, max_completion_tokens: 512, temperature: null}`.
         concurrency: Requests at a time.
         timeout_s: Of one request.
         tries: Requests for one verdict before it is given up.
@@ -157,6 +160,7 @@ class JudgeSettings:
     api_key_env: str = "OPENAI_API_KEY"
     provider: str = "auto"
     structured: str = "json_schema"
+    request: dict[str, Any] = field(default_factory=dict)
     concurrency: int = 8
     timeout_s: float = 60.0
     tries: int = 6

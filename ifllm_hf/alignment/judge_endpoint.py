@@ -53,7 +53,7 @@ class EndpointJudge:
     def protocol(self) -> str:
         """How it judges."""
         return (
-            f"{self.settings.model} at temperature 0, each pair in both orders and averaged, "
+            f"{self.settings.model} at {self._temperature()}, each pair in both orders, averaged, "
             f"scores 1 to 10 and a winner by rubric {RUBRIC_ID}, answers checked against a "
             "JSON schema"
         )
@@ -72,6 +72,7 @@ class EndpointJudge:
             "rubric": RUBRIC_ID,
             "structured": self.settings.structured,
             "max_tokens": self.settings.max_tokens,
+            "request": self.settings.request,
         }
 
     @property
@@ -115,14 +116,7 @@ class EndpointJudge:
 
     def _one(self, send: Transport, comparison: Comparison, first: str) -> Judged:
         settings, usage = self.settings, Usage()
-        body: dict[str, Any] = {
-            "model": settings.model,
-            "messages": messages(comparison, first),
-            "temperature": 0,
-            "max_tokens": settings.max_tokens,
-        }
-        if (wanted := response_format(settings.structured)) is not None:
-            body["response_format"] = wanted
+        body = self._body(comparison, first)
         seen = ""
         for attempt in range(settings.tries):
             try:
@@ -156,6 +150,22 @@ class EndpointJudge:
                 continue
             return Judged(comparison, first, verdict, usage=usage)
         return Judged(comparison, first, None, seen, usage)
+
+    def _body(self, comparison: Comparison, first: str) -> dict[str, Any]:
+        settings = self.settings
+        body = {
+            "model": settings.model,
+            "messages": messages(comparison, first),
+            "temperature": 0,
+            "max_tokens": settings.max_tokens,
+            "response_format": response_format(settings.structured),
+            **settings.request,
+        }
+        return {name: value for name, value in body.items() if value is not None}
+
+    def _temperature(self) -> str:
+        value = self.settings.request.get("temperature", 0)
+        return "its own temperature" if value is None else f"temperature {value:g}"
 
 
 def _account(answer: Mapping[str, Any], usage: Usage) -> str | None:

@@ -140,6 +140,11 @@ def markdown(report: Record) -> str:
                 f"answers are longer than the baseline's and {r['chars']['candidate_shorter']:.0%} "
                 "shorter."
             )
+    for name, r in report["candidates"].items():
+        if without_room := r["answers"]["prompt_too_long"]:
+            lines.append(
+                f"{without_room} questions leave {name} no room for an answer and were left out."
+            )
     if report["ratios"]:
         lines += ["", "## Improvements compared", ""]
         for r in report["ratios"]:

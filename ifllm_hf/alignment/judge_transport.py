@@ -71,9 +71,11 @@ def huggingface_transport(settings: JudgeSettings) -> Iterator[Transport]:
     )
 
     def send(body: dict[str, Any]) -> dict[str, Any]:
-        asked = {key: value for key, value in body.items() if key != "model"}
+        named = ("messages", "temperature", "max_tokens", "response_format")
+        asked = {key: body[key] for key in named if key in body}
+        more = {key: value for key, value in body.items() if key not in (*named, "model")}
         try:
-            return dict(client.chat_completion(**asked))
+            return dict(client.chat_completion(**asked, extra_body=more or None))
         except InferenceTimeoutError as error:
             raise TryAgain(f"no answer within {settings.timeout_s:g} s") from error
         except HfHubHTTPError as error:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ifllm_hf import __version__
 from ifllm_hf.alignment.label_inputs import label_model
 from ifllm_hf.alignment.labels import EXPLICIT, read_turns_with_features, write_labels
 from ifllm_hf.alignment.pipeline_config import LabelSource
+from ifllm_hf.alignment.run_record import versions
 from ifllm_hf.alignment.run_state import DONE, Run
 from ifllm_hf.benchmark.rows import groups_of, labelled, visible
 from ifllm_hf.data.folder import config_files, is_prepared
@@ -144,7 +144,7 @@ def label_run(source: LabelSource, data: Data, judge_fold: int | None, out: Path
         "judge_fold": judge_fold,
         "data": data.fingerprint,
         "folds": data.folds,
-        "versions": {"ifllm-hf": __version__, "numpy": np.__version__, "polars": pl.__version__},
+        "versions": versions(("ifllm-hf", "numpy", "polars", "scikit-learn", "scipy")),
     }
     return Run(out / "labels", source.name, inputs)
 

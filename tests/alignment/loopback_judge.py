@@ -131,7 +131,7 @@ class LoopbackJudge:
         roles = [m["role"] for m in body["messages"]]
         if roles[0] != "system" or roles[-1] != "user" or "user" in (roles[2], roles[4]):
             self.problems.append(f"roles {roles}")
-        if body["temperature"] != 0:
+        if body.get("temperature", 0) != 0:
             self.problems.append("temperature")
         wanted = body.get("response_format")
         if wanted and wanted["type"] == "json_schema":

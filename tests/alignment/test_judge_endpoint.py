@@ -83,6 +83,19 @@ def test_servers_that_know_less_can_be_asked_for_less(structured: str) -> None:
     assert wanted == (None if structured == "none" else {"type": "json_object"})
 
 
+def test_models_that_want_other_names_get_them_and_the_report_says_so() -> None:
+    other = {"max_tokens": None, "max_completion_tokens": 99, "temperature": None}
+    with Server() as server:
+        assert only(ask(server, request=other)).verdict is not None
+    (body,) = server.requests
+    assert body["max_completion_tokens"] == 99
+    assert "max_tokens" not in body and "temperature" not in body
+    judge = EndpointJudge(JudgeSettings(kind="endpoint", model="m", request=other))
+    plain = EndpointJudge(JudgeSettings(kind="endpoint", model="m"))
+    assert "m at its own temperature" in judge.protocol and "m at temperature 0" in plain.protocol
+    assert judge.identity != plain.identity
+
+
 def test_the_worked_examples_favour_no_outcome() -> None:
     outcomes = [verdict["winner"] for *_, verdict in _EXAMPLES]
     assert sorted(outcomes) == ["first", "second", "tie"]
@@ -216,12 +229,14 @@ def test_hugging_face_inference_speaks_the_same(monkeypatch: Any) -> None:
     waits: list[float] = []
     with Server(key="", mishaps=("429 3", "wrong schema", "hang")) as server:
         settings = JudgeSettings(
-            kind="huggingface", model=server.url + "/chat/completions", concurrency=1, timeout_s=0.3
-        )
+            kind="huggingface", model=server.url + "/chat/completions", concurrency=1, timeout_s=0.3,
+            request={"seed": 7, "top_k": 1},
+        )  # fmt: skip
         got = only(list(EndpointJudge(settings, sleep=waits.append).judge([(PAIR, "baseline")])))
     assert got.verdict is not None and got.verdict.winner == "second"
     assert got.usage.requests == 2 and got.usage.malformed == 1
     assert waits[0] == 3.0 and len(waits) == 2
+    assert server.requests[0]["seed"] == 7 and server.requests[0]["top_k"] == 1
     assert server.problems == []
     huggingface_hub.close_session()
 
