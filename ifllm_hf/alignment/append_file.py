@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -49,7 +51,8 @@ class AppendFile:
             raise OutputError(f"{self.path}: cannot be written ({error})") from error
         try:
             self._read()
-            self._file = self.path.open("ab")
+            # Unbuffered: what a full disk did not take is not tried again on closing.
+            self._file = self.path.open("ab", buffering=0)
         except BaseException:
             self._lock.release()
             raise
@@ -74,8 +77,8 @@ class AppendFile:
         line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
         with self._writing:
             try:
-                self._file.write(line)
-                self._file.flush()
+                if self._file.write(line) != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as error:
                 raise OutputError(
                     f"{self.path}: cannot be written ({error}); what was added before is whole: "

@@ -443,6 +443,17 @@ def test_two_runs_do_not_write_into_one_file(tmp_path: Path) -> None:
         pass
 
 
+def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path: Path) -> None:
+    with AppendFile(tmp_path / "x.jsonl") as file:
+        file.add({"key": "a"})
+        file._file.close()
+        file._file = open("/dev/full", "ab", buffering=0)  # noqa: SIM115
+        with pytest.raises(OutputError, match="free some space and run the same command again"):
+            file.add({"key": "b"})
+    with AppendFile(tmp_path / "x.jsonl") as file:
+        assert list(file.records) == ["a"]
+
+
 def test_candidates_trained_on_different_formats_are_refused(
     tmp_path: Path, questions: Path
 ) -> None:

@@ -229,9 +229,12 @@ def test_hugging_face_inference_speaks_the_same(monkeypatch: Any) -> None:
     waits: list[float] = []
     with Server(key="", mishaps=("429 3", "wrong schema", "hang")) as server:
         settings = JudgeSettings(
-            kind="huggingface", model=server.url + "/chat/completions", concurrency=1, timeout_s=0.3,
+            kind="huggingface",
+            model=server.url + "/chat/completions",
+            concurrency=1,
+            timeout_s=0.3,
             request={"seed": 7, "top_k": 1},
-        )  # fmt: skip
+        )
         got = only(list(EndpointJudge(settings, sleep=waits.append).judge([(PAIR, "baseline")])))
     assert got.verdict is not None and got.verdict.winner == "second"
     assert got.usage.requests == 2 and got.usage.malformed == 1
