@@ -1,0 +1,315 @@
+"""Who answers a participant's question: the dataset itself, a hosted model, or one of this machine.
+
+All answers of a turn are asked for at the same time and shown together. What goes wrong is an
+answer too: it is stored with its reason and told to the reader in plain words.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from threading import Lock
+from typing import Any, Protocol
+
+import polars as pl
+
+from ifllm_hf.data.folder import config_files
+from ifllm_hf.errors import ConfigError
+from ifllm_space.demo_data import DemoData
+from ifllm_space.settings import Settings
+
+TIMEOUT_S = 60.0
+
+Message = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer, or why there is none.
+
+    Attributes:
+        text: Markdown as it came; empty where there is none.
+        model: Who wrote it.
+        parameters: With which settings.
+        latency_ms: Until it was complete.
+        refused: The model, or its host, declined to answer.
+        error: Why there is no answer: timeout, busy, unreachable, empty or failed.
+    """
+
+    text: str
+    model: str | None
+    parameters: dict[str, Any] = field(default_factory=dict)
+    latency_ms: float | None = None
+    refused: bool = False
+    error: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is nothing to read."""
+        return self.refused or self.error is not None
+
+    def record(self, box: str) -> dict[str, Any]:
+        """Return it as a session file stores it."""
+        return {
+            "box": box,
+            "source": self.text,
+            "model": self.model,
+            "parameters": self.parameters,
+            "latency_ms": self.latency_ms,
+            "refused": self.refused,
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answers to a question in the order in which they were made.
+
+    Attributes:
+        made: One or two.
+        query_id: The dataset's turn that they are from, if any.
+        domain: Its topic.
+        bullet_suffix: Whether the dataset's question secretly asked for bullet points.
+    """
+
+    made: tuple[Answer, ...]
+    query_id: str | None = None
+    domain: str | None = None
+    bullet_suffix: bool | None = None
+
+
+class Responder(Protocol):
+    """Answers questions.
+
+    Attributes:
+        name: As in the settings; stored with every turn.
+        said: One sentence for the participant.
+        costs: Whether answers count against the daily quota.
+        free_questions: Whether any question may be asked; otherwise one of `questions`.
+    """
+
+    name: str
+    said: str
+    costs: bool
+    free_questions: bool
+
+    def questions(self, kind: str) -> list[str]:
+        """Return what can be asked; empty where anything can."""
+        ...
+
+    def answer(self, question: str, histories: Sequence[Sequence[Message]]) -> Answers:
+        """Answer with one text per history; never raises for what a model does."""
+        ...
+
+
+class Replay:
+    """The dataset's own answers: needs no network, and knows only the dataset's questions."""
+
+    name = "replay"
+    costs = False
+    free_questions = False
+
+    def __init__(self, data: DemoData) -> None:
+        """Answer from `data`."""
+        self._data = data
+        source = "made-up data" if data.made_up else "the IFLLM dataset"
+        self.said = f"Questions and answers come from {source}; no model is asked."
+
+    def questions(self, kind: str) -> list[str]:
+        """Return the distinct questions of a kind, in alphabetical order."""
+        return sorted(self._by_question[kind])
+
+    def answer(self, question: str, histories: Sequence[Sequence[Message]]) -> Answers:
+        """Return what the dataset holds for a question, word for word."""
+        kind = "pairwise" if len(histories) == 2 else "pointwise"
+        found = self._by_question[kind].get(question)
+        if not found:
+            return Answers((Answer("", None, error="failed"),) * len(histories))
+        turn = self._data.turn(secrets.choice(found))
+        texts = [turn["response_a"], turn["response_b"]][: len(histories)]
+        models = [turn["model_a"], turn["model_b"]]
+        made = [Answer(t, m, {"replay": True}) for t, m in zip(texts, models, strict=False)]
+        return Answers(
+            tuple(made), str(turn["query_id"]), turn["domain"], bool(turn["bullet_suffix"])
+        )
+
+    @cached_property
+    def _by_question(self) -> dict[str, dict[str, list[int]]]:
+        found: dict[str, dict[str, list[int]]] = {"pairwise": {}, "pointwise": {}}
+        for config, questions in found.items():
+            files = config_files(self._data.folder, config)
+            turns = pl.scan_parquet(files).filter(~pl.col("has_error_answer"))
+            for query_id, prompt in turns.select("query_id", "prompt").collect().rows():
+                questions.setdefault(prompt.strip(), []).append(query_id)
+        return found
+
+
+class Models:
+    """Two models behind one way of asking; each side keeps its own past."""
+
+    costs = True
+    free_questions = True
+
+    def __init__(
+        self, name: str, models: Sequence[str], ask: Ask, *, timeout_s: float = TIMEOUT_S
+    ) -> None:
+        """Ask `models`; the first answers alone, the first two answer in pairs.
+
+        Args:
+            name: As in the settings.
+            models: One name or two; a single one answers both sides.
+            ask: How.
+            timeout_s: Until an answer is given up.
+        """
+        self.name = name
+        self._models = [models[0], models[-1]]
+        self._ask = ask
+        self._timeout_s = timeout_s
+        self._pool = ThreadPoolExecutor(32, thread_name_prefix="answer")
+        self.said = "Answers are written by language models while you wait; they can be wrong."
+
+    def questions(self, kind: str) -> list[str]:
+        """Anything may be asked."""
+        return []
+
+    def answer(self, question: str, histories: Sequence[Sequence[Message]]) -> Answers:
+        """Ask all models at once."""
+        new = {"role": "user", "content": question}
+        waiting = [
+            self._pool.submit(self._timed, model, [*history, new])
+            for model, history in zip(self._models, histories, strict=False)
+        ]
+        wait(waiting, timeout=self._timeout_s)
+        late = Answer("", None, latency_ms=1000 * self._timeout_s, error="timeout")
+        return Answers(
+            tuple(
+                done.result() if done.done() else replace(late, model=model)
+                for model, done in zip(self._models, waiting, strict=False)
+            )
+        )
+
+    def _timed(self, model: str, messages: list[Message]) -> Answer:
+        start = time.perf_counter()
+        try:
+            made = self._ask(model, messages)
+        except Exception as error:  # a model's host may fail in any way, and the reader goes on
+            made = Answer("", model, error=_reason(error))
+        if not made.failed and not made.text.strip():
+            made = replace(made, text="", error="empty")
+        # Half a surrogate pair is no character, and no file could hold it.
+        text = made.text.encode("utf-8", "replace").decode("utf-8")
+        return replace(made, text=text, latency_ms=round(1000 * (time.perf_counter() - start), 1))
+
+
+class Ask(Protocol):
+    """Asks one model."""
+
+    def __call__(self, model: str, messages: list[Message]) -> Answer:
+        """Return its answer, or raise."""
+        ...
+
+
+class Hosted:
+    """`InferenceClient`: Hugging Face's providers, or any server that speaks OpenAI's protocol."""
+
+    def __init__(
+        self, tokens_max: int, *, base_url: str = "", timeout_s: float = TIMEOUT_S
+    ) -> None:
+        """Make a client.
+
+        Args:
+            tokens_max: Cap on the length of an answer.
+            base_url: Of an OpenAI-compatible server; empty: Hugging Face.
+            timeout_s: Of a request.
+        """
+        from huggingface_hub import InferenceClient
+
+        key = os.environ.get("OPENAI_API_KEY", "none") if base_url else os.environ.get("HF_TOKEN")
+        place = {"base_url": base_url} if base_url else {}
+        self._client = InferenceClient(api_key=key, timeout=timeout_s, **place)
+        self._parameters = {"max_tokens": tokens_max, "temperature": 0.7}
+
+    def __call__(self, model: str, messages: list[Message]) -> Answer:
+        """Ask a model for one answer."""
+        got = self._client.chat_completion(messages, model=model, **self._parameters)
+        choice = got.choices[0]
+        refused = choice.finish_reason == "content_filter"
+        text = "" if refused else choice.message.content or ""
+        return Answer(text, got.model or model, dict(self._parameters), refused=refused)
+
+
+class Local:
+    """Models of this machine through transformers; one answer at a time."""
+
+    def __init__(self, tokens_max: int) -> None:
+        """Cap answers at `tokens_max` tokens; a model is loaded when it is first asked."""
+        self._tokens_max = tokens_max
+        self._loaded: dict[str, Any] = {}
+        self._lock = Lock()
+
+    def __call__(self, model: str, messages: list[Message]) -> Answer:
+        """Let a model write one answer."""
+        with self._lock:
+            if model not in self._loaded:
+                from transformers import pipeline
+
+                self._loaded[model] = pipeline("text-generation", model=model)
+            writer = self._loaded[model]
+            prompt: Any = messages
+            if not getattr(writer.tokenizer, "chat_template", None):
+                prompt = "\n\n".join(m["content"] for m in messages) + "\n\n"
+            parameters = {"max_new_tokens": self._tokens_max, "do_sample": True, "temperature": 0.7}
+            (made,) = writer(prompt, return_full_text=False, **parameters)
+        return Answer(made["generated_text"].strip(), model, parameters)
+
+
+def make_responder(settings: Settings, data: DemoData) -> Responder:
+    """Return who answers, as the operator chose.
+
+    Raises:
+        ConfigError: An unknown name, or a setting that it needs is missing.
+    """
+    name = settings.responder
+    if name == "replay":
+        return Replay(data)
+    if name not in ("hub", "openai", "local"):
+        raise ConfigError(
+            f"$IFLLM_SPACE_RESPONDER is {name!r}. Expected replay, hub, openai or local."
+        )
+    if not settings.models:
+        raise ConfigError(
+            f"$IFLLM_SPACE_RESPONDER is {name!r} and $IFLLM_SPACE_MODELS is not set. Expected one "
+            "model, or two separated by a comma."
+        )
+    if name == "openai" and not settings.openai_base_url:
+        raise ConfigError(
+            "$IFLLM_SPACE_RESPONDER is 'openai' and $IFLLM_SPACE_OPENAI_BASE_URL is not set. "
+            "Expected the address of a server that speaks OpenAI's protocol, such as "
+            "http://localhost:8000/v1."
+        )
+    tokens_max = settings.answer_tokens_max
+    if name == "local":
+        made = Models(name, settings.models, Local(tokens_max))
+        made.costs = False
+        return made
+    base_url = settings.openai_base_url if name == "openai" else ""
+    return Models(name, settings.models, Hosted(tokens_max, base_url=base_url))
+
+
+def _reason(error: Exception) -> str:
+    """Return in one word what went wrong."""
+    response = getattr(error, "response", None)
+    status = getattr(response, "status_code", None)
+    kind = type(error).__name__
+    if isinstance(error, TimeoutError) or "Timeout" in kind or status in (408, 504):
+        return "timeout"
+    if status in (429, 503):
+        return "busy"
+    if isinstance(error, ConnectionError) or "Connect" in kind or "OfflineMode" in kind:
+        return "unreachable"
+    return "failed"

@@ -1,0 +1,192 @@
+"""Answers from the dataset, from servers on this machine, and from a tiny model of it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ifllm_hf.errors import ConfigError
+from ifllm_space.demo_data import DemoData, open_demo_data
+from ifllm_space.responders import Answer, Hosted, Models, Replay, make_responder
+from ifllm_space.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def data(prepared_small: Path) -> DemoData:
+    return open_demo_data(prepared_small)
+
+
+class Server(ThreadingHTTPServer):
+    """Speaks as much of OpenAI's protocol as a chat needs."""
+
+    daemon_threads = True
+    status = 200
+    wait_s = 0.0
+    finish = "stop"
+    text: str | None = "An answer."
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.asked: list[dict[str, Any]] = []
+        self.at_once = self.most_at_once = 0
+        self.lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:  # noqa: N802
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        server = self.server
+        with server.lock:
+            server.asked.append(body)
+            server.at_once += 1
+            server.most_at_once = max(server.most_at_once, server.at_once)
+        time.sleep(server.wait_s)
+        with server.lock:
+            server.at_once -= 1
+        message = {"role": "assistant", "content": server.text}
+        choice = {"index": 0, "finish_reason": server.finish, "message": message}
+        said = {"id": "1", "created": 1, "model": body["model"], "system_fingerprint": "x"}
+        usage = {"completion_tokens": 1, "prompt_tokens": 1, "total_tokens": 2}
+        answer = json.dumps({**said, "choices": [choice], "usage": usage}).encode()
+        self.send_response(server.status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
+        yield running
+        running.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def online(monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+
+
+def models(server: Server, **settings: Any) -> Models:
+    return Models("openai", ["left", "right"], Hosted(64, base_url=server.url), **settings)
+
+
+def test_a_pair_is_asked_at_once_each_with_its_own_past(server: Server) -> None:
+    server.wait_s = 0.3
+    past = [{"role": "user", "content": "q1"}, {"role": "assistant", "content": "a1"}]
+    answers = models(server).answer("q2", [past, []])
+    assert server.most_at_once == 2
+    assert [a.model for a in answers.made] == ["left", "right"]
+    assert [a.text for a in answers.made] == ["An answer."] * 2
+    assert all(a.latency_ms and a.latency_ms >= 300 for a in answers.made)
+    asked = {body["model"]: body for body in server.asked}
+    new = {"role": "user", "content": "q2"}
+    assert asked["left"]["messages"] == [*past, new]
+    assert asked["right"]["messages"] == [new]
+    assert asked["left"]["max_tokens"] == 64 == answers.made[0].parameters["max_tokens"]
+
+
+def test_one_answer_asks_one_model(server: Server) -> None:
+    (answer,) = models(server).answer("q", [[]]).made
+    assert answer.model == "left" and len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"status": 429}, "busy"),
+        ({"status": 500}, "failed"),
+        ({"text": " "}, "empty"),
+        ({"text": None}, "empty"),
+    ],
+)
+def test_what_goes_wrong_is_an_answer(server: Server, change: Any, error: str) -> None:
+    vars(server).update(change)
+    for answer in models(server).answer("q", [[], []]).made:
+        assert (answer.error, answer.text, answer.failed) == (error, "", True)
+
+
+def test_a_refusal_is_told_apart(server: Server) -> None:
+    server.finish = "content_filter"
+    (answer,) = models(server).answer("q", [[]]).made
+    assert answer.refused and answer.error is None and answer.failed
+
+
+def test_a_slow_model_is_given_up(server: Server) -> None:
+    server.wait_s = 1.0
+    start = time.monotonic()
+    answers = models(server, timeout_s=0.2).answer("q", [[], []])
+    assert time.monotonic() - start < 0.9
+    assert [a.error for a in answers.made] == ["timeout"] * 2
+    assert [a.model for a in answers.made] == ["left", "right"]
+
+
+def test_a_server_that_is_not_there(server: Server) -> None:
+    asking = Hosted(8, base_url="http://127.0.0.1:9/v1")
+    (answer,) = Models("openai", ["m"], asking).answer("q", [[]]).made
+    assert answer.error == "unreachable"
+
+
+def test_half_a_character_never_reaches_a_file() -> None:
+    def ask(model: str, messages: Any) -> Answer:
+        return Answer("ok \ud83d", model)
+
+    (answer,) = Models("local", ["m"], ask).answer("q", [[]]).made
+    answer.text.encode()
+
+
+def test_replay_returns_the_datasets_own_answers(data: DemoData) -> None:
+    replay = Replay(data)
+    questions = replay.questions("pairwise")
+    assert questions and questions == sorted(set(questions))
+    answers = replay.answer(questions[0], [[], []])
+    turn = data.turn(int(answers.query_id or 0))
+    assert turn["prompt"].strip() == questions[0]
+    assert [a.text for a in answers.made] == [turn["response_a"], turn["response_b"]]
+    assert [a.model for a in answers.made] == [turn["model_a"], turn["model_b"]]
+    assert replay.answer("nothing like it", [[], []]).made[0].error == "failed"
+
+
+def test_the_operator_chooses(data: DemoData) -> None:
+    assert make_responder(Settings(), data).name == "replay"
+    made = make_responder(
+        Settings(responder="openai", models=("m",), openai_base_url="http://127.0.0.1:9/v1"), data
+    )
+    assert made.free_questions and made.costs
+    for wrong in (
+        Settings(responder="somebody"),
+        Settings(responder="hub"),
+        Settings(responder="openai", models=("m",)),
+    ):
+        with pytest.raises(ConfigError, match="Expected"):
+            make_responder(wrong, data)
+
+
+def test_a_model_of_this_machine_answers(tmp_path: Path, data: DemoData) -> None:
+    from ifllm_hf.alignment.tiny_models import build_tiny_model
+
+    build_tiny_model("llama", tmp_path / "tiny", ["What is a map? It is a picture."])
+    settings = Settings(responder="local", models=(str(tmp_path / "tiny"),), answer_tokens_max=5)
+    responder = make_responder(settings, data)
+    assert not responder.costs
+    (answer,) = responder.answer("What is a map?", [[]]).made
+    assert answer.error in (None, "empty") and answer.parameters.get("max_new_tokens", 5) == 5
