@@ -8,6 +8,7 @@ identity      codes, session ids, tokens
 checks        the schema: the one place that decides what is stored
 refusals      every reason for which something is not stored
 limits        how often a session, or a hashed address, may ask
+batch_index   which batches a file holds
 session_file  one session on disk: append, repair, what is in it
 store         all sessions: one writer, group commit
 hub_push      one file per session to a private dataset repository

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import orjson
 
+from ifllm_space.server.batch_index import BatchIndex
+
 SUFFIX = ".jsonl"
 QUARANTINE = "quarantine"
 
@@ -76,7 +78,7 @@ class SessionFile:
 
     Attributes:
         size: Bytes, all of them whole lines.
-        ends: Per (tab, seq) of a batch, the size of the file once its line was in it.
+        batches: Which batches are in it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -88,13 +90,13 @@ class SessionFile:
         repair(path)
         self._handle = os.open(path, os.O_WRONLY | os.O_APPEND)
         self.size = 0
-        self.ends: dict[tuple[str, int], int] = {}
+        self.batches = BatchIndex()
         with open(path, "rb") as file:
             for line in file:
                 self.size += len(line)
                 if line.startswith(b'{"type":"batch"'):
                     batch = orjson.loads(line)
-                    self.ends[batch["tab"], batch["seq"]] = self.size
+                    self.batches.add(batch["tab"], int(batch["seq"]), self.size)
 
     def append(self, lines: Sequence[bytes]) -> list[int]:
         """Append lines with a single write; they are durable after `sync`.
@@ -127,7 +129,7 @@ class SessionFile:
         """Take back what was appended and never acknowledged."""
         os.ftruncate(self._handle, size)
         self.size = size
-        self.ends = {key: end for key, end in self.ends.items() if end <= size}
+        self.batches.cut_to(size)
 
     def close(self) -> None:
         """Close the file."""

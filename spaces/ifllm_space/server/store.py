@@ -220,7 +220,7 @@ class SessionStore:
         """Return which batches outlive this machine, and which are not even on it."""
         with self.lock:
             file = self._open(session_id)
-            ends = {seq: file.ends.get((tab, seq)) for seq in seqs}
+            ends = {seq: file.batches.end_of(tab, seq) for seq in seqs}
         done = [s for s, end in ends.items() if end is not None and self._durable(session_id, end)]
         return done, [s for s, end in ends.items() if end is None]
 
@@ -323,8 +323,9 @@ class SessionStore:
         answers: list[tuple[_Line, int, bool]] = []
         room = self.settings.session_bytes_max - file.size
         for line in lines:
-            if line.batch and line.batch in file.ends:
-                answers.append((line, file.ends[line.batch], True))
+            known = file.batches.end_of(*line.batch) if line.batch else None
+            if known is not None:
+                answers.append((line, known, True))
             elif line.batch and any(line.batch == other.batch for other in new):
                 twice.append(line)
             elif len(line.data) > room:
@@ -339,7 +340,7 @@ class SessionStore:
             return None
         for line, end in zip(new, ends, strict=True):
             if line.batch:
-                file.ends[line.batch] = end
+                file.batches.add(*line.batch, end)
             answers.append((line, end, False))
         answers += [(line, file.size, True) for line in twice]
         return file, before, answers
