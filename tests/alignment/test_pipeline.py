@@ -492,6 +492,28 @@ def test_new_sessions_flow_through_and_nothing_else_is_done(
     assert run(path, "--min_new_pairs", "1000").cells == {"small": {"explicit": "up to date"}}
 
 
+def test_sessions_of_the_collecting_page_are_such_data(
+    files: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ifllm_hf.data.sessions.made_up import write_sessions
+
+    trainer = Trainer(monkeypatch)
+    place = tmp_path / "sessions"
+    write_sessions(place, 12, seed=1, steps=20)
+    path = files(
+        data=str(place), models=["small.yaml"], sources=["explicit.yaml"], train_on="new",
+        min_new_pairs=2,
+    )  # fmt: skip
+    run(path)
+    write_sessions(place, 6, seed=2, steps=20)
+    outcome = run(path)
+    assert outcome.errors == {} and outcome.did == ["labels explicit", "small x explicit"]
+    old, new = (pl.read_parquet(t.pairs).filter(pl.col("fold") != 0) for t in trainer.asked)
+    assert not set(old["query_id"]) & set(new["query_id"]) and new.height >= 2
+    assert trainer.asked[1].settings["sft_adapter"] == str(trainer.asked[0].folder)
+    assert run(path).did == []
+
+
 def test_judging_follows_when_all_sources_are_done(
     files: Callable[..., Path],
     prepared_synthetic: Path,
