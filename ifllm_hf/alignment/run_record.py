@@ -3,46 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-RUN_FILE = "run.json"
-_PACKAGES = (
-    "ifllm-hf",
-    "torch",
-    "transformers",
-    "trl",
-    "peft",
-    "accelerate",
-    "bitsandbytes",
-    "datasets",
-    "tokenizers",
-)
+from ifllm_hf.data.run_file import RUN_FILE, public_name, read_run, versions, write_run
 
-
-def versions(packages: Sequence[str] = _PACKAGES) -> dict[str, str]:
-    """Return the installed versions of what a run depends on."""
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def public_name(name: str | None) -> str | None:
-    """Return a name without its local folder: the last part of a path that exists, else the name.
-
-    >>> public_name("Qwen/Qwen3-4B-Base")
-    'Qwen/Qwen3-4B-Base'
-    """
-    if name is None or not (Path(name).exists() or name.startswith((os.sep, ".", "~"))):
-        return name
-    return Path(name).expanduser().resolve().name
+__all__ = [
+    "RUN_FILE",
+    "card",
+    "public_name",
+    "read_run",
+    "remove_local_paths",
+    "versions",
+    "write_run",
+]
 
 
 def remove_local_paths(folder: Path, base_model: str | None = None) -> None:
@@ -71,23 +45,6 @@ def remove_local_paths(folder: Path, base_model: str | None = None) -> None:
                 if key in config:
                     config[key] = base_model or public_name(config[key])
             file.write_text(json.dumps(config, indent=2, sort_keys=True))
-
-
-def write_run(folder: Path, record: dict[str, Any]) -> None:
-    """Write `run.json` aside and rename it, so that a full disk leaves the old one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    aside = folder / f".{RUN_FILE}.part"
-    aside.write_text(json.dumps(record, indent=2, sort_keys=True, default=str) + "\n")
-    aside.replace(folder / RUN_FILE)
-
-
-def read_run(folder: Path) -> dict[str, Any] | None:
-    """Return what an earlier run wrote there, or None."""
-    file = folder / RUN_FILE
-    if not file.exists():
-        return None
-    record: dict[str, Any] = json.loads(file.read_text())
-    return record
 
 
 def card(record: dict[str, Any]) -> str:

@@ -1,0 +1,61 @@
+"""What is written beside weights: settings, data and versions, in a file that is never half there."""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+RUN_FILE = "run.json"
+_PACKAGES = (
+    "ifllm-hf",
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "bitsandbytes",
+    "datasets",
+    "tokenizers",
+)
+
+
+def versions(packages: Sequence[str] = _PACKAGES) -> dict[str, str]:
+    """Return the installed versions of what a run depends on."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def public_name(name: str | None) -> str | None:
+    """Return a name without its local folder: the last part of a path that exists, else the name.
+
+    >>> public_name("Qwen/Qwen3-4B-Base")
+    'Qwen/Qwen3-4B-Base'
+    """
+    if name is None or not (Path(name).exists() or name.startswith((os.sep, ".", "~"))):
+        return name
+    return Path(name).expanduser().resolve().name
+
+
+def write_run(folder: Path, record: dict[str, Any]) -> None:
+    """Write `run.json` aside and rename it, so that a full disk leaves the old one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = folder / f".{RUN_FILE}.part"
+    aside.write_text(json.dumps(record, indent=2, sort_keys=True, default=str) + "\n")
+    aside.replace(folder / RUN_FILE)
+
+
+def read_run(folder: Path) -> dict[str, Any] | None:
+    """Return what an earlier run wrote there, or None."""
+    file = folder / RUN_FILE
+    if not file.exists():
+        return None
+    record: dict[str, Any] = json.loads(file.read_text())
+    return record
