@@ -1,9 +1,10 @@
-"""What is written beside weights: settings, data and versions, in a file that is never half there."""
+"""What is written beside weights: settings, data and versions, in one file that is whole or old."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
