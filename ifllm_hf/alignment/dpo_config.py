@@ -137,6 +137,9 @@ class PairDPOConfig(DPOConfig):  # type: ignore[misc, unused-ignore]
                     f"{name} is {getattr(self, name)!r}: not used by the per-pair loss; {instead}"
                 )
         refuse_bf16_without_gpu(self)
+        if self.ddp_find_unused_parameters is None:
+            # Every trained weight is used in every step; looking for others costs a walk of it all.
+            self.ddp_find_unused_parameters = False
         super().__post_init__()
 
 

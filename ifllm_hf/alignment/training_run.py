@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,7 +174,7 @@ def checkpoint_to_resume(training: TrainingConfig) -> str | None:
         (int(state.parent.name.rsplit("-", 1)[1]), str(state.parent))
         # trainer_state.json is the last file of a checkpoint.
         for state in folder.glob("checkpoint-*/trainer_state.json")
-        if state.stat().st_size
+        if _is_whole(state)
     )
     if not finished:
         raise OutputError(
@@ -180,6 +182,15 @@ def checkpoint_to_resume(training: TrainingConfig) -> str | None:
             "resume_from_checkpoint and choose an empty output_dir"
         )
     return finished[-1][1]
+
+
+def _is_whole(state: Path) -> bool:
+    """Whether a JSON file was written to its end."""
+    try:
+        json.loads(state.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _from_main(value: str | None) -> str | None:
@@ -208,19 +219,26 @@ def _materialise(name: str, folder: Path, pairs: PreferencePairs, seed: int) -> 
         )
 
 
+def _disk_is_full(error: Exception, folder: Path) -> bool:
+    """Whether a failed write is one: only `open` says ENOSPC, the writers of weights do not."""
+    if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error):
+        return True
+    return "inline_container" in str(error) and shutil.disk_usage(folder).free < 2**20
+
+
 def train_and_save(trainer: Any, run: Prepared) -> None:
     """Train, from a checkpoint if there is one, and write the weights into the output folder.
 
     Raises:
         OutputError: The disk is full; what to do is said.
     """
-    import shutil
+    from safetensors import SafetensorError
 
     try:
         trainer.train(resume_from_checkpoint=run.checkpoint)
         trainer.save_model(str(run.folder))
-    except OSError as error:
-        if error.errno != errno.ENOSPC and "No space left" not in str(error):
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if not _disk_is_full(error, run.folder):
             raise
         raise OutputError(
             f"{run.folder}: the disk is full; finished checkpoints are whole: free some space, "

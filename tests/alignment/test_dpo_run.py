@@ -1,8 +1,12 @@
 from __future__ import annotations
 
-import errno
+import contextlib
 import json
-from collections.abc import Callable
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -154,25 +158,59 @@ def test_resume_continues_from_the_newest_whole_checkpoint_on_the_same_pairs(
         run(resume_from_checkpoint="true", max_steps=5, suffix=True)
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("no right to mount a small file system")
+    yield place
+    # Lazily: the weights that were loaded from there are still mapped.
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.parametrize(
+    "file", ["adapter_model.safetensors", "optimizer.pt", "trainer_state.json"]
+)
 def test_a_full_disk_leaves_the_last_checkpoint_and_says_how_to_go_on(
-    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    run: Run, monkeypatch: pytest.MonkeyPatch, small_disk: Path, file: str
 ) -> None:
+    """The disk fills up just before one file of the second checkpoint is written."""
     from ifllm_hf.alignment.dpo import PairDPOTrainer
 
-    save = PairDPOTrainer._save
+    ballast = small_disk / "ballast"
+    name = {
+        "adapter_model.safetensors": "_save",
+        "optimizer.pt": "_save_optimizer_and_scheduler",
+        "trainer_state.json": "_save_rng_state",
+    }[file]
+    save = getattr(PairDPOTrainer, name)
 
-    def full(self: Any, output_dir: str | None = None, state_dict: Any = None) -> None:
-        if str(output_dir).endswith("checkpoint-2"):
-            Path(str(output_dir)).mkdir()
-            raise OSError(errno.ENOSPC, "No space left on device")
-        save(self, output_dir, state_dict)
+    def fill() -> None:
+        with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as out:
+            while True:
+                out.write(bytes(4096))
 
+    def full(self: Any, output_dir: str | None = None, *rest: Any) -> None:
+        last = str(output_dir).endswith("checkpoint-2")
+        if last and file != "trainer_state.json":
+            fill()
+        save(self, output_dir, *rest)
+        if last and file == "trainer_state.json":
+            fill()
+
+    out = str(small_disk / "out")
     with monkeypatch.context() as patch:
-        patch.setattr(PairDPOTrainer, "_save", full)
+        patch.setattr(PairDPOTrainer, name, full)
         with pytest.raises(OutputError, match="the disk is full.*--resume_from_checkpoint true"):
-            run()
-    out = run(resume_from_checkpoint="true")
-    assert json.loads((out / "run.json").read_text())["result"]["steps"] == 2
+            run(output_dir=out)
+    ballast.unlink()
+    run(resume_from_checkpoint="true", output_dir=out)
+    record = json.loads((small_disk / "out" / "run.json").read_text())
+    assert record["result"]["steps"] == 2
+    assert (small_disk / "out" / "adapter_model.safetensors").stat().st_size > 0
 
 
 def test_an_sft_adapter_is_continued_and_only_the_trained_one_is_saved(
@@ -259,28 +297,65 @@ def test_what_cannot_be_run_is_refused(run: Run, settings: dict[str, Any], messa
         run(**settings)
 
 
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """A Hub on this machine that refuses as it is told, and keeps what it was asked for."""
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    told: dict[str, Any] = {"status": 404, "code": "RepoNotFound", "asked": []}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            told["asked"].append((self.path, self.headers.get("Authorization")))
+            self.send_response(told["status"])
+            self.send_header("X-Error-Code", told["code"])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    for module in (constants, huggingface_hub.hf_api.constants):
+        monkeypatch.setattr(module, "ENDPOINT", endpoint)
+        monkeypatch.setattr(module, "HF_HUB_OFFLINE", False)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    huggingface_hub.close_session()
+    yield told
+    server.shutdown()
+    server.server_close()
+    huggingface_hub.close_session()
+
+
 @pytest.mark.parametrize(
-    ("error", "message"),
+    ("status", "code", "message"),
     [
-        ("GatedRepoError", "is gated.*hf auth login"),
-        ("RepositoryNotFoundError", "no such model"),
-        ("ConnectError", "Hub cannot be reached"),
+        (401, "GatedRepo", "is gated.*accept its licence.*hf auth login"),
+        (403, "GatedRepo", "is gated.*accept its licence.*hf auth login"),
+        (401, "RepoNotFound", "no such model on the Hub, or a private one"),
+        (500, "", "cannot be asked for it"),
     ],
 )
 def test_a_model_out_of_reach_is_refused_before_anything_is_read(
-    run: Run, monkeypatch: pytest.MonkeyPatch, error: str, message: str
+    run: Run, hub: dict[str, Any], status: int, code: str, message: str
 ) -> None:
+    hub.update(status=status, code=code)
+    with pytest.raises(ConfigError, match=message):
+        run(model_name_or_path="meta-llama/Llama-3.2-3B", dataset="would-be-read-next.parquet")
+    assert {path for path, _ in hub["asked"]} == {"/api/models/meta-llama/Llama-3.2-3B/auth-check"}
+
+
+def test_a_hub_that_does_not_answer_is_said_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
-    from huggingface_hub import errors
     from huggingface_hub.utils import httpx
 
     def refuse(self: Any, repo_id: str, **kwargs: Any) -> None:
-        if error == "ConnectError":
-            raise httpx.ConnectError("no route")
-        response = httpx.Response(403, request=httpx.Request("GET", "https://example.org"))
-        raise getattr(errors, error)("no", response=response)
+        raise httpx.ConnectError("no route")
 
     monkeypatch.setattr(huggingface_hub.HfApi, "auth_check", refuse)
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *a, **k: None)
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match="Hub cannot be reached"):
         run(model_name_or_path="meta-llama/Llama-3.2-3B", dataset="would-be-read-next.parquet")
