@@ -60,7 +60,8 @@ def run_judge(
     """
     folder = Path(config.output_dir)
     config = _with_base(config)
-    style = config.format or _trained_format(config.candidates)
+    _check_held_out(_trained((config.baseline, *config.candidates)), config.prompts.fold)
+    style = config.format or _trained_format(_trained(config.candidates))
     judge = judge or make_judge(config)
     prompts, ledger = held_out_prompts(config.prompts, style)
     answers = _answers(config, prompts, style, folder, progress)
@@ -146,21 +147,43 @@ def _with_base(config: JudgeConfig) -> JudgeConfig:
     return replace(config, candidates=filled)
 
 
-def _trained_format(candidates: Sequence[ModelSpec]) -> PromptFormat:
+def _trained(specs: Sequence[ModelSpec]) -> dict[str, dict[str, Any]]:
+    """Return the settings that models were trained with, of those that say so."""
+    found: dict[str, dict[str, Any]] = {}
+    for spec in specs:
+        place = spec.adapter or spec.model
+        run = read_run(Path(place)) if place and Path(place).is_dir() else None
+        if run is not None:
+            found[spec.name] = run["settings"]
+    return found
+
+
+def _check_held_out(trained: Mapping[str, Mapping[str, Any]], fold: int | None) -> None:
+    """Refuse to judge a model on readers whom it was trained on.
+
+    Raises:
+        ConfigError: A model's `eval_fold` is another than the questions' fold.
+    """
+    for name, settings in trained.items():
+        if fold is not None and settings.get("eval_fold") != fold:
+            raise ConfigError(
+                f"{name} was trained with eval_fold {settings.get('eval_fold')}, hence on the "
+                f"readers of fold {fold} who are to judge; set prompts.fold to its eval_fold, or "
+                f"train with eval_fold: {fold} (prompts.fold: null judges on all, and says so)"
+            )
+
+
+def _trained_format(trained: Mapping[str, Mapping[str, Any]]) -> PromptFormat:
     """Return how the candidates were trained to read a question.
 
     Raises:
         ConfigError: They were trained on different formats.
     """
-    styles: dict[str, PromptFormat] = {}
-    for spec in candidates:
-        place = spec.adapter or spec.model
-        run = read_run(Path(place)) if place and Path(place).is_dir() else None
-        if run is not None:
-            known = PromptFormat.__dataclass_fields__
-            styles[spec.name] = PromptFormat(
-                **{k: v for k, v in run["settings"].items() if k in known}
-            )
+    known = PromptFormat.__dataclass_fields__
+    styles = {
+        name: PromptFormat(**{k: v for k, v in settings.items() if k in known})
+        for name, settings in trained.items()
+    }
     if len(set(styles.values())) > 1:
         raise ConfigError(
             f"{' and '.join(styles)} were trained on different prompt formats (see their "

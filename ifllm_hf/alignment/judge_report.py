@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Record = dict[str, Any]
-_TOO_FEW_SHORTER = 0.1
+_ONE_SIDED = 0.9
+"""From this share of longer (or of shorter) answers on, equal length is an extrapolation."""
 
 
 def compare(
@@ -134,7 +135,7 @@ def markdown(report: Record) -> str:
         f"{statistics.LC_DRAWS} draws.",
     ]
     for name, r in report["candidates"].items():
-        if r["n"] and min(_one_sided(r["chars"])) < _TOO_FEW_SHORTER:
+        if r["n"] and max(_one_sided(r["chars"])) > _ONE_SIDED:
             lines.append(
                 f"For {name} that is an extrapolation: {r['chars']['candidate_longer']:.0%} of its "
                 f"answers are longer than the baseline's and {r['chars']['candidate_shorter']:.0%} "
@@ -289,7 +290,9 @@ def _thirds(report: Record) -> list[str]:
 def _position(report: Record) -> list[str]:
     lines = ["## Does the judge look at places?", ""]
     for name, r in report["candidates"].items():
-        position = r.get("position")
+        if not r["n"]:
+            continue
+        position = r["position"]
         if position is None:
             lines.append(f"* {name}: each answer was judged by itself.")
             continue

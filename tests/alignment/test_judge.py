@@ -454,6 +454,20 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path: Path) -> None:
         assert list(file.records) == ["a"]
 
 
+@pytest.mark.parametrize("eval_fold", [None, 1])
+def test_nobody_judges_a_model_that_was_trained_on_them(
+    tmp_path: Path, questions: Path, eval_fold: int | None
+) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "run.json").write_text(json.dumps({"settings": {"eval_fold": eval_fold}}))
+    made = config(
+        tmp_path, questions, candidates=[{"name": "one", "adapter": str(tmp_path / "one")}],
+        baseline={"name": "b", "model": "m"},
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match=f"one was trained with eval_fold {eval_fold}, hence on"):
+        run_judge(made, progress=False)
+
+
 def test_candidates_trained_on_different_formats_are_refused(
     tmp_path: Path, questions: Path
 ) -> None:
@@ -461,7 +475,7 @@ def test_candidates_trained_on_different_formats_are_refused(
     for name, template in (("one", "Q: {prompt}\nA:"), ("two", "Question: {prompt}\n\nAnswer:")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "run.json").write_text(
-            json.dumps({"settings": {"prompt_template": template, "beta": 0.1}})
+            json.dumps({"settings": {"prompt_template": template, "beta": 0.1, "eval_fold": 0}})
         )
         specs.append({"name": name, "adapter": str(tmp_path / name)})
     made = config(tmp_path, questions, candidates=specs, baseline={"name": "b", "model": "m"})
