@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ifllm_hf.alignment.run_record import public_name, read_run
+from ifllm_hf.data.run_file import public_name, read_run
 from ifllm_hf.errors import TableError
 
 READERS_KEY = "ifllm_readers"

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ifllm_hf.alignment.run_record import RUN_FILE
+from ifllm_hf.data.run_file import RUN_FILE
 from ifllm_hf.errors import TableError
 from ifllm_hf.hub.model_card import BENCHMARK_FILE, model_card
 from ifllm_hf.hub.publish import check_repo_id, hub_errors
