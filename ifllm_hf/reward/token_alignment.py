@@ -71,8 +71,9 @@ def choose_layout(tokenizer: Any) -> str:
     """Return the layout that a tokenizer is made for."""
     if tokenizer.chat_template:
         return "chat"
-    single = tokenizer.num_special_tokens_to_add(pair=False)
-    return "pair" if tokenizer.num_special_tokens_to_add(pair=True) > single else "plain"
+    single, pair = (tokenizer.num_special_tokens_to_add(pair=p) for p in (False, True))
+    # Without a separator the second special token only marks another beginning (Llama).
+    return "pair" if tokenizer.sep_token and pair > single else "plain"
 
 
 def tokenize_answers(

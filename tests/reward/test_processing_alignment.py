@@ -84,9 +84,7 @@ def test_every_character_lies_in_the_first_token_that_covers_it(
         begin = len(before) - (len(answer) - len(answer.lstrip()) if kept != answer else 0)
         stop = len(before) + len(kept)
         mine = [
-            (i, a, b)
-            for i, (a, b) in enumerate(encoding.offsets)
-            if b > len(before) and a < stop
+            (i, a, b) for i, (a, b) in enumerate(encoding.offsets) if b > len(before) and a < stop
         ]
     assert tokens.input_ids[0] == encoding.ids
     found = places(tokens, len(answer))
@@ -161,6 +159,17 @@ def test_astral_characters_count_once() -> None:
     first, second, last = places(tokens, 3)
     assert (first, second - first, last - second) == (0, 4, 4) or first < second < last
     assert tokens.spans(0)[-1] == (2, 3)
+
+
+def test_a_second_beginning_is_no_separator() -> None:
+    from tokenizers import processors
+
+    tokenizer = TOKENIZERS["make_tokenizer"]("bytes")
+    begin = ("<s>", tokenizer.convert_tokens_to_ids("<s>"))
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[begin]
+    )
+    assert choose_layout(tokenizer) == "plain"
 
 
 def test_messages_need_roles() -> None:

@@ -57,6 +57,8 @@ def make_tokenizer(kind: str, texts: list[str] | None = None) -> Any:
     wrapped = PreTrainedTokenizerFast(
         tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", model_max_length=512
     )
+    if kind == "wordpiece":
+        wrapped.sep_token = "</s>"
     if "chat" in kind:
         wrapped.chat_template = TRIMMING_CHAT if "trimming" in kind else CHAT
     return wrapped
