@@ -21,8 +21,11 @@ from ifllm_hf.alignment.generate import (
     make_backend,
 )
 from ifllm_hf.alignment.judge_config import JudgeConfig, ModelSpec, PromptFormat
+from ifllm_hf.alignment.judge_figure import figure
+from ifllm_hf.alignment.judge_pooled import REPORT, write_items
 from ifllm_hf.alignment.judge_prompts import JudgedPrompt, held_out_prompts
-from ifllm_hf.alignment.judge_report import compare, figure, markdown, ratios
+from ifllm_hf.alignment.judge_report import compare, markdown, ratios
+from ifllm_hf.alignment.judge_statistics import Items
 from ifllm_hf.alignment.judge_verdict import (
     Comparison,
     Judge,
@@ -36,8 +39,6 @@ from ifllm_hf.benchmark.runner import progress_bar
 from ifllm_hf.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
-
-REPORT = "report.json"
 
 
 def run_judge(
@@ -53,7 +54,8 @@ def run_judge(
         progress: Whether to draw progress bars on stderr.
 
     Returns:
-        The report; it lies in `output_dir` as `report.json`, `report.md` and `report.png`.
+        The report; it lies in `output_dir` as `report.json`, `report.md` and `report.png`, beside
+        `items.parquet`, one row for each question and candidate.
 
     Raises:
         IFLLMError: Anything a user can act on.
@@ -111,7 +113,7 @@ def run_judge(
         "generation": asdict(config.generation),
         "versions": versions(),
     }
-    _write(report, folder)
+    _write(report, found, folder)
     return report
 
 
@@ -351,13 +353,14 @@ def _public(spec: ModelSpec) -> dict[str, Any]:
     return {k: v if k == "name" else public_name(v) for k, v in asdict(spec).items()}
 
 
-def _write(report: dict[str, Any], folder: Path) -> None:
+def _write(report: dict[str, Any], found: Mapping[str, Items], folder: Path) -> None:
     if not any(r["n"] for r in report["candidates"].values()):
         raise DataError(
             "no question has a verdict yet "
             f"({report['judge']['failed'] or 'nothing was asked'}); run the same command again"
         )
     folder.mkdir(parents=True, exist_ok=True)
+    write_items(found, folder)
     (folder / "report.md").write_text(markdown(report))
     figure(report).savefig(folder / "report.png", dpi=120)
     aside = folder / f".{REPORT}.part"

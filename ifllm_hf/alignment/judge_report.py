@@ -1,10 +1,10 @@
-"""The report of a judging run: JSON for programs, Markdown and a figure for people."""
+"""The report of a judging run: JSON for programs, Markdown for people."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +12,6 @@ from ifllm_hf.alignment import judge_statistics as statistics
 from ifllm_hf.alignment.judge_statistics import Items
 from ifllm_hf.alignment.judge_verdict import Comparison, Verdict
 from ifllm_hf.metrics.core import Interval
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Record = dict[str, Any]
 _ONE_SIDED = 0.9
@@ -52,7 +49,7 @@ def compare(
     bias = statistics.position_bias(comparisons, verdicts, draws=draws, seed=seed)
     record |= {
         **_rates(items, pointwise, draws, seed),
-        "length_controlled_win_rate": _plain(controlled),
+        "length_controlled_win_rate": plain(controlled),
         "chars": {
             "baseline": float(items.baseline_chars.mean()),
             "candidate": float(items.candidate_chars.mean()),
@@ -72,29 +69,47 @@ def compare(
         if pointwise
         else {
             **{k: v for k, v in asdict(bias).items() if k not in ("first_wins", "score_gap")},
-            "first_wins": _plain(bias.first_wins),
-            "score_gap": _plain(bias.score_gap),
+            "first_wins": plain(bias.first_wins),
+            "score_gap": plain(bias.score_gap),
         },
     }
     return items, record
 
 
-def ratios(found: Mapping[str, Items], reference: str, *, draws: int, seed: int) -> list[Record]:
+def ratios(
+    found: Mapping[str, Items | Sequence[Items]], reference: str, *, draws: int, seed: int
+) -> list[Record]:
     """Return the improvement of each candidate divided by that of `reference`."""
     out: list[Record] = []
     for name, items in found.items():
-        if name == reference or not (items.has_scores and found[reference].has_scores):
+        if name == reference or not (has_scores(items) and has_scores(found[reference])):
             continue
         got = statistics.ratio_of_improvements(items, found[reference], draws=draws, seed=seed)
         out.append(
             {
                 "candidate": name,
                 "divided_by": reference,
-                "ratio": _plain(got.value),
+                "ratio": plain(got.value),
                 "undefined": got.undefined,
             }
         )
     return out
+
+
+def has_scores(items: Items | Sequence[Items]) -> bool:
+    """Tell whether every question was scored (by every judge of several models)."""
+    return all(part.has_scores for part in ([items] if isinstance(items, Items) else items))
+
+
+def ratio_lines(found: Sequence[Record]) -> list[str]:
+    """Write what `ratios` found."""
+    if not found:
+        return []
+    lines = ["", "## Improvements compared", ""]
+    for r in found:
+        said = f"undefined: {r['undefined']}" if r["ratio"] is None else shown(r["ratio"], ".2f")
+        lines.append(f"* {r['candidate']} / {r['divided_by']}: {said}")
+    return lines
 
 
 def markdown(report: Record) -> str:
@@ -123,9 +138,9 @@ def markdown(report: Record) -> str:
             continue
         lines.append(
             f"| {name} | {r['n']} | {r['workers']} | {r['wins']} / {r['ties']} / {r['losses']} | "
-            f"{_shown(r['win_rate'])} | {_shown(r['length_controlled_win_rate'])} | "
-            f"{_shown(r['baseline_score'], '.2f')} | {_shown(r['candidate_score'], '.2f')} | "
-            f"{_shown(r['relative_improvement'], '+.1%')} |"
+            f"{shown(r['win_rate'])} | {shown(r['length_controlled_win_rate'])} | "
+            f"{shown(r['baseline_score'], '.2f')} | {shown(r['candidate_score'], '.2f')} | "
+            f"{shown(r['relative_improvement'], '+.1%')} |"
         )
     lines += [
         "",
@@ -146,13 +161,7 @@ def markdown(report: Record) -> str:
             lines.append(
                 f"{without_room} questions leave {name} no room for an answer and were left out."
             )
-    if report["ratios"]:
-        lines += ["", "## Improvements compared", ""]
-        for r in report["ratios"]:
-            said = (
-                f"undefined: {r['undefined']}" if r["ratio"] is None else _shown(r["ratio"], ".2f")
-            )
-            lines.append(f"* {r['candidate']} / {r['divided_by']}: {said}")
+    lines += ratio_lines(report["ratios"])
     lines += ["", *_thirds(report), *_position(report), *_cost(judge)]
     lines += [
         "## Versions",
@@ -163,59 +172,9 @@ def markdown(report: Record) -> str:
     return "\n".join(lines)
 
 
-def figure(report: Record) -> Figure:
-    """Draw win rates, at equal length too, relative improvements, and thirds by length."""
-    from ifllm_hf.benchmark.figures import blank_figure
-
-    shown = {name: r for name, r in report["candidates"].items() if r["n"]}
-    names = list(shown)[::-1]
-    canvas, axes = blank_figure(13.0, 1.6 + 0.55 * max(len(names), 2), columns=3)
-    win, better, thirds = axes
-    for y, name in enumerate(names):
-        r = shown[name]
-        _bar(win, y + 0.13, r["win_rate"], "#1f6fb2", "all" if not y else None)
-        equal = r["length_controlled_win_rate"]
-        _bar(win, y - 0.13, equal, "#c27b22", "at equal length" if not y else None)
-        _bar(better, y, r["relative_improvement"], "#1f6fb2", None)
-        for k, (part, colour) in enumerate(
-            zip(("short", "middling", "long"), ("#9ecae1", "#4292c6", "#084594"), strict=True)
-        ):
-            got = r["by_baseline_length"].get(part)
-            _bar(thirds, y + 0.2 - 0.2 * k, got and got["win_rate"], colour, None if y else part)
-    for axis, title, line in (
-        (win, "win rate (ties half)", 0.5),
-        (better, "relative improvement of the score", 0.0),
-        (thirds, "win rate by length of the baseline's answer", 0.5),
-    ):
-        axis.axvline(line, color="black", lw=0.8, ls=":")
-        axis.set_ylim(-0.6, len(names) - 0.4)
-        axis.set_yticks(range(len(names)), names if axis is win else [""] * len(names))
-        axis.set_title(title, fontsize=10)
-    if not any(r["relative_improvement"] for r in shown.values()):
-        better.text(0.5, 0.5, "not defined for this judge", transform=better.transAxes, ha="center")
-        better.set_xticks([])
-    better.xaxis.set_major_formatter(lambda x, position: f"{x:+.0%}")
-    for axis in (win, thirds):
-        axis.legend(fontsize=8, loc="best")
-    canvas.suptitle(
-        f"{report['prompts']['n']} questions of {report['prompts']['workers']} readers against "
-        f"{report['baseline']}; 95 % over readers",
-        fontsize=10,
-    )
-    return canvas
-
-
-def _bar(axis: Any, y: float, got: Record | None, colour: str, label: str | None) -> None:
-    if got is None:
-        return
-    if got["low"] is not None:
-        axis.plot([got["low"], got["high"]], [y, y], color=colour, lw=2)
-    axis.plot([got["estimate"]], [y], "o", color=colour, ms=5, label=label)
-
-
 def _rates(items: Items, pointwise: bool, draws: int, seed: int) -> Record:
     def mean(values: Any) -> Record | None:
-        return _plain(statistics.mean_over_workers(values, items.user_id, draws=draws, seed=seed))
+        return plain(statistics.mean_over_workers(values, items.user_id, draws=draws, seed=seed))
 
     scored = items.has_scores
     improvement = (
@@ -230,11 +189,11 @@ def _rates(items: Items, pointwise: bool, draws: int, seed: int) -> Record:
         "win_rate": mean(items.win),
         "baseline_score": mean(items.baseline) if scored else None,
         "candidate_score": mean(items.candidate) if scored else None,
-        "relative_improvement": _plain(improvement),
+        "relative_improvement": plain(improvement),
     }
 
 
-def _plain(interval: Interval | None) -> Record | None:
+def plain(interval: Interval | None) -> Record | None:
     """Return an interval as JSON types; an end that does not exist is null."""
     if interval is None:
         return None
@@ -246,7 +205,8 @@ def _plain(interval: Interval | None) -> Record | None:
     }
 
 
-def _shown(got: Record | None, form: str = ".3f") -> str:
+def shown(got: Record | None, form: str = ".3f") -> str:
+    """Write an interval as text; a dash where there is none."""
     if got is None:
         return "–"
     if got["low"] is None:
@@ -282,7 +242,7 @@ def _thirds(report: Record) -> list[str]:
             low, high = part["chars"]
             lines.append(
                 f"| {name} | {third} | {part['n']} | {part['workers']} | {low:.0f}-{high:.0f} | "
-                f"{_shown(part['win_rate'])} | {_shown(part['relative_improvement'], '+.1%')} |"
+                f"{shown(part['win_rate'])} | {shown(part['relative_improvement'], '+.1%')} |"
             )
     return [*lines, ""]
 
@@ -299,7 +259,7 @@ def _position(report: Record) -> list[str]:
         said = (
             "nothing was decided"
             if position["first_wins"] is None
-            else f"the answer shown first wins {_shown(position['first_wins'])} of decided verdicts"
+            else f"the answer shown first wins {shown(position['first_wins'])} of decided verdicts"
         )
         if position["first_wins"] and position["first_wins"]["low"] is not None:
             said += "; **bias found**" if position["found"] else "; no bias found"

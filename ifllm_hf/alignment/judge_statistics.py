@@ -110,9 +110,20 @@ def mean_over_workers(
     )
 
 
-def relative_improvement(items: Items, *, draws: int = 2000, seed: int = 0) -> Interval:
-    """Return (mean candidate score - mean baseline score) / mean baseline score."""
-    return bootstrap_by_group(lambda w: _relative(items, w), items.user_id, draws=draws, seed=seed)
+def relative_improvement(
+    items: Items | Sequence[Items], *, draws: int = 2000, seed: int = 0
+) -> Interval:
+    """Return (mean candidate score - mean baseline score) / mean baseline score.
+
+    Args:
+        items: Questions; or those of several language models, whose improvements are averaged.
+        draws: Bootstrap draws.
+        seed: Of the bootstrap.
+    """
+    parts = _parts(items)
+    return bootstrap_by_group(
+        lambda w: _relative(parts, w), _readers(parts), draws=draws, seed=seed
+    )
 
 
 @dataclass(frozen=True)
@@ -129,26 +140,30 @@ class Ratio:
 
 
 def ratio_of_improvements(
-    items: Items, reference: Items, *, draws: int = 2000, seed: int = 0
+    items: Items | Sequence[Items],
+    reference: Items | Sequence[Items],
+    *,
+    draws: int = 2000,
+    seed: int = 0,
 ) -> Ratio:
     """Return the relative improvement of one candidate divided by that of another.
 
     Both are drawn together, worker by worker. Where the interval of the denominator covers 0, a
     ratio says nothing: it is undefined.
     """
-    below = relative_improvement(reference, draws=draws, seed=seed)
-    if not (below.low > 0 or below.high < 0):
+    above, below = _parts(items), _parts(reference)
+    divisor = relative_improvement(below, draws=draws, seed=seed)
+    if not (divisor.low > 0 or divisor.high < 0):
         return Ratio(
             None,
-            f"the improvement that it would be divided by, {below.estimate:+.1%}, has an interval "
-            f"that covers 0 ({below.low:+.1%} to {below.high:+.1%})",
+            f"the improvement that it would be divided by, {divisor.estimate:+.1%}, has an "
+            f"interval that covers 0 ({divisor.low:+.1%} to {divisor.high:+.1%})",
         )
-    n = len(items)
-    groups = np.concatenate([items.user_id, reference.user_id])
+    n = sum(map(len, above))
     return Ratio(
         bootstrap_by_group(
-            lambda w: _divide(_relative(items, w[:, :n]), _relative(reference, w[:, n:])),
-            groups,
+            lambda w: _divide(_relative(above, w[:, :n]), _relative(below, w[:, n:])),
+            np.concatenate([_readers(above), _readers(below)]),
             draws=draws,
             seed=seed,
         )
@@ -261,6 +276,20 @@ def _divide(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
     return np.asarray(numerator / there, dtype=np.float64)
 
 
-def _relative(items: Items, weights: FloatArray) -> FloatArray:
-    before, after = weights @ items.baseline, weights @ items.candidate
-    return ratio(after - before, before)
+def _parts(items: Items | Sequence[Items]) -> list[Items]:
+    return [items] if isinstance(items, Items) else list(items)
+
+
+def _readers(parts: Sequence[Items]) -> StringArray:
+    return np.concatenate([part.user_id for part in parts])
+
+
+def _relative(parts: Sequence[Items], weights: FloatArray) -> FloatArray:
+    """Return the mean over parts of their relative improvement, one for each draw."""
+    found, start = [], 0
+    for part in parts:
+        w = weights[:, start : start + len(part)]
+        before, after = w @ part.baseline, w @ part.candidate
+        found.append(ratio(after - before, before))
+        start += len(part)
+    return np.asarray(np.mean(found, axis=0), dtype=np.float64)

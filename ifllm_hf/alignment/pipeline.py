@@ -86,6 +86,7 @@ class _Loop:
     outcome: Outcome
     say: Say
     dry: bool
+    judged: dict[str, Path] = field(default_factory=dict)
 
     def fail(self, what: str, error: Exception) -> None:
         logger.debug("%s failed", what, exc_info=True)
@@ -143,6 +144,10 @@ def run_pipeline(
                 loop.fail(f"{model} x {source.name}", error)
         if config.judge is not None and not dry:
             _judge(loop, model, settings, sources, data, start)
+    if len(loop.judged) > 1:
+        from ifllm_hf.alignment.pipeline_judge import write_summary
+
+        write_summary(loop.judged, out)
     return outcome
 
 
@@ -308,13 +313,14 @@ def _judge(
     if base.startswith(TINY_PREFIX):
         base = str(last_tiny(loop.out / "runs" / model, folders))
     try:
-        place = judge_model(
+        place, is_new = judge_model(
             loop.config, model, base, start["folder"] if start else None, folders, data, loop.out
         )
     except (IFLLMError, RuntimeError) as error:
         loop.fail(f"{model} judging", error)
         return
-    if place is not None:
+    loop.judged[model] = place
+    if is_new:
         loop.outcome.did.append(f"{model} judging")
         loop.say(f"{model} judging: {place / 'report.md'}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import yaml
 from ifllm_hf.alignment.generate import weights_id
 from ifllm_hf.alignment.judge import run_judge
 from ifllm_hf.alignment.judge_config import JudgeConfig
+from ifllm_hf.alignment.judge_pooled import pool, pooled_markdown
 from ifllm_hf.alignment.pipeline_config import PipelineConfig
 from ifllm_hf.alignment.pipeline_labels import Data
 from ifllm_hf.alignment.run_record import versions
@@ -25,7 +27,7 @@ def judge_model(
     folders: Mapping[str, str],
     data: Data,
     out: Path,
-) -> Path | None:
+) -> tuple[Path, bool]:
     """Judge the adapters of a model against what they started from.
 
     Args:
@@ -39,7 +41,7 @@ def judge_model(
         out: Output folder of the pipeline.
 
     Returns:
-        The folder with the report; None if that was judged before.
+        The folder with the report, and whether it is new.
 
     Raises:
         IFLLMError: See `run_judge`.
@@ -57,7 +59,7 @@ def judge_model(
     }
     run = Run(out / "judge", model, inputs)
     if run.state()["status"] == DONE:
-        return None
+        return run.folder, False
     with run.working():
         questions = out / "judge" / f"questions-{data.fingerprint}.parquet"
         data.questions().write_parquet(questions)
@@ -71,4 +73,11 @@ def judge_model(
             "output_dir": str(run.folder),
         }
         run_judge(build(JudgeConfig, made, str(config.judge)))
-    return run.folder
+    return run.folder, True
+
+
+def write_summary(folders: Mapping[str, Path], out: Path) -> None:
+    """Compare the label sources over all models that were judged: `summary.md`, `summary.json`."""
+    found = pool(folders, "explicit")
+    (out / "judge" / "summary.json").write_text(json.dumps(found, indent=2) + "\n")
+    (out / "judge" / "summary.md").write_text(pooled_markdown(found))

@@ -121,6 +121,19 @@ def test_ratio_draws_both_sides_together() -> None:
     assert (got.estimate, got.low, got.high) == pytest.approx((1.0, 1.0, 1.0))
 
 
+def test_improvements_of_several_models_are_averaged_and_drawn_by_reader() -> None:
+    """+20 % and +60 % make +40 %; a reader is drawn with the questions to both models."""
+    one = items(baseline=[5.0] * 4, candidate=[6.0] * 4, user_id=["a", "a", "b", "b"])
+    two = items(baseline=[5.0] * 2, candidate=[7.0, 9.0], user_id=["a", "b"])
+    got = st.relative_improvement([one, two])
+    assert got.estimate == pytest.approx((0.2 + 0.6) / 2) and got.groups == 2
+    assert (got.low, got.high) == pytest.approx(((0.2 + 0.4) / 2, (0.2 + 0.8) / 2))
+    half = [items(baseline=[5.0] * 4, candidate=[5.5] * 4)] * 2
+    ratio = st.ratio_of_improvements([one, two], half).value
+    assert ratio is not None and ratio.estimate == pytest.approx(4.0)
+    assert st.relative_improvement(one) == st.relative_improvement([one])
+
+
 def test_length_control_takes_length_off_and_leaves_quality() -> None:
     """Length alone decides: 50 % at equal length. Quality alone decides: what it was."""
     rng = np.random.default_rng(0)

@@ -534,7 +534,6 @@ def test_judging_follows_when_all_sources_are_done(
     mouse = {"name": "mouse", "source": "reward", "inputs": "mouse"}
     path = files(
         data=str(prepared_synthetic),
-        models=["small.yaml"],
         sources=["explicit.yaml", "mouse.yaml"],
         sft={"learning_rate": 1e-3},
         judge="judge.yaml",
@@ -550,7 +549,8 @@ def test_judging_follows_when_all_sources_are_done(
 
     monkeypatch.setattr(judge, "make_judge", patient)
     outcome = run(path)
-    assert outcome.errors == {} and outcome.did[-1] == "small judging"
+    assert outcome.errors == {} and outcome.did[-1] == "large judging"
+    assert "over 2 language models" in (tmp_path / "out" / "judge" / "summary.md").read_text()
     (report,) = (tmp_path / "out" / "judge").glob("small-*/report.json")
     found = json.loads(report.read_text())
     assert set(found["candidates"]) == {"explicit", "mouse"} and found["baseline"] == "sft"
