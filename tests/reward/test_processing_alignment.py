@@ -115,11 +115,13 @@ def test_truncation_loses_characters_and_moves_none(
     kept = int(cut.count[0])
     lost = int(whole.count[0]) - kept
     before, after = places(whole, len(answer)), places(cut, len(answer))
-    for old, new in zip(before, after, strict=True):
+    for char, old, new in zip(answer, before, after, strict=True):
         if new >= 0:
             number = new - int(cut.first[0]) + (lost if side == "left" else 0)
             # A character cut in the middle (four bytes, say) stays with what is left of it.
-            assert number == max(old - int(whole.first[0]), lost if side == "left" else 0)
+            expected = max(old - int(whole.first[0]), lost if side == "left" else 0)
+            # Trimmed white space beside the cut has no offsets to go by.
+            assert expected <= number <= expected + char.isspace()
         elif old >= 0:  # lost: its token is gone, or it is white space beside the cut
             number = old - int(whole.first[0])
             assert number <= lost if side == "left" else number >= kept - 1

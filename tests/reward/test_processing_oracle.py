@@ -88,7 +88,7 @@ def token_oracle(turn: dict[str, list[Any]], name: str, side: str, place: list[i
             before is not None
             and before["on"] == row["on"]
             and before["page_load"] == row["page_load"]
-            and row["t_ms"] - before["t_ms"] <= 1000.0
+            and round(row["t_ms"] - before["t_ms"], 3) <= 1000.0  # whole microseconds
         )
         if row["on"] == side:
             token = place[row["char"]]
