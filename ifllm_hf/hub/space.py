@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterable
 from importlib.metadata import requires, version
 from pathlib import Path
@@ -73,13 +74,16 @@ def push_space(
             url = api.create_repo(
                 repo_id, repo_type="space", space_sdk="gradio", private=private, exist_ok=True
             )
-            api.upload_folder(
-                repo_id=repo_id,
-                repo_type="space",
-                folder_path=space,
-                commit_message=message,
-                delete_patterns=list(_OURS),
-            )
+            with warnings.catch_warnings():
+                # Its data travels with the app, so that a Space fetches nothing when it starts.
+                warnings.filterwarnings("ignore", "It seems that you are about to commit a data")
+                api.upload_folder(
+                    repo_id=repo_id,
+                    repo_type="space",
+                    folder_path=space,
+                    commit_message=message,
+                    delete_patterns=list(_OURS),
+                )
     return str(url)
 
 
