@@ -58,7 +58,8 @@ def refuse_bf16_without_gpu(training: TrainingArguments) -> None:
 class PairDPOConfig(DPOConfig):  # type: ignore[misc, unused-ignore]
     """TRL's `DPOConfig` with a loss that knows the confidence of each pair.
 
-    TRL's defaults stay as they are (`disable_dropout` is true, so `lora_dropout` has no effect).
+    TRL's other defaults stay as they are (`disable_dropout` is true, so `lora_dropout` has no
+    effect); `ddp_find_unused_parameters` is false.
     TRL's `loss_type`, `label_smoothing` and relatives are refused: the fields below replace them.
     """
 
@@ -98,6 +99,10 @@ class PairDPOConfig(DPOConfig):  # type: ignore[misc, unused-ignore]
         },
     )
 
+    ddp_find_unused_parameters: bool | None = field(
+        default=False,
+        metadata={"help": "Off: every trained weight is used in every step."},
+    )
     remove_padding: bool = field(
         default=True,
         metadata={
@@ -137,9 +142,6 @@ class PairDPOConfig(DPOConfig):  # type: ignore[misc, unused-ignore]
                     f"{name} is {getattr(self, name)!r}: not used by the per-pair loss; {instead}"
                 )
         refuse_bf16_without_gpu(self)
-        if self.ddp_find_unused_parameters is None:
-            # Every trained weight is used in every step; looking for others costs a walk of it all.
-            self.ddp_find_unused_parameters = False
         super().__post_init__()
 
 

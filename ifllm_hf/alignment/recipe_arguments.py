@@ -8,6 +8,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def parse_recipe(
-    classes: tuple[type, ...],
+    classes: tuple[Any, ...],
     arguments: Sequence[str] | None = None,
     leave_out: frozenset[str] = frozenset(),
 ) -> tuple[Any, ...]:
@@ -48,7 +49,7 @@ def parse_recipe(
                 settings = {k: v for k, v in settings.items() if k not in leave_out}
             file = Path(place) / "settings.yaml"
             file.write_text(yaml.safe_dump(settings))
-            known = {name for cls in classes for name in cls.__dataclass_fields__}
+            known = {f.name for cls in classes for f in fields(cls)}
             unknown = [name for name in settings if name not in known and name != "env"]
             if unknown:
                 raise ConfigError(

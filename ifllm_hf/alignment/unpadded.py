@@ -31,9 +31,7 @@ _KNOWN_LAYERS = {"full_attention", "sliding_attention"}
 Layout = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, list[tuple[int, int]]]
 
 
-def collate_unpadded(
-    examples: list[dict[str, Any]], max_length: int | None
-) -> dict[str, Any]:
+def collate_unpadded(examples: list[dict[str, Any]], max_length: int | None) -> dict[str, Any]:
     """Lay the pairs of a batch out in one row.
 
     Args:
@@ -224,7 +222,7 @@ def pair_attention(
         out, _ = sdpa_attention_forward(
             module,
             *(
-                wide[here].unflatten(0, (answers, length)).transpose(1, 2)
+                wide[here].view(answers, length, *wide.shape[1:]).transpose(1, 2)
                 for wide in (wide_query, wide_key, wide_value)
             ),
             mask,

@@ -51,7 +51,7 @@ def test_the_parts_of_trl_that_are_overridden_have_not_moved() -> None:
     from trl import DPOTrainer
     from trl.models.utils import disable_gradient_checkpointing
     from trl.trainer.dpo_trainer import DataCollatorForPreference
-    from trl.trainer.utils import use_adapter
+    from trl.trainer.utils import add_fused_lm_head, use_adapter
 
     from ifllm_hf.alignment.dpo import TRL_MINOR
 
@@ -80,19 +80,28 @@ def test_the_parts_of_trl_that_are_overridden_have_not_moved() -> None:
         DataCollatorForPreference.torch_call: ["self", "examples"],
         disable_gradient_checkpointing: ["model", "gradient_checkpointing_kwargs"],
         use_adapter: ["model", "adapter_name"],
+        add_fused_lm_head: ["model", "temperature", "cast_lm_head_to_fp32", "outputs"],
     }
     for function, expected in signatures.items():
         assert list(inspect.signature(function).parameters) == expected, function
-    source = inspect.getsource(DPOTrainer)
-    for relied_upon in (
-        'model.add_adapter("ref"',  # the frozen copy of an earlier stage's adapter
-        "add_fused_lm_head(self.model",
-        "self._precompute_model_hash",
-        "self.compute_ref_log_probs(model, padded_batch)",
-        'inputs["ref_chosen_logps"]',
-        'self._metrics[mode]["rewards/margins"]',
-    ):
-        assert relied_upon in source, relied_upon
+    relied_upon = {
+        DPOTrainer: (
+            'model.add_adapter("ref"',  # the frozen copy of an earlier stage's adapter
+            "add_fused_lm_head(self.model",
+            "self.precompute_ref_logps = args.precompute_ref_log_probs",
+            "if args.precompute_ref_log_probs else None",  # else the weights are not hashed
+            "self._precompute_model_hash",
+            "self.compute_ref_log_probs(model, padded_batch)",
+            'inputs["ref_chosen_logps"]',
+            'self._metrics[mode]["rewards/margins"]',
+        ),
+        # One row without padding: labels that are shifted, any other argument passed on.
+        add_fused_lm_head: ("shift_labels=None", "getattr(self, backbone_attr)(*args, **kwargs)"),
+    }
+    for thing, lines in relied_upon.items():
+        source = inspect.getsource(thing)
+        for line in lines:
+            assert line in source, line
 
 
 @pytest.mark.parametrize(
