@@ -219,7 +219,7 @@ class TrajectoryJoin(nn.Module):
         """
         query = self.query.to(states.dtype).expand(len(states), -1, -1)
         if self.ask is not None and text is not None:
-            query = query + self.ask(text).unsqueeze(1)
+            query = query + self.ask(text.to(query.dtype)).unsqueeze(1)
         answer = self.norm(self.attention(query, states, mask).flatten(1))
         joined = self.leave(self.dropout(F.gelu(self.enter(answer))))
         if self.gate is not None:

@@ -206,7 +206,7 @@ class IFLLMModel(IFLLMPreTrainedModel):
                 inputs["trajectory_mask"],
             )
             answer = self.join(pooled, behavior, valid)
-            pooled = answer if pooled is None else pooled + answer.to(pooled.dtype)
+            pooled = answer if pooled is None else pooled.to(answer.dtype) + answer
         return IFLLMModelOutput(last_hidden_state=states, pooler_output=pooled)
 
     def _read_text(

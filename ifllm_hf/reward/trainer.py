@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,11 @@ logger = logging.getLogger(__name__)
 
 _BEHAVIOR = ("token_behavior", "trajectory")
 _BACKBONE = re.compile(r"(^|\.)text\.")
+# What the trajectory alone learns is what it needs beside a text, but for the way out.
+_WARM = re.compile(
+    r"trajectory_path\.|join\.(modules_to_save\.default\.|original_module\.)?(query|attention|norm|enter)"
+)
+_SAVED_WHOLE = re.compile(r"\.(modules_to_save\.default|original_module)\.")
 _DROPOUTS = re.compile(r"dropout|_pdrop$")
 
 
@@ -77,8 +83,8 @@ def build_model(
     model = IFLLMForRewardModeling.from_text_backbone(
         path, text_kwargs={k: v for k, v in text_kwargs.items() if v is not None}, **settings
     )
-    if model.config.get_text_config().pad_token_id is None:
-        model.config.text_config.pad_token_id = processor.tokenizer.pad_token_id
+    if inputs.freeze_backbone:
+        model.model.text.requires_grad_(False)
     return add_adapter(model, backbone) if backbone.use_peft else model
 
 
@@ -181,6 +187,47 @@ def train_reward_model(
     )
     trainer.train(resume_from_checkpoint=checkpoint)
     return trainer
+
+
+def warm_up_trajectory(
+    model: Any,
+    processor: IFLLMProcessor,
+    train: Sequence[Example],
+    validation: Sequence[Example],
+    training: RewardTrainingConfig,
+) -> None:
+    """Train the trajectory encoder without text, and put what it learned into the model.
+
+    The gate stays closed, so the model still equals its text model.
+
+    Args:
+        model: A fresh reward model with text and trajectory; changed in place.
+        processor: The fitted processor.
+        train: Examples to learn from.
+        validation: Examples to stop by.
+        training: Settings; `trajectory_warmup_epochs` epochs are trained.
+    """
+    settings = model.config.to_dict()
+    settings |= {**INPUTS["behavior"], "likert_head": False, "text_config": None}
+    alone = IFLLMForRewardModeling(IFLLMConfig(**settings))
+    arguments = copy.copy(training)
+    arguments.num_train_epochs = training.trajectory_warmup_epochs
+    arguments.max_steps, arguments.push_to_hub = -1, False
+    arguments.output_dir = str(Path(str(training.output_dir)) / "trajectory")
+    train_reward_model(alone, processor, train, validation, arguments)
+    whole = model.get_base_model() if hasattr(model, "get_base_model") else model
+    learned = alone.model.state_dict()
+    taken = {
+        name: learned[_SAVED_WHOLE.sub(".", name)]
+        for name, parameter in whole.model.state_dict().items()
+        if _WARM.match(name)
+        and _SAVED_WHOLE.sub(".", name) in learned
+        and learned[_SAVED_WHOLE.sub(".", name)].shape == parameter.shape
+    }
+    with torch.no_grad():
+        for name, parameter in whole.model.named_parameters():
+            if name in taken:
+                parameter.copy_(taken[name])
 
 
 def score_answers(

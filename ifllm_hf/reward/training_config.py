@@ -112,6 +112,13 @@ class RewardInputConfig:
     behavior_dropout: float = field(
         default=0.1, metadata={"help": "See IFLLMConfig.behavior_dropout."}
     )
+    freeze_backbone: bool = field(
+        default=False,
+        metadata={
+            "help": "Leave the text backbone as it is and train what is new: the score, the gates "
+            "and the behaviour paths."
+        },
+    )
     text_dropout: float | None = field(
         default=None,
         metadata={
@@ -161,6 +168,13 @@ class RewardTrainingConfig(TrainingArguments):  # type: ignore[misc, unused-igno
     )
     patience: int = field(
         default=2, metadata={"help": "Epochs without a better validation loss before stopping."}
+    )
+    trajectory_warmup_epochs: float = field(
+        default=0.0,
+        metadata={
+            "help": "Epochs that the trajectory encoder is trained alone, without text, on the "
+            "same rows first: it needs more of them than the text, and they are cheap."
+        },
     )
     remove_unused_columns: bool = field(default=False, metadata={"help": "Stays false."})
     train_sampling_strategy: str = field(

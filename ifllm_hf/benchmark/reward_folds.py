@@ -1,0 +1,225 @@
+"""The reward model under the benchmark's protocol: one model per fold of workers, predictions out.
+
+Finished folds are kept, so that a killed run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ifllm_hf.benchmark.predictions import write_predictions
+from ifllm_hf.benchmark.rows import labelled
+from ifllm_hf.benchmark.runner import PREDICTION_SCHEMA
+from ifllm_hf.benchmark.scores import Record, Scored, score
+from ifllm_hf.benchmark.splits import Split, make_splits
+from ifllm_hf.data.run_file import write_run
+from ifllm_hf.metrics.weighted import FloatArray
+from ifllm_hf.reward.reward_run import (
+    RewardData,
+    fit_reward_model,
+    load_reward_data,
+    run_record,
+    score_pairs,
+)
+from ifllm_hf.reward.ridge import sigmoid
+from ifllm_hf.reward.training_config import (
+    INPUTS,
+    RewardDataConfig,
+    RewardInputConfig,
+    RewardTrainingConfig,
+)
+
+logger = logging.getLogger(__name__)
+
+PREDICTIONS_FILE = "predictions.parquet"
+SHOTS = (0, 1, 3, 5)
+_PROTOCOL = "worker"
+
+
+def cross_validate_reward(
+    backbone: Any,
+    inputs: RewardInputConfig,
+    training: RewardTrainingConfig,
+    data: RewardDataConfig,
+) -> Path:
+    """Train one model per fold of the protocol `worker` and write its predictions.
+
+    The folds are those of `ifllm benchmark`: same seed, same workers. Everything that is fitted or
+    chosen (normalisation, best epoch) comes from the training workers of a fold.
+
+    Args:
+        backbone: TRL's `ModelConfig`.
+        inputs: What the model reads.
+        training: How it is trained; folds are kept under its `output_dir`.
+        data: On what, with the number of repeats.
+
+    Returns:
+        The predictions file, for `ifllm benchmark --predictions`.
+
+    Raises:
+        IFLLMError: Anything a user can act on.
+    """
+    folder = Path(str(training.output_dir))
+    turns = load_reward_data(data)
+    pairs = labelled_pairs(turns)
+    record = run_record(backbone, inputs, training, data, turns, turns.usable)
+    digest = config_digest(record)
+    splits = make_splits(pairs, _PROTOCOL, repeats=data.repeats)
+    parts = []
+    for number, split in enumerate(splits):
+        store = folder / "folds" / f"{digest}-{split.repeat:03d}-{split.fold}.parquet"
+        if not store.exists():
+            logger.info("fold %d of %d", number + 1, len(splits))
+            part = _fold(backbone, inputs, training, turns, pairs, split, digest)
+            _write(part, store)
+        parts.append(pl.read_parquet(store))
+    found = pl.concat(parts)
+    out = folder / PREDICTIONS_FILE
+    write_predictions(found, out)
+    record["result"] = {"config_hash": digest, "new_readers": new_reader_records(found, turns)}
+    write_run(folder, record)
+    return out
+
+
+def labelled_pairs(turns: RewardData) -> pl.DataFrame:
+    """Return the keys of the labelled pairs, which the folds are drawn from."""
+    columns = ("query_id", "conversation_id", "user_id", "asked_at")
+    rows = [{c: turns.rows[q].get(c) for c in columns} for q in sorted(turns.preferences)]
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def config_digest(record: dict[str, Any]) -> str:
+    """Return 12 hex digits that name the settings and the data of a run, for its predictions."""
+    known = {
+        name: value
+        for name, value in record["settings"].items()
+        if not name.startswith(("logging", "report", "hub", "repeats", "project", "trackio"))
+    }
+    text = json.dumps([known, record["data"]["fingerprint"]], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _fold(
+    backbone: Any,
+    inputs: RewardInputConfig,
+    training: RewardTrainingConfig,
+    turns: RewardData,
+    pairs: pl.DataFrame,
+    split: Split,
+    digest: str,
+) -> pl.DataFrame:
+    tested = pairs["query_id"].gather(split.test).to_list()
+    readers = set(pairs["user_id"].gather(split.test).to_list())
+    # Rated single answers of the tested readers teach nothing either.
+    ids = [q for q in turns.usable if turns.rows[q]["user_id"] not in readers]
+    arguments = copy(training)
+    arguments.seed = training.seed + 1000 * split.repeat + split.fold
+    work = Path(str(training.output_dir)) / "folds" / f"{digest}-work"
+    shutil.rmtree(work, ignore_errors=True)  # what a killed fold left
+    arguments.output_dir = str(work)
+    trainer, processor = fit_reward_model(backbone, inputs, arguments, turns, ids)
+    with_behavior = score_pairs(trainer.model, processor, turns, tested)
+    text = np.zeros(len(tested))
+    if INPUTS[inputs.inputs]["use_text"]:
+        text = score_pairs(trainer.model, processor, turns, tested, behavior=False)
+    shutil.rmtree(work, ignore_errors=True)
+    return pl.DataFrame(
+        {
+            "query_id": tested,
+            "protocol": [_PROTOCOL] * len(tested),
+            "repeat": [split.repeat] * len(tested),
+            "fold": [split.fold] * len(tested),
+            "p_b": sigmoid(with_behavior),
+            "config_hash": [digest] * len(tested),
+            "text": text,
+            "behavior": with_behavior - text,
+        },
+        schema={**PREDICTION_SCHEMA, "text": pl.Float64, "behavior": pl.Float64},
+    )
+
+
+def _write(part: pl.DataFrame, store: Path) -> None:
+    store.parent.mkdir(parents=True, exist_ok=True)
+    half = store.with_suffix(f".{os.getpid()}.part")
+    part.write_parquet(half)
+    os.replace(half, store)
+
+
+def adapted(
+    text: FloatArray, behavior: FloatArray, labels: FloatArray, penalty: float = 4.0
+) -> FloatArray:
+    """Return how much a new reader's scores count: weights of the text's and behaviour's part.
+
+    p = sigmoid(w_text text + w_behavior behavior), with penalty / 2 |w - 1|^2 added to the log
+    loss: without labels both are 1, each label moves them.
+
+    Args:
+        text: r(b) - r(a) without behaviour, of the reader's labelled pairs, shape (k,).
+        behavior: What behaviour adds to it, shape (k,).
+        labels: 1 where b was preferred, shape (k,).
+        penalty: How slowly to move.
+
+    Returns:
+        The two weights.
+    """
+    weights = np.ones(2)
+    x = np.column_stack([text, behavior])
+    for _ in range(20):
+        p = sigmoid(x @ weights)
+        gradient = x.T @ (p - labels) + penalty * (weights - 1)
+        hessian = (x * (p * (1 - p))[:, None]).T @ x + penalty * np.eye(2)
+        step = np.linalg.solve(hessian, gradient)
+        weights = weights - step
+        if np.abs(step).max() < 1e-8:
+            break
+    return weights
+
+
+def new_reader_records(
+    found: pl.DataFrame, turns: RewardData, shots: Sequence[int] = SHOTS
+) -> list[Record]:
+    """Score the predictions after a new reader's first labels.
+
+    Of every reader, none of whose turns was trained on, the first k labelled pairs (by date)
+    set the weights of `adapted`; all pairs after the first max(shots) are tested for every k.
+
+    Args:
+        found: Predictions with the columns `text` and `behavior`.
+        turns: The labelled turns.
+        shots: Values of k.
+
+    Returns:
+        One record per k, with accuracy, n, workers and interval; empty if no reader has enough.
+    """
+    rows = pl.DataFrame([dict(turns.rows[q]) for q in sorted(turns.preferences)])
+    side = pl.Series([turns.preferences[q].side for q in rows["query_id"]])
+    data = labelled(rows.with_columns(preference=side))
+    truth = dict(zip(data.rows["query_id"].to_list(), data.y, strict=True))
+    keyed = found.join(data.rows.select("query_id", "user_id", "asked_at"), on="query_id")
+    records = []
+    for k in shots:
+        parts = []
+        for _, mine in keyed.group_by("repeat", "user_id", maintain_order=True):
+            mine = mine.sort("asked_at", "query_id")
+            if len(mine) <= max(shots):
+                continue
+            y = np.array([truth[q] for q in mine["query_id"]])
+            text, behavior = (mine[c].to_numpy() for c in ("text", "behavior"))
+            weights = adapted(text[:k], behavior[:k], y[:k])
+            rest = mine[max(shots) :]
+            p = sigmoid(np.column_stack([text, behavior])[max(shots) :] @ weights)
+            parts.append(rest.select("query_id", "repeat").with_columns(p_b=pl.Series(p)))
+        if parts:
+            records.append({"labels": k, **score(Scored(pl.concat(parts), data))})
+    return records

@@ -1,0 +1,310 @@
+"""One reward model from settings to folder; `recipes/reward.py` calls `run_reward`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ifllm_hf.data.run_file import public_name, read_run, versions, write_run
+from ifllm_hf.errors import ConfigError, OutputError
+from ifllm_hf.reward import examples as ex
+from ifllm_hf.reward import trainer as tr
+from ifllm_hf.reward.training_config import (
+    RewardDataConfig,
+    RewardInputConfig,
+    RewardTrainingConfig,
+)
+
+logger = logging.getLogger(__name__)
+
+_META = (
+    *("query_id", "conversation_id", "user_id", "fold", "prompt", "response_a", "response_b"),
+    *("preference", "likert_a", "likert_b", "asked_at"),
+)
+
+
+@dataclass(frozen=True)
+class RewardData:
+    """The turns of a run.
+
+    Attributes:
+        turns: `Dataset`s by kind, `pairwise` and (unless targets are pairwise) `pointwise`.
+        rows: Every turn without its ticks, by query id.
+        preferences: What is known about pairs, by query id.
+        targets: What is learned.
+    """
+
+    turns: Mapping[str, Any]
+    rows: Mapping[int, Mapping[str, Any]]
+    preferences: Mapping[int, ex.Preference]
+    targets: str
+
+    @property
+    def rated(self) -> set[int]:
+        """Ids of single answers with a rating."""
+        if "pointwise" not in self.turns:
+            return set()
+        ids = self.turns["pointwise"]["query_id"]
+        return {int(i) for i in ids if self.rows[int(i)]["likert_a"] is not None}
+
+    @property
+    def usable(self) -> list[int]:
+        """Ids of all turns that teach something, in ascending order."""
+        return sorted(
+            (set(self.preferences) if self.targets != "pointwise" else set()) | self.rated
+        )
+
+    def examples(
+        self, features: Mapping[int, Mapping[str, ex.Features]], ids: Collection[int]
+    ) -> list[ex.Example]:
+        """Return the examples of some turns."""
+        rated = self.rated
+        out = []
+        for query in sorted(ids):
+            row = self.rows[query]
+            if query in rated:
+                out.append(ex.single_example(features[query]["a"], row))
+            elif query in self.preferences:
+                out.append(ex.pair_example(features[query], self.preferences[query], row))
+        return out
+
+    def encode(self, processor: Any, ids: Collection[int]) -> dict[int, dict[str, ex.Features]]:
+        """Return the tensors of some turns."""
+        out: dict[int, dict[str, ex.Features]] = {}
+        for turns in self.turns.values():
+            out |= ex.encode_turns(processor, self.select(turns, ids))
+        return out
+
+    def select(self, turns: Any, ids: Collection[int]) -> Any:
+        """Return the turns with these ids."""
+        wanted = set(ids)
+        return turns.select([i for i, q in enumerate(turns["query_id"]) if int(q) in wanted])
+
+    def fit(self, processor: Any, ids: Collection[int]) -> Any:
+        """Fit the processor's normalisation on some turns (of pairs, where there are pairs)."""
+        turns = next(iter(self.turns.values()))
+        wanted = ex.tick_columns(turns.column_names, processor.feature_extractor.extra_channels)
+        return processor.fit(self.select(turns.select_columns(wanted), ids))
+
+
+def load_reward_data(data: RewardDataConfig) -> RewardData:
+    """Load the turns and what is known about them.
+
+    Raises:
+        ConfigError: The dataset has no usable turn.
+        DataError: Labels that do not belong to the turns.
+    """
+    from datasets import load_dataset
+
+    import ifllm_hf  # noqa: F401  (lets the bare name resolve)
+
+    kinds = {
+        "pairwise": ["pairwise"],
+        "pointwise": ["pointwise"],
+        "mixed": ["pairwise", "pointwise"],
+    }[data.targets]
+    turns = {kind: load_dataset(data.dataset, kind, split="train") for kind in kinds}
+    if data.max_turns is not None:
+        turns = {k: t.select(range(min(data.max_turns, len(t)))) for k, t in turns.items()}
+    rows: dict[int, Mapping[str, Any]] = {}
+    known: dict[int, ex.Preference] = {}
+    for kind, table in turns.items():
+        meta = list(table.select_columns([c for c in _META if c in table.column_names]))
+        rows |= {int(row["query_id"]): row for row in meta}
+        if kind == "pairwise":
+            known = ex.preferences(meta, None if data.labels is None else _labels(data.labels))
+    out = RewardData(turns, rows, known, data.targets)
+    if not out.usable:
+        raise ConfigError(
+            f"{data.dataset}: none of {len(rows)} turns carries a label for targets: {data.targets}"
+        )
+    return out
+
+
+def _labels(path: str) -> list[dict[str, Any]]:
+    import polars as pl
+
+    if not Path(path).is_file():
+        raise ConfigError(f"labels: {path} does not exist; write it with `ifllm label`")
+    return pl.read_parquet(path, columns=["query_id", "chosen", "confidence"]).to_dicts()
+
+
+def split_validation(
+    data: RewardData, ids: Collection[int], share: float, seed: int
+) -> tuple[list[int], list[int]]:
+    """Split training turns into those to learn from and those to stop by, by whole readers.
+
+    Args:
+        data: The turns.
+        ids: Training turns.
+        share: Share of the turns to stop by; readers are drawn until it is reached.
+        seed: Seed of the draw.
+    """
+    by_reader: dict[str, list[int]] = {}
+    for query in sorted(ids):
+        by_reader.setdefault(str(data.rows[query]["user_id"]), []).append(query)
+    readers = np.random.default_rng(seed).permutation(sorted(by_reader))
+    kept_aside: list[int] = []
+    for reader in readers:
+        if len(kept_aside) >= share * len(ids):
+            break
+        kept_aside += by_reader[reader]
+    aside = set(kept_aside)
+    return [query for query in sorted(ids) if query not in aside], sorted(aside)
+
+
+def fit_reward_model(
+    backbone: Any,
+    inputs: RewardInputConfig,
+    training: RewardTrainingConfig,
+    data: RewardData,
+    ids: Collection[int],
+    *,
+    checkpoint: str | None = None,
+    callbacks: Sequence[Any] = (),
+) -> tuple[tr.IFLLMRewardTrainer, Any]:
+    """Fit a processor and a model on some turns; everything that is chosen is chosen inside them.
+
+    Args:
+        backbone: TRL's `ModelConfig`.
+        inputs: What the model reads.
+        training: How it is trained.
+        data: All turns.
+        ids: The turns to learn from.
+        checkpoint: Folder of a checkpoint to go on from.
+        callbacks: Of the trainer.
+
+    Returns:
+        The trainer and the fitted processor.
+    """
+    import torch
+
+    torch.manual_seed(training.seed)
+    learn, stop = split_validation(data, ids, training.validation_share, training.seed)
+    processor = data.fit(tr.build_processor(str(backbone.model_name_or_path), inputs), learn)
+    features = data.encode(processor, ids)
+    model = tr.build_model(backbone, inputs, processor, likert=data.targets != "pairwise")
+    train, validation = (data.examples(features, part) for part in (learn, stop))
+    if training.trajectory_warmup_epochs and inputs.inputs in ("text+trajectory", "text+both"):
+        tr.warm_up_trajectory(model, processor, train, validation, training)
+    trainer = tr.train_reward_model(
+        model, processor, train, validation, training, checkpoint=checkpoint, callbacks=callbacks
+    )
+    return trainer, processor
+
+
+def run_reward(
+    backbone: Any,
+    inputs: RewardInputConfig,
+    training: RewardTrainingConfig,
+    data: RewardDataConfig,
+) -> Path:
+    """Train one model and put it, its processor and its settings into `training.output_dir`.
+
+    Returns:
+        The output folder.
+
+    Raises:
+        IFLLMError: Anything a user can act on.
+    """
+    from transformers.trainer_utils import get_last_checkpoint
+
+    folder = Path(str(training.output_dir))
+    resume = str(training.resume_from_checkpoint or "").lower()
+    checkpoint = None
+    if resume in ("", "false"):
+        if folder.exists() and any(folder.iterdir()):
+            raise OutputError(
+                f"output_dir {folder} exists and is not empty; choose another, or continue that "
+                "run with --resume_from_checkpoint true"
+            )
+    else:
+        checkpoint = (
+            get_last_checkpoint(str(folder))
+            if resume == "true"
+            else str(training.resume_from_checkpoint)
+        )
+        if checkpoint is None:
+            raise OutputError(f"output_dir {folder}: no checkpoint to resume from")
+    turns = load_reward_data(data)
+    held_out = {q for q in turns.usable if turns.rows[q].get("fold") == data.eval_fold}
+    held_out = held_out if data.eval_fold is not None else set()
+    ids = [query for query in turns.usable if query not in held_out]
+    record = run_record(backbone, inputs, training, data, turns, ids)
+    earlier = read_run(folder)
+    if checkpoint and earlier and earlier["data"] != record["data"]:
+        raise ConfigError(
+            f"{data.dataset} or what is trained on changed since the run in {folder} was started; "
+            "restore it, or start in another output_dir"
+        )
+    if training.process_index == 0:
+        write_run(folder, record)
+    trainer, processor = fit_reward_model(
+        backbone, inputs, training, turns, ids, checkpoint=checkpoint
+    )
+    record["result"] = {"steps": trainer.state.global_step, "log": trainer.state.log_history}
+    if held_out & set(turns.preferences):
+        record["result"]["held_out"] = _held_out(trainer, processor, turns, held_out)
+    tr.save_reward_model(trainer, processor, folder)
+    if training.process_index == 0:
+        write_run(folder, record)
+    return folder
+
+
+def _held_out(
+    trainer: tr.IFLLMRewardTrainer, processor: Any, turns: RewardData, ids: Collection[int]
+) -> dict[str, Any]:
+    pairs = sorted(set(ids) & set(turns.preferences))
+    gap = score_pairs(trainer.model, processor, turns, pairs)
+    right = [(g > 0) == (turns.preferences[q].side == "b") for q, g in zip(pairs, gap, strict=True)]
+    readers = {turns.rows[q]["user_id"] for q in pairs}
+    return {"n": len(pairs), "workers": len(readers), "accuracy": float(np.mean(right))}
+
+
+def score_pairs(
+    model: Any, processor: Any, turns: RewardData, ids: Sequence[int], *, behavior: bool = True
+) -> Any:
+    """Return r(b) - r(a) of some pairs, shape (n,)."""
+    features = turns.encode(processor, ids)
+    answers = [features[query][side] for query in ids for side in "ab"]
+    scores = tr.score_answers(model, processor, answers, behavior=behavior).reshape(-1, 2)
+    return scores[:, 1] - scores[:, 0]
+
+
+def run_record(
+    backbone: Any,
+    inputs: RewardInputConfig,
+    training: RewardTrainingConfig,
+    data: RewardDataConfig,
+    turns: RewardData,
+    ids: Collection[int],
+) -> dict[str, Any]:
+    """Return the resolved settings, what was learned from, and the versions, for `run.json`."""
+    rows = [turns.rows[query] for query in sorted(ids)]
+    settings = {**training.to_dict(), **asdict(inputs), **asdict(data)}
+    settings |= {k: v for k, v in asdict(backbone).items() if not k.startswith("_")}
+    settings["base_model"] = public_name(backbone.model_name_or_path)
+    for key in ("model_name_or_path", "dataset", "labels"):
+        settings[key] = public_name(settings[key])
+    for key in ("output_dir", "run_name", "resume_from_checkpoint", "hub_token"):
+        settings.pop(key, None)
+    return {
+        "settings": settings,
+        "seed": training.seed,
+        "data": {
+            "dataset": public_name(data.dataset),
+            "fingerprint": ex.fingerprint(rows, turns.preferences),
+            "pairs": len(set(ids) & set(turns.preferences)),
+            "singles": len(set(ids) & turns.rated),
+            "workers": len({row["user_id"] for row in rows}),
+            "conversations": len({row["conversation_id"] for row in rows}),
+            "sessions": ex.session_hashes(rows),
+            "readers": sorted({str(row["user_id"]) for row in rows}),
+        },
+        "versions": versions(),
+    }
