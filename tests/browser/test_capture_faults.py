@@ -6,6 +6,8 @@ import os
 import re
 import signal
 import subprocess
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,9 @@ class Reader:
     def settle(self) -> None:
         self.page.wait_for_function(IDLE, timeout=20_000)
 
+    def stored_keys(self) -> list[tuple[str, int]]:
+        return [(b["tab"], b["seq"]) for b in self.server.batches(self.session["session"])]
+
     def stored(self) -> dict[tuple[str, int], list[Any]]:
         """Check every promise about the file; return its batches."""
         batches = self.server.batches(self.session["session"])
@@ -91,7 +96,7 @@ def test_six_seconds_offline_lose_nothing(reader: Reader) -> None:
     reader.context.set_offline(False)
     reader.read()
     reader.settle()
-    assert set(reader.stored()) == set(reader.sealed) and len(reader.sealed) >= 5
+    assert set(reader.stored()) >= set(reader.sealed) and len(reader.sealed) >= 5
 
 
 def test_server_killed_in_the_middle_of_a_write_and_started_again(
@@ -111,7 +116,7 @@ def test_server_killed_in_the_middle_of_a_write_and_started_again(
     capture_server.start()
     assert list((capture_server.sessions / "quarantine").glob(f"{torn.stem}.*.torn"))
     reader.settle()
-    assert set(reader.stored()) == set(reader.sealed) >= acknowledged
+    assert set(reader.stored()) >= set(reader.sealed) >= acknowledged
 
 
 def test_closed_tab_delivers_its_last_moments(reader: Reader) -> None:
@@ -123,13 +128,15 @@ def test_closed_tab_delivers_its_last_moments(reader: Reader) -> None:
     reader.close()
 
     def events() -> list[Any]:
-        return [event for _, batch in sorted(reader.stored().items()) for event in batch]
+        batches = reader.server.batches(reader.session["session"])
+        return [event for batch in batches for event in batch["events"]]
 
     def has_left() -> bool:
         return ["v", "pagehide"] in [event[::2] for event in events()]
 
     reader.server.wait(has_left, "the beacon arrives")
     assert len(events()) > recorded
+    reader.stored()
 
 
 def test_tab_closed_while_offline_delivers_on_the_next_visit(reader: Reader) -> None:
@@ -142,7 +149,7 @@ def test_tab_closed_while_offline_delivers_on_the_next_visit(reader: Reader) -> 
     assert len(reader.stored()) < len(sealed)
     reader.context.set_offline(False)
     reader.open()
-    reader.server.wait(lambda: sealed <= set(reader.stored()), "the backlog is delivered")
+    reader.server.wait(lambda: sealed <= set(reader.stored_keys()), "the backlog is delivered")
     reader.read()
     reader.settle()
     reader.page.wait_for_function("drained.backlog.entries().then(left => !left.length)")
@@ -186,12 +193,12 @@ def test_denied_storage_still_delivers(context: Any, capture_server: Any) -> Non
     reader.read(2)
     context.set_offline(False)
     reader.settle()
-    assert set(reader.stored()) == set(reader.sealed)
+    assert set(reader.stored()) >= set(reader.sealed)
     reader.page.mouse.move(100, 300)
     reader.page.wait_for_function("capture.transport.events.length > 0")
     before = len(reader.stored())
     reader.close()
-    reader.server.wait(lambda: len(reader.stored()) > before, "the beacon arrives")
+    reader.server.wait(lambda: len(reader.stored_keys()) > before, "the beacon arrives")
 
 
 @pytest.mark.parametrize("jump_h", [-9000, 9000])
@@ -203,7 +210,7 @@ def test_clock_jump_is_noted_and_bends_no_time(reader: Reader, jump_h: int) -> N
     reader.read()
     reader.settle()
     stored = reader.stored()
-    assert set(stored) == set(reader.sealed)
+    assert set(stored) >= set(reader.sealed)
     jumps = [e for events in stored.values() for e in events if e[0] == "e" and e[2] == "clock"]
     assert [round(jump[3]["shift_ms"] / 3_600_000) for jump in jumps] == [jump_h]
 
@@ -230,7 +237,7 @@ def test_killed_browser_delivers_after_it_starts_again(
     try:
         reader.context = browser.context
         reader.open()
-        reader.server.wait(lambda: sealed <= set(reader.stored()), "the backlog is delivered")
+        reader.server.wait(lambda: sealed <= set(reader.stored_keys()), "the backlog is delivered")
     finally:
         browser.kill()
 
@@ -282,9 +289,43 @@ def test_withdrawal_stops_the_page_and_empties_its_backlog(reader: Reader) -> No
     assert not file.exists()
 
 
+def test_batch_is_kept_until_it_is_durable(reader: Reader) -> None:
+    """The server has a Hub that has not taken it yet; then it loses its disk, then all is well."""
+    page = reader.page
+    durable: dict[str, list[int]] = {"durable": [], "missing": []}
+    page.route("**/api/v1/durable", lambda route: route.fulfill(json={"ok": True, **durable}))
+    said = {"ok": True, "duplicate": False, "durable": False}
+    page.route("**/api/v1/events", lambda route: route.fulfill(json=said))
+    page.evaluate("clearInterval(capture.transport.timer)")
+    reader.read(3)
+    reader.settle()
+    keys = sorted(reader.sealed)
+    seqs = [seq for _, seq in keys]
+    left = "drained.backlog.entries().then(all => all.map(e => [e.seq, e.stored]))"
+    page.wait_for_function("capture.stats().waiting === 3")
+    assert page.evaluate(left) == [[seq, True] for seq in seqs]
+    page.unroute("**/api/v1/events")
+    durable.update(durable=seqs[:1], missing=seqs[1:2])
+    page.evaluate("capture.transport.sender.askDurable()")
+    reader.settle()
+    page.wait_for_function("capture.stats().waiting === 1")
+    assert page.evaluate(left) == [[seqs[2], True]]
+    assert reader.stored_keys() == keys[1:2]
+    durable.update(durable=[], missing=seqs[2:])
+    page.reload()  # the next visit asks by itself
+    page.wait_for_function("window.ready")
+    reader.server.wait(lambda: keys[2] in reader.stored_keys(), "what is missing is sent again")
+
+
 def test_no_address_reaches_log_or_disk(reader: Reader) -> None:
     reader.read()
     reader.settle()
+    for body in (b"{}", b"\xff", b"[]" * 200_000):
+        request = urllib.request.Request(
+            f"{reader.server.url}api/v1/events", body, {"X-Forwarded-For": "203.0.113.7"}
+        )
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(request)
     addresses = re.compile(rb"127\.0\.0\.1|::1|203\.0\.113\.\d+")
     for file in [reader.server.output, *reader.server.sessions.rglob("*")]:
         if file.is_file():

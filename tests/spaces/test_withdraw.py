@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from ifllm_space.server import OpenedSession, Refusal, SessionStore
@@ -73,24 +74,31 @@ def test_wrong_codes_are_refused_and_counted(store: SessionStore, opened: Opened
     assert (store.folder / f"{opened.session_id}.jsonl").exists()
 
 
+@pytest.mark.parametrize("public", [False, True])
 def test_export_is_made_again_without_the_session(
-    make_store: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_store: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, public: bool
 ) -> None:
+    from ifllm_hf.data.prepare import prepare
+    from ifllm_hf.data.sessions.card import waiting_questions
+    from ifllm_hf.data.sessions.collected import reader_of
+    from ifllm_hf.data.sessions.made_up import write_sessions
+
     exports = tmp_path / "export"
-    made: list[list[str]] = []
-
-    def prepare(source: Path, out: Path, *, progress: bool) -> None:
-        assert not out.exists(), "the old one is gone first"
-        out.mkdir()
-        made.append(sorted(p.stem for p in source.glob("s_*.jsonl")))
-
-    monkeypatch.setattr("ifllm_hf.data.prepare.prepare", prepare)
     store = make_store(exports=exports)
-    kept, first, second = (store.open_session(**CONSENT) for _ in range(3))
-    store.withdraw(first.withdrawal_code)
-    assert made == [] and not exports.exists(), "none was made before"
-    exports.mkdir()
-    store.withdraw(second.withdrawal_code)
-    assert made == [[kept.session_id]]
-    store.withdraw(kept.withdrawal_code)
-    assert made == [[kept.session_id]] and not exports.exists()
+    kept, leaving = write_sessions(store.folder, 2, turns=1, steps=5)
+    if public:  # somebody read every question
+        monkeypatch.setattr("ifllm_hf.data.sessions.collected.PUBLISH", None)
+    monkeypatch.setattr("ifllm_space.server.withdrawal.session_id_of", lambda code: code)
+    prepare(store.folder, exports, progress=False, public=public)
+
+    def readers() -> set[str]:
+        frames = [pl.read_parquet(file) for file in exports.glob("pairwise/*.parquet")]
+        return set(pl.concat(frames)["user_id"])
+
+    pseudonyms = [reader_of(s.session_id, made_up=True) for s in (kept, leaving)]
+    assert readers() == set(pseudonyms)
+    store.withdraw(leaving.session_id)
+    assert readers() == {pseudonyms[0]}
+    assert (waiting_questions(exports) == 0) is public
+    store.withdraw(kept.session_id)
+    assert not exports.exists()

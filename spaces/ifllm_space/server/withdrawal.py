@@ -52,7 +52,8 @@ def withdraw(store: SessionStore, code: str) -> WithdrawalReceipt:
             raise refusals.unknown_code()
         store.bury(tombstone_of(session_id))
         store.delete_local(session_id)
-        complete = _rebuild_exports(store)
+        complete = True
+        _rebuild_exports(store)
         if store.hub:
             try:
                 store.hub.take_out_withdrawn()
@@ -68,17 +69,21 @@ def _is_known(store: SessionStore, session_id: str) -> bool:
     return store.hub is not None and store.hub.holds(session_id)
 
 
-def _rebuild_exports(store: SessionStore) -> bool:
+def _rebuild_exports(store: SessionStore) -> None:
     """Make the prepared folder again from the sessions that are left; without any it is gone."""
     exports = store.settings.exports
     if exports is None or not exports.exists():
-        return True
+        return
     from ifllm_hf.data.prepare import prepare
+    from ifllm_hf.data.sessions.card import waiting_questions
 
+    try:
+        public = waiting_questions(exports) == 0
+    except IFLLMError:
+        public = True  # of an export that says nothing, make the one that tells less
     shutil.rmtree(exports)
     if store.sizes():
         try:
-            prepare(store.folder, exports, progress=False)
+            prepare(store.folder, exports, progress=False, public=public)
         except IFLLMError as error:
             logger.warning("The export is deleted and could not be made again: %s", error)
-    return True

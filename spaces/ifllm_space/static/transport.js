@@ -26,6 +26,7 @@ const CLOCK_JUMP_MS = 500;
 export async function drainBacklog({ base = "api/v1/", onrefused } = {}) {
   const sender = new Sender({ base, onrefused });
   for (const entry of await sender.backlog.entries()) sender.add(entry);
+  sender.askDurable();
   return sender;
 }
 
@@ -48,7 +49,7 @@ export class Sender {
     /** @type {Array<() => void>} */
     this.whenIdle = [];
     addEventListener("online", () => this.wake());
-    setInterval(() => this.#askDurable(), DURABLE_POLL_MS);
+    setInterval(() => this.askDurable(), DURABLE_POLL_MS);
   }
 
   /** @param {Entry} entry */
@@ -161,7 +162,8 @@ export class Sender {
     }
   }
 
-  async #askDurable() {
+  /** Learn which batches the server has for good, and which it lost. */
+  async askDurable() {
     /** @type {Map<string, Entry[]>} */
     const byTab = new Map();
     for (const entry of this.waiting.values()) {
