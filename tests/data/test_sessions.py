@@ -243,6 +243,13 @@ def test_ticks_of_a_turn_that_is_not_there_stay_without_one(one: TrueSession) ->
     assert gone["mouse_char"].is_null().all() and gone["phase"].is_null().all()
 
 
+def test_answers_of_other_pages_are_no_answers_of_a_turn(one: TrueSession) -> None:
+    edited(one, lambda es: [[*e[:2], None, *e[3:]] if e[0] in "pg" else e for e in es])
+    ticks = ticks_of(one.path.parent)
+    assert ticks["query_id"].is_null().all()
+    assert set(ticks["mouse_on"].drop_nulls()) == {"none"}
+
+
 def test_without_its_events_a_rating_ends_reading_at_the_last_answer(one: TrueSession) -> None:
     edited(one, lambda events: [e for e in events if e[0] != "r"])
     opened = open_sessions(one.path.parent)

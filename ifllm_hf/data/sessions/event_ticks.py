@@ -113,8 +113,8 @@ def session_ticks(
     for code, name in enumerate(("pointer", "gaze")):
         lost = strangers & (columns["channel"] == code)
         ledgers[name].repair("turn is not in the file", int(lost.sum()))
-    columns["side"][strangers] = 0
     turn[strangers] = -1
+    columns["side"][turn < 0] = 0  # other pages of the app show answers too
     _place(columns, turn, turns, ledgers)
     phase, sources = _phases(rows, columns, turn, turns)
     table = _table(columns, turn, phase, turns)

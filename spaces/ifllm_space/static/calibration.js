@@ -27,7 +27,8 @@ export async function calibrate(root, gaze, onPoint) {
   const screen = overlay(root, "The camera starts …");
   try {
     await gaze.open();
-    screen.say(`Look at each circle while you press it, ${gaze.pace.clicks} times. Escape ends it.`);
+    const often = gaze.pace.clicks === 1 ? "once" : `${gaze.pace.clicks} times`;
+    screen.say(`Look at each circle while you press it ${often}. Escape ends it.`);
     for (const [index, place] of NINE.entries()) {
       const at = screen.place(place);
       onPoint({ index, ...at });

@@ -7,7 +7,7 @@ import { startCapture } from "./capture.js";
 import { calibrate, validate } from "./calibration.js";
 import { h } from "./dom.js";
 import { gazeProvider } from "./gaze.js";
-import { fieldset, heading, notice, radios } from "./form.js";
+import { heading, notice, radios } from "./form.js";
 import { drainBacklog } from "./transport.js";
 
 const KEPT = "ifllm-session";
@@ -171,8 +171,14 @@ class TakingPart {
   #question(said) {
     const { free, questions } = this.page.answers;
     const kind = /** @type {any} */ (this.me).kind;
+    const most = { maxlength: this.page.limits.question, required: true };
     const input = free
-      ? h("textarea", { name: "question", rows: 3, maxlength: this.page.limits.question, required: true })
+      ? h(
+          "label",
+          { class: "ifllm-field" },
+          "What do you want to know?",
+          h("textarea", { name: "question", rows: 3, ...most }),
+        )
       : picker(questions[kind]);
     this.#show(
       heading(this.turns ? "Another question" : "Your first question"),
@@ -181,7 +187,7 @@ class TakingPart {
       form(
         (data) => this.#wait(String(data.get("question"))),
         {},
-        h("label", { class: "ifllm-field" }, free ? "What do you want to know?" : "Pick a question", input),
+        input,
         free ? h("p", { class: "ifllm-fine" }, "Please write nothing that tells who you are.") : null,
         h("button", { type: "submit", class: "ifllm-main" }, "Ask"),
         this.turns ? button("Finish", () => this.#summary()) : null,
@@ -405,12 +411,22 @@ function form(act, attributes, ...parts) {
   );
 }
 
-/** @param {string[]} questions */
+/** A list with a field that narrows it. @param {string[]} questions */
 function picker(questions) {
+  const options = questions.map((question) => h("option", { value: question }, question));
+  const list = h("select", { name: "question", id: "ifllm-question", required: true, size: 8 }, ...options);
+  const narrow = (/** @type {Event} */ event) => {
+    const words = /** @type {HTMLInputElement} */ (event.target).value.toLowerCase().split(/\s+/);
+    list.replaceChildren(
+      ...options.filter((o) => words.every((word) => o.textContent?.toLowerCase().includes(word))),
+    );
+  };
+  const field = h("input", { type: "search", id: "ifllm-narrow", oninput: narrow });
   return h(
-    "select",
-    { name: "question", required: true, size: Math.min(8, Math.max(2, questions.length)) },
-    ...questions.map((question) => h("option", { value: question }, question)),
+    "div",
+    {},
+    h("label", { class: "ifllm-field", for: "ifllm-narrow" }, "Words in it", field),
+    h("label", { class: "ifllm-field", for: "ifllm-question" }, "Pick a question", list),
   );
 }
 

@@ -13,11 +13,6 @@ export function notice(text) {
   return h("p", { class: "ifllm-notice", role: "alert" }, text);
 }
 
-/** @param {string} legend @param {...(Node|null)} parts */
-export function fieldset(legend, ...parts) {
-  return h("fieldset", {}, h("legend", {}, legend), ...parts);
-}
-
 /**
  * @param {string} name
  * @param {string} legend
@@ -29,5 +24,5 @@ export function radios(name, legend, choices, { checked, required = true } = {})
     const input = h("input", { type: "radio", name, value, required, checked: value === checked });
     return h("label", { class: "ifllm-check" }, input, text);
   });
-  return fieldset(legend, h("div", { class: "ifllm-choices" }, ...items));
+  return h("fieldset", {}, h("legend", {}, legend), h("div", { class: "ifllm-choices" }, ...items));
 }
