@@ -23,6 +23,10 @@ _VALUES = ("token_behavior", "trajectory")
 _MASKS = ("token_behavior_mask", "trajectory_observed", "trajectory_mask")
 
 
+_BATCH = 8
+"""Points of the path that go through the model together."""
+
+
 @dataclass(frozen=True)
 class Explanation:
     """What moved the score of one answer; positive is towards a higher score.
@@ -156,12 +160,19 @@ def _integrate(
     """Return value times mean gradient along the path from zero, by name."""
     places, weights = np.polynomial.legendre.leggauss(steps)
     total = {name: torch.zeros_like(value) for name, value in values.items()}
-    for place, weight in zip((places + 1) / 2, weights / 2, strict=True):
-        at = {name: (place * value).requires_grad_() for name, value in values.items()}
-        score = model(**{**inputs, **at}).logits.sum()
+    for begin in range(0, steps, _BATCH):
+        place, weight = (
+            torch.tensor(part[begin : begin + _BATCH] / 2, device=model.device).float()
+            for part in (places + 1, weights)
+        )
+        at = {
+            name: (place.view(-1, 1, 1) * value).requires_grad_() for name, value in values.items()
+        }
+        fixed = {name: value.expand(len(place), *value.shape[1:]) for name, value in inputs.items()}
+        score = model(**{**fixed, **at}).logits.sum()
         # A path that the model does not have leaves its values without a gradient.
         found = torch.autograd.grad(score, list(at.values()), allow_unused=True)
         for name, gradient in zip(at, found, strict=True):
             if gradient is not None:
-                total[name] += float(weight) * gradient
+                total[name] += (weight.view(-1, 1, 1) * gradient).sum(0, keepdim=True)
     return {name: values[name] * total[name] for name in values}
