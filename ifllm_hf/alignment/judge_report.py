@@ -46,7 +46,10 @@ def compare(
     controlled = statistics.length_controlled_win_rate(
         items, draws=min(draws, statistics.LC_DRAWS), seed=seed
     )
-    bias = statistics.position_bias(comparisons, verdicts, draws=draws, seed=seed)
+    # A question judged in one order only would weigh the places unequally.
+    whole = set(items.prompt_id.tolist())
+    balanced = [v for v in verdicts if v.prompt_id in whole]
+    bias = statistics.position_bias(comparisons, balanced, draws=draws, seed=seed)
     record |= {
         **_rates(items, pointwise, draws, seed),
         "length_controlled_win_rate": plain(controlled),

@@ -184,9 +184,7 @@ def test_runs_of_several_models_are_pooled(tmp_path: Path, questions: Path) -> N
         r["candidates"]["explicit"]["relative_improvement"]["estimate"] for r in reports.values()
     ]
     pooled = found["candidates"]["explicit"]
-    assert pooled["relative_improvement"]["estimate"] == pytest.approx(
-        sum(r["estimate"] for r in each) / 2
-    )
+    assert pooled["relative_improvement"]["estimate"] == pytest.approx(sum(each) / 2)
     assert (pooled["n"], pooled["workers"]) == (30, 3)
     text = pooled_markdown(found)
     assert "over 2 language models" in text and "both / explicit: 1.50" in text
