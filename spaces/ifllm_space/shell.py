@@ -20,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 from ifllm_space.demo_data import DemoData
 from ifllm_space.explore.collected import collected_tab
 from ifllm_space.explore.tab import turns_of
+from ifllm_space.fetch_webgazer import mount_webgazer
 from ifllm_space.operator import can_sign_in
 from ifllm_space.score.tab import score_tab
 from ifllm_space.server import SessionStore, attach
@@ -58,6 +59,7 @@ def build_app(data: DemoData, settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings.from_environment()
     app = FastAPI(title=TITLE, **_NO_DOCS)
     app.mount(f"/{STATIC_URL}", FreshFiles(directory=STATIC), name="page")
+    mount_webgazer(app, settings)
     store = attach(app, settings)  # before Gradio, which takes every path
     blocks = _blocks(data, settings, store)
     return gr.mount_gradio_app(

@@ -91,6 +91,7 @@ def wait_until(true: Callable[[], Any], what: str, timeout_s: float = 20) -> Any
 def space(tmp_path_factory: pytest.TempPathFactory, prepared_small: Path) -> Iterator[Space]:
     folder = tmp_path_factory.mktemp("space")
     (folder / "webgazer").mkdir()
+    (folder / "webgazer" / "webgazer.js").touch()
     running = Space(
         folder,
         prepared_small,
