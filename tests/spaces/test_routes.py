@@ -81,7 +81,7 @@ def test_batch_is_acknowledged_once_it_is_on_disk(
     assert said == {"ok": True, "tab": "tabtabtab", "seq": 0, "duplicate": False, "durable": True}
     assert client.post("/api/v1/events", json=upload).json()["duplicate"] is True
     path = store.folder / f"{opened.session_id}.jsonl"
-    _, line = path.read_text().splitlines()
+    _, line = path.read_bytes().splitlines()
     stored = json.loads(line)
     assert stored.pop("received_epoch_ms") > 1.7e12
     kept = {k: v for k, v in upload.items() if k not in ("v", "session", "token")}
@@ -225,7 +225,7 @@ def test_reordered_and_replayed_batches_are_each_stored_once(
         assert client.post("/api/v1/events", json=upload_of(opened, seq=seq)).json()["ok"]
     altered = upload_of(opened, events=[["f", 99, 0]])
     assert client.post("/api/v1/events", json=altered).json()["duplicate"]
-    lines = (store.folder / f"{opened.session_id}.jsonl").read_text().splitlines()[1:]
+    lines = (store.folder / f"{opened.session_id}.jsonl").read_bytes().splitlines()[1:]
     assert [json.loads(line)["seq"] for line in lines] == [5, 3, 4, 0]
     assert not any(json.loads(line)["events"][0][1] == 99 for line in lines)
 
@@ -381,7 +381,7 @@ def test_every_upload_of_the_schema_is_stored_as_it_was_sent(
     opened = store.open_session(**CONSENT)
     upload |= {"session": opened.session_id, "token": opened.token}
     assert client.post("/api/v1/events", json=upload).json()["ok"] is True
-    _, line = (store.folder / f"{opened.session_id}.jsonl").read_text().splitlines()
+    _, line = (store.folder / f"{opened.session_id}.jsonl").read_bytes().splitlines()
     assert json.loads(line)["events"] == upload["events"]
     assert all(math.isfinite(e[1]) for e in json.loads(line)["events"])
 
