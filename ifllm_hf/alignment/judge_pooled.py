@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -39,9 +40,8 @@ def read_items(folder: Path) -> dict[str, Items]:
     table = pl.read_parquet(folder / ITEMS)
     found = {}
     for (name,), part in table.group_by("model", maintain_order=True):
-        ids = {k: np.array(part[k].to_list(), dtype=np.str_) for k in ("prompt_id", "user_id")}
-        rest = {k: part[k].to_numpy() for k in _NAMES if k not in ids}
-        found[str(name)] = Items(**ids, **rest)
+        columns: dict[str, Any] = {k: part[k].to_numpy() for k in _NAMES}
+        found[str(name)] = Items(**columns)
     return found
 
 
