@@ -10,6 +10,7 @@ import pytest
 from ifllm_hf.cli import main
 from ifllm_hf.data.folder import config_files
 from ifllm_hf.data.prepare import prepare
+from ifllm_hf.data.run_file import write_run
 from ifllm_hf.data.sessions.card import waiting_questions
 from ifllm_hf.data.sessions.collected import open_sessions, query_id_of, reader_of
 from ifllm_hf.data.sessions.made_up import TrueSession, write_sessions
@@ -134,9 +135,13 @@ def test_models_that_know_who_withdrew_are_named(
     gone, stays = (reader_of(truth.session_id) for truth in truths[:2])
     card(tmp_path / "models" / "one", gone, stays)
     card(tmp_path / "models" / "two", stays)
+    write_run(tmp_path / "models" / "three", {"data": {"readers": [gone]}})
     stones = [tombstone(truths[0].session_id)]
-    (found,) = affected_models([tmp_path / "models"], stones)
-    assert (Path(found.model).name, found.readers) == ("one", (gone,))
+    found = affected_models([tmp_path / "models"], stones)
+    assert [(Path(m.model).name, m.readers) for m in found] == [
+        ("one", (gone,)),
+        ("three", (gone,)),
+    ]
     assert affected_models([tmp_path / "models" / "two"], stones) == []
 
     folder = truths[0].path.parent
@@ -144,7 +149,7 @@ def test_models_that_know_who_withdrew_are_named(
     arguments = ["prepare", str(folder), "--out", str(tmp_path / "out"), "--models"]
     assert main([*arguments, str(tmp_path / "models")]) == 0
     said = capsys.readouterr().err
-    assert gone in said and stays not in said and "1 models have to be trained again" in said
+    assert gone in said and stays not in said and "2 models have to be trained again" in said
 
 
 @pytest.mark.parametrize("model", ["nowhere", "empty"])

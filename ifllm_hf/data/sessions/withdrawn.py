@@ -1,7 +1,7 @@
 """Models that learned from somebody who has withdrawn since.
 
-A model's card lists the readers it was trained on under `ifllm_readers` in its YAML. A tombstone
-begins with the same digits as a reader's pseudonym, so the two can be compared and neither leads
+A model's card lists the readers it was trained on under `ifllm_readers` in its YAML, and `run.json`
+beside local weights lists them under `data`. A tombstone begins with the same digits as a reader's pseudonym, so the two can be compared and neither leads
 back to a person.
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ifllm_hf.data.run_file import RUN_FILE, read_run
 from ifllm_hf.data.sessions.collected import READER_PREFIX
 from ifllm_hf.errors import SourceError
 
@@ -41,28 +42,29 @@ def affected_models(
         tombstones: sha256 of withdrawn session ids, hex.
 
     Raises:
-        SourceError: A model has no card that can be read.
+        SourceError: A model says nothing of what it learned from.
     """
     withdrawn = {READER_PREFIX + stone[:16] for stone in tombstones}
     found = []
     for model in models:
-        for name, card in _cards(model):
-            readers = tuple(sorted(withdrawn & _readers(card, name)))
+        for name, known in _models(model):
+            readers = tuple(sorted(withdrawn & known))
             if readers:
                 found.append(AffectedModel(name, readers))
     return found
 
 
-def _cards(model: str | os.PathLike[str]) -> Iterable[tuple[str, str]]:
+def _models(model: str | os.PathLike[str]) -> Iterable[tuple[str, set[str]]]:
+    """Return every model there with the readers that it names."""
     place = Path(model)
     if place.is_dir():
-        files = sorted({*place.glob("README.md"), *place.glob("*/README.md")})
-        if not files:
+        folders = [f for f in (place, *sorted(place.iterdir())) if _says_something(f)]
+        if not folders:
             raise SourceError(
-                f"{place}: no README.md in it or one level below. Expected a model's folder, or a "
-                "folder of such folders."
+                f"{place}: no README.md or run.json in it or one level below. Expected a model's "
+                "folder, or a folder of such folders."
             )
-        return [(str(file.parent), file.read_text(encoding="utf-8")) for file in files]
+        return [(str(folder), _of_folder(folder)) for folder in folders]
     if str(model).count("/") != 1:
         raise SourceError(f"{model}: is no folder here and no ORG/NAME on the Hub. Correct it.")
     from huggingface_hub import ModelCard
@@ -70,7 +72,19 @@ def _cards(model: str | os.PathLike[str]) -> Iterable[tuple[str, str]]:
     from ifllm_hf.hub.publish import hub_errors
 
     with hub_errors(str(model)):
-        return [(str(model), ModelCard.load(str(model)).content)]
+        return [(str(model), _readers(ModelCard.load(str(model)).content, str(model)))]
+
+
+def _says_something(folder: Path) -> bool:
+    return (folder / "README.md").is_file() or (folder / RUN_FILE).is_file()
+
+
+def _of_folder(folder: Path) -> set[str]:
+    """Return the readers in a folder's card, and in the record of its training."""
+    card = folder / "README.md"
+    readers = _readers(card.read_text(encoding="utf-8"), str(folder)) if card.is_file() else set()
+    run = read_run(folder) or {}
+    return readers | set(run.get("data", {}).get("readers", ()))
 
 
 def _readers(card: str, name: str) -> set[str]:
