@@ -25,6 +25,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from pathlib import Path
 
 
@@ -36,6 +37,8 @@ def main() -> int:
         )
         for name in ("httpx", "httpx2", "datasets", "transformers", "accelerate", "bitsandbytes"):
             logging.getLogger(name).setLevel(logging.WARNING)
+    # PEFT and TRL use names that transformers 5 deprecates.
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
     from trl import ModelConfig, TrlParser
 
     from ifllm_hf.alignment.tiny_models import TINY_PREFIX, build_tiny_model

@@ -1,0 +1,208 @@
+"""The reward model inside the ecosystem: saving, precision, adapters, compilation, TRL."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+import transformers  # noqa: E402
+
+from ifllm_hf.reward.configuration_ifllm import CHANNELS, IFLLMConfig  # noqa: E402
+from ifllm_hf.reward.modeling_ifllm import IFLLMForRewardModeling, IFLLMModel  # noqa: E402
+
+from .reward_models import BACKBONES, make_batch, reward_model, scores, text_of  # noqa: E402
+
+# Wide enough for blocks of 64 weights.
+_WIDE = {"hidden_size": 64, "intermediate_size": 128, "head_dim": 16, "num_key_value_heads": 4}
+
+
+def _close(a: torch.Tensor, b: torch.Tensor, atol: float = 1e-5) -> None:
+    torch.testing.assert_close(a, b, atol=atol, rtol=0)
+
+
+@pytest.mark.parametrize("backbone", [*BACKBONES, None])
+def test_saved_and_loaded_by_the_auto_classes_it_scores_the_same(
+    backbone: str | None, tmp_path: Path
+) -> None:
+    model = reward_model(backbone, likert_head=True)
+    model.save_pretrained(tmp_path)
+    loaded = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    assert type(loaded) is IFLLMForRewardModeling
+    batch = make_batch()
+    _close(scores(loaded, batch), scores(model, batch), atol=1e-6)
+    base = transformers.AutoModel.from_pretrained(tmp_path)
+    assert type(base) is IFLLMModel
+    with torch.no_grad():
+        _close(base(**batch).pooler_output, model.model(**batch).pooler_output, atol=1e-6)
+
+
+def test_auto_classes_know_the_model_in_either_import_order(tmp_path: Path) -> None:
+    reward_model().save_pretrained(tmp_path)
+    code = (
+        "import sys, transformers\n"
+        "from transformers import AutoModelForSequenceClassification as Auto\n"
+        "import ifllm_hf\n"
+        "model = Auto.from_pretrained(sys.argv[1])\n"
+        "assert type(model) is ifllm_hf.IFLLMForRewardModeling, type(model)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    model = reward_model()
+    model.save_pretrained(tmp_path / "reward")
+    other = IFLLMConfig.from_pretrained(tmp_path / "reward", channels=[*CHANNELS, "heart_rate"])
+    with pytest.raises((ValueError, RuntimeError, Exception), match="shape|mismatch"):
+        IFLLMForRewardModeling.from_pretrained(tmp_path / "reward", config=other)
+    with pytest.raises(Exception, match=r"1 have another shape \(model.trajectory_path.tick"):
+        IFLLMForRewardModeling.from_pretrained(
+            tmp_path / "reward", config=other, ignore_mismatched_sizes=True
+        )
+    fewer = IFLLMConfig.from_pretrained(tmp_path / "reward", trajectory_layers=1)
+    with pytest.raises(Exception, match=r"have no place in it \(model.trajectory_path.layers.1"):
+        IFLLMForRewardModeling.from_pretrained(tmp_path / "reward", config=fewer)
+    more = IFLLMConfig.from_pretrained(tmp_path / "reward", likert_head=True)
+    with pytest.raises(Exception, match=r"2 are missing \(likert.bias, likert.weight\)"):
+        IFLLMForRewardModeling.from_pretrained(tmp_path / "reward", config=more)
+    model.model.save_pretrained(tmp_path / "base")
+    with pytest.raises(Exception, match=r"are missing \(score.weight\)"):
+        IFLLMForRewardModeling.from_pretrained(tmp_path / "base")
+
+
+@pytest.mark.parametrize("backbone", ["bert", "llama"])
+def test_a_text_checkpoint_is_taken_in_as_it_is(backbone: str, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    config = BACKBONES[backbone]()
+    text = transformers.AutoModelForCausalLM.from_config(config)
+    text.save_pretrained(tmp_path / "text")
+    model = IFLLMForRewardModeling.from_text_backbone(str(tmp_path / "text"))
+    wanted = text.base_model.state_dict()
+    got = model.model.text.state_dict()
+    assert set(got) <= set(wanted)
+    for name, value in got.items():
+        assert torch.equal(value, wanted[name]), name
+    batch = make_batch()
+    _close(scores(model.eval(), batch), scores(model, text_of(batch)), atol=0)
+    broken = {
+        n: v for n, v in text.state_dict().items() if "layers.1" not in n and ".layer.1" not in n
+    }
+    text.save_pretrained(tmp_path / "broken", state_dict=broken)
+    with pytest.raises(Exception, match="are missing"):
+        IFLLMForRewardModeling.from_text_backbone(str(tmp_path / "broken"))
+
+
+def test_bfloat16_and_autocast_come_close_to_float32(tmp_path: Path) -> None:
+    model = reward_model()
+    batch = make_batch()
+    exact = scores(model, batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        _close(scores(model, batch), exact, atol=0.15)
+    model.save_pretrained(tmp_path)
+    half = IFLLMForRewardModeling.from_pretrained(tmp_path, dtype=torch.bfloat16).eval()
+    assert {p.dtype for p in half.parameters()} == {torch.bfloat16}
+    got = scores(half, batch)
+    assert got.dtype == torch.float32
+    _close(got, exact, atol=0.15)
+
+
+def test_checkpointing_gives_the_same_gradients() -> None:
+    batch = make_batch()
+    gradients = []
+    for checkpointing in (False, True):
+        model = reward_model(modality_dropout=0.0, behavior_dropout=0.0).train()
+        if checkpointing:
+            model.activation_checkpointing_enable()
+            assert model.model.trajectory_path.layers[0].gradient_checkpointing
+        model(**batch, confidence=torch.ones(2)).loss.backward()
+        gradients.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, value in gradients[0].items():
+        _close(value, gradients[1][name], atol=1e-6)
+
+
+def test_compiled_it_scores_the_same() -> None:
+    model = reward_model(trajectory_layers=1)
+    batch = make_batch(rows=2)
+    compiled = torch.compile(model, backend="eager")
+    _close(scores(compiled, batch), scores(model, batch))
+
+
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")  # peft's old name
+def test_lora_trains_the_backbone_by_adapter_and_the_rest_whole(tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    from trl import ModelConfig
+
+    from ifllm_hf.reward.trainer import add_adapter
+
+    base = reward_model(opened=False)
+    base.save_pretrained(tmp_path / "base")
+    model = add_adapter(base, ModelConfig(use_peft=True, lora_r=4, lora_dropout=0.0))
+    trained = {n for n, p in model.named_parameters() if p.requires_grad}
+    assert any("lora_A" in n for n in trained)
+    assert all("lora_" in n for n in trained if ".text." in n)
+    assert any("token_path" in n and "gate" in n for n in trained)
+    batch = make_batch()
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.5)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(**batch, confidence=torch.ones(2)).loss.backward()
+        optimizer.step()
+    model.eval()
+    assert (scores(model, batch) - scores(model, text_of(batch))).abs().max() > 1e-4
+    model.save_pretrained(tmp_path / "adapter")
+    again = peft.PeftModel.from_pretrained(
+        IFLLMForRewardModeling.from_pretrained(tmp_path / "base"), tmp_path / "adapter"
+    ).eval()
+    _close(scores(again, batch), scores(model, batch), atol=1e-6)
+
+
+def test_four_bits_leave_the_behaviour_paths_whole(tmp_path: Path) -> None:
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    model = reward_model("llama", backbone_settings=_WIDE)
+    model.save_pretrained(tmp_path / "full")
+    quantized = IFLLMForRewardModeling.from_pretrained(
+        tmp_path / "full",
+        quantization_config=transformers.BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4"
+        ),
+    ).eval()
+    kinds = {n: type(m) for n, m in quantized.named_modules()}
+    assert kinds["model.text.layers.0.self_attn.q_proj"] is bitsandbytes.nn.Linear4bit
+    assert kinds["model.token_path.enter"] is kinds["model.join.leave"] is torch.nn.Linear
+    quantized.save_pretrained(tmp_path / "small")
+    batch = make_batch()
+    got = scores(quantized, batch)
+    assert torch.isfinite(got).all() and (got - scores(model, batch)).abs().max() < 2.0
+    again = IFLLMForRewardModeling.from_pretrained(tmp_path / "small").eval()
+    _close(scores(again, batch), got)
+
+
+def test_a_text_only_call_is_a_trl_reward_model() -> None:
+    """What GRPO, RLOO and RewardTrainer do with a reward model: text in, `logits[:, 0]` out."""
+    model = reward_model("qwen3", opened=False)
+    batch = text_of(make_batch())
+    with torch.no_grad():
+        rewards = model(**batch, use_cache=False, return_dict=True).logits[:, 0]
+    assert rewards.shape == (4,) and model.config.num_labels == 1
+    _close(rewards, scores(model, batch), atol=0)
+
+
+def test_eager_and_sdpa_agree() -> None:
+    config = BACKBONES["llama"]()
+    batch = make_batch()
+    found = []
+    for name in ("eager", "sdpa"):
+        torch.manual_seed(0)
+        model = IFLLMForRewardModeling._from_config(
+            IFLLMConfig(text_config=config), attn_implementation=name
+        ).eval()
+        assert model.model.text.config._attn_implementation == name
+        found.append(scores(model, batch))
+    _close(*found)

@@ -1,0 +1,317 @@
+"""Training the reward model: what it must find, what noise must not cost, what a kill leaves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+trl = pytest.importorskip("trl")
+from transformers import TrainerCallback  # noqa: E402
+
+from ifllm_hf.benchmark import reward_folds  # noqa: E402
+from ifllm_hf.benchmark.predictions import check_predictions, read_predictions  # noqa: E402
+from ifllm_hf.benchmark.rows import labelled  # noqa: E402
+from ifllm_hf.errors import ConfigError, DataError, OutputError  # noqa: E402
+from ifllm_hf.reward import reward_run  # noqa: E402
+from ifllm_hf.reward.examples import Preference, fingerprint, preferences  # noqa: E402
+from ifllm_hf.reward.modeling_ifllm import IFLLMForRewardModeling  # noqa: E402
+from ifllm_hf.reward.processing_ifllm import IFLLMProcessor  # noqa: E402
+from ifllm_hf.reward.training_config import (  # noqa: E402
+    RewardDataConfig,
+    RewardInputConfig,
+    RewardTrainingConfig,
+)
+
+from .reward_turns import make_backbone, make_folder, make_turns  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    path = make_backbone(tmp_path_factory.mktemp("backbone"))
+    return trl.ModelConfig(model_name_or_path=path)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`datasets` tells folders of one name and shape apart by nothing."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets-cache")
+
+
+def data_of(rows: list[dict[str, Any]]) -> reward_run.RewardData:
+    """The turns as they come from a dataset, all of them known."""
+    from datasets import Dataset
+
+    meta = {row["query_id"]: row for row in rows}
+    return reward_run.RewardData(
+        {"pairwise": Dataset.from_list(rows)}, meta, preferences(rows), "pairwise"
+    )
+
+
+def settings(folder: Path, **changed: Any) -> RewardTrainingConfig:
+    """Training settings for a CPU and tiny sets."""
+    given = {
+        "per_device_train_batch_size": 16,
+        "num_train_epochs": 6,
+        "learning_rate": 1e-3,
+        "behavior_learning_rate": 5e-3,
+        "logging_steps": 1,
+        "save_total_limit": 1,
+        "disable_tqdm": True,
+        "report_to": "none",
+        "use_cpu": True,
+        **changed,
+    }
+    return RewardTrainingConfig(output_dir=str(folder), **given)
+
+
+def inputs_of(name: str = "text+both", **changed: Any) -> RewardInputConfig:
+    """Small inputs."""
+    given = {"max_length": 32, "trajectory_layers": 1, "trajectory_hidden_size": 16, **changed}
+    return RewardInputConfig(inputs=name, **given)
+
+
+def held_out_accuracy(
+    backbone: Any, rows: list[dict[str, Any]], inputs: RewardInputConfig, folder: Path
+) -> float:
+    """Train on readers of folds 1 to 4 and score those of fold 0."""
+    data = data_of(rows)
+    test = [q for q, row in data.rows.items() if row["fold"] == 0]
+    train = [q for q in data.rows if q not in set(test)]
+    trainer, processor = reward_run.fit_reward_model(
+        backbone, inputs, settings(folder), data, train
+    )
+    gap = reward_run.score_pairs(trainer.model, processor, data, test)
+    truth = [data.preferences[q].side == "b" for q in test]
+    return float(np.mean((gap > 0) == np.array(truth)))
+
+
+def test_behaviour_that_tells_is_found_for_readers_never_seen(
+    backbone: Any, tmp_path: Path
+) -> None:
+    """Text tells nothing, behaviour tells with probability 0.9; five folds of workers."""
+    rows = make_turns(behavior=0.9)
+    folder = make_folder(rows, tmp_path / "data")
+    data = RewardDataConfig(dataset=folder, cross_validate=True)
+    training = settings(tmp_path / "run")
+    file = reward_folds.cross_validate_reward(backbone, inputs_of(), training, data)
+    import polars as pl
+
+    table = labelled(pl.DataFrame(rows))
+    found = check_predictions(read_predictions(file), table)
+    truth = dict(zip(table.rows["query_id"].to_list(), table.y, strict=True))
+    right = [(p > 0.5) == truth[q] for q, p in zip(found["query_id"], found["p_b"], strict=True)]
+    assert np.mean(right) >= 0.85
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    curve = record["result"]["new_readers"]
+    assert [point["labels"] for point in curve] == [0, 1, 3, 5]
+    assert all(point["n"] == 100 and point["workers"] == 20 for point in curve)
+    assert curve[0]["accuracy"] >= 0.8 and curve[0]["low"] < curve[0]["accuracy"]
+
+    # Finished folds are not trained again.
+    def no_training(*_: Any, **__: Any) -> None:
+        raise AssertionError("a finished fold is trained again")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reward_folds, "fit_reward_model", no_training)
+        reward_folds.cross_validate_reward(backbone, inputs_of(), training, data)
+        with pytest.raises(AssertionError, match="trained again"):  # other settings, other folds
+            reward_folds.cross_validate_reward(backbone, inputs_of("behavior"), training, data)
+
+
+def test_behaviour_that_is_noise_costs_nothing(backbone: Any, tmp_path: Path) -> None:
+    rows = make_turns(behavior=0.5, text=0.95)
+    text = held_out_accuracy(backbone, rows, inputs_of("text"), tmp_path / "text")
+    both = held_out_accuracy(backbone, rows, inputs_of(), tmp_path / "both")
+    assert text >= 0.85
+    # Two of the forty held-out pairs.
+    assert both >= text - 0.05
+
+
+def test_a_heart_rate_that_tells_is_found_by_naming_it(backbone: Any, tmp_path: Path) -> None:
+    """It is the same for both answers, so only its difference to the mouse's side can tell."""
+    rows = make_turns(workers=10, heart=True)
+    data = data_of(rows)
+    inputs = inputs_of("text+trajectory", extra_channels=["heart_rate"])
+    trainer, processor = reward_run.fit_reward_model(
+        backbone, inputs, settings(tmp_path, num_train_epochs=1), data, list(data.rows)
+    )
+    assert trainer.model.config.channels[-1] == "heart_rate"
+    seen = data.encode(processor, [100])[100]["a"]["trajectory"][:, -1]
+    assert np.std(seen) > 0
+    with pytest.raises(DataError, match="'pulse', which is no column"):
+        data.fit(
+            reward_run.tr.build_processor(
+                backbone.model_name_or_path, inputs_of(extra_channels=["pulse"])
+            ),
+            [100],
+        )
+
+
+class _Kill(TrainerCallback):
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == 8:
+            raise KeyboardInterrupt
+
+
+def test_a_killed_run_goes_on_with_the_same_losses(backbone: Any, tmp_path: Path) -> None:
+    data = data_of(make_turns(workers=8, each=8))
+    inputs = inputs_of(modality_dropout=0.3)
+
+    def losses(folder: Path, callbacks: Any = (), checkpoint: str | None = None) -> list[float]:
+        training = settings(
+            folder,
+            validation_share=0.0,
+            max_steps=12,
+            save_strategy="steps",
+            save_steps=3,
+            per_device_train_batch_size=8,
+        )
+        trainer, _ = reward_run.fit_reward_model(
+            backbone,
+            inputs,
+            training,
+            data,
+            list(data.rows),
+            checkpoint=checkpoint,
+            callbacks=callbacks,
+        )
+        return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+    whole = losses(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        losses(tmp_path / "killed", [_Kill()])
+    resumed = losses(tmp_path / "killed", checkpoint=str(tmp_path / "killed" / "checkpoint-6"))
+    assert len(whole) == len(resumed) == 12
+    np.testing.assert_allclose(resumed, whole, atol=1e-6)
+
+
+def test_accumulating_single_pairs_equals_one_batch(backbone: Any, tmp_path: Path) -> None:
+    data = data_of(make_turns(workers=2, each=4))
+    weights = []
+    for size, steps in ((8, 1), (1, 8)):
+        training = settings(
+            tmp_path / str(size),
+            validation_share=0.0,
+            max_steps=1,
+            per_device_train_batch_size=size,
+            gradient_accumulation_steps=steps,
+            optim="sgd",
+        )
+        inputs = inputs_of(modality_dropout=0.0, behavior_dropout=0.0)
+        trainer, _ = reward_run.fit_reward_model(backbone, inputs, training, data, list(data.rows))
+        weights.append({n: p.detach().clone() for n, p in trainer.model.named_parameters()})
+    for name, value in weights[0].items():
+        torch.testing.assert_close(value, weights[1][name], atol=1e-6, rtol=0)
+
+
+def test_what_is_new_learns_at_its_own_rate(backbone: Any, tmp_path: Path) -> None:
+    data = data_of(make_turns(workers=4, each=4))
+    training = settings(tmp_path, max_steps=1, validation_share=0.0, lr_scheduler_type="constant")
+    trainer, _ = reward_run.fit_reward_model(backbone, inputs_of(), training, data, list(data.rows))
+    rate = {id(p): group["lr"] for group in trainer.optimizer.param_groups for p in group["params"]}
+    for name, parameter in trainer.model.named_parameters():
+        assert rate[id(parameter)] == (1e-3 if ".text." in name else 5e-3), name
+    frozen, _ = reward_run.fit_reward_model(
+        backbone, inputs_of(freeze_backbone=True), training, data, list(data.rows)
+    )
+    trained = {n for n, p in frozen.model.named_parameters() if p.requires_grad}
+    assert trained and not any(".text." in name for name in trained)
+
+
+def test_stopping_is_decided_by_other_readers() -> None:
+    data = data_of(make_turns(workers=10, each=3))
+    learn, stop = reward_run.split_validation(data, list(data.rows), 0.2, seed=1)
+    readers = [{data.rows[q]["user_id"] for q in part} for part in (learn, stop)]
+    assert not readers[0] & readers[1] and len(readers[1]) == 2
+    assert sorted(learn + stop) == sorted(data.rows)
+    assert reward_run.split_validation(data, list(data.rows), 0.0, seed=1)[1] == []
+
+
+@pytest.mark.parametrize("targets", ["pairwise", "mixed"])
+def test_a_run_leaves_model_processor_and_record(
+    targets: str, backbone: Any, tmp_path: Path
+) -> None:
+    rows = make_turns(workers=5, each=4)
+    folder = Path(make_folder(rows, tmp_path / "data"))
+    if targets == "mixed":
+        (folder / "pointwise").mkdir()
+        from datasets import Dataset
+
+        single = [
+            {
+                **row,
+                "query_id": row["query_id"] + 1000,
+                "response_b": None,
+                "preference": None,
+                **{f"{c}_on": ["none"] * len(row["t_ms"]) for c in ("gaze", "mouse")},
+                **{f"{c}_char": [None] * len(row["t_ms"]) for c in ("gaze", "mouse")},
+            }
+            for row in rows[:8]
+        ]
+        Dataset.from_list(single).to_parquet(str(folder / "pointwise" / "train.parquet"))
+        card = (folder / "README.md").read_text()
+        more = "- config_name: pointwise\n  data_files: pointwise/*.parquet\n---\n"
+        (folder / "README.md").write_text(card.removesuffix("---\n") + more)
+    out = tmp_path / "out"
+    data = RewardDataConfig(dataset=str(folder), targets=targets, eval_fold=0)
+    training = settings(out, num_train_epochs=2)
+    inputs = inputs_of("text+both" if targets == "mixed" else "text+trajectory")
+    training.trajectory_warmup_epochs = 1.0
+    reward_run.run_reward(backbone, inputs, training, data)
+    model = IFLLMForRewardModeling.from_pretrained(out)
+    assert (model.likert is not None) == (targets == "mixed")
+    processor = IFLLMProcessor.from_pretrained(out)
+    processor.check_config(model.config)
+    record = json.loads((out / "run.json").read_text())
+    assert record["data"]["pairs"] == 16 and record["data"]["workers"] == 4
+    assert record["data"]["singles"] == (4 if targets == "mixed" else 0)
+    assert "w00" not in record["data"]["readers"] and len(record["data"]["sessions"]) == 8
+    assert record["result"]["held_out"]["n"] == 4
+    assert str(tmp_path) not in (out / "run.json").read_text()
+    assert not (out / "training_args.bin").exists()
+    with pytest.raises(OutputError, match="not empty"):
+        reward_run.run_reward(backbone, inputs, training, data)
+
+
+def test_labels_of_a_file_replace_the_clicks() -> None:
+    rows = make_turns(workers=1, each=2)
+    label = {"query_id": 101, "chosen": rows[1]["response_b"], "confidence": 0.7}
+    assert preferences(rows, [label]) == {101: Preference("b", 0.7)}
+    with pytest.raises(DataError, match="query 101: 'chosen' is neither"):
+        preferences(rows, [{**label, "chosen": "something else"}])
+    known = preferences(rows)
+    assert fingerprint(rows, known) == fingerprint(rows[::-1], known)
+    assert fingerprint(rows, known) != fingerprint(rows, preferences(rows, [label]))
+
+
+def test_a_readers_labels_move_the_weights_from_one() -> None:
+    none = np.empty(0)
+    np.testing.assert_array_equal(reward_folds.adapted(none, none, none), [1.0, 1.0])
+    text, behavior = np.array([1.0, -1.0, 1.0]), np.array([2.0, 2.0, -2.0])
+    weights = reward_folds.adapted(text, behavior, (behavior > 0).astype(float))
+    assert weights[1] > 1.0 > weights[0]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: RewardDataConfig(targets="likert"), "targets is 'likert'"),
+        (lambda: RewardDataConfig(cross_validate=True, targets="pointwise"), "learns none"),
+        (lambda: RewardDataConfig(cross_validate=True, eval_fold=1), "remove eval_fold"),
+        (lambda: RewardDataConfig(repeats=0), "repeats is 0"),
+        (lambda: RewardInputConfig(inputs="gaze"), "inputs is 'gaze'"),
+        (lambda: RewardInputConfig(max_length=0), "max_length is 0"),
+        (lambda: settings(Path("x"), validation_share=1.0), "validation_share is 1.0"),
+        (lambda: settings(Path("x"), remove_unused_columns=True), "leave it false"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(make: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make()
