@@ -21,38 +21,17 @@ TICKS: dict[str, list[Any]] = {
 
 def make(seed: int = 0, kind: str = "wordpiece", **settings: Any) -> tuple[Any, Any]:
     """Return model and processor; random weights, gates open."""
-    import torch
-    from transformers import BertConfig
-
-    from ifllm_hf.reward.configuration_ifllm import IFLLMConfig
     from ifllm_hf.reward.feature_extraction_ifllm import IFLLMFeatureExtractor
-    from ifllm_hf.reward.modeling_ifllm import IFLLMForRewardModeling
     from ifllm_hf.reward.processing_ifllm import IFLLMProcessor
 
-    tokenizers = runpy.run_path(str(Path(__file__).with_name("tiny_tokenizers.py")))
+    here = Path(__file__)
+    tokenizers = runpy.run_path(str(here.with_name("tiny_tokenizers.py")))
     tokenizer = tokenizers["make_tokenizer"](kind, [QUESTION, *ANSWERS])
-    text = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=512,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    config = IFLLMConfig(
-        text_config=text,
-        trajectory_hidden_size=16,
-        trajectory_layers=1,
-        trajectory_heads=2,
+    model = runpy.run_path(str(here.with_name("reward_models.py")))["reward_model"](
+        "bert",
+        seed=seed,
+        backbone_settings={"vocab_size": len(tokenizer), "max_position_embeddings": 512},
         **settings,
     )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = IFLLMForRewardModeling(config).eval()
-        for name, parameter in model.named_parameters():
-            if "gate" in name:
-                torch.nn.init.constant_(parameter, 0.7)
-        torch.nn.init.normal_(model.score.weight)
-    extractor = IFLLMFeatureExtractor(config.token_channels, config.channels)
+    extractor = IFLLMFeatureExtractor(model.config.token_channels, model.config.channels)
     return model, IFLLMProcessor(tokenizer, extractor)
