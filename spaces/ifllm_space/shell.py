@@ -7,7 +7,6 @@ access log, and nothing of the data can be reached through Gradio's routes for f
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from fastapi import FastAPI
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
+from ifllm_space.collect.tab import about, take_part
 from ifllm_space.demo_data import DemoData
 from ifllm_space.explore.collected import collected_tab
 from ifllm_space.explore.tab import turns_of
@@ -60,6 +60,8 @@ def build_app(data: DemoData, settings: Settings | None = None) -> FastAPI:
     app = FastAPI(title=TITLE, **_NO_DOCS)
     app.mount(f"/{STATIC_URL}", FreshFiles(directory=STATIC), name="page")
     mount_webgazer(app, settings)
+    if settings.webgazer is not None:
+        app.mount("/webgazer", FreshFiles(directory=settings.webgazer), name="webgazer")
     store = attach(app, settings)  # before Gradio, which takes every path
     blocks = _blocks(data, settings, store)
     return gr.mount_gradio_app(
@@ -111,13 +113,10 @@ def _blocks(data: DemoData, settings: Settings, store: SessionStore) -> gr.Block
                 turns_of(data)
             with gr.Tab("Score", id="score"):
                 score_tab(data)
-            if find_spec("ifllm_space.collect") and find_spec("ifllm_space.collect.tab"):
-                from ifllm_space.collect.tab import about, take_part
-
-                with gr.Tab("Take part", id="take-part"):
-                    take_part(settings, store, data)
-                with gr.Tab("About & withdraw", id="about"):
-                    about(settings, store)
+            with gr.Tab("Take part", id="take-part"):
+                take_part(settings, store, data)
+            with gr.Tab("About & withdraw", id="about"):
+                about(settings, store)
             collected_tab(blocks, settings)
     return blocks
 

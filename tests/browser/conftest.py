@@ -14,18 +14,26 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from ifllm_space.demo_data import DemoData
 
 HERE = Path(__file__).parent
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Gradio 6.31 asks pandas for an option that is on its way out.
+    mark = pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting':DeprecationWarning")
     for item in items:
         if HERE in Path(item.path).parents:
             item.add_marker(pytest.mark.browser)
+            item.add_marker(mark)
 
 
 def chromium_path() -> str:
@@ -156,3 +164,49 @@ def capture_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Capture
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def space_sessions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the Space of `space_url` would keep sessions; nobody collects there."""
+    return tmp_path_factory.mktemp("space") / "sessions"
+
+
+@pytest.fixture(scope="session")
+def space_url(
+    demo_data: DemoData, build_space: Callable[..., FastAPI], space_sessions: Path
+) -> Iterator[str]:
+    """The whole Space on the made-up release, in a thread of this process."""
+    import threading
+
+    import uvicorn
+
+    from ifllm_space.settings import Settings
+
+    app = build_space(demo_data, Settings(sessions=space_sessions, show_sessions=True))
+    port = free_port()
+    server = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    wait_until(lambda: server.started, "the Space starts", 30)
+    yield f"http://localhost:{port}/"
+    server.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture(scope="session")
+def serious_faults() -> Callable[[Any], list[str]]:
+    """Ask axe for the serious and critical faults of a page."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    def run(page: Any) -> list[str]:
+        return [
+            f"{v['impact']} {v['id']}: {node['html'][:200]} {node['failureSummary'][:300]}"
+            for v in Axe().run(page).response["violations"]
+            if v["impact"] in ("serious", "critical")
+            for node in v["nodes"]
+        ]
+
+    return run
