@@ -6,11 +6,14 @@ Map of the room (nothing heavy is imported here; each file is imported where it 
 * `dpo_config`: every setting of a run, checked before anything is downloaded.
 * `pair_source`: open the pairs (IFLLM, a file, a folder, the Hub) and check them.
 * `pair_format`: what the model will read: history, suffix, prompt template.
-* `dpo`: the trainer, a small subclass of TRL's `DPOTrainer`.
+* `pair_collator`, `unpadded`: one batch; both answers of a pair in one row, without padding.
+* `dpo`: the trainer, a small subclass of TRL's `DPOTrainer`; `named_reference`: its forward and its
+  reference; `reference_cache`, `gradient_share`: what it keeps and what it reports.
 * `policy`: the policy, its adapter and the named reference model.
 * `tiny_models`: tiny random models and made-up pairs for dry runs on a CPU.
-* `run_record`: what is written beside the weights.
-* `dpo_run`: the whole run; `recipes/dpo.py` calls it.
+* `training_run`, `run_record`: what comes before and after training; what lies beside the weights.
+* `dpo_run`, `sft_config`, `sft_run`: whole runs; `recipes/dpo.py` and `recipes/sft.py` call them,
+  `recipe_arguments` reads their YAML and command line.
 
 From models to a report on their answers:
 

@@ -1,14 +1,14 @@
 """DPO against TRL's own trainer: pairs per second in paired runs, the same losses, and start-up.
 
-Both train a LoRA of the same random Llama on the same pairs in float32: the same loss (DPO plus 0.2 x
-NLL of the chosen answer per token), batch, learning rate and seed, no gradient checkpointing. *Cold*
-is an epoch with the reference computed on the way; *warm* has its log probabilities from before.
+Both train a LoRA of the same random Llama on the same pairs in float32: the same loss (DPO plus 0.2
+times the NLL of the chosen answer per token), batch, learning rate and seed, no checkpointing.
+*Cold* is an epoch with the reference computed on the way; *warm* has its values from before.
 TRL runs with its own flags and, as `grouped`, with its `group_by_length` over a column of lengths
 that it does not make by itself; the better of the two is what counts. Runs alternate; on a CPU
 seconds are CPU seconds, so that neighbours on the machine do not count.
 
 The pairs have the lengths of the IFLLM pairs (deciles and rank correlation of the release), the
-model the proportions of the eight (the head is 12 % of its linear layers). With a CUDA device
+model the proportions of the eight (the head is about 12 % of its linear layers). With a CUDA device
 `dpo_gpu.py` measures the eight themselves.
 """
 
@@ -167,6 +167,63 @@ def compare(progress: Any = None) -> dict[str, Any]:
     return {"seconds": seconds, "losses": losses}
 
 
+# A fresh process, 780 pairs tokenised, bitsandbytes and all; without the loading of weights.
+_START = """
+import json, time
+start = time.perf_counter(), time.process_time()
+from ifllm_hf.alignment.dpo_config import PairDataConfig, PairDPOConfig, PolicyConfig
+from ifllm_hf.alignment.recipe_arguments import parse_recipe
+from ifllm_hf.alignment import dpo, dpo_run, policy
+loading = [0.0, 0.0]
+def now():
+    return time.perf_counter(), time.process_time()
+load = policy.load_policy
+def timed(*arguments):
+    before = now()
+    loaded = load(*arguments)
+    loading[:] = (b - a for a, b in zip(before, now()))
+    return loaded
+policy.load_policy = timed
+class Ready(Exception):
+    pass
+def step(self, *arguments, **more):
+    found = [b - a - c for a, b, c in zip(start, now(), loading)]
+    open(sys.argv[1], "w").write(json.dumps(found))
+    raise Ready
+dpo.PairDPOTrainer.training_step = step
+data, training, weights = parse_recipe(
+    (PairDataConfig, PairDPOConfig, PolicyConfig), sys.argv[2:]
+)
+try:
+    dpo_run.run_dpo(weights, training, data)
+except Ready:
+    pass
+"""
+
+
+def start_up() -> list[Row]:
+    """Measure from a fresh Python to the first step of `recipes/dpo.py`."""
+    import json
+
+    config = Path(__file__).parents[2] / "recipes" / "configs" / "smoke.yaml"
+    found = []
+    with tempfile.TemporaryDirectory() as place:
+        data = Path(place) / "pairs.jsonl"
+        pairs(780).add_column("fold", [i % 5 for i in range(780)]).to_json(str(data))
+        for i in range(_REPEATS):
+            result = Path(place) / "seconds"
+            arguments = ["--config", str(config), "--dataset", str(data), "--max_length", "1024"]
+            arguments += ["--output_dir", f"{place}/{i}"]
+            run_python(_START, str(result), *arguments)
+            found.append(json.loads(result.read_text()))
+    wall, cpu = (statistics.median(each) for each in zip(*found, strict=True))
+    # One thread: on an idle machine the wall clock shows the CPU seconds.
+    return [
+        row("DPO, start to first step without loading weights, CPU", cpu, "s", 10.0),
+        row("DPO, start to first step without loading weights, wall", wall, "s"),
+    ]
+
+
 def main() -> list[Row]:
     """Measure; targets are those of the alignment room."""
     import logging
@@ -199,6 +256,11 @@ def main() -> list[Row]:
         for a, b in zip(losses[f"ours {state}"], losses[f"trl {state}"], strict=True)
     )
     rows.append(row("DPO, largest difference of a step's loss from TRL's", apart, "nats", 1e-3))
+    rows += start_up()
+    if torch.cuda.is_available():
+        import dpo_gpu
+
+        rows += dpo_gpu.main()
     return rows
 
 
