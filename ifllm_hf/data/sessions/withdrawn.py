@@ -1,8 +1,8 @@
 """Models that learned from somebody who has withdrawn since.
 
 A model's card lists the readers it was trained on under `ifllm_readers` in its YAML, and `run.json`
-beside local weights lists them under `data`. A tombstone begins with the same digits as a reader's pseudonym, so the two can be compared and neither leads
-back to a person.
+beside local weights lists them under `data`. A tombstone begins with the same digits as a reader's
+pseudonym, so the two can be compared and neither leads back to a person.
 """
 
 from __future__ import annotations
