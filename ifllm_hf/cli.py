@@ -180,6 +180,12 @@ def parser() -> argparse.ArgumentParser:
         default="best",
         help="what the behaviour model sees (best: lengths and the end of reading)",
     )
+    label.add_argument(
+        "--predictions",
+        type=Path,
+        metavar="FILE",
+        help="instead of --inputs: predictions of a reward model, held out by reader",
+    )
     label.add_argument("--from", dest="folder", type=Path, default=Path("ifllm"), metavar="PATH")
     label.add_argument("--nu", type=float, default=0.05, help="share of mistaken clicks (.05)")
     label.add_argument("--judge-fold", type=int, help="readers whose clicks train no labeller")
@@ -372,10 +378,15 @@ def _run_label(arguments: argparse.Namespace) -> int:
     from ifllm_hf.alignment.label_inputs import label_model
     from ifllm_hf.alignment.labels import read_turns_with_features, write_labels
 
-    if arguments.source == "explicit" and arguments.inputs != "best":
+    if arguments.source == "explicit" and (arguments.predictions or arguments.inputs != "best"):
         raise ConfigError(
-            f"--inputs {arguments.inputs} has no meaning for --source explicit, which takes clicks "
-            "as they are; use --source reward, or leave --inputs out"
+            "--inputs and --predictions have no meaning for --source explicit, which takes clicks "
+            "as they are; use --source reward, or leave them out"
+        )
+    if arguments.predictions is not None and arguments.inputs != "best":
+        raise ConfigError(
+            f"--predictions {arguments.predictions} and --inputs {arguments.inputs} exclude each "
+            "other. Leave one of them out."
         )
     turns = read_turns_with_features(arguments.folder)
     report = write_labels(
@@ -383,6 +394,7 @@ def _run_label(arguments: argparse.Namespace) -> int:
         arguments.out,
         source=arguments.source,
         model=None if arguments.inputs == "best" else label_model(arguments.inputs),
+        predictions=arguments.predictions,
         nu=arguments.nu,
         judge_fold=arguments.judge_fold,
         seed=arguments.seed,

@@ -31,6 +31,7 @@ from ifllm_hf.alignment.label_noise import (
     likert_contradictions,
     nu_table,
 )
+from ifllm_hf.alignment.label_predictions import told_by_file
 from ifllm_hf.alignment.label_report import LabelReport, behavior_scores
 from ifllm_hf.benchmark.model import Model, config_hash
 from ifllm_hf.benchmark.rows import swap_sides, tick_columns
@@ -50,6 +51,7 @@ def write_labels(
     *,
     source: str,
     model: Callable[[], Model] | None = None,
+    predictions: Path | str | None = None,
     nu: float = DEFAULT_NU,
     seed: int = 0,
     folds: int = 5,
@@ -80,6 +82,8 @@ def write_labels(
         source: `explicit`, `reward` or `both`.
         model: Makes the model that predicts clicks; default:
             `ifllm_hf.reward.baselines.default_model`. Not used by `explicit`.
+        predictions: Instead of a model: a file of predictions held out by reader, as `ifllm
+            benchmark --predictions` takes it; see `label_predictions`.
         nu: Rate of wrong clicks, in [0, 0.5); used by `both`.
         seed: Of the folds.
         folds: Out-of-fold models.
@@ -112,21 +116,24 @@ def write_labels(
     if source == EXPLICIT:
         decided = turns
     else:
-        made = _default_model() if model is None else model()
-        name = f"{made.name} {config_hash(made)}"
         rows = _eligible(turns, source)
         y = _clicks(rows)
-        told = out_of_fold(
-            made,
-            rows,
-            y,
-            swap=swap or _swap(rows),
-            folds=folds,
-            inner_folds=inner_folds,
-            seed=seed,
-            judge_fold=judge_fold,
-            progress=progress,
-        )
+        if predictions is not None:
+            told, name = told_by_file(predictions, turns, rows, y, judge_fold=judge_fold)
+        else:
+            made = _default_model() if model is None else model()
+            name = f"{made.name} {config_hash(made)}"
+            told = out_of_fold(
+                made,
+                rows,
+                y,
+                swap=swap or _swap(rows),
+                folds=folds,
+                inner_folds=inner_folds,
+                seed=seed,
+                judge_fold=judge_fold,
+                progress=progress,
+            )
         p_b = told.p_b if source == REWARD else combine(told.p_b, y == 1, nu)
         evidence = _evidence(rows, told, p_b, name, nu if source == BOTH else None)
         decided = _decide(turns, rows, p_b, y, source)
