@@ -33,6 +33,25 @@ _INDEX = (
 
 
 @dataclass(frozen=True)
+class PageLines:
+    """How answers were set on the page that recorded them.
+
+    Attributes:
+        px: Height of a line.
+        chars: Characters in a full line, about.
+    """
+
+    px: int
+    chars: int
+
+
+RELEASE_PAGE = PageLines(70, 65)
+"""20 px Consolas (11 px a character) at a line height of 3.5, in columns of 48 % of the window."""
+OUR_PAGE = PageLines(32, 68)
+"""`.ifllm-reading` in collect.css on a wide screen."""
+
+
+@dataclass(frozen=True)
 class DemoData:
     """Turns with what their readers did.
 
@@ -40,11 +59,13 @@ class DemoData:
         folder: The prepared folder.
         made_up: Whether no person stands behind the numbers.
         said: One sentence for the screen: what this data is.
+        lines: How its answers were set.
     """
 
     folder: Path
     made_up: bool
     said: str
+    lines: PageLines = RELEASE_PAGE
 
     @cached_property
     def index(self) -> pl.DataFrame:
@@ -120,7 +141,7 @@ def open_sessions(sessions: Path) -> DemoData:
     """
     from ifllm_hf.data.prepare import prepare
 
-    data = DemoData(_temporary_folder(), False, "Collected sessions.")
+    data = DemoData(_temporary_folder(), False, "Collected sessions.", OUR_PAGE)
     weakref.finalize(data, shutil.rmtree, data.folder.parent, ignore_errors=True)
     prepare(sessions, data.folder, progress=False)
     return data

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from ifllm_hf.data.sessions.made_up import write_sessions
 from ifllm_space.demo_data import DemoData
 from ifllm_space.pickers import first_turn
 
@@ -258,10 +261,20 @@ def test_fits_a_phone(
         context.close()
 
 
-def test_operator_on_this_machine_is_offered_the_collected_sessions(page: Any) -> None:
+def test_operator_on_this_machine_sees_the_collected_sessions(
+    page: Any, space_sessions: Path
+) -> None:
     page.get_by_role("tab", name="Collected sessions").click()
-    page.get_by_role("button", name="Read the sessions").click()
+    read = page.get_by_role("button", name="Read the sessions")
+    read.click()
     page.get_by_text("There is nothing to show").wait_for()
+    write_sessions(space_sessions, 1)
+    try:
+        read.click()
+        page.wait_for_function(f"document.querySelectorAll('{VIEW}[data-query]').length === 2")
+        assert "There is nothing to show" not in page.content()
+    finally:
+        shutil.rmtree(space_sessions)
 
 
 def test_strangers_are_not(page: Any, context: Any, space_url: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import polars as pl
 import pytest
 
 from ifllm_hf.behavior.features import FEATURE_COLUMNS
-from ifllm_hf.errors import SourceError
-from ifllm_space.demo_data import DemoData
+from ifllm_hf.data.sessions.made_up import write_sessions
+from ifllm_hf.errors import IFLLMError, SourceError
+from ifllm_space.demo_data import DemoData, open_sessions
 from ifllm_space.explore.tab import view_of
 from ifllm_space.explore.turn_view import ticks_view, turn_view
 from ifllm_space.explore.usual import PLAIN_WORDS, usual_values
@@ -80,6 +82,24 @@ def test_error_of_the_gaze_is_said_in_lines_of_the_page(demo_data: DemoData) -> 
 def test_unknown_turn_is_refused(demo_data: DemoData) -> None:
     with pytest.raises(SourceError, match="query -1 is not in"):
         demo_data.turn(-1)
+
+
+def test_collected_sessions_are_drawn_like_the_release(tmp_path: Path) -> None:
+    truth = write_sessions(tmp_path / "sessions", 2)
+    data = open_sessions(tmp_path / "sessions")
+    assert data.index.height == sum(len(session.answers) for session in truth)
+    for query_id in data.index["query_id"]:
+        view = strict(view_of(data, query_id))
+        mouse, gaze = view["ticks"]["mouse"]["on"], view["ticks"]["gaze"]["on"]
+        # Each event is its own tick; the other channel is not carried over.
+        assert {0, 1} <= set(mouse) and -2 in mouse and -2 in gaze
+        assert view["ticks"]["phase"][0] == 0 and 1 in view["ticks"]["phase"]
+        assert view["gaze_error"][0] == {"px": 100, "lines": 3.1, "chars": 212}  # 32 px a line
+
+
+def test_no_collected_session_is_an_error_in_words(tmp_path: Path) -> None:
+    with pytest.raises(IFLLMError, match=str(tmp_path)):
+        open_sessions(tmp_path / "sessions")
 
 
 # --- usual values

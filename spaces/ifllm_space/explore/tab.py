@@ -35,6 +35,6 @@ def turns_of(data: DemoData) -> None:
 
 def view_of(data: DemoData, query_id: int) -> str:
     """Return what the page draws of a turn, as JSON."""
-    view = turn_view(data.turn(query_id))
+    view = turn_view(data.turn(query_id), data.lines)
     view["features"] = usual_values(data.features, data.index, query_id)
     return json.dumps(view, separators=(",", ":"))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ifllm_hf.behavior.reading_ticks import TICK_CAP_MS
+from ifllm_space.demo_data import RELEASE_PAGE, PageLines
 
 CHANNELS = ("gaze", "mouse")
 PHASES = ("reading", "rating", "after")
@@ -20,16 +21,14 @@ RELOAD_GAP_MS = 1000.0
 
 GAZE_ERROR_PX = (100, 150, 200)
 """Webcam gaze is off by so much (Semmelmann & Weigelt 2018: 172 px in the lab, 207 px online)."""
-# The page of the release set 20 px Consolas (11 px a character) at a line height of 3.5 in columns
-# of 48 % of a window about 1500 px wide.
-LINE_PX, LINE_CHARS = 70, 65
 
 
-def turn_view(turn: dict[str, Any]) -> dict[str, Any]:
+def turn_view(turn: dict[str, Any], lines: PageLines = RELEASE_PAGE) -> dict[str, Any]:
     """Return what the page draws of a turn.
 
     Args:
         turn: A row of the `pairwise` or `pointwise` config.
+        lines: How the page that recorded it set its answers.
 
     Returns:
         JSON-ready: texts, ratings and `ticks`: parallel lists of `t_ms` (from the first tick on,
@@ -60,7 +59,11 @@ def turn_view(turn: dict[str, Any]) -> dict[str, Any]:
         "ticks": ticks_view(turn),
         "tick_cap_ms": TICK_CAP_MS,
         "gaze_error": [
-            {"px": px, "lines": round(px / LINE_PX, 1), "chars": round(px / LINE_PX * LINE_CHARS)}
+            {
+                "px": px,
+                "lines": round(px / lines.px, 1),
+                "chars": round(px / lines.px * lines.chars),
+            }
             for px in GAZE_ERROR_PX
         ],
     }
