@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ifllm_hf.data.run_file import public_name, read_run
+from ifllm_hf.data.synthetic.story import SYNTHETIC_PREFIX
 from ifllm_hf.errors import TableError
 
 READERS_KEY = "ifllm_readers"
@@ -39,6 +40,7 @@ def model_card(folder: Path, repo_id: str, config: Mapping[str, Any]) -> str:
     run = read_run(folder) or {}
     data: Mapping[str, Any] = run.get("data", {})
     sessions: Sequence[str] | None = data.get("sessions")
+    readers: Sequence[str] = data.get("readers", [])
     base = public_name(_base_model(run, config))
     table = _benchmark(folder / BENCHMARK_FILE)
     text = config["text_config"].get("model_type") if config.get("use_text", True) else None
@@ -46,10 +48,8 @@ def model_card(folder: Path, repo_id: str, config: Mapping[str, Any]) -> str:
         "title": repo_id.split("/")[-1],
         "repo_id": repo_id,
         "base_model_yaml": f"base_model: {base}\n" if base and "/" in base else "",
-        "readers_yaml": "".join(
-            [f"{READERS_KEY}:\n", *(f"  - {reader}\n" for reader in data["readers"])]
-        )
-        if data.get("readers")
+        "readers_yaml": "".join([f"{READERS_KEY}:\n", *(f"  - {r}\n" for r in readers)])
+        if readers
         else "",
         "backbone": f"{base or 'trained from scratch'} ({text})" if text else "not read",
         "token_channels": _names(config, "use_token_behavior", "token_channels"),
@@ -62,7 +62,7 @@ def model_card(folder: Path, repo_id: str, config: Mapping[str, Any]) -> str:
         "dataset": public_name(data.get("dataset")),
         "sessions": None if sessions is None else len(sessions),
         "sessions_digest": None if sessions is None else _digest(sessions),
-        "made_up": "" if data.get("synthetic") else None,
+        "made_up": "" if any(r.startswith(SYNTHETIC_PREFIX) for r in readers) else None,
         "seed": run.get("seed"),
         "no_run": None if run else "",
         "versions": ", ".join(f"{k} {v}" for k, v in run.get("versions", {}).items()) or None,

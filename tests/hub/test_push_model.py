@@ -223,7 +223,7 @@ def test_the_card_invents_nothing(saved: Path) -> None:
 
 
 def test_made_up_data_is_called_made_up(saved: Path) -> None:
-    run = {**RUN, "data": {**RUN["data"], "synthetic": True}}  # type: ignore[dict-item]
+    run = {**RUN, "data": {**RUN["data"], "readers": ["worker_synthetic_0a"]}}  # type: ignore[dict-item]
     (saved / "run.json").write_text(json.dumps(run))
     assert "MADE UP" in model_card(saved, REPO, json.loads((saved / "config.json").read_text()))
 
