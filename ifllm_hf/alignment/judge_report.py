@@ -17,6 +17,9 @@ Record = dict[str, Any]
 _ONE_SIDED = 0.9
 """From this share of longer (or of shorter) answers on, equal length is an extrapolation."""
 
+_FEW_READERS = 20
+"""Below this many clusters, a percentile bootstrap covers less than it says."""
+
 
 def compare(
     comparisons: Sequence[Comparison],
@@ -129,7 +132,12 @@ def markdown(report: Record) -> str:
         f"Baseline: **{report['baseline']}**. Answers: {report['answers']}.",
         "",
         "Win rate counts a tie as half. Intervals: 95 %, bootstrap over readers, "
-        f"{report['draws']} draws.",
+        f"{report['draws']} draws."
+        + (
+            f" They draw {prompts['workers']} readers, which makes them rough and rather narrow."
+            if prompts["workers"] < _FEW_READERS
+            else ""
+        ),
         "",
         "| candidate | n | readers | wins / ties / losses | win rate | at equal length | "
         "score: before | after | relative improvement |",

@@ -97,7 +97,8 @@ def test_a_run_says_what_it_found_and_what_it_cost(tmp_path: Path, questions: Pa
     text = (out / "report.md").read_text()
     for part in (
         "judge-1 at temperature 0, each pair in both orders", "15 of 3 readers",
-        "held out by reader (fold 0)", "both / explicit: 3.00", "no bias found", "60 requests",
+        "held out by reader (fold 0)", "They draw 3 readers", "both / explicit: 3.00",
+        "no bias found", "60 requests",
     ):  # fmt: skip
         assert part in text, part
     assert "sesame" not in text + (out / "report.json").read_text()
