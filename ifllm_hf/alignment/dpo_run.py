@@ -71,6 +71,11 @@ def run_dpo(policy: PolicyConfig, training: PairDPOConfig, data: PairDataConfig)
             "has no lower bound; see gradient_share/decile_1 (least certain) to _10 in the log",
             PAPER_EPSILON_MAX,
         )
+    if training.nll_weight and training.nll_reduction == "sum":
+        logger.warning(
+            "nll_reduction sum: the NLL counts hundreds of nats per pair and the preference less "
+            "than one, so this is fine-tuning on the chosen answers; compare loss/preference"
+        )
     train_and_save(trainer, run)
     record["result"] = _result(trainer)
     return finish(trainer, run, record)

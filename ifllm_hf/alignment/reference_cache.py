@@ -7,6 +7,7 @@ memory and not of their name: a model that was changed since never finds the val
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -65,7 +66,7 @@ def load(key: str) -> LogProbs | None:
         found: LogProbs = np.load(file, allow_pickle=False)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         logger.warning("%s cannot be read (%s); its values are computed again", file, error)
         return None
     return found
@@ -81,7 +82,8 @@ def save(key: str, values: LogProbs) -> None:
             np.save(file, values.astype(np.float32), allow_pickle=False)
         aside.replace(folder / f"{key}.npy")
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink()
         logger.warning("log probabilities of the reference are not kept for later runs: %s", error)
 
 

@@ -255,6 +255,20 @@ def test_full_fine_tuning_against_another_base(run: Run, tiny: Callable[..., Pat
     assert (out / "model.safetensors").exists()
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"nll_reduction": "sum"}, "hundreds of nats per pair"),
+        ({"preference_loss": "rdpo_paper"}, "the loss has no lower bound"),
+    ],
+)
+def test_a_loss_as_in_the_paper_says_what_it_does(
+    run: Run, caplog: pytest.LogCaptureFixture, settings: dict[str, Any], message: str
+) -> None:
+    run(max_steps=1, save_strategy="no", **settings)
+    assert message in caplog.text
+
+
 def test_a_chat_template_is_used_where_it_is_asked_for(run: Run) -> None:
     record = json.loads((run(prompt_format="chat", history="chosen") / "run.json").read_text())
     assert record["used"]["prompt"] == "the tokenizer's chat template"

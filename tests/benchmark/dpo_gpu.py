@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +133,7 @@ def speed(name: str, method: str, side: str, folder: Path, *more: str) -> dict[s
     if side == "ours":
         trainer: Any = PairDPOTrainer(args=training, ref_model=loaded.ref_model, **common)
     else:
-        known = DPOConfig.__dataclass_fields__
-        same = {k: v for k, v in training.to_dict().items() if k in known and known[k].init}
+        same = {f.name: getattr(training, f.name) for f in fields(DPOConfig) if f.init}
         same |= {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, training.nll_weight]}
         trainer = DPOTrainer(args=DPOConfig(**same), **common)
     times: list[float] = []

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from ifllm_hf.errors import ConfigError
+
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "recipes" / "configs"
 # The real model of each recipe, and the architecture of its tiny random stand-in.
@@ -32,12 +34,10 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 def parse(*arguments: str) -> Any:
-    from trl import TrlParser
-
     from ifllm_hf.alignment.dpo_config import PairDataConfig, PairDPOConfig, PolicyConfig
+    from ifllm_hf.alignment.recipe_arguments import parse_recipe
 
-    parser = TrlParser((PairDataConfig, PairDPOConfig, PolicyConfig))
-    return parser.parse_args_and_config(list(arguments))
+    return parse_recipe((PairDataConfig, PairDPOConfig, PolicyConfig), arguments)
 
 
 def test_there_is_one_recipe_per_model() -> None:
@@ -121,7 +121,7 @@ def test_lora_and_full_fine_tuning_are_one_override_away(
 def test_a_launch_config_is_one_that_accelerate_reads(
     name: str, kind: str, processes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Read, defaults filled in and checked, as `accelerate launch` does before it starts anything."""
+    """Read, filled in and checked, as `accelerate launch` does before it starts anything."""
     import torch
     from accelerate.commands import launch
     from accelerate.commands.config.config_args import load_config_from_file
@@ -145,7 +145,7 @@ def test_a_launch_config_is_one_that_accelerate_reads(
 def test_an_unknown_key_in_a_recipe_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "old.yaml"
     path.write_text((CONFIGS / "smoke.yaml").read_text() + "max_prompt_length: 128\n")
-    with pytest.raises(ValueError, match="max_prompt_length"):
+    with pytest.raises(ConfigError, match="old.yaml: unknown settings max_prompt_length; remove"):
         parse("--config", str(path))
 
 
