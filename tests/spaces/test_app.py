@@ -75,6 +75,17 @@ def test_without_data_a_release_is_made_up_and_that_is_said(
     assert list(tmp_path.iterdir()) == []  # nothing is left where the app was started
 
 
+def test_few_turns_are_explored_even_if_no_reward_can_be_fitted(
+    tmp_path: Path, build_space: Callable[..., FastAPI]
+) -> None:
+    data = open_demo_data(synthetic=2)
+    with TestClient(build_space(data, Settings(sessions=tmp_path / "sessions"))) as client:
+        config = client.get("/config").json()
+    said = [str(c["props"].get("value")) for c in config["components"]]
+    assert any("There is nothing to score with" in text for text in said)
+    assert any('"ticks"' in text for text in said)  # Explore is there
+
+
 def test_made_up_data_is_called_so_wherever_it_lies(demo_data: DemoData) -> None:
     assert demo_data.made_up
     assert demo_data.said == "Made-up data: no person stands behind it."

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 import polars as pl
 
-from ifllm_hf.errors import IFLLMError
+from ifllm_hf.errors import DataError, IFLLMError
 from ifllm_space.demo_data import DemoData
 from ifllm_space.pickers import QUIET, TurnPickers, first_turn
 from ifllm_space.score.recording import MAX_CHARS, own_turn
@@ -34,16 +34,21 @@ EXAMPLE = (
 
 def score_tab(data: DemoData) -> None:
     """Build the tab; call it inside `gr.Tab`."""
+    try:
+        reward = data.reward
+    except DataError as error:
+        gr.Markdown(f"There is nothing to score with: {error}")
+        return
     pairs = data.index.filter(pl.col("kind") == "pairwise")
     first = first_turn(pairs)
 
     def of_reader(query_id: int) -> str:
         turn = data.turn(query_id)
-        return _json(score_view(turn, data.reward, turn["fold"]), of=query_id)
+        return _json(score_view(turn, reward, turn["fold"]), of=query_id)
 
     def of_own(prompt: str, left: str, right: str) -> str:
         with _said_on_screen():
-            return _json(score_view(own_turn(prompt, left, right), data.reward, None), of=None)
+            return _json(score_view(own_turn(prompt, left, right), reward, None), of=None)
 
     def recorded(event: gr.EventData) -> str:
         said: dict[str, Any] = event._data or {}
@@ -55,7 +60,7 @@ def score_tab(data: DemoData) -> None:
                 texts = [turn["prompt"] or "", turn["response_a"] or "", turn["response_b"] or ""]
                 fold = turn["fold"]
             own = own_turn(texts[0], texts[1], texts[2], said.get("ticks"))
-            return _json(score_view(own, data.reward, fold), of=said.get("of"))
+            return _json(score_view(own, reward, fold), of=said.get("of"))
 
     view = gr.HTML(
         value=of_reader(first),

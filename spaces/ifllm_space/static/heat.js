@@ -97,7 +97,7 @@ export class HeatLayer {
     paper.clearRect(0, 0, this.size[0], this.size[1]);
     for (const { start, stop, gain } of parts) {
       const level = Math.sqrt(Math.abs(gain) / most);
-      if (!(level > 0.15)) continue; // next to nothing
+      if (!(level > 0.35)) continue; // below an eighth of the most: noise
       paper.fillStyle = gain > 0 ? ink.for : ink.against;
       paper.globalAlpha = 0.4 * level;
       this.stripes(paper, start, stop, 0, 0);
