@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help setup demo test check style bench clean
+.PHONY: help setup demo test check style bench clean webgazer-test
 
 help:
 	@echo "make demo   set up, then the whole line in minutes: data, scores by worker, pairs, DPO"
@@ -43,6 +43,10 @@ test: check
 
 bench: setup
 	$(BIN)/python tests/benchmark/run.py
+
+# Fetches WebGazer (GPL-3.0-or-later) into a temporary folder and runs it before a drawn face.
+webgazer-test: setup
+	$(BIN)/python tests/browser/webgazer_virtual_eye.py
 
 style: setup
 	$(BIN)/ruff check --fix .

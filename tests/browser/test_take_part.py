@@ -180,7 +180,7 @@ def test_from_consent_to_a_pair_for_trl(space: Space, page: Any, tmp_path: Path)
         box = "B" if step % 3 else "A"  # this reader looks at B twice as often
         word = page.evaluate(WORD, [box, 7 * step])
         page.mouse.move(word["x"], word["y"])
-        page.wait_for_timeout(90)
+        page.wait_for_timeout(150)
         moved.append((box.lower(), word))
     rate(page)
     code = finish(page)
@@ -275,6 +275,33 @@ def test_a_webcam_is_validated_before_and_after(space: Space, context: Any) -> N
     assert sum(e[3] == "B" and e[10] == 1 for e in gaze) > 5
     opened = open_sessions(space.sessions)
     assert 0 < opened.turns["calibration_score"].drop_nulls()[-1] < 100
+
+
+def test_the_leak_check_finds_gaze_that_follows_the_mouse(space: Space, context: Any) -> None:
+    before = set(space.sessions.glob("s_*.jsonl"))
+    context.set_default_timeout(20_000)
+    page = context.new_page()
+    # Like a WebGazer that learns from the mouse: 30 % of the way goes where the mouse moves.
+    page.add_init_script(
+        """let mouse = null;
+        document.addEventListener("mousemove", (event) => {
+          mouse = event.isTrusted ? null : { x: event.clientX, y: event.clientY, t: Date.now() };
+        });
+        window.ifllmGaze = () => {
+          const [x, y] = [innerWidth / 2, innerHeight / 2];
+          if (!mouse || Date.now() - mouse.t > 60) return { x, y };
+          return { x: x + 0.3 * (mouse.x - x), y: y + 0.3 * (mouse.y - y) };
+        }"""
+    )
+    page.goto(space.url)
+    page.get_by_role("tab", name="Take part").click()
+    agree(page, webcam=True)
+    for _ in range(9):
+        page.locator("button.ifllm-target[aria-label='look here and press']").click()
+    page.get_by_role("heading", name="Your first question").wait_for()
+    lines = session_of(space, before).read_bytes().splitlines()
+    (validation,) = (r for r in map(json.loads, lines) if r["type"] == "calibration")
+    assert validation["mouse_leak"] == pytest.approx(0.3, abs=0.1)
 
 
 def test_a_reload_in_the_middle_of_a_turn_goes_on(space: Space, page: Any) -> None:

@@ -74,8 +74,12 @@ export async function validate(root, gaze, when, onPoint) {
       onPoint({ index, ...at });
       screen.show(at);
       await pause(gaze.pace.settle_ms);
-      const seen = await look();
-      if (index === 0) mouse_leak = leak(seen, ...(await withMouse(look)));
+      let seen = await look();
+      if (index === 0) {
+        const [during, mouse] = await withMouse(look);
+        seen = [...seen, ...(await look())]; // on either side, so that a slow drift is no leak
+        mouse_leak = leak(seen, during, mouse);
+      }
       points.push(summary(at, seen));
       errors.push(...seen.map((sample) => distance(sample, at)));
     }
@@ -116,13 +120,13 @@ async function withMouse(look) {
 
 /**
  * Return by which share of the way to the mouse the gaze moved with it; 0 is none.
- * @param {Place[]} before
+ * @param {Place[]} without
  * @param {Place[]} during
  * @param {Place} mouse
  */
-export function leak(before, during, mouse) {
-  if (!before.length || !during.length) return null;
-  const [a, b] = [centre(before), centre(during)];
+function leak(without, during, mouse) {
+  if (!without.length || !during.length) return null;
+  const [a, b] = [centre(without), centre(during)];
   const way = { x: mouse.x - a.x, y: mouse.y - a.y };
   const length = way.x ** 2 + way.y ** 2;
   const share = length ? ((b.x - a.x) * way.x + (b.y - a.y) * way.y) / length : 0;
