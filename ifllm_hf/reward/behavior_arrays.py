@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,74 +156,85 @@ def tick_arrays(
         `[names, all ticks]` values and whether they were observed, `[all ticks]` time in ms since
         the first tick of the turn, and `[rows + 1]` where each row begins.
     """
-    sizes = np.diff(ticks.start)[rows.turn]
+    turns = len(ticks.start) - 1
+    begins = _groups(ticks, max_ticks, step_ms)
+    group = np.zeros(len(ticks.turn), dtype=np.int64)
+    group[begins[1:]] = 1
+    group = np.cumsum(group)
+    per_turn = np.bincount(ticks.turn[begins], minlength=turns)
+    of_turn = np.concatenate([[0], np.cumsum(per_turn)]).astype(np.int64)
+
+    sizes = per_turn[rows.turn]
     start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     row = np.repeat(np.arange(len(sizes)), sizes)
-    tick = np.arange(start[-1]) - np.repeat(start[:-1] - ticks.start[rows.turn], sizes)
-    values = np.zeros((len(names), len(tick)), dtype=np.float32)
-    observed = np.zeros((len(names), len(tick)), dtype=bool)
+    at = np.arange(start[-1]) - np.repeat(start[:-1] - of_turn[rows.turn], sizes)
+    values = np.zeros((len(names), len(at)), dtype=np.float32)
+    observed = np.zeros((len(names), len(at)), dtype=bool)
+
+    def write(name: str, total: FloatArray, count: IntArray) -> None:
+        column = names.index(name)
+        np.greater(count, 0, out=observed[column])
+        np.divide(total, count, out=values[column], where=observed[column], casting="same_kind")
+
     for channel in CHANNELS:
-        columns = {
-            measure: names.index(f"{channel}_{measure}")
-            for measure in TICK_MEASURES
-            if f"{channel}_{measure}" in names
-        }
-        if columns:
-            seen = _see(ticks, channel, tick, rows.side[row], rows.chars[row])
-            for measure, column in columns.items():
-                values[column], observed[column] = seen[measure]
-    for column, name in enumerate(names):
-        if name == END:
-            values[column], observed[column] = ticks.until_end_ms[tick], True
-        elif name in ticks.extra:
-            value = ticks.extra[name][tick]
-            observed[column] = ~np.isnan(value)
-            values[column] = np.where(observed[column], value, 0.0)
-    time = ticks.time_ms[tick]
-    begins = _groups(row, time, start, max_ticks, step_ms)
-    if len(begins) < len(tick):
-        count = np.add.reduceat(observed, begins, axis=1, dtype=np.int32)
-        values = np.add.reduceat(values, begins, axis=1)
-        values /= np.maximum(count, 1)
-        observed, time = count > 0, time[begins]
-        start = np.concatenate([[0], np.cumsum(np.bincount(row[begins], minlength=len(sizes)))])
-    return values, observed, time, start.astype(np.int64)
+        if any(f"{channel}_{measure}" in names for measure in TICK_MEASURES):
+            seen = _look(ticks, channel, group, len(begins), rows, row, at)
+            for measure, (total, count) in seen.items():
+                if f"{channel}_{measure}" in names:
+                    write(f"{channel}_{measure}", total, count)
+    others = {END: ticks.until_end_ms, **ticks.extra}
+    for name in names:
+        if name in others:
+            known = ~np.isnan(others[name])
+            total = np.bincount(group[known], others[name][known], len(begins))
+            write(name, total[at], np.bincount(group[known], minlength=len(begins))[at])
+    return values, observed, ticks.time_ms[begins][at], start
 
 
-def _see(
-    ticks: BehaviorTicks, channel: str, tick: IntArray, side: IntArray, chars: IntArray
-) -> dict[str, tuple[Any, BoolArray]]:
-    """Return values of the `TICK_MEASURES` and whether they were observed."""
-    code = ticks.channels[channel].code[tick]
-    recorded = code != ABSENT
-    this = code == side
-    on_known = this & (chars > 0)
-    share = np.zeros(len(tick))
-    np.divide(ticks.channels[channel].char[tick], chars, out=share, where=on_known)
+def _look(
+    ticks: BehaviorTicks,
+    channel: str,
+    group: IntArray,
+    groups: int,
+    rows: Rows,
+    row: IntArray,
+    at: IntArray,
+) -> dict[str, tuple[FloatArray, IntArray]]:
+    """Return sum and number of observations of the `TICK_MEASURES`, for each group of each row."""
+    did = ticks.channels[channel]
+    width = rows.of.shape[1] + 2  # not recorded, on no answer, on each answer
+    key = group * width + (did.code.astype(np.int64) - ABSENT)
+    count = np.bincount(key, minlength=groups * width).reshape(groups, width)
+    chars = np.bincount(key, did.char, groups * width).reshape(groups, width)
+    neither = OFF - ABSENT
+    side = rows.side[row] + neither + 1
+    recorded, on_any = (count[:, first:].sum(axis=1)[at] for first in (neither, neither + 1))
+    on_this = count[at, side]
+    length = rows.chars[row]
+    share = chars[at, side] / np.maximum(length, 1)
     return {
-        "on_this": (this, recorded),
-        "on_other": ((code >= 0) & ~this, recorded),
-        "on_neither": (code == OFF, recorded),
-        "char_share": (share, on_known),
+        "on_this": (on_this, recorded),
+        "on_other": (on_any - on_this, recorded),
+        "on_neither": (count[at, neither], recorded),
+        "char_share": (share, np.where(length > 0, on_this, 0)),
     }
 
 
-def _groups(
-    row: IntArray, time: FloatArray, start: IntArray, max_ticks: int, step_ms: float | None
-) -> IntArray:
+def _groups(ticks: BehaviorTicks, max_ticks: int, step_ms: float | None) -> IntArray:
     """Return the first tick of every group of ticks that are joined."""
-    begins = np.arange(len(row))
-    if step_ms is not None and len(row):
-        step = np.floor(time / step_ms)
-        fresh = np.ones(len(row), dtype=bool)
-        fresh[1:] = (row[1:] != row[:-1]) | (step[1:] != step[:-1])
+    turn = ticks.turn
+    begins = np.arange(len(turn))
+    if step_ms is not None and len(turn):
+        step = np.floor(ticks.time_ms / step_ms)
+        fresh = np.ones(len(turn), dtype=bool)
+        fresh[1:] = (turn[1:] != turn[:-1]) | (step[1:] != step[:-1])
         begins = np.flatnonzero(fresh)
-    counts = np.bincount(row[begins], minlength=len(start) - 1)
+    counts = np.bincount(turn[begins], minlength=len(ticks.start) - 1)
     if not (counts > max_ticks).any():
         return begins
     number = np.arange(len(begins)) - np.repeat(np.cumsum(counts) - counts, counts)
     many = np.repeat(counts, counts)
-    group = np.where(many > max_ticks, number * max_ticks // many, number)
+    part = np.where(many > max_ticks, number * max_ticks // many, number)
     fresh = np.ones(len(begins), dtype=bool)
-    fresh[1:] = (row[begins[1:]] != row[begins[:-1]]) | (group[1:] != group[:-1])
+    fresh[1:] = (turn[begins[1:]] != turn[begins[:-1]]) | (part[1:] != part[:-1])
     return begins[fresh]
