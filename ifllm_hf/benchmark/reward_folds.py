@@ -29,6 +29,7 @@ from ifllm_hf.reward.reward_run import (
     RewardData,
     fit_reward_model,
     load_reward_data,
+    reads_text_once,
     run_record,
     score_pairs,
 )
@@ -52,6 +53,8 @@ def cross_validate_reward(
     inputs: RewardInputConfig,
     training: RewardTrainingConfig,
     data: RewardDataConfig,
+    *,
+    turns: RewardData | None = None,
 ) -> Path:
     """Train one model per fold of the protocol `worker` and write its predictions.
 
@@ -63,6 +66,7 @@ def cross_validate_reward(
         inputs: What the model reads.
         training: How it is trained; folds are kept under its `output_dir`.
         data: On what, with the number of repeats.
+        turns: The loaded turns, to share between runs on the same data.
 
     Returns:
         The predictions file, for `ifllm benchmark --predictions`.
@@ -71,7 +75,7 @@ def cross_validate_reward(
         IFLLMError: Anything a user can act on.
     """
     folder = Path(str(training.output_dir))
-    turns = load_reward_data(data)
+    turns = load_reward_data(data) if turns is None else turns
     pairs = labelled_pairs(turns)
     record = run_record(backbone, inputs, training, data, turns, turns.usable)
     digest = config_digest(record)
@@ -129,10 +133,11 @@ def _fold(
     shutil.rmtree(work, ignore_errors=True)  # what a killed fold left
     arguments.output_dir = str(work)
     trainer, processor = fit_reward_model(backbone, inputs, arguments, turns, ids)
-    with_behavior = score_pairs(trainer.model, processor, turns, tested)
+    kept = reads_text_once(inputs)
+    with_behavior = score_pairs(trainer.model, processor, turns, tested, kept_text=kept)
     text = np.zeros(len(tested))
     if INPUTS[inputs.inputs]["use_text"]:
-        text = score_pairs(trainer.model, processor, turns, tested, behavior=False)
+        text = score_pairs(trainer.model, processor, turns, tested, behavior=False, kept_text=kept)
     shutil.rmtree(work, ignore_errors=True)
     return pl.DataFrame(
         {

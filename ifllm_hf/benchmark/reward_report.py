@@ -18,7 +18,7 @@ from typing import Any
 from ifllm_hf.errors import ConfigError, IFLLMError
 
 FULL: dict[str, Any] = {"max_length": 512, "epochs": 6, "warmup": 10, "repeats": 5, "freeze": False}
-QUICK: dict[str, Any] = {"max_length": 128, "epochs": 2, "warmup": 6, "repeats": 1, "freeze": True}
+QUICK: dict[str, Any] = {"max_length": 256, "epochs": 4, "warmup": 6, "repeats": 1, "freeze": True}
 """Settings of the whole report, and of one that ends within an hour on one core."""
 # The cheap ones first.
 _ORDER = ("behavior", "text", "text+trajectory", "text+tokens", "text+both")
@@ -45,6 +45,7 @@ def reward_report(
 
     from ifllm_hf.benchmark.reward_folds import cross_validate_reward
     from ifllm_hf.benchmark.run import run_benchmark
+    from ifllm_hf.reward.reward_run import load_reward_data
     from ifllm_hf.reward.text_models import local_encoder
     from ifllm_hf.reward.training_config import (
         INPUTS,
@@ -58,6 +59,8 @@ def reward_report(
         raise ConfigError(why)
     out, chosen = Path(out), QUICK if quick else FULL
     files = []
+    source = RewardDataConfig(dataset=str(data), cross_validate=True, repeats=chosen["repeats"])
+    turns = load_reward_data(source)
     for name in variants or _ORDER:
         # The backbone's weights stay as they are, in bf16 (a step takes half as long); an adapter
         # learns, or nothing of the backbone does.
@@ -92,13 +95,14 @@ def reward_report(
             backbone,
             RewardInputConfig(
                 inputs=name,
-                max_length=chosen["max_length"],
+                max_length=128 if alone else chosen["max_length"],  # it reads none of them
                 text_dropout=0.0,
                 freeze_backbone=chosen["freeze"],
                 behavior_dropout=0.2,
             ),
             training,
-            RewardDataConfig(dataset=str(data), cross_validate=True, repeats=chosen["repeats"]),
+            source,
+            turns=turns,
         )
         files.append(out / f"reward {name}.parquet")
         shutil.copy(found, files[-1])

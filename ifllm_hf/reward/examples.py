@@ -133,6 +133,18 @@ def _example(
     }
 
 
+def pad_answers(processor: Any, rows: Sequence[Features]) -> dict[str, Any]:
+    """Return padded tensors of some answers; a kept `text_vector` stands for their tokens."""
+    import torch
+
+    if "text_vector" not in rows[0]:
+        return dict(processor.pad(rows))
+    without_tokens = [{k: v for k, v in row.items() if k.startswith("trajectory")} for row in rows]
+    batch = dict(processor.pad(without_tokens))
+    batch["text_vector"] = torch.stack([row["text_vector"] for row in rows])
+    return batch
+
+
 class RewardCollator:
     """Makes a batch of examples: preferred answers, the others in the same order, single ones."""
 
@@ -153,7 +165,7 @@ class RewardCollator:
         pairs = [e for e in examples if len(e["rows"]) == 2]
         singles = [e for e in examples if len(e["rows"]) == 1]
         order = [*((e, 0) for e in pairs), *((e, 1) for e in pairs), *((e, 0) for e in singles)]
-        batch = dict(self.processor.pad([e["rows"][i] for e, i in order]))
+        batch = pad_answers(self.processor, [e["rows"][i] for e, i in order])
         batch["confidence"] = torch.tensor([e["confidence"] for e in pairs], dtype=torch.float32)
         if self.likert:
             batch["likert"] = torch.tensor([e["likert"][i] for e, i in order])

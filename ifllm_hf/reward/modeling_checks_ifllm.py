@@ -23,8 +23,12 @@ def check_inputs(config: IFLLMConfig, **given: Tensor | None) -> dict[str, Tenso
             the row and the field.
     """
     out: dict[str, Tensor] = {}
-    ids, values, ticks = (given[k] for k in ("input_ids", "token_behavior", "trajectory"))
-    if config.use_text and ids is not None:
+    ids, values, ticks = (given.get(k) for k in ("input_ids", "token_behavior", "trajectory"))
+    vector = given.get("text_vector")
+    if config.use_text and vector is not None:
+        out["text_vector"], ids = vector, None
+        out["text_mask"] = torch.ones(len(vector), 1, dtype=torch.bool, device=vector.device)
+    elif config.use_text and ids is not None:
         out["input_ids"] = ids
         out["attention_mask"] = _mask(given, "attention_mask", ids.shape, ids)
         if config.use_token_behavior and values is not None:
@@ -33,8 +37,8 @@ def check_inputs(config: IFLLMConfig, **given: Tensor | None) -> dict[str, Tenso
             out["token_behavior"] = values
             out["token_behavior_mask"] = _mask(given, "token_behavior_mask", shape, values)
     if config.use_trajectory and ticks is not None:
-        rows = len(ids) if "input_ids" in out and ids is not None else len(ticks)
-        time = given["trajectory_time_ms"]
+        rows = len(next(iter(out.values()))) if out else len(ticks)
+        time = given.get("trajectory_time_ms")
         if time is None:
             raise DataError("trajectory comes without trajectory_time_ms [batch, time]")
         length = ticks.shape[1] if ticks.dim() > 1 else 0
@@ -66,7 +70,7 @@ def _shape(name: str, tensor: Tensor, expected: tuple[int, ...], meaning: str) -
 def _mask(
     given: dict[str, Tensor | None], name: str, shape: tuple[int, ...], like: Tensor
 ) -> Tensor:
-    mask = given[name]
+    mask = given.get(name)
     if mask is None:
         return torch.ones(shape, dtype=torch.bool, device=like.device)
     _shape(name, mask, tuple(shape), "as the values that it belongs to")

@@ -154,6 +154,7 @@ class IFLLMModel(IFLLMPreTrainedModel):
         trajectory_time_ms: Tensor | None = None,
         trajectory_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
+        text_vector: Tensor | None = None,
         pairs: int = 0,
         **kwargs: Any,
     ) -> IFLLMModelOutput:
@@ -172,6 +173,8 @@ class IFLLMModel(IFLLMPreTrainedModel):
             trajectory_time_ms: `[batch, time]`, since the first tick of reading; never decreasing.
             trajectory_mask: `[batch, time]` bool, 1 where a tick is. Default: everywhere.
             token_type_ids: `[batch, tokens]`, for backbones that take them.
+            text_vector: `[batch, hidden]` of `pool_text`, instead of tokens: what a backbone that
+                stays as it is would say of them.
             pairs: In training, rows i and `pairs` + i are one pair and lose the same modalities.
             kwargs: Ignored (`use_cache` and the like, which trainers pass).
 
@@ -189,12 +192,16 @@ class IFLLMModel(IFLLMPreTrainedModel):
             trajectory_observed=trajectory_observed,
             trajectory_time_ms=trajectory_time_ms,
             trajectory_mask=trajectory_mask,
+            text_vector=text_vector,
         )
         if self.training and self.config.modality_dropout:
             inputs = _drop_modalities(inputs, self.config.modality_dropout, pairs)
         pooled = states = None
         if self.text is not None:
-            if "input_ids" in inputs:
+            if "text_vector" in inputs:
+                seen = inputs["text_mask"]
+                pooled = torch.where(seen, inputs["text_vector"], self.no_text)
+            elif "input_ids" in inputs:
                 pooled, states = self._read_text(inputs, token_type_ids)
             else:
                 pooled = self.no_text.expand(len(inputs["trajectory"]), -1)
@@ -208,6 +215,16 @@ class IFLLMModel(IFLLMPreTrainedModel):
             answer = self.join(pooled, behavior, valid)
             pooled = answer if pooled is None else pooled.to(answer.dtype) + answer
         return IFLLMModelOutput(last_hidden_state=states, pooler_output=pooled)
+
+    def pool_text(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+    ) -> Tensor:
+        """Return the text alone, pooled, `[batch, hidden]`: a `text_vector` to keep."""
+        inputs = check_inputs(self.config, input_ids=input_ids, attention_mask=attention_mask)
+        return self._read_text(inputs, token_type_ids)[0]
 
     def _read_text(
         self, inputs: dict[str, Tensor], token_type_ids: Tensor | None
@@ -262,8 +279,9 @@ def _drop_modalities(inputs: dict[str, Tensor], rate: float, pairs: int) -> dict
         # Text may go only where a trajectory stays, so a row never becomes empty.
         no_text = with_ticks & ~keep(1)
         out["trajectory_mask"] = out["trajectory_mask"] & (keep(1) | no_text)
-        if "attention_mask" in out:
-            out["attention_mask"] = out["attention_mask"] & ~no_text
+        for mask in ("attention_mask", "text_mask"):
+            if mask in out:
+                out[mask] = out[mask] & ~no_text
     return out
 
 
@@ -306,7 +324,10 @@ class IFLLMForRewardModeling(IFLLMPreTrainedModel):
             "missing_keys": [key for key in info["missing_keys"] if not key.startswith("pooler.")],
         }
         refuse_misfit(type(text).__name__, info)
-        return cls(IFLLMConfig(text_config=text.config, **settings), text)
+        # A config without one would take the backbone's attention, and with it its masks, away.
+        attention = text.config._attn_implementation
+        config = IFLLMConfig(text_config=text.config, attn_implementation=attention, **settings)
+        return cls(config, text)
 
     @property
     def behavior_modules(self) -> list[str]:
@@ -326,6 +347,7 @@ class IFLLMForRewardModeling(IFLLMPreTrainedModel):
         trajectory_time_ms: Tensor | None = None,
         trajectory_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
+        text_vector: Tensor | None = None,
         confidence: Tensor | None = None,
         margin: Tensor | None = None,
         likert: Tensor | None = None,
@@ -346,6 +368,7 @@ class IFLLMForRewardModeling(IFLLMPreTrainedModel):
             trajectory_time_ms: See there.
             trajectory_mask: See there.
             token_type_ids: See there.
+            text_vector: See there.
             confidence: `[B]` in [0, 1], probability that the first answer of a pair is preferred.
             margin: `[B]`, how much better it must score.
             likert: `[rows]` ratings, NaN where there is none; needs `likert_head`.
@@ -366,6 +389,7 @@ class IFLLMForRewardModeling(IFLLMPreTrainedModel):
             trajectory_time_ms=trajectory_time_ms,
             trajectory_mask=trajectory_mask,
             token_type_ids=token_type_ids,
+            text_vector=text_vector,
             pairs=pairs,
         ).pooler_output
         pooled = self.dropout(pooled.to(self.score.weight.dtype))

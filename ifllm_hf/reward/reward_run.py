@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,14 @@ class RewardData:
         rows: Every turn without its ticks, by query id.
         preferences: What is known about pairs, by query id.
         targets: What is learned.
+        text_vectors: What a frozen backbone says of an answer, by query id, side and length cut.
     """
 
     turns: Mapping[str, Any]
     rows: Mapping[int, Mapping[str, Any]]
     preferences: Mapping[int, ex.Preference]
     targets: str
+    text_vectors: dict[tuple[int, str, int], Any] = field(default_factory=dict)
 
     @property
     def rated(self) -> set[int]:
@@ -189,6 +191,8 @@ def fit_reward_model(
     processor = data.fit(tr.build_processor(str(backbone.model_name_or_path), inputs), learn)
     features = data.encode(processor, ids)
     model = tr.build_model(backbone, inputs, processor, likert=data.targets != "pairwise")
+    if reads_text_once(inputs):
+        keep_text_vectors(model, processor, data, features)
     train, validation = (data.examples(features, part) for part in (learn, stop))
     if training.trajectory_warmup_epochs and inputs.inputs in ("text+trajectory", "text+both"):
         tr.warm_up_trajectory(model, processor, train, validation, training)
@@ -196,6 +200,26 @@ def fit_reward_model(
         model, processor, train, validation, training, checkpoint=checkpoint, callbacks=callbacks
     )
     return trainer, processor
+
+
+def reads_text_once(inputs: RewardInputConfig) -> bool:
+    """Tell whether nothing of the text can change in training, so that its vectors are kept."""
+    return inputs.freeze_backbone and inputs.inputs in ("text", "text+trajectory")
+
+
+def keep_text_vectors(
+    model: Any, processor: Any, data: RewardData, features: Mapping[int, dict[str, ex.Features]]
+) -> None:
+    """Put the vector of its text into the features of every answer; each text is read once."""
+    length = processor.max_length
+    keys = [(query, side) for query, sides in features.items() for side in sides]
+    missing = [k for k in keys if (*k, length) not in data.text_vectors]
+    found = tr.pool_texts(model, processor, [features[q][s] for q, s in missing])
+    data.text_vectors.update(
+        {(*key, length): vector for key, vector in zip(missing, found, strict=True)}
+    )
+    for query, side in keys:
+        features[query][side]["text_vector"] = data.text_vectors[query, side, length]
 
 
 def run_reward(
@@ -267,10 +291,27 @@ def _held_out(
 
 
 def score_pairs(
-    model: Any, processor: Any, turns: RewardData, ids: Sequence[int], *, behavior: bool = True
+    model: Any,
+    processor: Any,
+    turns: RewardData,
+    ids: Sequence[int],
+    *,
+    behavior: bool = True,
+    kept_text: bool = False,
 ) -> Any:
-    """Return r(b) - r(a) of some pairs, shape (n,)."""
+    """Return r(b) - r(a) of some pairs, shape (n,).
+
+    Args:
+        model: A reward model.
+        processor: Its processor.
+        turns: All turns.
+        ids: The pairs.
+        behavior: Whether the model may see behaviour.
+        kept_text: Whether its backbone was never trained, so that kept text vectors hold.
+    """
     features = turns.encode(processor, ids)
+    if kept_text:
+        keep_text_vectors(model, processor, turns, features)
     answers = [features[query][side] for query in ids for side in "ab"]
     scores = tr.score_answers(model, processor, answers, behavior=behavior).reshape(-1, 2)
     return scores[:, 1] - scores[:, 0]

@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoTokenizer, EarlyStoppingCallback, Train
 
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.reward.configuration_ifllm import CHANNELS, IFLLMConfig
-from ifllm_hf.reward.examples import Example, Features, RewardCollator
+from ifllm_hf.reward.examples import Example, Features, RewardCollator, pad_answers
 from ifllm_hf.reward.feature_extraction_ifllm import IFLLMFeatureExtractor
 from ifllm_hf.reward.modeling_ifllm import IFLLMForRewardModeling
 from ifllm_hf.reward.processing_ifllm import IFLLMProcessor
@@ -230,6 +230,26 @@ def warm_up_trajectory(
                 parameter.copy_(taken[name])
 
 
+def pool_texts(
+    model: Any, processor: IFLLMProcessor, answers: Sequence[Features], *, batch_size: int = 16
+) -> list[torch.Tensor]:
+    """Return the `text_vector` of every answer: a frozen backbone need read each of them once."""
+    base = model.model.eval()
+    device = next(model.parameters()).device
+    order = np.argsort([len(a["input_ids"]) for a in answers], kind="stable")
+    out: list[Any] = [None] * len(answers)
+    for start in range(0, len(answers), batch_size):
+        index = order[start : start + batch_size]
+        batch = processor.pad([_text_only(answers[i]) for i in index])
+        with torch.inference_mode():
+            pooled = base.pool_text(
+                batch["input_ids"].to(device), batch["attention_mask"].to(device)
+            )
+        for i, vector in zip(index, pooled.float().cpu(), strict=True):
+            out[i] = vector.clone()
+    return out
+
+
 def score_answers(
     model: Any,
     processor: IFLLMProcessor,
@@ -254,7 +274,7 @@ def score_answers(
     for start in range(0, len(answers), batch_size):
         index = order[start : start + batch_size]
         rows = [answers[i] if behavior else _text_only(answers[i]) for i in index]
-        batch = {name: values.to(device) for name, values in processor.pad(rows).items()}
+        batch = {name: values.to(device) for name, values in pad_answers(processor, rows).items()}
         with torch.inference_mode():
             out[index] = model(**batch).logits[:, 0].float().cpu().numpy()
     return out

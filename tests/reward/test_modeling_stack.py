@@ -90,6 +90,10 @@ def test_a_text_checkpoint_is_taken_in_as_it_is(backbone: str, tmp_path: Path) -
         assert torch.equal(value, wanted[name]), name
     batch = make_batch()
     _close(scores(model.eval(), batch), scores(model, text_of(batch)), atol=0)
+    assert model.model.text.config._attn_implementation == text.config._attn_implementation
+    short = {**text_of(batch), "attention_mask": (torch.arange(12) < 9).expand(4, -1)}
+    alone = {name: value[:, :9] for name, value in short.items()}
+    _close(scores(model, short), scores(model, alone))
     broken = {
         n: v for n, v in text.state_dict().items() if "layers.1" not in n and ".layer.1" not in n
     }

@@ -315,3 +315,23 @@ def test_a_readers_labels_move_the_weights_from_one() -> None:
 def test_settings_that_cannot_work_are_refused(make: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_a_text_that_is_read_once_scores_as_one_that_is_read_again(
+    backbone: Any, tmp_path: Path
+) -> None:
+    data = data_of(make_turns(workers=4, each=4))
+    inputs = inputs_of("text+trajectory", freeze_backbone=True)
+    training = settings(tmp_path, max_steps=3, validation_share=0.0)
+    trainer, processor = reward_run.fit_reward_model(
+        backbone, inputs, training, data, list(data.rows)
+    )
+    assert len(data.text_vectors) == 32
+    for behavior in (True, False):
+        kept, again = (
+            reward_run.score_pairs(
+                trainer.model, processor, data, [101, 105], behavior=behavior, kept_text=kept
+            )
+            for kept in (True, False)
+        )
+        np.testing.assert_allclose(kept, again, atol=1e-5)
