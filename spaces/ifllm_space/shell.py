@@ -60,8 +60,6 @@ def build_app(data: DemoData, settings: Settings | None = None) -> FastAPI:
     app = FastAPI(title=TITLE, **_NO_DOCS)
     app.mount(f"/{STATIC_URL}", FreshFiles(directory=STATIC), name="page")
     mount_webgazer(app, settings)
-    if settings.webgazer is not None:
-        app.mount("/webgazer", FreshFiles(directory=settings.webgazer), name="webgazer")
     store = attach(app, settings)  # before Gradio, which takes every path
     blocks = _blocks(data, settings, store)
     return gr.mount_gradio_app(
