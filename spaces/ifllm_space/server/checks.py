@@ -52,9 +52,9 @@ def check(value: dict[str, Any], definition: str) -> None:
     except ValueError as error:  # a number or string that JSON cannot hold
         raise malformed(f"This is no JSON: {error}.") from None
     if not fits:
-        error = next(validator.iter_errors(value))
-        place = "/".join(map(str, error.instance_path)) or "the top"
-        rule = "/".join(map(str, error.schema_path))
+        fault = next(validator.iter_errors(value))
+        place = "/".join(map(str, fault.instance_path)) or "the top"
+        rule = "/".join(map(str, fault.schema_path))
         raise malformed(
             f"At {place}: does not fit {rule}. Expected $defs/{definition} of event.schema.json."
         )

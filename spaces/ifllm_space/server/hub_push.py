@@ -26,7 +26,7 @@ FOLDER = "sessions"
 TOMBSTONES = "withdrawn.txt"
 WITHDRAWAL = "Take out a withdrawn session"
 """Title of a commit whose history must still be squashed."""
-_COMMIT_BYTES_MAX = 256 * 2**20
+_COMMIT_BYTES_MAX = 64 * 2**20
 
 
 class HubPush:
@@ -74,11 +74,8 @@ class HubPush:
 
     # --- pushing
 
-    def push(self) -> int:
+    def push(self) -> None:
         """Commit every session that grew; finish withdrawals that an error interrupted.
-
-        Returns:
-            How many session files were committed.
 
         Raises:
             OutputError: The Hub did not take it; nothing counts as durable then.
@@ -94,7 +91,9 @@ class HubPush:
                 sizes = self._store.sizes()
                 grown = [i for i, size in sizes.items() if size > self._store.pushed.get(i, 0)]
             while grown:
-                operations, pushed, total = [], {}, 0
+                operations: list[Any] = []
+                pushed: dict[str, int] = {}
+                total = 0
                 while grown and (not operations or total + sizes[grown[-1]] <= _COMMIT_BYTES_MAX):
                     session_id = grown.pop()
                     with open(session_path(self._store.folder, session_id), "rb") as file:
@@ -105,7 +104,6 @@ class HubPush:
                 self._commit(operations, f"Add to {len(operations)} sessions")
                 with self._store.lock:
                     self._store.pushed.update(pushed)
-            return len(sizes)
 
     def restore(self, session_id: str) -> bool:
         """Fetch a session that this machine lost; False if the Hub has none or cannot be asked."""
@@ -131,7 +129,8 @@ class HubPush:
         """Whether a session is on the Hub."""
         with self.lock, hub_errors(self._repo_id):
             self._meet()
-            return self._api().file_exists(self._repo_id, _place(session_id), repo_type="dataset")
+            place = _place(session_id)
+            return bool(self._api().file_exists(self._repo_id, place, repo_type="dataset"))
 
     def take_out_withdrawn(self) -> None:
         """Delete every withdrawn session, its history and its large-file objects.
