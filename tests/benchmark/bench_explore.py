@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from measuring import Row, row
+from measuring import Row, release, row
 
 APP = Path(__file__).parents[2] / "spaces" / "app.py"
 NAMES = (
@@ -29,8 +29,8 @@ NAMES = (
     "explore: repaint of a moment (median)",
     "explore: repaint of a moment (95 %)",
 )
-SHOWN = "document.querySelector('.ifllm-explore').dataset.query"
-# From the call until the browser has drawn: two frames, less the one it would have waited anyway.
+SHOWN = "document.querySelector('.ifllm-explore')?.dataset.query"
+# From the call until the pixels are there: reading one back waits for all that was drawn.
 REPAINT = """async () => {
   const replay = document.querySelector('.ifllm-explore').replay;
   const times = [];
@@ -68,8 +68,8 @@ def main() -> list[Row]:
 def _prepared(out: Path) -> Path:
     from ifllm_hf.data.prepare import prepare, prepare_synthetic
 
-    if os.environ.get("IFLLM_RELEASE"):
-        prepare(None, out, progress=False)
+    if release() is not None:
+        prepare(release(), out, progress=False)
     else:
         prepare_synthetic(24, out, progress=False)
     return out
