@@ -1,0 +1,76 @@
+"""recipes/reward.py as a user starts it, and its YAML files."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = ROOT / "recipes" / "configs"
+pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
+
+
+def parse(*arguments: str) -> Any:
+    from trl import ModelConfig, TrlParser
+
+    from ifllm_hf.reward.training_config import (
+        RewardDataConfig,
+        RewardInputConfig,
+        RewardTrainingConfig,
+    )
+
+    parser = TrlParser((RewardDataConfig, RewardInputConfig, RewardTrainingConfig, ModelConfig))
+    return parser.parse_args_and_config(list(arguments))
+
+
+@pytest.mark.parametrize("name", ["reward", "reward-smoke"])
+def test_every_setting_of_a_recipe_is_known(name: str) -> None:
+    file = CONFIGS / f"{name}.yaml"
+    assert file.read_text().startswith(
+        f"# accelerate launch recipes/reward.py --config recipes/configs/{name}.yaml"
+    )
+    data, inputs, training, backbone = parse(
+        "--config", str(file), "--max_length", "77", "--use_cpu", "true", "--bf16", "false"
+    )
+    assert inputs.max_length == 77
+    given = yaml.safe_load(file.read_text())
+    assert backbone.model_name_or_path == given["model_name_or_path"]
+    assert training.load_best_model_at_end and training.metric_for_best_model == "eval_loss"
+    assert data.targets == "pairwise"
+
+
+def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "reward.yaml"
+    file.write_text((CONFIGS / "reward-smoke.yaml").read_text() + "\nno_such_setting: 1\n")
+    with pytest.raises(ValueError, match="no_such_setting"):
+        parse("--config", str(file))
+
+
+def test_the_smoke_recipe_trains_and_saves(
+    prepared_synthetic: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    arguments = ["--config", str(CONFIGS / "reward-smoke.yaml"), "--output_dir", str(out)]
+    arguments += ["--dataset", str(prepared_synthetic), "--max_turns", "24", "--eval_fold", "1"]
+    arguments += ["--num_train_epochs", "1", "--disable_tqdm", "true"]
+    monkeypatch.setattr(sys, "argv", ["reward.py", *arguments])
+    monkeypatch.setattr(os, "environ", {**os.environ})
+    script = runpy.run_path(str(ROOT / "recipes" / "reward.py"))
+    assert script["main"]() == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(out)
+    record = json.loads((out / "run.json").read_text())
+    assert record["settings"]["inputs"] == "text+both" and record["data"]["pairs"] > 0
+    assert (out / "model.safetensors").exists() and (out / "processor_config.json").exists()
+    assert script["main"]() == 1
+    assert "is not empty" in capsys.readouterr().err
