@@ -151,6 +151,7 @@ def test_mouse_that_was_on_no_answer_is_not_scored(page: Any) -> None:
     page.wait_for_timeout(80)
     page.get_by_role("button", name="Stop and score").click()
     page.get_by_text("The mouse was never on an answer").wait_for()
+    assert max(page.evaluate(COLOURED, VIEW)) > 0  # the reader's colours are back
     assert not page.get_attribute(VIEW, "data-turn").startswith("you")
 
 

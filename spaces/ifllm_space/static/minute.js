@@ -19,6 +19,7 @@ export class MouseMinute {
     this.layers = layers;
     this.done = done;
     this.onstart = () => {};
+    this.oncancel = () => {};
     this.timer = 0;
     this.button = h("button", { type: "button", onclick: () => this.press() }, "Record my own mouse");
     this.left = h("span", { class: "ifllm-where", role: "status" });
@@ -81,6 +82,7 @@ export class MouseMinute {
     if (!this.element.isConnected) return;
     if (!ticks.on.some((side) => side >= 0)) {
       this.left.textContent = "The mouse was never on an answer: nothing to score.";
+      this.oncancel();
       return;
     }
     this.left.textContent = `Scoring ${clock(t)} of reading…`;

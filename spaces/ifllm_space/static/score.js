@@ -35,8 +35,9 @@ export function show(element, value, send) {
   const minute = new MouseMinute(sheets, replay.layers, (ticks) => {
     send({ of: view.of, prompt: view.prompt, a: view.answers[0].text, b: view.answers[1].text, ticks });
   });
+  const [colour, paint] = colourChoice(view, replay);
   minute.onstart = () => replay.show("nothing");
-  const colour = colourChoice(view, replay);
+  minute.oncancel = paint;
   root.replaceChildren(
     question(view, own),
     h("div", { class: "ifllm-bars" }, ...bars.map((b) => b.element)),
@@ -150,7 +151,9 @@ function colourChoice(view, replay) {
     )
   );
   choose(options[0][0]);
-  return h("span", { class: "ifllm-choice ifllm-colour" }, h("label", { for: id }, "Colour"), select, legend);
+  const label = h("label", { for: id }, "Colour");
+  const element = h("span", { class: "ifllm-choice ifllm-colour" }, label, select, legend);
+  return [element, () => choose(select.value)];
 }
 
 function swatch(name) {
