@@ -122,7 +122,7 @@ class IFLLMRewardTrainer(Trainer):  # type: ignore[misc, unused-ignore]
     The loss is the model's own: Bradley-Terry with a confidence per pair, and ratings.
     """
 
-    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+    def create_optimizer(self, model: Any = None) -> Any:
         """Give the parameters outside the backbone `behavior_learning_rate`."""
         if self.optimizer is not None:
             return self.optimizer
