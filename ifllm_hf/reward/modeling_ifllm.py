@@ -6,15 +6,12 @@ Travels with a model: imports its siblings, torch and transformers alone.
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 (its usual name)
 from transformers import AutoModel, PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
 
 from .configuration_ifllm import IFLLMConfig
 from .data_error import DataError
@@ -25,41 +22,9 @@ from .modeling_behavior_ifllm import (
     left_aligned,
 )
 from .modeling_checks_ifllm import check_inputs, refuse_misfit
+from .modeling_outputs_ifllm import IFLLMModelOutput, IFLLMRewardOutput, pair_loss
 
 _HEADS = (r"^score\.", r"^likert\.")
-
-
-@dataclass
-class IFLLMModelOutput(ModelOutput):  # type: ignore[misc, unused-ignore]
-    """What `IFLLMModel` returns.
-
-    Attributes:
-        last_hidden_state: `[batch, tokens, hidden]` of the text; None where no text was given.
-        pooler_output: `[batch, hidden]`, text and trajectory joined.
-    """
-
-    last_hidden_state: Tensor | None = None
-    pooler_output: Tensor | None = None
-
-
-@dataclass
-class IFLLMRewardOutput(ModelOutput):  # type: ignore[misc, unused-ignore]
-    """What `IFLLMForRewardModeling` returns.
-
-    Attributes:
-        loss: Scalar, where a target was given.
-        logits: `[batch, 1]` float32, the score of each answer.
-        likert_logits: `[batch, 1]` float32, its predicted rating; only with `likert_head`.
-    """
-
-    loss: Tensor | None = None
-    logits: Tensor | None = None
-    likert_logits: Tensor | None = None
-
-    @property
-    def rewards(self) -> Tensor | None:
-        """The score of each answer, `[batch, 1]`."""
-        return self.logits
 
 
 class IFLLMPreTrainedModel(PreTrainedModel):  # type: ignore[misc, unused-ignore]
@@ -409,27 +374,6 @@ class IFLLMForRewardModeling(IFLLMPreTrainedModel):
             rating_loss = self.config.likert_weight * error.sum() / known.sum().clamp(min=1)
             loss = rating_loss if loss is None else loss + rating_loss
         return IFLLMRewardOutput(loss=loss, logits=logits, likert_logits=ratings)
-
-
-def pair_loss(
-    preferred: Tensor, other: Tensor, confidence: Tensor, margin: Tensor | None = None
-) -> Tensor:
-    """Return the Bradley-Terry loss under uncertain labels, a scalar.
-
-    With d = r(preferred) - r(other) - margin and confidence c, the mean of
-    -c log sigmoid(d) - (1 - c) log sigmoid(-d): the cross-entropy against the confidence.
-
-    Args:
-        preferred: `[B]` scores.
-        other: `[B]` scores.
-        confidence: `[B]` in [0, 1].
-        margin: `[B]`, or None for 0.
-    """
-    gap = preferred - other
-    if margin is not None:
-        gap = gap - margin
-    confidence = confidence.to(gap.dtype)
-    return -(confidence * F.logsigmoid(gap) + (1 - confidence) * F.logsigmoid(-gap)).mean()
 
 
 IFLLMModel.register_for_auto_class("AutoModel")
