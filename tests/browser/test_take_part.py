@@ -332,6 +332,33 @@ def test_a_reload_in_the_middle_of_a_turn_goes_on(space: Space, page: Any) -> No
     assert session.ratings[1]["better_than_previous"] is True
 
 
+def test_a_lost_connection_costs_a_click_and_nothing_else(
+    space: Space, page: Any, context: Any
+) -> None:
+    before = set(space.sessions.glob("s_*.jsonl"))
+    agree(page)
+    ask(page)
+    context.set_offline(True)
+    word = page.evaluate(WORD, ["A", 0])
+    page.mouse.move(word["x"], word["y"])
+    page.wait_for_timeout(150)
+    page.locator("input[name=likert_a][value='2']").check()
+    page.locator("input[name=likert_b][value='5']").check()
+    page.locator("input[name=preference][value=tie]").check()
+    page.get_by_role("button", name="Send the rating").click()
+    page.get_by_text("The server cannot be reached").wait_for()
+    context.set_offline(False)
+    page.get_by_role("button", name="Send the rating").click()
+    page.get_by_role("heading", name="Another question").wait_for()
+    finish(page)
+    opened = open_sessions(space.sessions)
+    session = next(s for s in opened.sessions if s.session_id == session_of(space, before).stem)
+    assert session.ratings[0]["preference"] == "tie"
+    opened.sessions = [session]
+    (conversation,) = opened.conversations()
+    assert conversation.ticks["mouse_char"].drop_null()[0].as_py() >= 0
+
+
 def test_the_keyboard_alone_is_enough(space: Space, page: Any) -> None:
     before = set(space.sessions.glob("s_*.jsonl"))
 

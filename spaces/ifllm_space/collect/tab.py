@@ -16,7 +16,7 @@ _START = """
 import(new URL('page/MODULE', document.baseURI))
   .then((page) => page.start(element.querySelector('.ifllm-collect'), (step) => server.step(step)));
 """
-_PLACE = "<div class='ifllm-collect' aria-live='polite'>This page needs JavaScript.</div>"
+_PLACE = "<div class='ifllm-collect'>This page needs JavaScript.</div>"
 
 
 def take_part(settings: Settings, store: SessionStore, data: DemoData) -> None:

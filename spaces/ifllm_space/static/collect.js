@@ -20,7 +20,15 @@ const FELT = ["1 not at all", "2", "3", "4", "5 very well"];
  */
 export async function start(root, ask) {
   drainBacklog();
-  await new TakingPart(root, ask).begin();
+  await new TakingPart(root, patient(ask)).begin();
+}
+
+/** Turn a lost connection into an answer. @param {(step: object) => Promise<any>} ask */
+function patient(ask) {
+  const reason = "The server cannot be reached. What you read is kept; please try again.";
+  const lost = { ok: false, error: "network", reason };
+  // Gradio's client answers nothing when the network fails.
+  return async (/** @type {object} */ step) => (await ask(step).catch(() => null)) ?? lost;
 }
 
 class TakingPart {
@@ -39,7 +47,7 @@ class TakingPart {
 
   async begin() {
     this.page = await this.ask({ step: "begin" });
-    if (!this.page.ok) return this.#show(notice(this.page.reason));
+    if (!this.page.ok) return this.#again(this.page.reason);
     if (!this.page.collects) {
       return this.#show(
         heading("Taking part is off"),
@@ -48,6 +56,7 @@ class TakingPart {
     }
     if (!this.me) return this.#consent();
     const found = await this.#step("resume");
+    if (!found.ok && !["gone", "token"].includes(found.error)) return this.#again(found.reason);
     if (!found.ok || found.ended) {
       forget();
       this.me = null;
@@ -350,6 +359,11 @@ class TakingPart {
   }
 
   /** @param {string} reason */
+  #again(reason) {
+    this.#show(heading("Take part"), notice(reason), button("Try again", () => this.begin()));
+  }
+
+  /** @param {string} reason */
   #trouble(reason) {
     this.root.querySelector(".ifllm-notice")?.remove();
     this.root.querySelector("form")?.append(notice(reason));
@@ -403,8 +417,11 @@ function form(act, attributes, ...parts) {
         event.preventDefault();
         const sent = /** @type {HTMLButtonElement|null} */ (event.submitter);
         if (sent) sent.disabled = true; // a second click would ask twice
-        await act(new FormData(/** @type {HTMLFormElement} */ (event.target)));
-        if (sent) sent.disabled = false;
+        try {
+          await act(new FormData(/** @type {HTMLFormElement} */ (event.target)));
+        } finally {
+          if (sent) sent.disabled = false;
+        }
       },
     },
     ...parts,
