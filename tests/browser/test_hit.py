@@ -117,6 +117,42 @@ def test_made_up_answer_with_everything(page: Any) -> None:
     assert words_hit(page, MADE_UP) > 80
 
 
+def test_browser_without_caret_positions(page: Any) -> None:
+    """Older Safari knows ranges alone."""
+    known = "Document.prototype.caretPositionFromPoint"
+    page.evaluate(f"() => {{ window.saved = {known}; {known} = undefined; }}")
+    try:
+        assert words_hit(page, MADE_UP) > 80
+    finally:
+        page.evaluate(f"() => {{ {known} = window.saved; }}")
+
+
+def test_page_that_is_zoomed_by_its_own_style(page: Any) -> None:
+    page.evaluate("document.documentElement.style.zoom = 1.3")
+    try:
+        assert words_hit(page, MADE_UP) > 80
+    finally:
+        page.evaluate("document.documentElement.style.zoom = ''")
+
+
+def test_blank_between_and_beside_words_tells_its_distance(page: Any) -> None:
+    """The caret of a blank is the nearest letter's; only the distance says that nobody read it."""
+    page.evaluate(EVERY_WORD, render_markdown("Short.\n\nNext paragraph"))
+    far = page.evaluate(
+        """() => {
+          const box = document.querySelector('[data-response=A]');
+          box.scrollTop = 0;
+          const r = box.querySelector('[data-s]').getBoundingClientRect();
+          const at = (x, y) => hits.hit(r.left + x, r.top + y);
+          return [at(r.width + 100, 5), at(5, r.height + 9), at(-6, 5)];
+        }"""
+    )
+    beside, below, before = far
+    assert (beside["offset"], beside["distance"]) == (5, pytest.approx(100, abs=0.5))
+    assert below["distance"] >= 8
+    assert (before["offset"], before["distance"]) == (0, pytest.approx(6, abs=0.5))
+
+
 def test_twenty_real_answers(page: Any, release_cells: Any) -> None:
     logs = release_cells[QUERY_LOGS]
     answers = sorted({*logs["llm_response_1"], *logs["llm_response_2"]} - {None, ""})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,12 @@ def test_every_kind_of_value_is_read() -> None:
 def test_wrong_values_name_their_variable(environment: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         Settings.from_environment({f"IFLLM_SPACE_{k}": v for k, v in environment.items()})
+
+
+def test_docs_name_every_setting() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "collect.md").read_text()
+    named = set(re.findall(r"`([A-Z_]+)`", text.split("## Settings")[1]))
+    assert {name.upper() for name in Settings.__dataclass_fields__} <= named
 
 
 def test_secret_is_never_printed() -> None:
