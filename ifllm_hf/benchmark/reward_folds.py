@@ -24,6 +24,7 @@ from ifllm_hf.benchmark.runner import PREDICTION_SCHEMA
 from ifllm_hf.benchmark.scores import Record, Scored, score
 from ifllm_hf.benchmark.splits import Split, make_splits
 from ifllm_hf.data.run_file import write_run
+from ifllm_hf.errors import ConfigError
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.reward_run import (
     RewardData,
@@ -74,6 +75,11 @@ def cross_validate_reward(
     Raises:
         IFLLMError: Anything a user can act on.
     """
+    if training.world_size > 1:
+        raise ConfigError(
+            f"cross_validate was started in {training.world_size} processes; folds are small and "
+            "follow one another: use one process"
+        )
     folder = Path(str(training.output_dir))
     turns = load_reward_data(data) if turns is None else turns
     pairs = labelled_pairs(turns)

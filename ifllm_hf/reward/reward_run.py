@@ -242,7 +242,8 @@ def run_reward(
     resume = str(training.resume_from_checkpoint or "").lower()
     checkpoint = None
     if resume in ("", "false"):
-        if folder.exists() and any(folder.iterdir()):
+        # Of several processes the first looks before it writes; the others may come later.
+        if training.process_index == 0 and folder.exists() and any(folder.iterdir()):
             raise OutputError(
                 f"output_dir {folder} exists and is not empty; choose another, or continue that "
                 "run with --resume_from_checkpoint true"

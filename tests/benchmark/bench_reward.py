@@ -71,6 +71,72 @@ for _ in range(2):
 )
 
 
+_GPU = """
+import json, time
+import torch
+from transformers import ModernBertConfig, Qwen3Config
+from ifllm_hf import IFLLMConfig, IFLLMForRewardModeling
+
+backbones = {
+    "ModernBERT-base": ModernBertConfig(),
+    "Qwen3-0.6B": Qwen3Config(
+        vocab_size=151936, hidden_size=1024, intermediate_size=3072, num_hidden_layers=28,
+        num_attention_heads=16, num_key_value_heads=8, head_dim=128, tie_word_embeddings=True),
+}
+rows, tokens, ticks, steps = 16, 1024, 1024, 10
+found = {}
+for name, text in backbones.items():
+    for behavior in (False, True):
+        torch.manual_seed(0)
+        config = IFLLMConfig(
+            text_config=text, use_token_behavior=behavior, use_trajectory=behavior)
+        model = IFLLMForRewardModeling(config).to("cuda", torch.bfloat16).train()
+        def rand(*shape):
+            return torch.rand(shape, device="cuda")
+        batch = {
+            "input_ids": torch.randint(1000, 30000, (rows, tokens), device="cuda"),
+            "confidence": torch.ones(rows // 2, device="cuda"),
+            "token_behavior": rand(rows, tokens, len(config.token_channels)),
+            "trajectory": rand(rows, ticks, len(config.channels)),
+            "trajectory_time_ms": (rand(rows, ticks) * 150).cumsum(1),
+        }
+        def step():
+            model(**batch).loss.backward()
+            model.zero_grad(set_to_none=False)
+        for _ in range(3):
+            step()
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        start = time.perf_counter()
+        for _ in range(steps):
+            step()
+        torch.cuda.synchronize()
+        speed = rows * tokens * steps / (time.perf_counter() - start)
+        found[f"{name}, {'both paths' if behavior else 'text only'}"] = [
+            speed, torch.cuda.max_memory_allocated() / 1e9]
+        del model, batch
+        torch.cuda.empty_cache()
+json.dump(found, open(sys.argv[1], "w"))
+"""
+
+
+def _gpu_rows() -> list[Row]:
+    """Forward and backward in bfloat16, random weights, 16 answers of 1,024 tokens and ticks."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return [row("reward model on a GPU, bf16", None, note="no CUDA device")]
+    with tempfile.TemporaryDirectory() as place:
+        result = Path(place) / "gpu.json"
+        run_python(_GPU, str(result))
+        found = json.loads(result.read_text())
+    out = []
+    for name, (speed, memory) in found.items():
+        out.append(row(f"reward model on a GPU, {name}", speed, "tok/s"))
+        out.append(row(f"reward model on a GPU, {name}, peak memory", memory, "GB"))
+    return out
+
+
 def main() -> list[Row]:
     """Measure on random weights, so that it runs anywhere."""
     with tempfile.TemporaryDirectory() as place:
@@ -89,4 +155,5 @@ def main() -> list[Row]:
             "times",
             1.1,
         ),
+        *_gpu_rows(),
     ]
