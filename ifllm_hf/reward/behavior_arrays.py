@@ -186,8 +186,8 @@ def tick_arrays(
     for name in names:
         if name in others:
             known = ~np.isnan(others[name])
-            total = np.bincount(group[known], others[name][known], len(begins))
-            write(name, total[at], np.bincount(group[known], minlength=len(begins))[at])
+            sums = np.bincount(group[known], others[name][known], len(begins))
+            write(name, sums[at], np.bincount(group[known], minlength=len(begins))[at])
     return values, observed, ticks.time_ms[begins][at], start
 
 
