@@ -304,3 +304,22 @@ def test_a_new_day_is_a_new_quota(tmp_path: Path) -> None:
 def test_bands_fit_the_schema(flow: Flow) -> None:
     told = {name: values[-1] for name, (_, values) in BANDS.items()}
     assert flow.step({**CONSENT, "demographics": told})["ok"]
+
+
+def test_a_server_with_a_new_disk_goes_on(
+    flow: Flow, store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = flow.step(CONSENT)
+    who = {name: opened[name] for name in ("session", "token")}
+    file = store.folder / f"{who['session']}.jsonl"
+    kept = file.read_bytes()
+    file.unlink()
+    assert flow.step({"step": "resume", **who})["error"] == "gone"
+
+    class Hub:
+        def restore(self, session_id: str) -> bool:
+            file.write_bytes(kept)
+            return session_id == who["session"]
+
+    monkeypatch.setattr(store, "hub", Hub())
+    assert flow.step({"step": "resume", **who})["ok"]

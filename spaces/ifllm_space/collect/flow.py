@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ifllm_hf.data.sessions.review import personal_data
-from ifllm_hf.data.sessions.session_file import Session, read_session
+from ifllm_hf.data.sessions.session_file import Session, read_session, tombstone
 from ifllm_hf.errors import IFLLMError
 from ifllm_space.collect.consent import BANDS, VERSION, consent_html, consent_text
 from ifllm_space.collect.quota import DailyQuota
@@ -253,7 +253,12 @@ class Flow:
         if not (known and self._store.check_token(str(session_id), str(token))):
             raise Refusal("token", 403, "This is not your session. Please reload the page.")
         path = session_path(self._store.folder, str(session_id))
-        session = read_session(path, events=False) if path.exists() else None
+        with self._store.lock:
+            there = path.exists()
+            if not there and self._store.hub:  # a server whose disk is new finds them on the Hub
+                gone = tombstone(str(session_id)) in self._store.tombstones()
+                there = not gone and self._store.hub.restore(str(session_id))
+        session = read_session(path, events=False) if there else None
         if session is None:
             raise Refusal("gone", 410, "This session is no longer here. Please start anew.")
         return session

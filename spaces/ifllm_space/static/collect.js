@@ -3,6 +3,7 @@
  * Taking part, from consent to thanks. The server keeps everything; a reload goes on where it was.
  */
 
+import { patient } from "./ask.js";
 import { startCapture } from "./capture.js";
 import { calibrate, validate } from "./calibration.js";
 import { h } from "./dom.js";
@@ -21,14 +22,6 @@ const FELT = ["1 not at all", "2", "3", "4", "5 very well"];
 export async function start(root, ask) {
   drainBacklog();
   await new TakingPart(root, patient(ask)).begin();
-}
-
-/** Turn a lost connection into an answer. @param {(step: object) => Promise<any>} ask */
-function patient(ask) {
-  const reason = "The server cannot be reached. What you read is kept; please try again.";
-  const lost = { ok: false, error: "network", reason };
-  // Gradio's client answers nothing when the network fails.
-  return async (/** @type {object} */ step) => (await ask(step).catch(() => null)) ?? lost;
 }
 
 class TakingPart {

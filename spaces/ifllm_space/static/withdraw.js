@@ -1,6 +1,7 @@
 // @ts-check
 // What is kept, and the form that deletes it.
 
+import { patient } from "./ask.js";
 import { h } from "./dom.js";
 import { heading, notice } from "./form.js";
 
@@ -9,6 +10,7 @@ import { heading, notice } from "./form.js";
  * @param {(step: object) => Promise<any>} ask runs a step on the server
  */
 export async function start(root, ask) {
+  ask = patient(ask);
   const page = await ask({ step: "begin" });
   const text = h("div", { class: "ifllm-consent" });
   if (page.collects) text.innerHTML = page.consent.html; // our own, escaped by the server
