@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ifllm_space.shell import serve
 
     try:
-        data = open_demo_data(arguments.data, synthetic=arguments.synthetic)
+        data = open_demo_data(arguments.data, synthetic=arguments.synthetic, model=arguments.model)
         sys.stderr.write(f"{data.said}\n")
         serve(data, host=arguments.host, port=arguments.port)
     except IFLLMError as error:
@@ -49,6 +49,12 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--data", type=Path, metavar="DIR", help="what `ifllm prepare` wrote")
     source.add_argument(
         "--synthetic", type=_positive, metavar="N", help="make up N conversations instead"
+    )
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="DIR",
+        help="a trained reward model to score with beside the small ones",
     )
     parser.add_argument(
         "--port",

@@ -8,7 +8,7 @@ import weakref
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -17,6 +17,9 @@ from ifllm_hf.data.folder import config_files, is_prepared
 from ifllm_hf.data.synthetic import SYNTHETIC_PREFIX
 from ifllm_hf.errors import SourceError
 from ifllm_hf.reward.by_fold import RewardByFold, fit_prepared
+
+if TYPE_CHECKING:
+    from ifllm_space.score.trained_reward import TrainedReward
 
 CONVERSATIONS = 24
 """Size of the release that is made up where no data is found."""
@@ -60,12 +63,14 @@ class DemoData:
         made_up: Whether no person stands behind the numbers.
         said: One sentence for the screen: what this data is.
         lines: How its answers were set.
+        model: Folder of a trained reward model, if the operator named one.
     """
 
     folder: Path
     made_up: bool
     said: str
     lines: PageLines = RELEASE_PAGE
+    model: Path | None = None
 
     @cached_property
     def index(self) -> pl.DataFrame:
@@ -88,6 +93,17 @@ class DemoData:
             return RewardByFold.load(MODEL)
         return fit_prepared(self.folder, self.features)
 
+    @cached_property
+    def trained(self) -> TrainedReward | None:
+        """The reward model that the operator named, loaded on first use.
+
+        Raises:
+            ConfigError: It cannot be loaded.
+        """
+        from ifllm_space.score.trained_reward import TrainedReward
+
+        return None if self.model is None else TrainedReward(self.model)
+
     def turn(self, query_id: int) -> dict[str, Any]:
         """Return one row of the `pairwise` or `pointwise` config.
 
@@ -105,12 +121,15 @@ class DemoData:
         return config_files(self.folder, config)
 
 
-def open_demo_data(folder: Path | None = None, *, synthetic: int | None = None) -> DemoData:
+def open_demo_data(
+    folder: Path | None = None, *, synthetic: int | None = None, model: Path | None = None
+) -> DemoData:
     """Find the data to show.
 
     Args:
         folder: A prepared folder; None looks in `PLACES`, else makes up a release.
         synthetic: Make up so many conversations instead.
+        model: Folder of a trained reward model.
 
     Raises:
         SourceError: `folder` is no prepared folder.
@@ -123,14 +142,16 @@ def open_demo_data(folder: Path | None = None, *, synthetic: int | None = None) 
     if folder is None and synthetic is None:
         folder = next((place for place in PLACES if is_prepared(place)), None)
     if folder is None:
-        return _make_up(synthetic or CONVERSATIONS)
+        return _make_up(synthetic or CONVERSATIONS, model)
     folder = folder.resolve()
     users = pl.scan_parquet(config_files(folder, "pairwise")).select("user_id").collect()
-    made_up = users["user_id"].str.starts_with(SYNTHETIC_PREFIX).any()
-    if made_up:
-        return DemoData(folder, True, "Made-up data: no person stands behind it.")
-    said = "The public IFLLM release: recordings of people who read answers of language models."
-    return DemoData(folder, False, said)
+    made_up = bool(users["user_id"].str.starts_with(SYNTHETIC_PREFIX).any())
+    said = (
+        "Made-up data: no person stands behind it."
+        if made_up
+        else "The public IFLLM release: recordings of people who read answers of language models."
+    )
+    return DemoData(folder, made_up, said, model=model)
 
 
 def open_sessions(sessions: Path) -> DemoData:
@@ -147,11 +168,11 @@ def open_sessions(sessions: Path) -> DemoData:
     return data
 
 
-def _make_up(conversations: int) -> DemoData:
+def _make_up(conversations: int, model: Path | None) -> DemoData:
     from ifllm_hf.data.prepare import prepare_synthetic
 
     said = f"Made-up data ({conversations} conversations): no person stands behind it."
-    data = DemoData(_temporary_folder(), True, said)
+    data = DemoData(_temporary_folder(), True, said, model=model)
     weakref.finalize(data, shutil.rmtree, data.folder.parent, ignore_errors=True)
     prepare_synthetic(conversations, data.folder, progress=False)
     return data

@@ -16,6 +16,7 @@ from ifllm_hf.reward.what_moved import (
     words_that_moved,
 )
 from ifllm_space.explore.turn_view import number, turn_view
+from ifllm_space.score.trained_reward import TrainedReward
 
 TEXT = (
     "Chance that B is preferred, from the words alone: logistic regression on TF-IDF, a word "
@@ -27,18 +28,24 @@ WITH_BEHAVIOR = (
 )
 
 
-def score_view(turn: dict[str, Any], reward: RewardByFold, fold: int | None) -> dict[str, Any]:
+def score_view(
+    turn: dict[str, Any],
+    reward: RewardByFold,
+    fold: int | None,
+    model: TrainedReward | None = None,
+) -> dict[str, Any]:
     """Score a turn.
 
     Args:
         turn: A row of the `pairwise` config, or `own_turn`'s.
         reward: The rewards.
         fold: The fold that the models must not have seen; None if the texts are nobody's.
+        model: A trained reward model to score with as well.
 
     Returns:
         `turn_view` with `rewards`: P(B preferred) by `text`; what it `says`; `words` that moved it,
         and, if there is behaviour in reading, `behavior`: P, the course of it `over_time`, and the
-        `passages` and `moments` that moved it.
+        `passages` and `moments` that moved it; and the view of `model`.
     """
     view = turn_view(turn)
     view["rewards"] = rewards = {
@@ -55,6 +62,7 @@ def score_view(turn: dict[str, Any], reward: RewardByFold, fold: int | None) -> 
     plain = pl.DataFrame({name: [turn[name]] for name in ("response_a", "response_b")})
     rewards["text"] = number(float(text(plain)[0]))
     rewards["words"] = _parts(words_that_moved(turn, text))
+    rewards["model"] = model and model.view(turn)
     rewards["behavior"] = None
     if ends:
         t_ms = view["ticks"]["t_ms"]

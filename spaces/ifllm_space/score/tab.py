@@ -42,13 +42,16 @@ def score_tab(data: DemoData) -> None:
     pairs = data.index.filter(pl.col("kind") == "pairwise")
     first = first_turn(pairs)
 
+    def viewed(turn: dict[str, Any], fold: int | None) -> dict[str, Any]:
+        return score_view(turn, reward, fold, data.trained)
+
     def of_reader(query_id: int) -> str:
         turn = data.turn(query_id)
-        return _json(score_view(turn, reward, turn["fold"]), of=query_id)
+        return _json(viewed(turn, turn["fold"]), of=query_id)
 
     def of_own(prompt: str, left: str, right: str) -> str:
         with _said_on_screen():
-            return _json(score_view(own_turn(prompt, left, right), reward, None), of=None)
+            return _json(viewed(own_turn(prompt, left, right), None), of=None)
 
     def recorded(event: gr.EventData) -> str:
         said: dict[str, Any] = event._data or {}
@@ -60,7 +63,7 @@ def score_tab(data: DemoData) -> None:
                 texts = [turn["prompt"] or "", turn["response_a"] or "", turn["response_b"] or ""]
                 fold = turn["fold"]
             own = own_turn(texts[0], texts[1], texts[2], said.get("ticks"))
-            return _json(score_view(own, reward, fold), of=said.get("of"))
+            return _json(viewed(own, fold), of=said.get("of"))
 
     view = gr.HTML(
         value=of_reader(first),

@@ -27,6 +27,12 @@ export function show(element, value, send) {
     bar("Text alone", view.rewards.text, view.rewards.says.text),
     bar("Text and behaviour", behavior?.chance ?? null, view.rewards.says.behavior),
   ];
+  const model = view.rewards.model;
+  if (model) {
+    const says = `IFLLMForRewardModeling “${model.name}”, which may have seen this pair: its card says.`;
+    bars.push(bar("Trained model, text alone", model.text, `Chance that B is preferred, behaviour masked. ${says}`));
+    bars.push(bar("Trained model, text and behaviour", model.behavior, `The same with ticks of reading. ${says}`));
+  }
   const course = behavior ? new Course(view) : null;
   const replay = new Replay(view, sheets, (t) => {
     course?.paint(t);
@@ -131,9 +137,10 @@ function colourChoice(view, replay) {
     ...(behavior ? [["looked", "what was looked at"]] : []),
     ["words", "words that moved the text reward"],
     ...(behavior ? [["passages", "passages where behaviour moved it"]] : []),
+    ...(view.rewards.model?.tokens.length ? [["tokens", "tokens where behaviour moved the trained model"]] : []),
   ];
   const legend = h("span", { class: "ifllm-where" });
-  const parts = { words: view.rewards.words, passages: behavior?.passages ?? [] };
+  const parts = { words: view.rewards.words, passages: behavior?.passages ?? [], tokens: view.rewards.model?.tokens ?? [] };
   const choose = (/** @type {string} */ chosen) => {
     replay.show(chosen === "looked" ? "heat" : parts[chosen]);
     legend.replaceChildren(
@@ -181,7 +188,15 @@ function lists(view) {
           m.change,
         ])
       : null,
-    h("p", {}, "Each number: how far the chance moves when that part alone is left out."),
+    view.rewards.model?.tokens.length
+      ? list(
+          "Tokens where behaviour moved the trained model most",
+          view.rewards.model.tokens,
+          (p) => [quoted(p), p[3]],
+          (size) => `${size.toPrecision(2)} in score`,
+        )
+      : null,
+    h("p", {}, "Points: how far the chance moves when that part alone is left out. Score: the share of the lead, by integrated gradients."),
   );
 }
 
@@ -189,12 +204,12 @@ function seconds(ms) {
   return (ms / 1000).toFixed(1);
 }
 
-function list(title, parts, read) {
+function list(title, parts, read, said = (size) => `${(100 * size).toFixed(1)} points`) {
   const moved = parts.map(read).filter(([, change]) => Math.abs(change) >= 0.0005);
   moved.sort((x, y) => Math.abs(y[1]) - Math.abs(x[1]));
   const items = moved.slice(0, MOST).map(([text, change]) => {
     const side = change > 0 ? "B" : "A";
-    return h("li", {}, `${text}: ${(100 * Math.abs(change)).toFixed(1)} points for ${side}`);
+    return h("li", {}, `${text}: ${said(Math.abs(change))} for ${side}`);
   });
   return h("section", {}, h("h3", {}, title), h("ul", {}, ...(items.length ? items : [h("li", {}, "none")])));
 }
