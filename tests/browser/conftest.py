@@ -1,4 +1,4 @@
-"""One Chromium for all browser tests, and the servers they drive."""
+"""A Chromium for each module of browser tests, and the servers they drive."""
 
 from __future__ import annotations
 
@@ -57,16 +57,16 @@ def chromium_command() -> list[str]:
     return [chromium_path(), *(["--no-sandbox"] if as_root else [])]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Any]:
-    """Playwright's driver."""
+    """Playwright's driver. Its event loop runs in this thread, so it must end with the module."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(playwright: Any, chromium_command: list[str]) -> Iterator[Any]:
     """A headless Chromium; make a context of it for each test."""
     path, *flags = chromium_command
