@@ -63,7 +63,7 @@ class Space:
             self.process = subprocess.Popen(
                 [*command, "--port", str(self.port)], env=environment, stdout=log, stderr=log
             )
-        wait_until(self._answers, "the app answers", 90)
+        wait_until(self._answers, "the app answers", 180)
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from ifllm_space.markdown_source import render_markdown
 from markdown_it import MarkdownIt
+
+from ifllm_space.markdown_source import render_markdown
 
 ALLOWED = {"span", "p", "br", "hr", "ul", "ol", "li", "blockquote", "pre", "code", "a"}
 ALLOWED |= {"em", "strong", "s", "table", "thead", "tbody", "tr", "th", "td"}

@@ -8,10 +8,10 @@ import { startCapture } from "./capture.js";
 import { calibrate, validate } from "./calibration.js";
 import { h } from "./dom.js";
 import { gazeProvider } from "./gaze.js";
-import { heading, notice, radios } from "./form.js";
+import { button, checkbox, control, form, heading, notice, picker, radios } from "./form.js";
+import { client, forget, keep, readKept } from "./kept.js";
 import { drainBacklog } from "./transport.js";
 
-const KEPT = "ifllm-session";
 const LIKERT = ["1 very bad", "2", "3", "4", "5 very good"];
 const FELT = ["1 not at all", "2", "3", "4", "5 very well"];
 
@@ -377,106 +377,5 @@ class TakingPart {
     if (this.shown) first?.focus({ preventScroll: true });
     if (this.shown) this.root.scrollIntoView({ block: "start" });
     this.shown = true;
-  }
-}
-
-/** @param {string} name @param {HTMLElement} element */
-function control(name, element) {
-  element.dataset.control = name;
-  return element;
-}
-
-/** @param {string} name @param {string} text */
-function checkbox(name, text) {
-  return h("label", { class: "ifllm-check" }, h("input", { type: "checkbox", name }), text);
-}
-
-/** @param {string} text @param {() => void} act */
-function button(text, act) {
-  return h("button", { type: "button", onclick: act }, text);
-}
-
-/**
- * @param {(data: FormData) => void} act
- * @param {Record<string, unknown>} attributes
- * @param {...(Node|null)} parts
- */
-function form(act, attributes, ...parts) {
-  return h(
-    "form",
-    {
-      ...attributes,
-      onsubmit: async (/** @type {SubmitEvent} */ event) => {
-        event.preventDefault();
-        const sent = /** @type {HTMLButtonElement|null} */ (event.submitter);
-        if (sent) sent.disabled = true; // a second click would ask twice
-        try {
-          await act(new FormData(/** @type {HTMLFormElement} */ (event.target)));
-        } finally {
-          if (sent) sent.disabled = false;
-        }
-      },
-    },
-    ...parts,
-  );
-}
-
-/** A list with a field that narrows it. @param {string[]} questions */
-function picker(questions) {
-  const options = questions.map((question) => h("option", { value: question }, question));
-  const list = h("select", { name: "question", id: "ifllm-question", required: true, size: 8 }, ...options);
-  const narrow = (/** @type {Event} */ event) => {
-    const words = /** @type {HTMLInputElement} */ (event.target).value.toLowerCase().split(/\s+/);
-    list.replaceChildren(
-      ...options.filter((o) => words.every((word) => o.textContent?.toLowerCase().includes(word))),
-    );
-  };
-  const field = h("input", { type: "search", id: "ifllm-narrow", oninput: narrow });
-  return h(
-    "div",
-    {},
-    h("label", { class: "ifllm-field", for: "ifllm-narrow" }, "Words in it", field),
-    h("label", { class: "ifllm-field", for: "ifllm-question" }, "Pick a question", list),
-  );
-}
-
-/** What tells browsers apart and people not. */
-function client() {
-  const agent = navigator.userAgent;
-  const browser = ["Edg", "Firefox", "Chrome", "Safari"].find((name) => agent.includes(name));
-  const platform = ["Android", "iPhone", "iPad", "Windows", "Mac", "Linux"].find((name) =>
-    agent.includes(name),
-  );
-  const language = /^[A-Za-z]{2,3}/.exec(navigator.language)?.[0];
-  return {
-    browser: browser ?? "other",
-    platform: platform ?? "other",
-    touch: navigator.maxTouchPoints > 0,
-    ...(language ? { language } : {}),
-  };
-}
-
-function readKept() {
-  try {
-    return JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
-  } catch {
-    return null; // storage is denied: a reload starts anew
-  }
-}
-
-/** @param {object} me */
-function keep(me) {
-  try {
-    sessionStorage.setItem(KEPT, JSON.stringify(me));
-  } catch {
-    /* storage is denied */
-  }
-}
-
-function forget() {
-  try {
-    sessionStorage.removeItem(KEPT);
-  } catch {
-    /* storage is denied */
   }
 }
