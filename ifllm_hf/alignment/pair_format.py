@@ -34,12 +34,14 @@ class PreferencePairs:
         held_out: The same, or None when nothing is held out.
         ledger: What became of every row of the source.
         fingerprint: Hash of what the model will read, in order; the same on every machine.
+        labeller_saw: Held-out pairs of readers whose clicks trained a labelling model.
     """
 
     train: Dataset
     held_out: Dataset | None
     ledger: Ledger
     fingerprint: str
+    labeller_saw: int = 0
 
 
 def render_prompt(messages: Sequence[Message], template: str, prefix: str, separator: str) -> str:
@@ -169,7 +171,13 @@ def load_pairs(config: PairDataConfig, name: str | None = None) -> PreferencePai
     digest = hashlib.sha256()
     for part in (train, held_out):
         digest.update(json.dumps(part, ensure_ascii=False, sort_keys=True).encode())
+    label_folds = pairs["label_fold"] if "label_fold" in pairs.column_names else [None] * len(held)
     return PreferencePairs(
+        labeller_saw=sum(
+            # `ifllm label` marks readers who trained no labelling model with -1.
+            is_held and fold is not None and fold >= 0
+            for is_held, fold in zip(held, label_folds, strict=True)
+        ),
         train=Dataset.from_list(train),
         held_out=Dataset.from_list(held_out) if held_out else None,
         ledger=ledger,

@@ -95,6 +95,14 @@ def card(record: dict[str, Any]) -> str:
         f"* Pairs: {ledger['seen']} seen, {data['train']} trained on, {data['held_out']} held out"
         + (f" (fold {settings['eval_fold']})" if data["held_out"] else "")
         + f"; dropped: {dropped}. Cut at {settings['max_length']} tokens: {data['cut']} pairs.",
+        *(
+            [
+                f"* **The clicks behind {data['labeller_saw']} held-out pairs trained the models "
+                "that labelled the others: these readers cannot judge the result.**"
+            ]
+            if data["labeller_saw"]
+            else []
+        ),
         f"* Data fingerprint `{data['fingerprint']}`, seed {settings['seed']}.",
         "",
         "How good the answers became is not stated here: that needs judging on held-out prompts.",

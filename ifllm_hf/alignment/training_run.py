@@ -64,6 +64,13 @@ def prepare_run(policy: PolicyConfig, training: TrainingConfig, data: PairDataCo
         if model and state.is_main_process:
             models.check_access(model)
     pairs = load_pairs(data, name=public_name(data.dataset))
+    if pairs.labeller_saw:
+        logger.warning(
+            "the clicks behind %d held-out pairs trained the models that labelled the others, so "
+            "these readers cannot judge the result; label again with --judge-fold %s",
+            pairs.labeller_saw,
+            data.eval_fold,
+        )
     earlier = read_run(folder)
     if checkpoint and earlier and earlier["data"]["fingerprint"] != pairs.fingerprint:
         raise ConfigError(
@@ -131,6 +138,7 @@ def base_record(
             "train": len(trainer.train_dataset),
             "held_out": len(held_out) if held_out is not None else 0,
             "cut": cut,
+            "labeller_saw": run.pairs.labeller_saw,
         },
         "versions": versions(),
     }
