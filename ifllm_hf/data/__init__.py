@@ -8,6 +8,7 @@ Reading, in the order in which bytes pass through:
 * `merge`: one row per tick; `displayed_text`, `alignment`, `agreement`: its turn and character;
   `phase`: where reading ends; `ticks`: the finished table of a conversation
 * `release`: all of it, conversation by conversation; `ledger`: the count of every row
+* `recordings`: what a release and collected sessions have in common; `sessions`: the latter
 
 Writing and loading: `schema` (the columns), `shards`, `folder`, `prepare`, `ifllm` (the `datasets`
 builder), `tick_arrays`. Beside them: `synthetic` (made-up releases with known truth), `samples` and
