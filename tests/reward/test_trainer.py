@@ -335,3 +335,41 @@ def test_a_text_that_is_read_once_scores_as_one_that_is_read_again(
             for kept in (True, False)
         )
         np.testing.assert_allclose(kept, again, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")
+def test_trl_trains_it_on_text_alone(backbone: Any, tmp_path: Path) -> None:
+    from datasets import Dataset
+    from transformers import AutoTokenizer
+
+    model = IFLLMForRewardModeling.from_text_backbone(backbone.model_name_or_path)
+    rows = make_turns(workers=2, each=4)
+    pairs = Dataset.from_list(
+        [
+            {"prompt": r["prompt"], "chosen": r["response_a"], "rejected": r["response_b"]}
+            for r in rows
+        ]
+    )
+    arguments = trl.RewardConfig(
+        output_dir=str(tmp_path),
+        max_steps=2,
+        max_length=32,
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        logging_steps=1,
+        disable_tqdm=True,
+        report_to="none",
+    )
+    trainer = trl.RewardTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=pairs,
+        processing_class=AutoTokenizer.from_pretrained(
+            backbone.model_name_or_path, eos_token="[SEP]"
+        ),
+    )
+    before = model.score.weight.detach().clone()
+    trainer.train()
+    assert np.isfinite([e["loss"] for e in trainer.state.log_history if "loss" in e]).all()
+    assert not torch.equal(model.score.weight, before)
