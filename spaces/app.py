@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--port",
         type=int,
-        default=int(os.environ.get("GRADIO_SERVER_PORT", DEFAULT_PORT)),
+        default=os.environ.get("GRADIO_SERVER_PORT", str(DEFAULT_PORT)),
         help="default: $GRADIO_SERVER_PORT, else %(default)s",
     )
     in_space = "SPACE_ID" in os.environ

@@ -143,7 +143,7 @@ def _in_browser(url: str, browser_path: str, folder: Path) -> tuple[float, float
             page.get_by_role("button", name="Turn after").first.click()
             page.wait_for_function(f"{SHOWN} !== '{before}'", polling=10)
             times.append(time.perf_counter() - began)
-        draw_ms = float(page.evaluate(SHOWN.replace("query", "drawnMs")))
+        draw_ms = float(page.evaluate(SHOWN.removesuffix("query") + "drawnMs"))
         view = view_of(open_demo_data(folder), _longest(folder)[0])
         page.evaluate(
             """async (value) => {

@@ -29,7 +29,7 @@ export function show(element, value, send) {
   ];
   const model = view.rewards.model;
   if (model) {
-    const says = `IFLLMForRewardModeling “${model.name}”, which may have seen this pair: its card says.`;
+    const says = `IFLLMForRewardModeling “${model.name}”, whose card says what it was trained on, this pair perhaps.`;
     bars.push(bar("Trained model, text alone", model.text, `Chance that B is preferred, behaviour masked. ${says}`));
     bars.push(bar("Trained model, text and behaviour", model.behavior, `The same with ticks of reading. ${says}`));
   }
