@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from ifllm_hf.data.sessions.session_file import tombstone as tombstone_of
 from ifllm_hf.errors import ConfigError, OutputError
 from ifllm_space.server import Refusal, SessionStore, Stored
 from ifllm_space.server.hub_push import WITHDRAWAL
-from ifllm_space.server.identity import tombstone_of
 from ifllm_space.settings import Settings
 
 REPO = "lab/sessions"

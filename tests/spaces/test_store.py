@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from ifllm_hf.data.sessions.session_file import tombstone as tombstone_of
 from ifllm_hf.errors import ConfigError
 from ifllm_space.server import OpenedSession, Refusal, SessionStore, Stored, session_file
-from ifllm_space.server.identity import new_identity, session_id_of, tombstone_of
+from ifllm_space.server.identity import new_identity, session_id_of
 from ifllm_space.server.limits import AddressHash, RateLimit
 
 Lines = Callable[[SessionStore, str], list[dict[str, Any]]]

@@ -9,8 +9,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from ifllm_hf.data.sessions.session_file import tombstone as tombstone_of
 from ifllm_space.server import OpenedSession, Refusal, SessionStore
-from ifllm_space.server.identity import new_identity, tombstone_of
+from ifllm_space.server.identity import new_identity
 
 CONSENT = {"consent_version": "1", "consent_text": "I agree."}
 Make = Callable[..., SessionStore]

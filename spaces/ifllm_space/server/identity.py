@@ -49,11 +49,6 @@ def token_is_of(token: str, session_id: str, secret: str) -> bool:
     return hmac.compare_digest(token.encode(), token_of(session_id, secret).encode())
 
 
-def tombstone_of(session_id: str) -> str:
-    """Return what is kept of a withdrawn session: sha256 of its id, hex."""
-    return hashlib.sha256(session_id.encode()).hexdigest()
-
-
 def secret_beside(sessions: Path) -> str:
     """Return the secret kept in `sessions`, made at the first start, for its owner's eyes alone."""
     path = sessions / ".secret"

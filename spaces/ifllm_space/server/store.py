@@ -21,6 +21,7 @@ from typing import Any
 import orjson
 from filelock import FileLock, Timeout
 
+from ifllm_hf.data.sessions.session_file import tombstone as tombstone_of
 from ifllm_hf.errors import ConfigError
 from ifllm_space.server import refusals
 from ifllm_space.server.checks import check
@@ -31,7 +32,6 @@ from ifllm_space.server.identity import (
     secret_beside,
     token_is_of,
     token_of,
-    tombstone_of,
 )
 from ifllm_space.server.limits import RateLimit
 from ifllm_space.server.session_file import (

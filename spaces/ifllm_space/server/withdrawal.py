@@ -8,9 +8,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ifllm_hf.data.sessions.session_file import tombstone as tombstone_of
 from ifllm_hf.errors import IFLLMError
 from ifllm_space.server import refusals
-from ifllm_space.server.identity import session_id_of, tombstone_of
+from ifllm_space.server.identity import session_id_of
 
 if TYPE_CHECKING:
     from ifllm_space.server.store import SessionStore
