@@ -275,7 +275,7 @@ def run_reward(
     record["result"] = {"steps": trainer.state.global_step, "log": trainer.state.log_history}
     if held_out & set(turns.preferences):
         record["result"]["held_out"] = _held_out(trainer, processor, turns, held_out)
-    tr.save_reward_model(trainer, processor, folder)
+    tr.save_reward_model(trainer, processor, folder, backbone, inputs)
     if training.process_index == 0:
         write_run(folder, record)
     return folder

@@ -284,9 +284,40 @@ def _text_only(features: Mapping[str, Any]) -> Features:
     return {k: v for k, v in features.items() if not k.startswith(_BEHAVIOR)}
 
 
-def save_reward_model(trainer: IFLLMRewardTrainer, processor: IFLLMProcessor, out: Path) -> None:
-    """Write the model (or its adapter) and the processor into one folder."""
-    trainer.save_model(str(out))
+def save_reward_model(
+    trainer: IFLLMRewardTrainer,
+    processor: IFLLMProcessor,
+    out: Path,
+    backbone: Any,
+    inputs: RewardInputConfig,
+) -> None:
+    """Write the whole model and the processor into one folder, for the Auto classes.
+
+    An adapter is merged into a backbone that is loaded anew in full precision (merging into 4 bits
+    would lose what was learned); by itself it stays in `adapter`.
+    """
+    if not hasattr(trainer.model, "peft_config"):
+        trainer.save_model(str(out))
+    else:
+        trainer.save_model(str(out / "adapter"))
+        if trainer.is_world_process_zero():
+            _merged(trainer.model, processor, out / "adapter", backbone, inputs).save_pretrained(
+                out
+            )
     if trainer.is_world_process_zero():
         processor.save_pretrained(str(out))
-        (out / "training_args.bin").unlink(missing_ok=True)  # a pickle; run.json says the same
+        for folder in (out, out / "adapter"):
+            # A pickle; run.json says the same.
+            (folder / "training_args.bin").unlink(missing_ok=True)
+
+
+def _merged(
+    model: Any, processor: IFLLMProcessor, adapter: Path, backbone: Any, inputs: RewardInputConfig
+) -> Any:
+    from peft import PeftModel
+
+    plain = copy.copy(backbone)
+    plain.use_peft = plain.load_in_4bit = plain.load_in_8bit = False
+    plain.dtype = "float32"
+    fresh = build_model(plain, inputs, processor, likert=bool(model.config.likert_head))
+    return PeftModel.from_pretrained(fresh, str(adapter)).merge_and_unload()

@@ -373,3 +373,39 @@ def test_trl_trains_it_on_text_alone(backbone: Any, tmp_path: Path) -> None:
     trainer.train()
     assert np.isfinite([e["loss"] for e in trainer.state.log_history if "loss" in e]).all()
     assert not torch.equal(model.score.weight, before)
+
+
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")
+@pytest.mark.parametrize("four_bits", [False, True])
+def test_an_adapter_is_merged_into_a_model_that_loads_alone(
+    four_bits: bool, tmp_path: Path
+) -> None:
+    from ifllm_hf.alignment.tiny_models import build_tiny_model
+
+    rows = make_turns(workers=4, each=4)
+    path = build_tiny_model("llama", tmp_path / "backbone", [row["response_a"] for row in rows])
+    backbone = trl.ModelConfig(
+        model_name_or_path=str(path), use_peft=True, lora_r=4, load_in_4bit=four_bits
+    )
+    training = settings(tmp_path / "out", max_steps=2, validation_share=0.0, save_strategy="no")
+    data = RewardDataConfig(dataset=make_folder(rows, tmp_path / "data"))
+    seen = {}
+
+    def keep(trainer: Any, processor: Any, *_: Any) -> None:
+        turns = data_of(rows)
+        seen["before"] = reward_run.score_pairs(trainer.model, processor, turns, [100, 101])
+        save(trainer, processor, *_)
+
+    save = reward_run.tr.save_reward_model
+    with pytest.MonkeyPatch.context() as patch:
+        if not four_bits:  # in 4 bits the backbone itself scores otherwise
+            patch.setattr(reward_run.tr, "save_reward_model", keep)
+        out = reward_run.run_reward(backbone, inputs_of(), training, data)
+    loaded = IFLLMForRewardModeling.from_pretrained(out)
+    assert not any("lora" in name for name, _ in loaded.named_parameters())
+    assert loaded.model.token_path.gate.abs().sum() > 0  # what is new was trained and kept
+    assert (out / "adapter" / "adapter_config.json").exists()
+    if not four_bits:
+        processor = IFLLMProcessor.from_pretrained(out)
+        after = reward_run.score_pairs(loaded, processor, data_of(rows), [100, 101])
+        np.testing.assert_allclose(after, seen["before"], atol=1e-5)
