@@ -21,7 +21,7 @@ from ifllm_hf.benchmark.report import PUBLISHED, finite, terminal_table, write_r
 from ifllm_hf.benchmark.rows import BETTER, LIKERT, PREFERENCE, labelled
 from ifllm_hf.benchmark.scores import Record
 from ifllm_hf.benchmark.side_bias import SideBias
-from ifllm_hf.benchmark.splits import QUICK_REPEATS, REPEATS
+from ifllm_hf.benchmark.splits import QUICK_REPEATS, REPEATS, make_splits
 from ifllm_hf.benchmark.suite import HEADLINE, PAPER, Plan, Results, run_suite
 from ifllm_hf.errors import DataError, OutputError
 from ifllm_hf.reward import baselines
@@ -186,6 +186,20 @@ def _sets(rows: PreparedTurns) -> dict[str, Collection[int] | None]:
     return sets
 
 
+def _protocols(
+    run: BenchmarkRun, rows: PreparedTurns, sets: dict[str, Collection[int] | None], quick: bool
+) -> dict[str, int]:
+    """Return the repeats by protocol; `future` is left out where all came at the same time."""
+    repeats = dict(QUICK_REPEATS if quick else REPEATS)
+    try:
+        for ids in sets.values():
+            make_splits(labelled(rows.turns, PREFERENCE, ids).rows, "future")
+    except DataError as error:
+        run.notes.append(f"Left out: the protocol `future` ({error}).")
+        del repeats["future"]
+    return repeats
+
+
 def _preferences(
     run: BenchmarkRun,
     rows: PreparedTurns,
@@ -203,8 +217,9 @@ def _preferences(
     run.notes += [f"Left out: {name} ({why})." for name, why in choice.skipped.items()]
     best = baselines.default_model().name
     fast = baselines.first_behavior_model().name
+    repeats = _protocols(run, rows, sets, quick)
     plan = Plan(
-        repeats=QUICK_REPEATS if quick else REPEATS,
+        repeats=repeats,
         seed=seed,
         draws=_draws(quick),
         text_model=baselines.TEXT_MODEL,

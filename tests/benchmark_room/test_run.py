@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,13 @@ from ifllm_hf.benchmark.goals import goal_notes
 from ifllm_hf.benchmark.importance import SHOWN, importance_figure
 from ifllm_hf.benchmark.paper_inputs import paper_columns, paper_pairs
 from ifllm_hf.benchmark.predictions import write_predictions
-from ifllm_hf.benchmark.prepared_turns import STILL_MS, load_prepared
+from ifllm_hf.benchmark.prepared_turns import STILL_MS, PreparedTurns, load_prepared
 from ifllm_hf.benchmark.probe import PROBES
 from ifllm_hf.benchmark.reference_models import LengthLR
 from ifllm_hf.benchmark.rows import labelled
-from ifllm_hf.benchmark.run import run_benchmark
+from ifllm_hf.benchmark.run import BenchmarkRun, run_benchmark
 from ifllm_hf.benchmark.runner import cross_validate
-from ifllm_hf.benchmark.suite import HEADLINE, PAPER
+from ifllm_hf.benchmark.suite import HEADLINE, PAPER, Results
 from ifllm_hf.data.folder import config_files
 from ifllm_hf.data.prepare import prepare, prepare_synthetic
 from ifllm_hf.data.release import open_release, read_samples
@@ -103,6 +104,21 @@ def _same(left: list[dict[str, Any]], right: list[dict[str, Any]]) -> bool:
 
 
 @pytest.mark.slow
+def test_without_later_readers_the_protocol_future_is_left_out_and_said(
+    make_turns: Callable[..., pl.DataFrame],
+) -> None:
+    turns = make_turns()
+    rows = PreparedTurns(turns, turns, [], (), ())
+    run = BenchmarkRun(Results())
+    assert "future" in run_module._protocols(run, rows, {HEADLINE: None}, quick=True)
+    assert not run.notes
+    at_once = turns.with_columns(asked_at=pl.col("asked_at").first())
+    rows = PreparedTurns(at_once, at_once, [], (), ())
+    repeats = run_module._protocols(run, rows, {HEADLINE: None}, quick=False)
+    assert set(repeats) == {"rows", "conversation", "worker"}
+    assert "`future`" in run.notes[0] and "first seen at the start" in run.notes[0]
+
+
 def test_predictions_made_elsewhere_stand_beside_ours(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,7 +164,7 @@ def test_two_processes_give_what_one_gives(prepared: Path, tmp_path: Path) -> No
 def test_a_killed_run_leaves_no_process_and_can_go_on(prepared: Path, tmp_path: Path) -> None:
     code = (
         "import sys\n"
-        "from ifllm_hf.benchmark.run import run_benchmark\n"
+        "from ifllm_hf.benchmark.run import BenchmarkRun, run_benchmark\n"
         "run_benchmark(sys.argv[1], quick=True, out=sys.argv[2], jobs=2, progress=False)\n"
     )
     out = tmp_path / "out"
