@@ -356,6 +356,7 @@ def _of_kind(kind: str, node: dict[str, Any]) -> st.SearchStrategy[Any]:
 FUZZ = settings(
     max_examples=60,
     deadline=None,
+    derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 JSON = st.recursive(
