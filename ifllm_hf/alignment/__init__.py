@@ -21,8 +21,8 @@ From models to a report on their answers:
 * `generate`, `generate_transformers`, `generate_vllm`: answers, seeded by question, resumable.
 * `judge_verdict`: the types that all judges share. `judge_rubric`, `judge_transport`,
   `judge_endpoint`: a model behind an endpoint. `judge_reward`, `judge_people`: the others.
-* `judge_statistics`, `judge_report`, `judge_figure`: what verdicts say. `judge_pooled`: over several
-  language models.
+* `judge_statistics`, `judge_report`, `judge_figure`: what verdicts say. `judge_pooled`: over
+  several language models.
 * `judge`: the whole run; `recipes/judge.py` calls it. `append_file` keeps what is paid for.
 
 Models x label sources:

@@ -163,11 +163,12 @@ def recipe_files() -> list[Path]:
 
 
 def _is_of_a_model(file: Path) -> bool:
-    """Whether a recipe trains a real model: it names one, and not a tiny random one."""
+    """Whether a recipe trains a real model on pairs: it names a loss, and no tiny random model."""
     import yaml
 
-    name = str((yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("model_name_or_path"))
-    return name != "None" and not name.startswith(TINY_PREFIX)
+    settings = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    name = str(settings.get("model_name_or_path"))
+    return "preference_loss" in settings and not name.startswith(TINY_PREFIX)
 
 
 def _formats(templates: Sequence[Path]) -> dict[PromptFormat, list[str]]:

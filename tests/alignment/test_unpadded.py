@@ -54,9 +54,8 @@ def test_rows_of_answers_are_what_a_padded_batch_holds(sizes: list[tuple[int, in
         rows += batch["rows"][start : start + n * width].view(n, width).tolist()
         start += n * width
     ids, positions = batch["input_ids"][0], batch["position_ids"][0]
-    expected = [
-        (e["prompt_ids"] + e[side])[:24] for e in examples for side in ("chosen_ids", "rejected_ids")
-    ]
+    sides = ("chosen_ids", "rejected_ids")
+    expected = [(e["prompt_ids"] + e[side])[:24] for e in examples for side in sides]
     seen = []
     for row in rows:
         own = [row[0]] + [token for token in row[1:] if token]  # padding looks up token 0
