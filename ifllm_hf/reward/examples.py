@@ -36,7 +36,7 @@ class Preference:
     confidence: float = 1.0
 
 
-def tick_columns(available: Iterable[str], extra: Sequence[str] = ()) -> list[str]:
+def columns_to_read(available: Iterable[str], extra: Sequence[str] = ()) -> list[str]:
     """Return the columns that the processor reads, of those there are.
 
     Raises:
@@ -63,7 +63,7 @@ def encode_turns(processor: Any, turns: Any) -> dict[int, dict[str, Features]]:
         DataError: See `IFLLMProcessor`.
     """
     extra = processor.feature_extractor.extra_channels
-    turns = turns.select_columns(tick_columns(turns.column_names, extra))
+    turns = turns.select_columns(columns_to_read(turns.column_names, extra))
     out = {}
     for start in range(0, len(turns), _ENCODE_AT_ONCE):
         part = turns[start : start + _ENCODE_AT_ONCE]
