@@ -175,12 +175,13 @@ def test_from_consent_to_a_pair_for_trl(space: Space, page: Any, tmp_path: Path)
     ask(page)
     check_accessibility(page)
 
+    page.wait_for_timeout(500)  # the check above kept the page busy; a sample needs a free moment
     moved = []
     for step in range(12):
         box = "B" if step % 3 else "A"  # this reader looks at B twice as often
         word = page.evaluate(WORD, [box, 7 * step])
         page.mouse.move(word["x"], word["y"])
-        page.wait_for_timeout(150)
+        page.wait_for_timeout(250)
         moved.append((box.lower(), word))
     rate(page)
     code = finish(page)
@@ -211,7 +212,7 @@ def test_from_consent_to_a_pair_for_trl(space: Space, page: Any, tmp_path: Path)
         first = len(units.decode("utf-16-le"))
         assert answer[first : first + len(word["word"])] == word["word"]
         inside = range(first, first + len(word["word"]))
-        assert any(on == side and char in inside for on, char in ticks), word
+        assert any(on == side and char in inside for on, char in ticks), (word, inside, ticks)
     # The clicks on the rating are not reading.
     rating = [phase for phase in turn["phase"] if phase != "reading"]
     assert rating and turn["phase"].index("reading") == 0

@@ -40,7 +40,8 @@ def sessions_card(sessions: CollectedSessions, known: dict[str, Any]) -> str:
         "",
         "Every pointer and every gaze event is a tick of its own, with the character of the stored "
         "answer under it; the other channel is null in it. `phase` is exact: reading "
-        "ends with the first event on a rating control.",
+        "ends when the pointer, having been on an answer, enters a rating control, or with the "
+        "first choice.",
         "",
         f"Lines and events read: {total['seen']:,}; kept {total['kept']:,}; left out: "
         + (", ".join(f"{why} {n:,}" for why, n in total["dropped"].items()) or "none")

@@ -1,8 +1,8 @@
 """Events of a session become ticks: every pointer and every gaze event is a tick of its own.
 
 The other channel is null in it, never carried over. Nothing is guessed: an event says which turn
-and answer was under the point and which unit of the source, and entering or choosing on a rating
-control ends reading.
+and answer was under the point and which unit of the source. Entering a rating control, once the
+pointer has been on an answer, or choosing on one ends reading.
 
 Clocks: an event's time is `performance.now()` of its page load, which no change of the wall clock
 moves. `t_ms` is that, less the time the page was hidden; `epoch_ms` adds the load's origin.
@@ -180,12 +180,15 @@ def _is_tick(event: list[Any]) -> bool:
 def _gather(rows: _Rows, load: int, origin_ms: float, events: list[list[Any]]) -> None:
     hidden_ms, hidden_since = 0.0, None
     control = 0
+    pointed: set[Any] = set()  # turns in which the pointer has been on an answer
     moved_ms: float | None = None
     last_xy: tuple[float, float] | None = None
     for event in events:
         kind, t = event[0], float(event[1])
         page_ms = (t if hidden_since is None else hidden_since) - hidden_ms
         if kind in _CODE:
+            if kind == "p" and event[3] is not None:
+                pointed.add(event[2])
             if kind == "p" and (event[4], event[5]) != last_xy:
                 last_xy, moved_ms = (event[4], event[5]), page_ms
             idle_ms = None if moved_ms is None else page_ms - moved_ms
@@ -204,7 +207,10 @@ def _gather(rows: _Rows, load: int, origin_ms: float, events: list[list[Any]]) -
                 hidden_since = t
         elif kind == "r" and len(event) == 7 and isinstance(event[2], int):
             action, name, via = event[3], event[4], event[6]
-            if action in ("enter", "choose"):
+            # Where the pointer rests when the answers appear, a control may appear under it, or on
+            # its way to them: nobody rates before reading began.
+            passed = action == "enter" and via == "pointer" and event[2] not in pointed
+            if action in ("enter", "choose") and not passed:
                 rows.rating_from.setdefault(event[2], len(rows.values))
             if action == "choose" and name == "submit":
                 rows.after_from.setdefault(event[2], len(rows.values))

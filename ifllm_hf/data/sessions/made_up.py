@@ -216,6 +216,9 @@ def _write_turn(writer: _Writer, turn: int, kind: str, gaze: bool, steps: int) -
         asked_epoch_ms=writer.origin_ms + writer.now_ms,
     )
     writer.event("e", "shown", {"turn": turn})
+    # A control appears under the pointer, which rests where the question was sent: no rating yet.
+    writer.event("r", turn, "enter", "submit", None, "pointer")
+    writer.event("r", turn, "leave", "submit", None, "pointer")
     for step in range(steps):
         on = str(rng.choice(["none", *sides], p=_weights(sides, liked)))
         char = None if on == "none" else int(rng.integers(len(answers[on == "b"])))
