@@ -190,8 +190,8 @@ def main() -> int:
     wired = (
         before is not None
         and None not in before.values()
-        and before["mean_px"] < 300
-        and abs(before["mouse_leak"]) < 0.1  # about 0.3 where WebGazer learns from the mouse
+        and before["mean_px"] < 250
+        and abs(before["mouse_leak"]) < 0.05  # about 0.3 where WebGazer learns from the mouse
         and a[0] > a[1]
         and b[1] > b[0]
         and not found["outside_requests"]
