@@ -7,13 +7,13 @@ Dry run on any machine (a tiny random model, a minute on one core):
 One model on the IFLLM pairs, one fold of readers held out:
 
     accelerate launch recipes/reward.py --config recipes/configs/reward.yaml \
-        --model_name_or_path answerdotai/ModernBERT-base --eval_fold 0 --output_dir out/reward
+        --model_name_or_path answerdotai/ModernBERT-base --eval_fold 0 --output_dir outputs/reward
 
 One model per fold of readers, scored by the benchmark beside its baselines:
 
     accelerate launch recipes/reward.py --config recipes/configs/reward.yaml \
-        --cross_validate true --output_dir out/folds
-    ifllm benchmark --quick --predictions out/folds/predictions.parquet
+        --cross_validate true --output_dir outputs/folds
+    ifllm benchmark --quick --predictions outputs/folds/predictions.parquet
 
 Any setting of the YAML can be overridden on the command line; `--help` lists them. LoRA and 4-bit:
 `--use_peft true`, `--load_in_4bit true`. The model, its processor and its settings (`run.json`) end

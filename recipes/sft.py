@@ -2,14 +2,14 @@
 
 Dry run on any machine (a tiny random model, made-up pairs, less than a minute on one core):
 
-    accelerate launch recipes/sft.py --config recipes/configs/sft-smoke.yaml --output_dir out/sft
+    accelerate launch recipes/sft.py --config recipes/configs/sft-smoke.yaml --output_dir outputs/sft
 
 One model on one GPU. The YAML is that of DPO, so that both stages read the same prompts and leave
 the same readers out; its loss, learning rate and epochs are DPO's and are left out here:
 
-    accelerate launch recipes/sft.py --config recipes/configs/qwen3-4b.yaml --output_dir out/sft
+    accelerate launch recipes/sft.py --config recipes/configs/qwen3-4b.yaml --output_dir outputs/sft
     accelerate launch recipes/dpo.py --config recipes/configs/qwen3-4b.yaml \
-        --sft_adapter out/sft --output_dir out/qwen3-4b
+        --sft_adapter outputs/sft --output_dir outputs/qwen3-4b
 
 `--answers both` trains on rejected answers too, as the IFLLM paper does.
 """

@@ -76,6 +76,9 @@ class TransformersBackend:
         self, spec: ModelSpec, prompts: Sequence[JudgedPrompt]
     ) -> Iterator[list[tuple[JudgedPrompt, Answer]]]:
         """Yield the answers of one model, a batch at a time."""
+        for place in (spec.model, spec.adapter):
+            if place is not None and not Path(place).is_dir():
+                check_access(place)
         tokenizer = load_tokenizer(spec, self.style)
         model = self._load(spec)
         encoded = [(p, token_ids(tokenizer, p, self.style)) for p in prompts]
@@ -127,7 +130,6 @@ class TransformersBackend:
     def _load(self, spec: ModelSpec) -> Any:
         assert spec.model is not None
         if self._base_name != spec.model:
-            check_access(spec.model)
             self._base = None
             self._base = load_model(AutoModelForCausalLM, spec.model, self.sampling, self.device)
             self._base_name = spec.model

@@ -51,7 +51,7 @@ def check_access(model: str) -> None:
 
     if model.startswith(TINY_PREFIX) or Path(model).is_dir():
         return
-    if model.startswith((os.sep, ".", "~")):
+    if model.startswith((os.sep, ".", "~")) or model.count("/") > 1:  # a Hub name has one slash
         raise ConfigError(f"{model}: no such folder; name a folder with a model, or one on the Hub")
     if isinstance(try_to_load_from_cache(model, "config.json"), str):
         return
