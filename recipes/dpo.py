@@ -6,7 +6,8 @@ Dry run on any machine (a tiny random model, made-up pairs, about a minute on on
 
 One model on one GPU, on the IFLLM pairs (QLoRA; add `--method lora` or `--method full`):
 
-    accelerate launch recipes/dpo.py --config recipes/configs/qwen3-4b.yaml --output_dir outputs/qwen3
+    accelerate launch recipes/dpo.py --config recipes/configs/qwen3-4b.yaml \
+        --output_dir outputs/qwen3-4b
 
 Any setting of the YAML can be overridden on the command line; `--help` lists them. The adapter,
 its settings (`run.json`) and its card end up in `--output_dir` itself.

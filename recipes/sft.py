@@ -2,7 +2,8 @@
 
 Dry run on any machine (a tiny random model, made-up pairs, less than a minute on one core):
 
-    accelerate launch recipes/sft.py --config recipes/configs/sft-smoke.yaml --output_dir outputs/sft
+    accelerate launch recipes/sft.py --config recipes/configs/sft-smoke.yaml \
+        --output_dir outputs/sft
 
 One model on one GPU. The YAML is that of DPO, so that both stages read the same prompts and leave
 the same readers out; its loss, learning rate and epochs are DPO's and are left out here:

@@ -49,7 +49,8 @@ def test_there_is_one_recipe_per_model() -> None:
 def test_a_recipe_opens_with_its_command_and_says_what_it_costs(name: str) -> None:
     text = (CONFIGS / f"{name}.yaml").read_text()
     assert text.startswith(
-        f"# accelerate launch recipes/dpo.py --config recipes/configs/{name}.yaml --output_dir outputs/"
+        f"# accelerate launch recipes/dpo.py --config recipes/configs/{name}.yaml "
+        "--output_dir outputs/"
     )
     settings = yaml.safe_load(text)
     if name != "smoke":
