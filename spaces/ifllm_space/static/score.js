@@ -196,7 +196,10 @@ function lists(view) {
           (size) => `${size.toPrecision(2)} in score`,
         )
       : null,
-    h("p", {}, "Points: how far the chance moves when that part alone is left out. Score: the share of the lead, by integrated gradients."),
+    h("p", {}, "Points: how far the chance moves when that part alone is left out."),
+    view.rewards.model?.tokens.length
+      ? h("p", {}, "In score: a token's share of the lead, by integrated gradients.")
+      : null,
   );
 }
 
