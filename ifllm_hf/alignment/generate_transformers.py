@@ -25,8 +25,9 @@ from ifllm_hf.alignment.generate import (
     seed_of,
     stop_texts,
 )
-from ifllm_hf.alignment.judge_config import ModelSpec, PromptFormat, Sampling
+from ifllm_hf.alignment.judge_config import ModelSpec, Sampling
 from ifllm_hf.alignment.judge_prompts import JudgedPrompt
+from ifllm_hf.alignment.pair_format import PromptFormat
 from ifllm_hf.alignment.policy import check_access
 from ifllm_hf.errors import ConfigError
 

@@ -20,7 +20,7 @@ from ifllm_hf.alignment.generate import (
     generate_answers,
     make_backend,
 )
-from ifllm_hf.alignment.judge_config import JudgeConfig, ModelSpec, PromptFormat
+from ifllm_hf.alignment.judge_config import JudgeConfig, ModelSpec
 from ifllm_hf.alignment.judge_figure import figure
 from ifllm_hf.alignment.judge_pooled import REPORT, write_items
 from ifllm_hf.alignment.judge_prompts import JudgedPrompt, held_out_prompts
@@ -34,6 +34,7 @@ from ifllm_hf.alignment.judge_verdict import (
     Verdict,
     content_key,
 )
+from ifllm_hf.alignment.pair_format import PromptFormat
 from ifllm_hf.alignment.run_record import public_name, read_run, versions
 from ifllm_hf.benchmark.runner import progress_bar
 from ifllm_hf.errors import ConfigError, DataError

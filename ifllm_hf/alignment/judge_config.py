@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ifllm_hf.alignment.pair_format import PromptFormat
 from ifllm_hf.errors import ConfigError
 
 BACKENDS = ("auto", "transformers", "vllm")
@@ -66,22 +67,6 @@ class PromptSelection:
     fold: int | None = 0
     max_prompts: int | None = None
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class PromptFormat:
-    """How a question looks to the models; by default as in the candidate's `run.json`.
-
-    The names are those of `PairDataConfig`.
-    """
-
-    history: str = "none"
-    suffix: bool = False
-    prompt_format: str = "template"
-    prompt_template: str = "Question: {prompt}\n\nAnswer:"
-    response_prefix: str = " "
-    turn_separator: str = "\n\n"
-    eos_token: str | None = None
 
 
 @dataclass(frozen=True)

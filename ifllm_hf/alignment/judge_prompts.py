@@ -6,8 +6,8 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from ifllm_hf.alignment.judge_config import PromptFormat, PromptSelection
-from ifllm_hf.alignment.pair_format import Message, format_row
+from ifllm_hf.alignment.judge_config import PromptSelection
+from ifllm_hf.alignment.pair_format import Message, PromptFormat, format_row
 from ifllm_hf.alignment.pair_source import open_pairs, text_of
 from ifllm_hf.alignment.run_record import public_name
 from ifllm_hf.data.ledger import Ledger

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 
-from ifllm_hf.alignment.pair_format import format_row
+from ifllm_hf.alignment.pair_format import PromptFormat, format_row
 from ifllm_hf.alignment.pair_source import check_pairs, open_pairs, text_of
 from ifllm_hf.alignment.tiny_models import TINY_PREFIX
 from ifllm_hf.errors import ConfigError, DataError
@@ -22,19 +22,6 @@ if TYPE_CHECKING:
     from ifllm_hf.alignment.dpo_config import PairDataConfig
 
 _SHOWN_CHARS = 240
-
-
-@dataclass(frozen=True)
-class PromptFormat:
-    """The part of a model's YAML that decides what it reads; defaults as in `PairDataConfig`."""
-
-    history: str = "none"
-    suffix: bool = False
-    prompt_format: str = "template"
-    prompt_template: str = "Question: {prompt}\n\nAnswer:"
-    response_prefix: str = " "
-    turn_separator: str = "\n\n"
-    eos_token: str | None = None
 
 
 @dataclass(frozen=True)

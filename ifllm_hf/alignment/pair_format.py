@@ -25,6 +25,22 @@ DROPPED_BEYOND = "beyond max_pairs"
 DROPPED_LONG = "prompt fills max_length"
 
 
+@dataclass(frozen=True)
+class PromptFormat:
+    """How a question looks to a model: the part of its YAML, or of its `run.json`, that says so.
+
+    Names and defaults are those of `PairDataConfig`.
+    """
+
+    history: str = "none"
+    suffix: bool = False
+    prompt_format: str = "template"
+    prompt_template: str = "Question: {prompt}\n\nAnswer:"
+    response_prefix: str = " "
+    turn_separator: str = "\n\n"
+    eos_token: str | None = None
+
+
 @dataclass
 class PreferencePairs:
     """Pairs in TRL's form with a confidence, ready for the trainer.

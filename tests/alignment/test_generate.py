@@ -22,8 +22,9 @@ from ifllm_hf.alignment.generate import (
     stop_texts,
     weights_id,
 )
-from ifllm_hf.alignment.judge_config import ModelSpec, PromptFormat, Sampling
+from ifllm_hf.alignment.judge_config import ModelSpec, Sampling
 from ifllm_hf.alignment.judge_prompts import JudgedPrompt
+from ifllm_hf.alignment.pair_format import PromptFormat
 from ifllm_hf.errors import ConfigError, DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")

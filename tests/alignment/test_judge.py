@@ -12,11 +12,12 @@ import pytest
 
 from ifllm_hf.alignment.append_file import AppendFile
 from ifllm_hf.alignment.judge import run_judge
-from ifllm_hf.alignment.judge_config import JudgeConfig, PromptFormat, PromptSelection
+from ifllm_hf.alignment.judge_config import JudgeConfig, PromptSelection
 from ifllm_hf.alignment.judge_people import PeopleJudge, read_choice
 from ifllm_hf.alignment.judge_pooled import pool, pooled_markdown, read_items
 from ifllm_hf.alignment.judge_prompts import REPEATED, TRAINED_ON, held_out_prompts, select_prompts
 from ifllm_hf.alignment.judge_reward import RewardJudge
+from ifllm_hf.alignment.pair_format import PromptFormat
 from ifllm_hf.alignment.settings_file import build, read_settings
 from ifllm_hf.errors import ConfigError, DataError, OutputError, SourceError
 
