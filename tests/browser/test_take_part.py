@@ -116,10 +116,10 @@ def page(space: Space, context: Any) -> Any:
     assert page.faults == []
 
 
-def check_accessibility(page: Any) -> None:
+def check_accessibility(page: Any, part: str = ".ifllm-collect:not([hidden])") -> None:
     from axe_playwright_python.sync_playwright import Axe
 
-    found = Axe().run(page, context=".ifllm-collect:not([hidden])").response["violations"]
+    found = Axe().run(page, context=part).response["violations"]
     serious = [v for v in found if v["impact"] in ("serious", "critical")]
     assert not serious, json.dumps(serious, indent=1)[:3000]
 
@@ -149,11 +149,14 @@ def rate(page: Any, preference: str = "b") -> None:
     page.get_by_role("heading", name="Another question").wait_for()
 
 
-def finish(page: Any) -> str:
+def finish(page: Any, *, look: Callable[[Any], None] = lambda page: None) -> str:
+    look(page)
     page.get_by_role("button", name="Finish").click()
     page.get_by_label("What did you learn").fill("That maps are old.")
+    look(page)
     page.get_by_role("button", name="Finish").click()
     page.get_by_role("heading", name="Thank you").wait_for()
+    look(page)
     return str(page.locator("[data-code]").inner_text())
 
 
@@ -184,7 +187,7 @@ def test_from_consent_to_a_pair_for_trl(space: Space, page: Any, tmp_path: Path)
         page.wait_for_timeout(250)
         moved.append((box.lower(), word))
     rate(page)
-    code = finish(page)
+    code = finish(page, look=check_accessibility)
     assert len(code.replace("-", "")) == 26
 
     file = session_of(space, before)
@@ -251,6 +254,8 @@ def test_a_webcam_is_validated_before_and_after(space: Space, context: Any) -> N
     page.goto(space.url)
     page.get_by_role("tab", name="Take part").click()
     agree(page, webcam=True)
+    page.locator("button.ifllm-target").wait_for()
+    check_accessibility(page, ".ifllm-targets")
     for _ in range(9):
         circle = page.locator("button.ifllm-target[aria-label='look here and press']")
         circle.click()
