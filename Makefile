@@ -39,8 +39,10 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# A browser and its server want both cores to themselves.
 test: check
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --ignore tests/browser
+	$(BIN)/python -m pytest -q tests/browser
 
 bench: setup
 	$(BIN)/python tests/benchmark/run.py
