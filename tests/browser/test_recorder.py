@@ -39,10 +39,10 @@ def page(context: Any, capture_server: Any) -> Iterator[Any]:
     )
     yield page
     if not page.is_closed():
+        logged = page.evaluate("log")  # before the flush: what comes later need not be stored yet
         assert page.evaluate("capture.flush()")
         assert page.evaluate("refusals") == []
         stored = [e for b in capture_server.batches(session["session"]) for e in b["events"]]
-        logged = page.evaluate("log")
         assert [e for e in stored if e in logged] == logged
 
 
