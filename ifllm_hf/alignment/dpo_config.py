@@ -256,6 +256,13 @@ class PairDataConfig:
         default=None,
         metadata={"help": "Hold out the pairs whose column 'fold' has this value (whole workers)."},
     )
+    labeller_may_see_judged_readers: bool = field(
+        default=False,
+        metadata={
+            "help": "For experiments that nobody judges: hold readers out although their clicks "
+            "trained the models that labelled the others. Printed, and written into the card."
+        },
+    )
     min_confidence: float = field(
         default=0.5, metadata={"help": "Drop pairs below this confidence; they are counted."}
     )

@@ -63,8 +63,9 @@ def run_judge(
     """
     folder = Path(config.output_dir)
     config = _with_base(config)
-    _check_held_out(_trained((config.baseline, *config.candidates)), config.prompts.fold)
-    style = config.format or _trained_format(_trained(config.candidates))
+    runs = _runs((config.baseline, *config.candidates))
+    _check_held_out(runs, config.prompts.fold)
+    style = config.format or _trained_format(_runs(config.candidates))
     judge = judge or make_judge(config)
     prompts, ledger = held_out_prompts(config.prompts, style)
     answers = _answers(config, prompts, style, folder, progress)
@@ -105,6 +106,9 @@ def run_judge(
         "baseline_answers": _endings(base.values()),
         "answers": _how_answered(config, answers),
         "models": {s.name: _public(s) for s in (config.baseline, *config.candidates)},
+        "labellers_saw_readers": [
+            name for name, run in runs.items() if run.get("data", {}).get("labeller_saw")
+        ],
         "candidates": records,
         "ratios": []
         if judge.pointwise
@@ -150,33 +154,34 @@ def _with_base(config: JudgeConfig) -> JudgeConfig:
     return replace(config, candidates=filled)
 
 
-def _trained(specs: Sequence[ModelSpec]) -> dict[str, dict[str, Any]]:
-    """Return the settings that models were trained with, of those that say so."""
+def _runs(specs: Sequence[ModelSpec]) -> dict[str, dict[str, Any]]:
+    """Return what is written of the training of models, of those that have it (`run.json`)."""
     found: dict[str, dict[str, Any]] = {}
     for spec in specs:
         place = spec.adapter or spec.model
         run = read_run(Path(place)) if place and Path(place).is_dir() else None
         if run is not None:
-            found[spec.name] = run["settings"]
+            found[spec.name] = run
     return found
 
 
-def _check_held_out(trained: Mapping[str, Mapping[str, Any]], fold: int | None) -> None:
+def _check_held_out(runs: Mapping[str, Mapping[str, Any]], fold: int | None) -> None:
     """Refuse to judge a model on readers whom it was trained on.
 
     Raises:
         ConfigError: A model's `eval_fold` is another than the questions' fold.
     """
-    for name, settings in trained.items():
-        if fold is not None and settings.get("eval_fold") != fold:
+    for name, run in runs.items():
+        trained_without = run["settings"].get("eval_fold")
+        if fold is not None and trained_without != fold:
             raise ConfigError(
-                f"{name} was trained with eval_fold {settings.get('eval_fold')}, hence on the "
+                f"{name} was trained with eval_fold {trained_without}, hence on the "
                 f"readers of fold {fold} who are to judge; set prompts.fold to its eval_fold, or "
                 f"train with eval_fold: {fold} (prompts.fold: null judges on all, and says so)"
             )
 
 
-def _trained_format(trained: Mapping[str, Mapping[str, Any]]) -> PromptFormat:
+def _trained_format(runs: Mapping[str, Mapping[str, Any]]) -> PromptFormat:
     """Return how the candidates were trained to read a question.
 
     Raises:
@@ -184,8 +189,8 @@ def _trained_format(trained: Mapping[str, Mapping[str, Any]]) -> PromptFormat:
     """
     known = PromptFormat.__dataclass_fields__
     styles = {
-        name: PromptFormat(**{k: v for k, v in settings.items() if k in known})
-        for name, settings in trained.items()
+        name: PromptFormat(**{k: v for k, v in run["settings"].items() if k in known})
+        for name, run in runs.items()
     }
     if len(set(styles.values())) > 1:
         raise ConfigError(

@@ -129,6 +129,7 @@ def markdown(report: Record) -> str:
         f"Questions: {prompts['n']} of {prompts['workers']} readers, {_held_out(prompts)}. "
         + _dropped("Rows left out", prompts["ledger"]["dropped"]),
         "",
+        *_not_apart(report["labellers_saw_readers"]),
         f"Baseline: **{report['baseline']}**. Answers: {report['answers']}.",
         "",
         "Win rate counts a tie as half. Intervals: 95 %, bootstrap over readers, "
@@ -229,6 +230,13 @@ def _held_out(prompts: Record) -> str:
     if prompts["fold"] is None:
         return "not held out by reader: training may have seen them"
     return f"held out by reader (fold {prompts['fold']})"
+
+
+def _not_apart(names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    whom = ", ".join(names)
+    return [f"**The clicks of these readers trained the models that labelled for {whom}.**", ""]
 
 
 def _dropped(what: str, reasons: Mapping[str, int]) -> str:

@@ -132,7 +132,8 @@ def load_pairs(config: PairDataConfig, name: str | None = None) -> PreferencePai
     Raises:
         SourceError: Nothing can be read.
         DataError: Rows that cannot be trained on, or nothing left to train on.
-        ConfigError: A setting needs a column that is not there.
+        ConfigError: A setting needs a column that is not there, or held-out readers trained the
+            models that labelled the others.
     """
     from datasets import Dataset
 
@@ -151,6 +152,7 @@ def load_pairs(config: PairDataConfig, name: str | None = None) -> PreferencePai
                 f"{_needed_by(column)} needs; it has {', '.join(pairs.column_names)}"
             )
     held = [config.eval_fold is not None and fold == config.eval_fold for fold in _folds(pairs)]
+    labeller_saw = _labeller_saw(pairs, held, config, name)
     prompts = [text_of(prompt).strip().casefold() for prompt in pairs["prompt"]]
     held_prompts = {prompt for prompt, is_held in zip(prompts, held, strict=True) if is_held}
 
@@ -187,13 +189,8 @@ def load_pairs(config: PairDataConfig, name: str | None = None) -> PreferencePai
     digest = hashlib.sha256()
     for part in (train, held_out):
         digest.update(json.dumps(part, ensure_ascii=False, sort_keys=True).encode())
-    label_folds = pairs["label_fold"] if "label_fold" in pairs.column_names else [None] * len(held)
     return PreferencePairs(
-        labeller_saw=sum(
-            # `ifllm label` marks readers who trained no labelling model with -1.
-            is_held and fold is not None and fold >= 0
-            for is_held, fold in zip(held, label_folds, strict=True)
-        ),
+        labeller_saw=labeller_saw,
         train=Dataset.from_list(train),
         held_out=Dataset.from_list(held_out) if held_out else None,
         ledger=ledger,
@@ -201,8 +198,34 @@ def load_pairs(config: PairDataConfig, name: str | None = None) -> PreferencePai
     )
 
 
-def _folds(pairs: Dataset) -> list[int | None]:
-    return list(pairs["fold"]) if "fold" in pairs.column_names else [None] * len(pairs)
+def _folds(pairs: Dataset, column: str = "fold") -> list[int | None]:
+    return list(pairs[column]) if column in pairs.column_names else [None] * len(pairs)
+
+
+def _labeller_saw(pairs: Dataset, held: list[bool], config: PairDataConfig, name: str) -> int:
+    """Count held-out pairs of readers whose clicks trained a labelling model.
+
+    Raises:
+        ConfigError: There are some, and the settings do not allow it.
+    """
+    # `ifllm label` marks readers who trained no labelling model with -1; clicks have no label_fold.
+    taught = [fold is not None and fold >= 0 for fold in _folds(pairs, "label_fold")]
+    saw = [is_held and has_taught for is_held, has_taught in zip(held, taught, strict=True)]
+    if any(saw) and not config.labeller_may_see_judged_readers:
+        folds = _folds(pairs)
+        apart = set(folds) - {f for f, has_taught in zip(folds, taught, strict=True) if has_taught}
+        readers = "held-out readers"
+        if "user_id" in pairs.column_names:
+            known = zip(pairs["user_id"], saw, strict=True)
+            readers = f"{len({user for user, is_one in known if is_one})} {readers}"
+        instead = f"set eval_fold: {min(apart, key=str)}, whose readers did not, " if apart else ""
+        raise ConfigError(
+            f"{name}: the clicks of {readers} (fold {config.eval_fold}, {sum(saw)} pairs) trained "
+            "the models that labelled the others, so they cannot judge the result; "
+            f"{instead}{'or ' if apart else ''}label again with --judge-fold {config.eval_fold} "
+            "(for an experiment that nobody judges: labeller_may_see_judged_readers: true)"
+        )
+    return sum(saw)
 
 
 def _needed_by(column: str) -> str:

@@ -66,10 +66,9 @@ def prepare_run(policy: PolicyConfig, training: TrainingConfig, data: PairDataCo
     pairs = load_pairs(data, name=public_name(data.dataset))
     if pairs.labeller_saw:
         logger.warning(
-            "the clicks behind %d held-out pairs trained the models that labelled the others, so "
-            "these readers cannot judge the result; label again with --judge-fold %s",
+            "labeller_may_see_judged_readers: the clicks behind %d held-out pairs trained the "
+            "models that labelled the others, so these readers cannot judge the result",
             pairs.labeller_saw,
-            data.eval_fold,
         )
     earlier = read_run(folder)
     if checkpoint and earlier and earlier["data"]["fingerprint"] != pairs.fingerprint:

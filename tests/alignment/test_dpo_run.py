@@ -269,22 +269,25 @@ def test_a_loss_as_in_the_paper_says_what_it_does(
     assert message in caplog.text
 
 
-def test_readers_whose_clicks_trained_the_labeller_cannot_judge_unnoticed(
+def test_readers_who_trained_the_labeller_judge_in_a_named_experiment_only(
     run: Run, tmp_path: Path, pairs_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pairs = pl.read_parquet(pairs_file)  # the readers of fold 0 are held out: 4 pairs
+    fold = pl.when(pl.col("fold") == 3).then(-1).otherwise(pl.col("fold")).cast(pl.Int8)
+    file = tmp_path / "labels.parquet"
+    pl.read_parquet(pairs_file).with_columns(label_fold=fold).write_parquet(file)
     said = "cannot judge the result"
-    for kept_apart in (False, True):
-        fold = pl.when((pl.col("fold") == 0) & kept_apart).then(-1).otherwise(pl.col("fold"))
-        file = tmp_path / f"labels-{kept_apart}.parquet"
-        pairs.with_columns(fold.cast(pl.Int8).alias("label_fold")).write_parquet(file)
-        out = tmp_path / f"out-{kept_apart}"
+    for allowed, eval_fold, saw in ((True, 0, 4), (False, 3, 0)):
+        out = tmp_path / f"out-{eval_fold}"
         caplog.clear()
-        run(dataset=str(file), eval_fold=0, max_steps=1, save_strategy="no", output_dir=str(out))
-        assert (said in caplog.text) != kept_apart
-        assert (said in (out / "README.md").read_text()) != kept_apart
+        run(
+            dataset=str(file), eval_fold=eval_fold, labeller_may_see_judged_readers=allowed,
+            max_steps=1, save_strategy="no", output_dir=str(out),
+        )  # fmt: skip
+        assert (said in caplog.text) == allowed
+        assert (said in (out / "README.md").read_text()) == allowed
         record = json.loads((out / "run.json").read_text())
-        assert record["data"]["labeller_saw"] == (0 if kept_apart else 4)
+        assert record["data"]["labeller_saw"] == saw
+        assert record["settings"]["labeller_may_see_judged_readers"] == allowed
 
 
 def test_a_chat_template_is_used_where_it_is_asked_for(run: Run) -> None:

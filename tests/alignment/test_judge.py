@@ -12,7 +12,7 @@ import pytest
 
 from ifllm_hf.alignment.append_file import AppendFile
 from ifllm_hf.alignment.judge import run_judge
-from ifllm_hf.alignment.judge_config import JudgeConfig, PromptSelection
+from ifllm_hf.alignment.judge_config import JudgeConfig, ModelSpec, PromptSelection
 from ifllm_hf.alignment.judge_people import PeopleJudge, read_choice
 from ifllm_hf.alignment.judge_pooled import pool, pooled_markdown, read_items
 from ifllm_hf.alignment.judge_prompts import REPEATED, TRAINED_ON, held_out_prompts, select_prompts
@@ -497,6 +497,36 @@ def test_nobody_judges_a_model_that_was_trained_on_them(
     )  # fmt: skip
     with pytest.raises(ConfigError, match=f"one was trained with eval_fold {eval_fold}, hence on"):
         run_judge(made, progress=False)
+
+
+def test_a_report_names_models_whose_labeller_saw_the_judges(
+    tmp_path: Path, questions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ifllm_hf.alignment import judge
+
+    specs = []
+    for name, saw in (("one", 4), ("two", 0)):
+        (tmp_path / name).mkdir()
+        run = {"settings": {"eval_fold": 0}, "data": {"labeller_saw": saw}}
+        (tmp_path / name / "run.json").write_text(json.dumps(run))
+        specs.append({"name": name, "adapter": str(tmp_path / name)})
+    generate = judge.generate_answers
+
+    def ready(spec: Any, *arguments: Any, **options: Any) -> Any:
+        file = answers(tmp_path / f"{spec.name}.jsonl", lambda i: f"{spec.name} {i}")
+        return generate(ModelSpec(spec.name, answers=file), *arguments, **options)
+
+    monkeypatch.setattr(judge, "generate_answers", ready)
+    monkeypatch.setattr(judge, "make_backend", lambda *_: None)
+    with Server() as server:
+        made = config(
+            tmp_path, questions, candidates=specs, baseline={"name": "b", "model": "m"},
+            judge=endpoint(server),
+        )  # fmt: skip
+        report = run_judge(made, progress=False)
+    assert report["labellers_saw_readers"] == ["one"]
+    said = "**The clicks of these readers trained the models that labelled for one.**"
+    assert said in (tmp_path / "out" / "report.md").read_text()
 
 
 def test_candidates_trained_on_different_formats_are_refused(

@@ -136,6 +136,26 @@ def test_nothing_left_on_a_side_is_an_error(tmp_path: Path) -> None:
         load(only_space)
 
 
+def test_held_out_readers_trained_no_labelling_model(tmp_path: Path) -> None:
+    users = ["a", "b", "a", "c", "d", "c"]
+    folds = [0, 0, 0, 1, 2, 1]
+    rows = [row(i, user_id=u, fold=f) for i, (u, f) in enumerate(zip(users, folds, strict=True))]
+    for all_taught in (False, True):  # else those of fold 1 were kept apart
+        labelled = [r | {"label_fold": -1 if r["fold"] == 1 > all_taught else 0} for r in rows]
+        path = write(tmp_path, labelled)
+        with pytest.raises(ConfigError) as refused:
+            load(path, eval_fold=0)
+        message = str(refused.value)
+        assert "the clicks of 2 held-out readers (fold 0, 3 pairs) trained the models" in message
+        assert "label again with --judge-fold 0 (for an experiment" in message
+        assert ("set eval_fold: 1, whose readers did not, or" in message) != all_taught
+        assert load(path, eval_fold=0, labeller_may_see_judged_readers=True).labeller_saw == 3
+        assert load(path).labeller_saw == 0  # nobody is held out
+    assert load(write(tmp_path, rows), eval_fold=0).labeller_saw == 0  # no model labelled
+    clicks = [r | {"label_fold": None} for r in rows]
+    assert load(write(tmp_path, clicks), eval_fold=0).labeller_saw == 0
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
