@@ -40,7 +40,12 @@ from ifllm_hf.behavior.declaration import (
 )
 from ifllm_hf.behavior.dwell import DWELL, IDLE, dwell, idle
 from ifllm_hf.behavior.fixations import FIXATIONS, fixations
-from ifllm_hf.behavior.reading_ticks import ChannelTicks, reading_ticks
+from ifllm_hf.behavior.reading_ticks import (
+    SCROLL_COLUMNS,
+    VISIBLE_COLUMNS,
+    ChannelTicks,
+    reading_ticks,
+)
 from ifllm_hf.behavior.scanpath import SCANPATH, scanpath
 from ifllm_hf.behavior.scroll import SCROLL, scroll
 from ifllm_hf.behavior.spread import BLOCK_CHARS, SPREAD, spread
@@ -236,8 +241,8 @@ _COLUMNS = (
     "mouse_x_px",
     "camera_ok",
     "mouse_idle_ms",
-    "scroll_y_px_a",
-    "scroll_y_px_b",
+    *SCROLL_COLUMNS,
+    *VISIBLE_COLUMNS,
 )
 
 

@@ -33,6 +33,13 @@ VISIT_GAP_MS = 1000.0
 
 SCROLL_COLUMNS = ("scroll_y_px_a", "scroll_y_px_b")
 """Optional tick columns: how far each answer's own box was scrolled; null where not recorded."""
+VISIBLE_COLUMNS = (
+    "visible_from_char_a",
+    "visible_to_char_a",
+    "visible_from_char_b",
+    "visible_to_char_b",
+)
+"""Optional tick columns: the part of each answer that came to be on screen; null: no change."""
 
 _US = 1000.0
 _ABSENT, _OFF = -2, -1  # codes of a channel in a tick: not sampled, not on an answer; then 0 and 1
@@ -110,6 +117,8 @@ class ReadingTicks:
         camera: 1 the camera saw a face, 0 it did not, -1 unknown.
         idle_ms: Time since the mouse last moved; NaN unknown.
         scroll_px: `[n, 2]` where the answers' boxes were scrolled to; NaN not recorded.
+        visible_char: `[n, 2, 2]` first character on screen and the one after the last, by answer;
+            NaN where that did not change.
         sampled: By channel, whether the channel was sampled in the tick.
         channels: By name.
     """
@@ -124,6 +133,7 @@ class ReadingTicks:
     camera: IntArray
     idle_ms: FloatArray
     scroll_px: FloatArray
+    visible_char: FloatArray
     sampled: dict[str, BoolArray]
     channels: dict[str, ChannelTicks]
 
@@ -134,7 +144,8 @@ def reading_ticks(rows: pl.DataFrame, answers: Answers, phases: Sequence[str]) -
     Args:
         rows: One row per turn with parallel tick lists. Needed: `t_ms, page_load, phase` and, per
             channel that there is, `{c}_on` and `{c}_char`. Used where present: `{c}_x_px`,
-            `mouse_idle_ms`, `camera_ok`, `SCROLL_COLUMNS`.
+            `mouse_idle_ms`, `camera_ok`, `SCROLL_COLUMNS`,
+            `VISIBLE_COLUMNS`.
         answers: The answers of the same rows.
         phases: Phases to keep.
 
@@ -198,6 +209,9 @@ def reading_ticks(rows: pl.DataFrame, answers: Answers, phases: Sequence[str]) -
         camera=flat["camera"].to_numpy().astype(np.int64),
         idle_ms=flat["idle_ms"].to_numpy(),
         scroll_px=np.column_stack([flat[name].to_numpy() for name in SCROLL_COLUMNS]),
+        visible_char=np.column_stack([flat[name].to_numpy() for name in VISIBLE_COLUMNS]).reshape(
+            -1, 2, 2
+        ),
         sampled=sampled,
         channels=channels,
     )
@@ -219,6 +233,7 @@ def _flatten(rows: pl.DataFrame, phases: Sequence[str]) -> pl.DataFrame:
         "camera_ok",
         "mouse_idle_ms",
         *SCROLL_COLUMNS,
+        *VISIBLE_COLUMNS,
     ]
     lists = [
         *_CLOCK,
@@ -262,6 +277,7 @@ def _flatten(rows: pl.DataFrame, phases: Sequence[str]) -> pl.DataFrame:
         column("camera_ok", pl.Int8).fill_null(-1).alias("camera"),
         column("mouse_idle_ms").fill_null(np.nan).alias("idle_ms"),
         *(column(name).fill_null(np.nan).alias(name) for name in SCROLL_COLUMNS),
+        *(column(name).fill_null(np.nan).alias(name) for name in VISIBLE_COLUMNS),
     ]
     try:
         return flat.select(exprs).collect()

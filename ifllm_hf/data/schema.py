@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datasets import Features
 
 # Goes up whenever a column appears, disappears or changes its type or meaning.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 DEFAULT_CONFIG = "pairwise"
 
@@ -98,6 +98,13 @@ TICKS = pa.schema(
         ("mouse_window", pa.string()),
         ("camera_ok", pa.bool_()),
         ("mouse_idle_ms", pa.float32()),
+        ("scroll_y_px", pa.float32()),
+        ("scroll_y_px_a", pa.float32()),
+        ("scroll_y_px_b", pa.float32()),
+        ("visible_from_char_a", pa.int32()),
+        ("visible_to_char_a", pa.int32()),
+        ("visible_from_char_b", pa.int32()),
+        ("visible_to_char_b", pa.int32()),
         ("gaze_surface", pa.string()),
         ("mouse_surface", pa.string()),
         ("surface", pa.string()),
@@ -105,6 +112,11 @@ TICKS = pa.schema(
     ]
 )
 """One row per instant: what the reader hands over, before ticks become lists."""
+
+VIEW_COLUMNS = TICKS.names[
+    TICKS.names.index("scroll_y_px") : TICKS.names.index("visible_to_char_b") + 1
+]
+"""What of the page was on screen; collected sessions record it, the release did not (null)."""
 
 TURN_TICK_COLUMNS = (
     "page_load",
@@ -121,6 +133,7 @@ TURN_TICK_COLUMNS = (
     "mouse_char",
     "camera_ok",
     "mouse_idle_ms",
+    *VIEW_COLUMNS,
     "gaze_surface",
     "mouse_surface",
     "surface",

@@ -14,7 +14,7 @@ from ifllm_hf.data.alignment import ON_NOTHING, SURFACES, Alignment, TurnText, a
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.merge import Channel, MergedTicks, merge_files, window_array
 from ifllm_hf.data.phase import PHASES, Phases, find_phases
-from ifllm_hf.data.schema import TICKS
+from ifllm_hf.data.schema import TICKS, VIEW_COLUMNS
 
 SIDES = ("none", "a", "b")
 
@@ -99,6 +99,7 @@ def _table(
         "epoch_ms": pa.array(merged.epoch_ms),
         "camera_ok": pa.array(merged.camera == 1, mask=merged.camera < 0),
         "mouse_idle_ms": float_column(_mouse_idle_ms(merged)),
+        **{name: pa.nulls(n, TICKS.field(name).type) for name in VIEW_COLUMNS},
         "phase": name_column(phases.phase, PHASES),
     }
     for name, channel in merged.channels.items():

@@ -79,7 +79,8 @@ def turn(
 
 
 def table(turns: Sequence[dict[str, Any]]) -> pl.DataFrame:
-    extra = {k: pl.List(pl.Float64) for k in turns[0] if k.startswith("scroll_")} if turns else {}
+    view = [k for k in (turns[0] if turns else ()) if k.startswith(("scroll_", "visible_"))]
+    extra = {k: pl.List(pl.Float64) for k in view}
     return pl.DataFrame(list(turns), schema={**SCHEMA, **extra}, orient="row")
 
 

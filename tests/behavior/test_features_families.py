@@ -246,6 +246,36 @@ def test_scroll_where_recorded(features_of: FeaturesOf) -> None:
     assert nan(features_of([0, 100], mouse=["a0", "a0"])["scroll_px_a"])
 
 
+def test_what_was_on_screen_where_recorded(features_of: FeaturesOf) -> None:
+    """A range holds until the next one of the same answer; 0 to 0 is nothing on screen."""
+    f = features_of(
+        [0, 100, 250, 450, 700],
+        mouse=["-", None, None, "a0", "-"],
+        visible_from_char_a=[0, None, 0, None, None],
+        visible_to_char_a=[2, None, 0, None, None],
+        visible_from_char_b=[None, 1, None, None, None],
+        visible_to_char_b=[None, 3, None, None, None],
+        a="x" * 20,
+        b="y" * 40,
+    )
+    assert (f["visible_ms_a"], f["visible_ms_b"]) == (250.0, 600.0)
+    assert f["visible_depth_a"] == pytest.approx(2 / 20)
+    assert f["visible_depth_b"] == pytest.approx(3 / 40)
+    unknown = features_of([0, 100], mouse=["a0", "a0"])
+    assert nan(unknown["visible_ms_a"]) and nan(unknown["visible_depth_a"])
+
+
+def test_what_was_on_screen_is_forgotten_at_a_reload(features_of: FeaturesOf) -> None:
+    f = features_of(
+        [0, 100, 0, 100, 300],
+        page_load=[0, 0, 1, 1, 1],
+        mouse=["-"] * 5,
+        visible_from_char_a=[0, None, None, 0, None],
+        visible_to_char_a=[2, None, None, 1, None],
+    )
+    assert f["visible_ms_a"] == 100.0 + 200.0
+
+
 def test_either_takes_the_mouse_only_if_it_was_on_an_answer(features_of: FeaturesOf) -> None:
     t = [0, 100, 300]
     by_gaze = features_of(t, gaze=["a0", "b0", "-"], mouse=["-", "-", "-"])

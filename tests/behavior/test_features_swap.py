@@ -29,12 +29,12 @@ OTHER = {"a": "b", "b": "a", "none": "none"}
 def swapped(rows: pl.DataFrame) -> pl.DataFrame:
     """Exchange the sides of pairwise turns in the ticks and texts themselves."""
     swap = pl.element().replace_strict(OTHER, return_dtype=pl.String)
-    scroll = [c for c in rows.columns if c.startswith("scroll_")]
+    view = [c for c in rows.columns if c.startswith(("scroll_", "visible_"))]
     return rows.with_columns(
         pl.col("response_b").alias("response_a"),
         pl.col("response_a").alias("response_b"),
         pl.col("gaze_on", "mouse_on").list.eval(swap),
-        *(pl.col(c).alias(c[:-1] + OTHER[c[-1]]) for c in scroll),
+        *(pl.col(c).alias(c[:-1] + OTHER[c[-1]]) for c in view),
     )
 
 
@@ -53,6 +53,16 @@ def pairs_fixture(random_turns: RandomTurns) -> pl.DataFrame:
             np.cumsum(rng.normal(0, 50, n)).tolist() for n in rows["t_ms"].list.len().to_list()
         ]
         rows = rows.with_columns(pl.Series(f"scroll_y_px_{side}", lists, dtype=pl.List(pl.Float64)))
+        shown = [
+            [sorted(rng.integers(0, max(len(text), 1) + 1, 2).tolist()) for _ in range(n)]
+            for text, n in zip(
+                rows[f"response_{side}"], rows["t_ms"].list.len().to_list(), strict=True
+            )
+        ]
+        for i, edge in enumerate(("from", "to")):
+            lists = [[None if k % 3 else pair[i] for k, pair in enumerate(row)] for row in shown]
+            name = f"visible_{edge}_char_{side}"
+            rows = rows.with_columns(pl.Series(name, lists, dtype=pl.List(pl.Int32)))
     return rows
 
 

@@ -14,6 +14,7 @@ import pytest
 from ifllm_hf.data.folder import config_files
 from ifllm_hf.data.folds import fold_of_unknown
 from ifllm_hf.data.prepare import PrepareReport, prepare
+from ifllm_hf.data.schema import VIEW_COLUMNS
 from ifllm_hf.data.sessions.collected import open_sessions, query_id_of, reader_of
 from ifllm_hf.data.sessions.made_up import TrueSession, write_session, write_sessions
 from ifllm_hf.data.sessions.session_file import read_session
@@ -81,16 +82,21 @@ def test_every_event_is_the_tick_that_it_should_be(truths: list[TrueSession]) ->
         assert isinstance(ticks, pl.DataFrame)
         got = []
         for row in ticks.iter_rows(named=True):
-            channel, other = ("mouse", "gaze") if row["mouse_on"] is not None else ("gaze", "mouse")
-            assert all(v is None for k, v in row.items() if k.startswith(f"{other}_x_px"))
-            assert row[f"{other}_on"] is None and row[f"{other}_char"] is None
+            view = {name: row[name] for name in VIEW_COLUMNS if row[name] is not None}
+            channels = [c for c in ("mouse", "gaze") if row[f"{c}_on"] is not None]
+            for silent in {"mouse", "gaze"} - set(channels):
+                assert all(row[f"{silent}_{k}"] is None for k in ("x_px", "char", "surface"))
+            assert (row["surface"] is None) == (not channels)
+            assert len(channels) + bool(view) == 1
+            channel = channels[0] if channels else "view"
+            place = [row[f"{channel}_{k}"] for k in ("on", "char")] if channels else ["none", None]
             got.append(
-                (channel, row["query_id"], row[f"{channel}_on"], row[f"{channel}_char"])
-                + (row["phase"], row["page_load"], round(row["t_ms"], 1))
+                (channel, row["query_id"], *place)
+                + (row["phase"], row["page_load"], round(row["t_ms"], 1), view)
             )
         want = [
             (t.channel, query_id_of(truth.session_id, t.turn), t.on, t.char)
-            + (t.phase, t.page_load, round(t.t_ms, 1))
+            + (t.phase, t.page_load, round(t.t_ms, 1), t.view)
             for t in truth.ticks
         ]
         assert got == want
@@ -244,7 +250,7 @@ def test_ticks_of_a_turn_that_is_not_there_stay_without_one(one: TrueSession) ->
 
 
 def test_answers_of_other_pages_are_no_answers_of_a_turn(one: TrueSession) -> None:
-    edited(one, lambda es: [[*e[:2], None, *e[3:]] if e[0] in "pg" else e for e in es])
+    edited(one, lambda es: [[*e[:2], None, *e[3:]] if e[0] in "pgw" else e for e in es])
     ticks = ticks_of(one.path.parent)
     assert ticks["query_id"].is_null().all()
     assert set(ticks["mouse_on"].drop_nulls()) == {"none"}

@@ -1,8 +1,9 @@
-"""Events of a session become ticks: every pointer and every gaze event is a tick of its own.
+"""Events of a session become ticks: pointer, gaze, scroll and visible range, each one of its own.
 
-The other channel is null in it, never carried over. Nothing is guessed: an event says which turn
-and answer was under the point and which unit of the source. Entering a rating control, once the
-pointer has been on an answer, or choosing on one ends reading.
+What an event does not tell is null in its tick, never carried over. Nothing is guessed: an event
+says which turn and answer was under the point and which unit of the source (a scroll belongs to the
+turn that was on the page). Entering a rating control, once the pointer has been on an answer, or
+choosing on one ends reading.
 
 Clocks: an event's time is `performance.now()` of its page load, which no change of the wall clock
 moves. `t_ms` is that, less the time the page was hidden; `epoch_ms` adds the load's origin.
@@ -21,21 +22,18 @@ from numpy.typing import NDArray
 from ifllm_hf.data.alignment import ON_NOTHING, ON_RATING, ON_RESPONSE, SURFACES
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.phase import PHASES
-from ifllm_hf.data.schema import TICKS
-from ifllm_hf.data.sessions.session_file import Session, is_number
+from ifllm_hf.data.schema import TICKS, VIEW_COLUMNS
+from ifllm_hf.data.sessions.events import LEDGERS, SCROLLED, page_loads, well_formed, with_turns
+from ifllm_hf.data.sessions.session_file import Session
 from ifllm_hf.data.ticks import SIDES, float_column, name_column
 
 NEAR_PX = 50.0
 """A point further than this from every glyph is on the answer, but on no character of it."""
 
 CHANNELS = ("mouse", "gaze")
-_MOUSE, _GAZE = 0, 1
+_MOUSE, _GAZE, _VIEW = 0, 1, 2
 _CODE = {"p": _MOUSE, "g": _GAZE}
 _SIDE = {None: 0, "A": 1, "B": 2}
-_TICK_FIELDS = 12
-# Kinds without a column of their own; what they tell of time, turn and phase is used.
-_CONTEXT = {"v": "visibility", "r": "rating control", "e": "app", "f": "focus"}
-_CONTEXT |= {"s": "scroll", "w": "visible range", "l": "layout", "c": "selection"}
 _READING, _RATING, _AFTER = 0, 1, 2
 
 
@@ -64,7 +62,7 @@ class SessionTicks:
         tables: The columns of `schema.TICKS`, by conversation.
         reading_end_source: By query_id, "rating_zone" (an event says it) or "fallback"; turns
             without ticks are left out.
-        ledgers: Of pointer, gaze and other events.
+        ledgers: Of pointer, gaze, view (scroll and visible range) and other events.
     """
 
     tables: dict[str, pa.Table]
@@ -74,9 +72,13 @@ class SessionTicks:
 
 @dataclass
 class _Rows:
-    """Ticks as they are gathered, one list entry each, and where phases of a turn begin."""
+    """Ticks as they are gathered, one list entry each, and where phases of a turn begin.
+
+    `view` holds the few values of `VIEW_COLUMNS`: index of the tick, column, value.
+    """
 
     values: list[tuple[Any, ...]] = field(default_factory=list)
+    view: list[tuple[int, str, float]] = field(default_factory=list)
     rating_from: dict[int, int] = field(default_factory=dict)
     after_from: dict[int, int] = field(default_factory=dict)
 
@@ -101,23 +103,25 @@ def session_ticks(
         withheld: Turns whose ticks are left out, for `reason`.
         reason: Said in the ledger.
     """
-    ledgers = {name: Ledger(name) for name in ("pointer", "gaze", "other")}
+    ledgers = {name: Ledger(name) for name in LEDGERS}
     rows = _Rows()
-    for load, (origin_ms, events) in enumerate(_page_loads(session)):
-        _gather(rows, load, origin_ms, _well_formed(events, ledgers, withheld, reason))
+    for load, (origin_ms, events) in enumerate(page_loads(session)):
+        good = with_turns(well_formed(events, ledgers), ledgers, withheld, reason)
+        _gather(rows, load, origin_ms, good)
     for ledger in ledgers.values():
         ledger.check()
     columns = _arrays(rows)
     turn = columns["turn"].astype(np.int64)
     strangers = np.isin(turn, [number for number in turns], invert=True) & (turn >= 0)
-    for code, name in enumerate(("pointer", "gaze")):
+    for code, name in enumerate(("pointer", "gaze", "view")):
         lost = strangers & (columns["channel"] == code)
         ledgers[name].repair("turn is not in the file", int(lost.sum()))
     turn[strangers] = -1
     columns["side"][turn < 0] = 0  # other pages of the app show answers too
     _place(columns, turn, turns, ledgers)
+    view = _view(rows, turn, turns, ledgers)
     phase, sources = _phases(rows, columns, turn, turns)
-    table = _table(columns, turn, phase, turns)
+    table = _table(columns, view, turn, phase, turns)
     names = np.array([turns[k].conversation_id if k >= 0 else home for k in turn.tolist()], object)
     tables = {}
     for name in dict.fromkeys([home, *(t.conversation_id for t in turns.values())]):
@@ -127,78 +131,40 @@ def session_ticks(
     return SessionTicks(tables, sources, ledgers)
 
 
-def _page_loads(session: Session) -> list[tuple[float, list[Any]]]:
-    """Return origin and events of every page load, loads in the order of their origins."""
-    loads: dict[tuple[float, str], list[tuple[int, list[Any]]]] = {}
-    for batch in session.batches:
-        key = (float(batch["origin_epoch_ms"]), batch["tab"])
-        loads.setdefault(key, []).append((batch["seq"], batch["events"]))
-    return [
-        (origin, [event for _, events in sorted(parts, key=lambda p: p[0]) for event in events])
-        for (origin, _), parts in sorted(loads.items(), key=lambda item: item[0])
-    ]
-
-
-def _well_formed(
-    events: list[Any], ledgers: Mapping[str, Ledger], withheld: Collection[int], reason: str
-) -> list[list[Any]]:
-    """Count every event; return those that fit, by time."""
-    good = []
-    for event in events:
-        kind = event[0] if isinstance(event, list) and event else None
-        name = "pointer" if kind == "p" else "gaze" if kind == "g" else "other"
-        timed = isinstance(event, list) and len(event) > 2 and is_number(event[1])
-        if name == "other":
-            context = _CONTEXT.get(kind) if isinstance(kind, str) else None
-            used = timed and context is not None
-            ledgers[name].drop(f"no tick: {context}" if used else "malformed")
-        else:
-            fits = timed and _is_tick(event)
-            used = fits and event[2] not in withheld
-            if used:
-                ledgers[name].keep()
-            else:
-                ledgers[name].drop(reason if fits else "malformed")
-        if used:
-            good.append(event)
-    return sorted(good, key=lambda event: event[1])
-
-
-def _is_tick(event: list[Any]) -> bool:
-    if len(event) != _TICK_FIELDS:
-        return False
-    turn, response, *numbers = event[2:10]
-    optional = numbers[0 if event[0] == "g" else 2 :]
-    return (
-        (turn is None or (isinstance(turn, int) and 0 <= turn <= 9999))
-        and response in ("A", "B", None)
-        and all(is_number(v) for v in numbers[: len(numbers) - len(optional)])
-        and all(v is None or is_number(v) for v in optional)
-    )
-
-
-def _gather(rows: _Rows, load: int, origin_ms: float, events: list[list[Any]]) -> None:
+def _gather(rows: _Rows, load: int, origin_ms: float, events: list[tuple[list[Any], int]]) -> None:
     hidden_ms, hidden_since = 0.0, None
     control = 0
     pointed: set[Any] = set()  # turns in which the pointer has been on an answer
     moved_ms: float | None = None
     last_xy: tuple[float, float] | None = None
-    for event in events:
+    for event, turn in events:
         kind, t = event[0], float(event[1])
         page_ms = (t if hidden_since is None else hidden_since) - hidden_ms
+        if kind == "p" and event[3] is not None:
+            pointed.add(event[2])
+        if kind == "p" and (event[4], event[5]) != last_xy:
+            last_xy, moved_ms = (event[4], event[5]), page_ms
+        idle_ms = None if moved_ms is None else page_ms - moved_ms
         if kind in _CODE:
-            if kind == "p" and event[3] is not None:
-                pointed.add(event[2])
-            if kind == "p" and (event[4], event[5]) != last_xy:
-                last_xy, moved_ms = (event[4], event[5]), page_ms
-            idle_ms = None if moved_ms is None else page_ms - moved_ms
-            turn = -1 if event[2] is None else event[2]
             valid = event[10] if kind == "g" else -1
             rows.values.append(
                 (_CODE[kind], load, page_ms, origin_ms + t, turn, _SIDE[event[3]])
                 + tuple(event[4:10])
                 + (valid, idle_ms, control if kind == "p" else 0)
             )
+        elif kind in ("s", "w"):
+            row = len(rows.values)
+            nowhere = (None,) * 6
+            rows.values.append(
+                (_VIEW, load, page_ms, origin_ms + t, turn, 0, *nowhere, -1, idle_ms, 0)
+            )
+            if kind == "s":
+                rows.view.append((row, SCROLLED[event[2]], event[3]))
+            else:
+                side = event[3].lower()
+                first, last = (0, -1) if event[4] is None else event[4:]
+                rows.view.append((row, f"visible_from_char_{side}", first))
+                rows.view.append((row, f"visible_to_char_{side}", last + 1))
         elif kind == "v":
             if event[2] == "visible":
                 hidden_ms += 0.0 if hidden_since is None else t - hidden_since
@@ -253,6 +219,33 @@ def _place(
     columns["char"] = char
 
 
+def _view(
+    rows: _Rows,
+    turn: NDArray[np.int64],
+    turns: Mapping[int, SessionTurn],
+    ledgers: Mapping[str, Ledger],
+) -> dict[str, NDArray[np.float64]]:
+    """Return `VIEW_COLUMNS` with code points for UTF-16 units, NaN where nothing was told."""
+    view = {name: np.full(len(turn), np.nan) for name in VIEW_COLUMNS}
+    for row, column, value in rows.view:
+        view[column][row] = value
+    for number, of_turn in turns.items():
+        for side, letter in ((1, "a"), (2, "b")):
+            first, end = (view[f"visible_{edge}_char_{letter}"] for edge in ("from", "to"))
+            here = np.flatnonzero((turn == number) & np.isfinite(first))
+            points = _code_points(of_turn.answers.get(side, ""))
+            beyond = end[here] > len(points)
+            ledgers["view"].repair("offset beyond the answer", int(beyond.sum()))
+            first[here[beyond]] = end[here[beyond]] = np.nan
+            there = here[~beyond & (end[here] > first[here])]
+            first[there] = points[first[there].astype(np.int64)]
+            end[there] = points[end[there].astype(np.int64) - 1] + 1
+    for name in VIEW_COLUMNS:
+        if name.startswith("visible"):  # offsets mean nothing without their answer
+            view[name][turn < 0] = np.nan
+    return view
+
+
 def _code_points(text: str) -> NDArray[np.int64]:
     """Return the code point that each UTF-16 unit of a text belongs to."""
     widths = [2 if character > "\uffff" else 1 for character in text]
@@ -287,6 +280,7 @@ def _phases(
 
 def _table(
     columns: Mapping[str, NDArray[np.float64]],
+    view: Mapping[str, NDArray[np.float64]],
     turn: NDArray[np.int64],
     phase: NDArray[np.int8],
     turns: Mapping[int, SessionTurn],
@@ -294,7 +288,8 @@ def _table(
     n = len(turn)
     query_id = np.array([turns[k].query_id if k >= 0 else -1 for k in turn.tolist()], np.int64)
     surfaces = np.where(columns["side"] > 0, ON_RESPONSE, ON_NOTHING)
-    surfaces = np.where(columns["control"] > 0, ON_RATING, surfaces).astype(np.int8)
+    surfaces = np.where(columns["control"] > 0, ON_RATING, surfaces)
+    surfaces = np.where(columns["channel"] == _VIEW, -1, surfaces).astype(np.int8)  # no point
     made: dict[str, pa.Array] = {
         "query_id": pa.array(query_id, mask=turn < 0),
         "page_load": pa.array(columns["load"].astype(np.int16)),
@@ -305,6 +300,10 @@ def _table(
         "mouse_idle_ms": float_column(columns["idle_ms"]),
         "surface": name_column(surfaces, SURFACES),
         "phase": name_column(phase, PHASES),
+        **{
+            name: _whole(values) if name.startswith("visible") else float_column(values)
+            for name, values in view.items()
+        },
     }
     for code, channel in enumerate(CHANNELS):
         mine = columns["channel"] == code

@@ -26,13 +26,14 @@ class TrueTick:
     """What one event should become.
 
     Attributes:
-        channel: mouse or gaze.
+        channel: mouse, gaze, or view for a scroll or visible range.
         turn: Number of the turn.
         on: none, a or b.
         char: Code point of the stored answer; None off the answers or too far from a glyph.
         phase: reading, rating or after.
         page_load: Number of the page load.
         t_ms: Page clock less hidden time.
+        view: The columns of `schema.VIEW_COLUMNS` that are not null.
     """
 
     channel: str
@@ -42,6 +43,7 @@ class TrueTick:
     phase: str
     page_load: int
     t_ms: float
+    view: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -192,8 +194,32 @@ class _Writer:
             place = [box, x, y, round(x / 2, 1), round(y / 2, 1), offset, distance]
         last = [0, "mouse"] if channel == "mouse" else [1, 30.0]
         self.event("p" if channel == "mouse" else "g", turn, *place, *last)
-        t_ms = round(self.now_ms, 1) - self.hidden_ms
-        self.truth.ticks.append(TrueTick(channel, turn, on, char, phase, self.load, t_ms))
+        self._true(TrueTick(channel, turn, on, char, phase, self.load, self._page_ms()))
+
+    def scroll(self, turn: int, target: str, y_px: float) -> None:
+        """Write a scroll event of the page (`window`) or of an answer (`a`, `b`)."""
+        column = "scroll_y_px" if target == "window" else f"scroll_y_px_{target}"
+        self.event("s", target.upper() if target != "window" else target, y_px, 0)
+        self._true(self._view(turn, {column: y_px}))
+
+    def show(self, turn: int, side: str, first: int, end: int) -> None:
+        """Write that code points first to end (exclusive) of an answer are on screen."""
+        text = self.truth.answers[turn][side == "b"]
+        units = [len(text[:k].encode("utf-16-le")) // 2 for k in (first, end)]
+        shown = [units[0], units[1] - 1] if end > first else [None, None]
+        self.event("w", turn, side.upper(), *shown)
+        columns = {f"visible_from_char_{side}": first, f"visible_to_char_{side}": end}
+        self._true(self._view(turn, columns))
+
+    def _view(self, turn: int, columns: dict[str, float]) -> TrueTick:
+        on_page = self._page_ms()
+        return TrueTick("view", turn, "none", None, "reading", self.load, on_page, columns)
+
+    def _page_ms(self) -> float:
+        return round(self.now_ms, 1) - self.hidden_ms
+
+    def _true(self, tick: TrueTick) -> None:
+        self.truth.ticks.append(tick)
         self.now_ms += _STEP_MS
 
 
@@ -219,7 +245,13 @@ def _write_turn(writer: _Writer, turn: int, kind: str, gaze: bool, steps: int) -
     # A control appears under the pointer, which rests where the question was sent: no rating yet.
     writer.event("r", turn, "enter", "submit", None, "pointer")
     writer.event("r", turn, "leave", "submit", None, "pointer")
+    for side in sides:
+        writer.show(turn, side, 0, len(answers[side == "b"]) // 2)
     for step in range(steps):
+        if step == steps // 4:
+            writer.scroll(turn, "window", 40.0)
+            writer.scroll(turn, "a", 80.0)
+            writer.show(turn, "a", 1, len(answers[0]))
         on = str(rng.choice(["none", *sides], p=_weights(sides, liked)))
         char = None if on == "none" else int(rng.integers(len(answers[on == "b"])))
         if on != "none" and rng.random() < 0.05:
