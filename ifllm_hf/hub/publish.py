@@ -48,20 +48,14 @@ def push_dataset(
                 f"{Path(folder) / config}: holds no Parquet file. Run `ifllm prepare` again."
             )
     check_repo_id(repo_id)
-    waiting = waiting_questions(Path(folder))
-    said = (
-        f"{waiting} questions in {folder} were not reviewed for personal data. Push to a private "
-        "repository (--private), or review them (`ifllm review`) and prepare with --public."
-    )
-    if waiting and private is not True:
-        raise ConfigError(f"{repo_id}: would be public, and {said}")
+    refuse_unreviewed(folder, repo_id, private=private)
     with hub_errors(repo_id):
         from huggingface_hub import HfApi
 
         api = HfApi(library_name="ifllm_hf")
         url = api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
-        if waiting and not api.repo_info(repo_id, repo_type="dataset").private:
-            raise ConfigError(f"{repo_id}: is public already, and {said}")
+        found = api.repo_info(repo_id, repo_type="dataset")
+        refuse_unreviewed(folder, repo_id, private=found.private, state="is public already")
         api.upload_folder(
             repo_id=repo_id,
             repo_type="dataset",
@@ -78,6 +72,30 @@ def check_repo_id(repo_id: str) -> None:
         raise ConfigError(
             f"{repo_id!r} is no name of a repository. Expected ORG/NAME, such as my-lab/ifllm: "
             "letters, digits, '-', '_' and '.', with exactly one '/'."
+        )
+
+
+def refuse_unreviewed(
+    folder: str | os.PathLike[str],
+    repo_id: str,
+    *,
+    private: bool | None,
+    state: str = "would be public",
+) -> None:
+    """Raise ConfigError if a prepared folder holds unreviewed questions and the place is public.
+
+    Args:
+        folder: The prepared folder.
+        repo_id: Where it is going.
+        private: Whether only its owners can see that place; None counts as no.
+        state: Of the place, for the message.
+    """
+    waiting = waiting_questions(Path(folder))
+    if waiting and private is not True:
+        raise ConfigError(
+            f"{repo_id}: {state}, and {waiting} questions in {folder} were not reviewed for "
+            "personal data. Push to a private repository (--private), or review them (`ifllm "
+            "review`) and prepare with --public."
         )
 
 

@@ -25,7 +25,7 @@ from pathlib import Path
 import ifllm_hf
 from ifllm_hf.data.folder import config_files
 from ifllm_hf.errors import ConfigError
-from ifllm_hf.hub.publish import check_repo_id, hub_errors
+from ifllm_hf.hub.publish import check_repo_id, hub_errors, refuse_unreviewed
 
 DISTRIBUTION = "ifllm-hf"
 EXTRA = "space"
@@ -60,10 +60,12 @@ def push_space(
 
     Raises:
         TableError: `folder` is not a prepared folder.
-        ConfigError: `repo_id` is no `ORG/NAME`, or a dependency of the app is not installed here.
+        ConfigError: `repo_id` is no `ORG/NAME`, a dependency of the app is not installed here, or
+            unreviewed questions would become public.
         OutputError: No token, no permission, or no network.
     """
     check_repo_id(repo_id)
+    refuse_unreviewed(folder, repo_id, private=private)
     with tempfile.TemporaryDirectory(prefix="ifllm-space-") as place:
         space = Path(place) / "space"
         write_space(folder, space)
@@ -74,6 +76,8 @@ def push_space(
             url = api.create_repo(
                 repo_id, repo_type="space", space_sdk="gradio", private=private, exist_ok=True
             )
+            found = api.repo_info(repo_id, repo_type="space")
+            refuse_unreviewed(folder, repo_id, private=found.private, state="is public already")
             with warnings.catch_warnings():
                 # Its data travels with the app, so that a Space fetches nothing when it starts.
                 warnings.filterwarnings("ignore", "It seems that you are about to commit a data")

@@ -10,16 +10,44 @@ import pytest
 from ifllm_hf.data.prepare import prepare
 from ifllm_hf.data.sessions.made_up import write_sessions
 from ifllm_hf.errors import ConfigError
+from ifllm_hf.hub import space
 from ifllm_hf.hub.publish import push_dataset
 
 
-def test_unreviewed_questions_go_to_a_private_repository_alone(hub: Any, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def unreviewed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared folder of two questions that nobody has read."""
+    place = tmp_path_factory.mktemp("unreviewed")
+    write_sessions(place / "sessions", 1, steps=5)
+    prepare(place / "sessions", place / "out", progress=False)
+    return place / "out"
+
+
+def test_unreviewed_questions_go_to_a_private_repository_alone(hub: Any, unreviewed: Path) -> None:
     from huggingface_hub import HfApi
 
-    write_sessions(tmp_path / "sessions", 1, steps=5)
-    prepare(tmp_path / "sessions", tmp_path / "out", progress=False)
     HfApi().create_repo("lab/old", repo_type="dataset", private=False)
     with pytest.raises(ConfigError, match="lab/old: is public already, and 2 questions"):
-        push_dataset(tmp_path / "out", "lab/old", private=True)
-    push_dataset(tmp_path / "out", "lab/new", private=True)
+        push_dataset(unreviewed, "lab/old", private=True)
+    push_dataset(unreviewed, "lab/new", private=True)
     assert HfApi().repo_info("lab/new", repo_type="dataset").private
+
+
+def test_unreviewed_questions_are_in_no_public_space(
+    hub: Any, unreviewed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import HfApi
+
+    def app_alone(folder: Path, out: Path) -> None:
+        out.mkdir()
+        (out / "app.py").write_text("")
+
+    monkeypatch.setattr(space, "write_space", app_alone)
+    with pytest.raises(ConfigError, match="lab/app: would be public, and 2 questions"):
+        space.push_space(unreviewed, "lab/app")
+    assert not hub.repos
+    HfApi().create_repo("lab/old", repo_type="space", space_sdk="gradio", private=False)
+    with pytest.raises(ConfigError, match="lab/old: is public already, and 2 questions"):
+        space.push_space(unreviewed, "lab/old", private=True)
+    space.push_space(unreviewed, "lab/app", private=True)
+    assert hub.repos["spaces", "lab/app"].private
