@@ -104,7 +104,7 @@ def run_suite(
         Records in the order sets, protocols, models; the whole set first, then its subsets.
 
     Raises:
-        ConfigError: Two models of one name, or a plan that names an unknown model.
+        ConfigError: Two models or files of one name, or a plan that names an unknown model.
         DataError: Rows, predictions or files that cannot be used.
     """
     results = Results()
@@ -183,7 +183,14 @@ class _Files:
         self.parts: dict[tuple[str, str], pl.DataFrame] = {}
         self.reason: dict[tuple[str, str], IncompleteError] = {}
         self.used: set[tuple[str, str]] = set()
+        places: dict[str, str] = {}
         for file in files:
+            other = places.setdefault(Path(file).stem, str(file))
+            if other != str(file):
+                raise ConfigError(
+                    f"{other} and {file} would share one name in the table; give each file a name "
+                    "of its own"
+                )
             frame = read_predictions(file)
             for (protocol,), part in frame.group_by("protocol", maintain_order=True):
                 self.parts[str(file), str(protocol)] = part

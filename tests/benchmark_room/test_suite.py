@@ -133,6 +133,15 @@ def test_a_file_for_a_smaller_set_is_scored_there_alone(turns, dwell_model, tmp_
         run_suite(turns, [], plan(repeats={"rows": 1}), sets={"small": ids}, files=files)
 
 
+def test_two_files_of_one_name_do_not_hide_each_other(turns, dwell_model, tmp_path: Path) -> None:
+    made = cross_validate(dwell_model(), labelled(turns), "worker", repeats=1, progress=False)
+    files = [tmp_path / run / "predictions.parquet" for run in ("one", "other")]
+    for file in files:
+        write_predictions(made, file)
+    with pytest.raises(ConfigError, match=r"one.predictions\.parquet and .* share one name"):
+        run_suite(turns, [], plan(repeats={"worker": 1}), files=files)
+
+
 def test_names_must_be_unique_and_known(turns, dwell_model) -> None:
     with pytest.raises(ConfigError, match="two models are called 'dwell'"):
         run_suite(turns, [dwell_model(), dwell_model()], plan())
