@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -62,9 +63,7 @@ def _typed(frame: pl.DataFrame, name: str) -> pl.DataFrame:
         )
     if not len(frame):
         raise DataError(f"{name}: no rows; expected one per tested turn and repeat")
-    out = frame.select(
-        pl.col(c).cast(dtype, strict=False).alias(c) for c, dtype in PREDICTION_SCHEMA.items()
-    )
+    out = frame.select(_cast(frame[c], dtype) for c, dtype in PREDICTION_SCHEMA.items())
     for column, dtype in PREDICTION_SCHEMA.items():
         bad = out[column].is_null()
         if bad.any():
@@ -82,6 +81,14 @@ def _typed(frame: pl.DataFrame, name: str) -> pl.DataFrame:
             "the right answer is preferred"
         )
     return out
+
+
+def _cast(column: pl.Series, dtype: Any) -> pl.Series:
+    """Return a column in another type, null where a value would have to be changed for it."""
+    cast = column.cast(dtype, strict=False)
+    if column.dtype.is_float() and dtype == pl.Int64:
+        cast = cast.set(column != cast, None)
+    return cast
 
 
 def check_predictions(

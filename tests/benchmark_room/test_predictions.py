@@ -70,6 +70,18 @@ def test_text_where_a_number_belongs_is_named(tmp_path: Path) -> None:
         read_predictions(path)
 
 
+@pytest.mark.parametrize("column", ["query_id", "repeat", "fold"])
+def test_a_fraction_is_not_rounded_to_an_id(
+    good: pl.DataFrame, tmp_path: Path, column: str
+) -> None:
+    odd = good.with_columns(pl.col(column) + 0.5)
+    odd.write_ndjson(tmp_path / "m.jsonl")
+    with pytest.raises(DataError, match=f"{column} has 216 values that are empty or not Int64"):
+        read_predictions(tmp_path / "m.jsonl")
+    good.with_columns(pl.col(column).cast(pl.Float64)).write_ndjson(tmp_path / "n.jsonl")
+    assert read_predictions(tmp_path / "n.jsonl").equals(good)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
