@@ -213,7 +213,9 @@ def new_reader_records(
     Returns:
         One record per k, with accuracy, n, workers and interval; empty if no reader has enough.
     """
-    rows = pl.DataFrame([dict(turns.rows[q]) for q in sorted(turns.preferences)])
+    rows = pl.DataFrame(
+        [dict(turns.rows[q]) for q in sorted(turns.preferences)], infer_schema_length=None
+    )
     side = pl.Series([turns.preferences[q].side for q in rows["query_id"]])
     data = labelled(rows.with_columns(preference=side))
     truth = dict(zip(data.rows["query_id"].to_list(), data.y, strict=True))
