@@ -53,8 +53,17 @@ def build_model(
         inputs: What the model reads.
         processor: Says which channels there are.
         likert: Whether ratings are learned.
+
+    Raises:
+        ConfigError: The backbone is to stay as it is and to learn by an adapter.
     """
     from trl import get_quantization_config
+
+    if inputs.freeze_backbone and backbone.use_peft:
+        raise ConfigError(
+            "freeze_backbone leaves the backbone as it is, and use_peft trains an adapter in it; "
+            "set one of them to false"
+        )
 
     extractor = processor.feature_extractor
     settings = {
