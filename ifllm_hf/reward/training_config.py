@@ -85,6 +85,11 @@ class RewardDataConfig:
             )
         if self.cross_validate and self.eval_fold is not None:
             raise ConfigError("cross_validate holds out every fold in turn; remove eval_fold")
+        if self.cross_validate and self.labels is not None:
+            raise ConfigError(
+                "cross_validate holds out every reader in turn, and the labels of the others were "
+                "made by models that saw that reader's clicks; remove labels"
+            )
         if self.repeats < 1:
             raise ConfigError(f"repeats is {self.repeats}; expected 1 or more")
 
