@@ -12,8 +12,10 @@ import numpy as np
 
 from ifllm_hf.data.run_file import public_name, read_run, versions, write_run
 from ifllm_hf.errors import ConfigError, OutputError
+from ifllm_hf.metrics.core import score_interval
 from ifllm_hf.reward import examples as ex
 from ifllm_hf.reward import trainer as tr
+from ifllm_hf.reward.ridge import sigmoid
 from ifllm_hf.reward.training_config import (
     RewardDataConfig,
     RewardInputConfig,
@@ -37,14 +39,15 @@ class RewardData:
         rows: Every turn without its ticks, by query id.
         preferences: What is known about pairs, by query id.
         targets: What is learned.
-        text_vectors: What a frozen backbone says of an answer, by query id, side and length cut.
+        text_vectors: What a frozen backbone says of an answer, by query id, side, length cut, and
+            the backbone with its precision.
     """
 
     turns: Mapping[str, Any]
     rows: Mapping[int, Mapping[str, Any]]
     preferences: Mapping[int, ex.Preference]
     targets: str
-    text_vectors: dict[tuple[int, str, int], Any] = field(default_factory=dict)
+    text_vectors: dict[tuple[int, str, int, str], Any] = field(default_factory=dict)
 
     @property
     def rated(self) -> set[int]:
@@ -211,15 +214,16 @@ def keep_text_vectors(
     model: Any, processor: Any, data: RewardData, features: Mapping[int, dict[str, ex.Features]]
 ) -> None:
     """Put the vector of its text into the features of every answer; each text is read once."""
-    length = processor.max_length
+    text = model.model.text
+    which = (int(processor.max_length), f"{text.config._name_or_path}, {text.dtype}")
     keys = [(query, side) for query, sides in features.items() for side in sides]
-    missing = [k for k in keys if (*k, length) not in data.text_vectors]
+    missing = [key for key in keys if (*key, *which) not in data.text_vectors]
     found = tr.pool_texts(model, processor, [features[q][s] for q, s in missing])
     data.text_vectors.update(
-        {(*key, length): vector for key, vector in zip(missing, found, strict=True)}
+        {(*key, *which): vector for key, vector in zip(missing, found, strict=True)}
     )
     for query, side in keys:
-        features[query][side]["text_vector"] = data.text_vectors[query, side, length]
+        features[query][side]["text_vector"] = data.text_vectors[query, side, *which]
 
 
 def run_reward(
@@ -257,8 +261,14 @@ def run_reward(
         if checkpoint is None:
             raise OutputError(f"output_dir {folder}: no checkpoint to resume from")
     turns = load_reward_data(data)
-    held_out = {q for q in turns.usable if turns.rows[q].get("fold") == data.eval_fold}
-    held_out = held_out if data.eval_fold is not None else set()
+    held_out: set[int] = set()
+    if data.eval_fold is not None:
+        held_out = {q for q, row in turns.rows.items() if row.get("fold") == data.eval_fold}
+        if not held_out:
+            raise ConfigError(
+                f"eval_fold {data.eval_fold}: {data.dataset} has no reader in that fold, so nobody "
+                "would be held out; folds are 0 to 4"
+            )
     ids = [query for query in turns.usable if query not in held_out]
     record = run_record(backbone, inputs, training, data, turns, ids)
     earlier = read_run(folder)
@@ -273,22 +283,31 @@ def run_reward(
         backbone, inputs, training, turns, ids, checkpoint=checkpoint
     )
     record["result"] = {"steps": trainer.state.global_step, "log": trainer.state.log_history}
-    if held_out & set(turns.preferences):
-        record["result"]["held_out"] = _held_out(trainer, processor, turns, held_out)
+    tested = [q for q in sorted(held_out) if turns.rows[q].get("preference") in ("a", "b")]
+    if tested:
+        record["result"]["held_out"] = _score_held_out(trainer, processor, turns, tested)
     tr.save_reward_model(trainer, processor, folder, backbone, inputs)
     if training.process_index == 0:
         write_run(folder, record)
     return folder
 
 
-def _held_out(
-    trainer: tr.IFLLMRewardTrainer, processor: Any, turns: RewardData, ids: Collection[int]
+def _score_held_out(
+    trainer: tr.IFLLMRewardTrainer, processor: Any, turns: RewardData, pairs: Sequence[int]
 ) -> dict[str, Any]:
-    pairs = sorted(set(ids) & set(turns.preferences))
-    gap = score_pairs(trainer.model, processor, turns, pairs)
-    right = [(g > 0) == (turns.preferences[q].side == "b") for q, g in zip(pairs, gap, strict=True)]
-    readers = {turns.rows[q]["user_id"] for q in pairs}
-    return {"n": len(pairs), "workers": len(readers), "accuracy": float(np.mean(right))}
+    """Score pairs of readers that were not trained on, by their own clicks."""
+    chance = sigmoid(score_pairs(trainer.model, processor, turns, pairs))
+    clicks = [float(turns.rows[q]["preference"] == "b") for q in pairs]
+    readers = [turns.rows[q]["user_id"] for q in pairs]
+    found = score_interval("accuracy", clicks, chance, readers)
+    ends = {"low": found.low, "high": found.high} if found.groups > 1 else {}
+    return {
+        "protocol": "worker",
+        "n": len(pairs),
+        "workers": found.groups,
+        "accuracy": found.estimate,
+        **ends,
+    }
 
 
 def score_pairs(

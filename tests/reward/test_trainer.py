@@ -273,11 +273,56 @@ def test_a_run_leaves_model_processor_and_record(
     assert record["data"]["pairs"] == 16 and record["data"]["workers"] == 4
     assert record["data"]["singles"] == (4 if targets == "mixed" else 0)
     assert "w00" not in record["data"]["readers"] and len(record["data"]["sessions"]) == 8
-    assert record["result"]["held_out"]["n"] == 4
+    held_out = record["result"]["held_out"]
+    assert (held_out["n"], held_out["workers"], held_out["protocol"]) == (4, 1, "worker")
     assert str(tmp_path) not in (out / "run.json").read_text()
     assert not (out / "training_args.bin").exists()
     with pytest.raises(OutputError, match="not empty"):
         reward_run.run_reward(backbone, inputs, training, data)
+    nobody = RewardDataConfig(dataset=str(folder), targets=targets, eval_fold=7)
+    with pytest.raises(ConfigError, match="eval_fold 7: .* has no reader in that fold"):
+        reward_run.run_reward(backbone, inputs, settings(tmp_path / "none"), nobody)
+
+
+def test_held_out_readers_are_scored_by_their_clicks_with_an_interval(
+    backbone: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Labels that turn every click around are learned from, but judge nothing."""
+    rows = make_turns(workers=10, each=2)
+    other = {"a": "b", "b": "a"}
+    labels = [
+        {
+            "query_id": row["query_id"],
+            "chosen": row[f"response_{other[row['preference']]}"],
+            "confidence": 0.9,
+        }
+        for row in rows
+    ]
+    import polars as pl
+
+    pl.DataFrame(labels).write_parquet(tmp_path / "labels.parquet")
+    clicks = {row["query_id"]: row["preference"] for row in rows}
+
+    def knows(model: Any, processor: Any, turns: Any, ids: Any, **_: Any) -> Any:
+        return np.array([1.0 if clicks[query] == "b" else -1.0 for query in ids])
+
+    monkeypatch.setattr(reward_run, "score_pairs", knows)
+    data = RewardDataConfig(
+        dataset=make_folder(rows, tmp_path / "data"),
+        eval_fold=0,
+        labels=str(tmp_path / "labels.parquet"),
+    )
+    training = settings(tmp_path / "out", max_steps=1, validation_share=0.0)
+    out = reward_run.run_reward(backbone, inputs_of("behavior"), training, data)
+    found = json.loads((out / "run.json").read_text())["result"]["held_out"]
+    assert found == {
+        "protocol": "worker",
+        "n": 4,
+        "workers": 2,
+        "accuracy": 1.0,
+        "low": 1.0,
+        "high": 1.0,
+    }
 
 
 def test_labels_of_a_file_replace_the_clicks() -> None:
@@ -299,12 +344,38 @@ def test_a_readers_labels_move_the_weights_from_one() -> None:
     assert weights[1] > 1.0 > weights[0]
 
 
+def test_a_new_readers_first_ratings_may_be_missing() -> None:
+    """Types are told by all rows: the first hundred may hold nothing but nulls."""
+    import polars as pl
+
+    rows = make_turns(workers=20, each=6, ticks=1)
+    for row in rows[:110]:
+        row["likert_a"] = row["likert_b"] = None
+    turns = reward_run.RewardData(
+        {}, {row["query_id"]: row for row in rows}, preferences(rows), "pairwise"
+    )
+    scores = [1.0 if row["preference"] == "b" else -1.0 for row in rows]
+    found = pl.DataFrame(
+        {
+            "query_id": [row["query_id"] for row in rows],
+            "repeat": 0,
+            "text": scores,
+            "behavior": scores,
+        }
+    )
+    records = reward_folds.new_reader_records(found, turns)
+    assert [(r["labels"], r["n"], r["accuracy"]) for r in records] == [
+        (k, 20, 1.0) for k in (0, 1, 3, 5)
+    ]
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: RewardDataConfig(targets="likert"), "targets is 'likert'"),
         (lambda: RewardDataConfig(cross_validate=True, targets="pointwise"), "learns none"),
         (lambda: RewardDataConfig(cross_validate=True, eval_fold=1), "remove eval_fold"),
+        (lambda: RewardDataConfig(cross_validate=True, labels="x.parquet"), "remove labels"),
         (lambda: RewardDataConfig(repeats=0), "repeats is 0"),
         (lambda: RewardInputConfig(inputs="gaze"), "inputs is 'gaze'"),
         (lambda: RewardInputConfig(max_length=0), "max_length is 0"),
@@ -335,6 +406,41 @@ def test_a_text_that_is_read_once_scores_as_one_that_is_read_again(
             for kept in (True, False)
         )
         np.testing.assert_allclose(kept, again, atol=1e-5)
+
+
+def test_kept_texts_are_those_of_the_backbone_that_read_them(backbone: Any, tmp_path: Path) -> None:
+    """Runs that share their turns may have other backbones."""
+    from transformers import AutoTokenizer, BertModel
+
+    path = str(backbone.model_name_or_path)
+    other = BertModel.from_pretrained(path)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(1.5)
+    other.save_pretrained(tmp_path / "other")
+    AutoTokenizer.from_pretrained(path).save_pretrained(tmp_path / "other")
+    data = data_of(make_turns(workers=4, each=4, ticks=5))
+    for name in (path, str(tmp_path / "other")):
+        trainer, processor = reward_run.fit_reward_model(
+            trl.ModelConfig(model_name_or_path=name),
+            inputs_of("text", freeze_backbone=True),
+            settings(tmp_path, max_steps=1, validation_share=0.0, save_strategy="no"),
+            data,
+            list(data.rows),
+        )
+        kept, again = (
+            reward_run.score_pairs(trainer.model, processor, data, [101, 105], kept_text=kept)
+            for kept in (True, False)
+        )
+        np.testing.assert_allclose(kept, again, atol=1e-5)
+
+
+def test_a_backbone_that_stays_as_it_is_has_no_adapter(backbone: Any, tmp_path: Path) -> None:
+    data = data_of(make_turns(workers=2, each=2, ticks=5))
+    both = trl.ModelConfig(model_name_or_path=backbone.model_name_or_path, use_peft=True)
+    frozen, training = inputs_of(freeze_backbone=True), settings(tmp_path, validation_share=0.0)
+    with pytest.raises(ConfigError, match="set one of them to false"):
+        reward_run.fit_reward_model(both, frozen, training, data, list(data.rows))
 
 
 @pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")
