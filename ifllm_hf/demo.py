@@ -20,6 +20,8 @@ _REPEATS = 5
 _DPO_STEPS = 12
 _DPO_PAIRS = 64
 _NEEDED = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "sklearn")
+# Without it a folder may hold somebody's pairs or adapter under the names that the demo writes.
+_MARKER = "made-by-ifllm-demo.txt"
 
 
 def run_demo(
@@ -34,7 +36,7 @@ def run_demo(
 
     Args:
         source: A release; None: `$IFLLM_RELEASE`, else the download, else made-up data.
-        out: Folder for all that is made; one of an earlier demo is reused.
+        out: Folder for all that is made: a new or an empty one, or that of an earlier demo.
         synthetic: Use this many made-up conversations instead.
         say: Takes words (progress, warnings).
         show: Takes results.
@@ -44,10 +46,12 @@ def run_demo(
 
     Raises:
         ConfigError: The packages of `pip install 'ifllm-hf[train]'` are missing.
+        OutputError: `out` holds something that no demo wrote, or it cannot be written.
         IFLLMError: See the steps.
     """
     _require_packages()
     out = Path(out)
+    _claim(out)
     began = time.monotonic()
     say(f"[1/5] preparing the data into {out / 'ifllm'}")
     report = _prepare(source, out / "ifllm", synthetic, say)
@@ -88,6 +92,22 @@ def _require_packages() -> None:
             f"the demo trains a model and {', '.join(missing)} cannot be imported. "
             "Install the training packages: pip install 'ifllm-hf[train]'."
         )
+
+
+def _claim(out: Path) -> None:
+    """Make `out` the folder of a demo, whose pairs and adapter the next demo replaces."""
+    if out.is_dir() and not (out / _MARKER).is_file() and any(out.iterdir()):
+        raise OutputError(
+            f"{out}: is not empty and no demo wrote it; the demo would replace what it holds. "
+            "Name a new folder with --out."
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / _MARKER).write_text("The next `ifllm demo` into this folder replaces all of it.\n")
+    except OSError as error:
+        raise OutputError(
+            f"{out}: cannot hold the demo: {error}. Name another one with --out."
+        ) from error
 
 
 def _prepare(

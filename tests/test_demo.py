@@ -45,6 +45,26 @@ def test_the_demo_goes_from_made_up_data_to_an_adapter(tmp_path: Path) -> None:
         assert line in done.stderr
 
 
+def test_the_demo_replaces_nothing_that_no_demo_wrote(tmp_path: Path) -> None:
+    from ifllm_hf.demo import run_demo
+    from ifllm_hf.errors import IFLLMError, OutputError
+
+    mine = tmp_path / "mine"
+    (mine / "dpo").mkdir(parents=True)
+    (mine / "dpo" / "adapter_model.safetensors").write_text("weeks of work")
+    (mine / "pairs.parquet").write_text("labels")
+    with pytest.raises(OutputError, match=r"mine: is not empty and no demo wrote it"):
+        run_demo(None, mine, synthetic=1, say=print, show=print)
+    assert (mine / "dpo" / "adapter_model.safetensors").read_text() == "weeks of work"
+    assert (mine / "pairs.parquet").read_text() == "labels"
+    with pytest.raises(OutputError, match=r"pairs.parquet: cannot hold the demo"):
+        run_demo(None, mine / "pairs.parquet", synthetic=1, say=print, show=print)
+    for _ in range(2):  # what a demo left unfinished, the next one may take
+        with pytest.raises(IFLLMError) as failure:
+            run_demo(tmp_path / "nowhere", tmp_path / "new", say=print, show=print)
+        assert "nowhere" in str(failure.value) and not isinstance(failure.value, OutputError)
+
+
 def test_the_demo_says_which_packages_are_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
