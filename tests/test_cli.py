@@ -124,6 +124,52 @@ def test_wrong_usage_is_exit_code_2_with_usage_on_stderr(
     assert out == "" and err.startswith("usage: ifllm")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["benchmark", "--jobs", "x"],
+        ["benchmark", "--seed", "-1"],
+        ["label", "pairs.parquet", "--seed", "1.5"],
+        ["prepare", "--synthetic", "many"],
+    ],
+)
+def test_a_number_that_is_none_is_named_with_what_was_expected(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(arguments)
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"argument {arguments[-2]}: {arguments[-1]!r} is no whole number of at least" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["prepare", "--synthetic", "3", "--public"], "--public leaves out"),
+        (["features", "features.csv"], "features.csv: features are written as Parquet"),
+        (["benchmark", "--readers", "--jobs", "2"], "--jobs do not go with it"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    arguments: list[str],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) == 1
+    assert words in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_says_what_every_option_is_for() -> None:
+    commands = cli.parser()._subparsers._group_actions[0].choices
+    for name, command in commands.items():
+        for action in command._actions:
+            assert action.help, f"ifllm {name}: {action.option_strings or action.dest} has no help"
+
+
 def test_help_loads_no_heavy_library() -> None:
     script = (
         "import sys\nfrom ifllm_hf import cli\ncli.parser().format_help()\n"
@@ -239,7 +285,7 @@ def test_a_taken_place_is_refused(run: Run, small: Path, tmp_path: Path) -> None
 SPEAK = """
 import sys
 from ifllm_hf import cli
-cli._run_push = lambda arguments: cli._show("words " * 100_000) or 0
+cli._COMMANDS["push"] = lambda arguments: cli._show("words " * 100_000) or 0
 sys.exit(cli.main(["push", "dataset", "org/name"]))
 """
 

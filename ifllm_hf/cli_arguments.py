@@ -1,0 +1,265 @@
+"""What the `ifllm` command understands: its commands, their options, and their help."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ifllm_hf import __version__
+
+_PREPARE = """\
+Read a release and write the folder that load_dataset loads.
+
+SOURCE is a release folder, an archive (.tar.gz, .tar.xz, .zip; never unpacked), or a URL of one.
+Without it: $IFLLM_RELEASE, else the pinned public release is downloaded once. A folder of sessions
+that the Space collected is read in the same way.
+
+  ifllm prepare                               # download, then ./ifllm
+  ifllm prepare release.tar.xz --out data/ifllm --json > ledger.json
+  ifllm prepare --synthetic 50 --out ./ifllm  # made-up data, no network
+  ifllm prepare sessions --out ./collected --models models/   # which models know who withdrew?
+"""
+_REVIEW = """\
+Decide, question by question, what of the collected sessions may become public.
+
+  ifllm review sessions          # shows what waits; p publish, w withhold, Enter later
+  ifllm prepare sessions --public --out ./public
+"""
+_PUSH = """\
+Publish on the Hugging Face Hub: a prepared dataset, the app that shows it, or a reward model.
+
+  ifllm push dataset ORG/ifllm --from ./ifllm --private
+  ifllm push space ORG/readers --from ./ifllm
+  ifllm push model ORG/ifllm-reward --from outputs/reward   # with code, card and run.json
+"""
+_FEATURES = """\
+Compute features, one row per turn.
+
+  ifllm features ours.parquet --set ours --from ./ifllm     # from a prepared folder
+  ifllm features paper.parquet --set paper --from release.tar.xz   # the paper's 212 columns
+  ifllm features paper.parquet --set paper --repairs        # and what reading all rows changes
+
+The paper's features are defined on the raw files: --from is then a release (default as in
+`ifllm prepare`). Its 15 metrics and their ratios are added.
+"""
+_BENCHMARK = """\
+Score reward models held out by reader, with intervals, on the paper's pairs and on all of them.
+
+  ifllm benchmark --quick                                # a minute: fast models, fewer repeats
+  ifllm benchmark --out outputs/benchmark                # everything, with report and figures
+  ifllm benchmark --predictions mine.parquet --json      # a stranger's predictions beside ours
+  ifllm benchmark --readers --out outputs/readers        # how readers differ, and what tells what
+
+A run with --out that is interrupted goes on where it stopped.
+"""
+_LABEL = """\
+Label pairs and write them in TRL's format, with a confidence for each.
+
+  ifllm label pairs.parquet --source explicit               # the readers' own clicks
+  ifllm label pairs.parquet --source both --nu 0.05 --check # clicks corrected by behaviour
+  ifllm label pairs.parquet --source reward --inputs gaze   # what the eyes alone say
+
+Sources: explicit; reward (a behaviour model, out of fold by reader, calibrated); both (a click that
+behaviour contradicts loses confidence; assumes that click errors do not depend on behaviour given
+the preference). --nu is the share of clicks that are mistakes.
+"""
+_DEMO = """\
+The whole line in minutes, on a CPU: prepare, load, score by worker, pairs, one short DPO run.
+
+  ifllm demo                      # the release, or made-up data without network
+  ifllm demo --synthetic 40 --out outputs/made-up
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    top = argparse.ArgumentParser(
+        prog="ifllm",
+        description="What people do while they read answers of language models, as preference "
+        "signal: data, reward models, alignment.",
+    )
+    top.add_argument("--version", action="version", version=f"ifllm {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+
+    prepare = _command(commands, "prepare", "write the folder that load_dataset loads", _PREPARE)
+    prepare.add_argument(
+        "source", nargs="?", metavar="SOURCE", help="release, archive, URL or sessions; see above"
+    )
+    prepare.add_argument(
+        "--out", type=Path, default=Path("ifllm"), metavar="FOLDER", help="default: ./ifllm"
+    )
+    prepare.add_argument("--json", action="store_true", help="print the ledgers as JSON")
+    prepare.add_argument(
+        "--synthetic", type=_positive, metavar="N", help="make up a release of N conversations"
+    )
+    prepare.add_argument(
+        "--seed", type=_seed, default=0, metavar="N", help="of the made-up release (default: 0)"
+    )
+    prepare.add_argument(
+        "--public", action="store_true", help="of sessions: only what somebody has reviewed"
+    )
+    prepare.add_argument(
+        "--models",
+        nargs="+",
+        default=[],
+        metavar="MODEL",
+        help="of sessions: name those (folders or ORG/NAME) that learned from who withdrew",
+    )
+
+    review = _command(commands, "review", "what of the sessions may become public", _REVIEW)
+    review.add_argument(
+        "sessions", type=Path, metavar="SESSIONS", help="the folder that the Space collects into"
+    )
+
+    push = _command(commands, "push", "publish on the Hugging Face Hub", _PUSH)
+    push.add_argument("what", choices=["dataset", "model", "space"], help="what to publish")
+    push.add_argument("repository", metavar="ORG/NAME", help="made if it is missing")
+    _from(push, "prepared folder, or that of a model")
+    push.add_argument("--private", action="store_true", help="make the repository a private one")
+
+    features = _command(commands, "features", "one row of features per turn", _FEATURES)
+    features.add_argument("out", type=Path, metavar="OUT.parquet", help="the file to write")
+    features.add_argument(
+        "--set",
+        dest="family",
+        choices=["ours", "paper"],
+        default="ours",
+        help="whose features (default: ours)",
+    )
+    features.add_argument(
+        "--from",
+        dest="source",
+        metavar="PATH",
+        help="prepared folder (default: ./ifllm); with --set paper: a release",
+    )
+    features.add_argument(
+        "--repairs",
+        action="store_true",
+        help="with --set paper: also read as the paper did, and print what the lost rows change",
+    )
+    features.add_argument("--overwrite", action="store_true", help="replace OUT.parquet")
+
+    benchmark = _command(commands, "benchmark", "scores with intervals", _BENCHMARK)
+    _from(benchmark)
+    benchmark.add_argument(
+        "--quick", action="store_true", help="fast models only, fewer repeats, no learning curves"
+    )
+    benchmark.add_argument(
+        "--readers", action="store_true", help="styles of reading; what gaze and mouse go with"
+    )
+    benchmark.add_argument("--json", action="store_true", help="print the scores as JSON")
+    benchmark.add_argument(
+        "--predictions",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="predictions of other models, scored beside ours (docs/benchmark.md)",
+    )
+    benchmark.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="for report, figures and finished parts"
+    )
+    benchmark.add_argument(
+        "--seed", type=_seed, default=0, metavar="N", help="of splits and bootstrap (default: 0)"
+    )
+    benchmark.add_argument(
+        "--jobs", type=_positive, metavar="N", help="processes that fit models (default: 2)"
+    )
+    benchmark.add_argument("--overwrite", action="store_true", help="replace a report in --out")
+
+    label = _command(commands, "label", "preference pairs with confidence", _LABEL)
+    label.add_argument("out", type=Path, metavar="OUT", help=".parquet or .jsonl")
+    label.add_argument(
+        "--source",
+        choices=["explicit", "reward", "both"],
+        default="explicit",
+        help="see above (default: explicit)",
+    )
+    label.add_argument(
+        "--inputs",
+        choices=["best", "text", "gaze", "mouse", "gaze+mouse", "text+gaze+mouse"],
+        default="best",
+        help="what the behaviour model sees (best: lengths and the end of reading)",
+    )
+    label.add_argument(
+        "--predictions",
+        type=Path,
+        metavar="FILE",
+        help="instead of --inputs: predictions of a reward model, held out by reader",
+    )
+    _from(label)
+    label.add_argument(
+        "--nu",
+        type=float,
+        default=0.05,
+        metavar="SHARE",
+        help="of clicks that are mistakes, for --source both (default: 0.05)",
+    )
+    label.add_argument(
+        "--judge-fold",
+        type=int,
+        metavar="FOLD",
+        help="0 to 4: the clicks of its readers train no labelling model",
+    )
+    label.add_argument(
+        "--seed", type=_seed, default=0, metavar="N", help="of the labelling model (default: 0)"
+    )
+    label.add_argument("--check", action="store_true", help="show three pairs, assert the side")
+    label.add_argument("--json", action="store_true", help="print the report as JSON")
+    label.add_argument("--overwrite", action="store_true", help="replace OUT")
+
+    demo = _command(commands, "demo", "the whole line in minutes", _DEMO)
+    demo.add_argument("source", nargs="?", metavar="SOURCE", help="as in `ifllm prepare`")
+    demo.add_argument(
+        "--out",
+        type=Path,
+        default=Path("outputs/demo"),
+        metavar="FOLDER",
+        help="default: outputs/demo; a folder that no demo wrote is not touched",
+    )
+    demo.add_argument(
+        "--synthetic", type=_positive, metavar="N", help="make up a release of N conversations"
+    )
+    return top
+
+
+def _command(commands: Any, name: str, summary: str, description: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return command
+
+
+def _from(command: argparse.ArgumentParser, what: str = "prepared folder") -> None:
+    command.add_argument(
+        "--from",
+        dest="folder",
+        type=Path,
+        default=Path("ifllm"),
+        metavar="FOLDER",
+        help=f"{what} (default: ./ifllm)",
+    )
+
+
+def _positive(text: str) -> int:
+    return _whole_number(text, 1)
+
+
+def _seed(text: str) -> int:
+    return _whole_number(text, 0)
+
+
+def _whole_number(text: str, least: int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no whole number of at least {least}; give one, such as {least}"
+        )
+    return number
