@@ -101,8 +101,9 @@ def save_model(model: Any, path: Path | str, *, overwrite: bool = False) -> None
             )
         os.replace(half, path)
     except OSError as error:
-        half.unlink(missing_ok=True)
         raise OutputError(f"{path}: cannot be written ({error})") from error
+    finally:
+        half.unlink(missing_ok=True)
 
 
 def load_model(path: Path | str) -> Any:
@@ -122,28 +123,31 @@ def load_model(path: Path | str) -> Any:
                 "needs; it is not loaded. Ask whoever made it for a file written by `save_model`"
             )
         content = skops.load(path, trusted=sorted(_TRUSTED))
-    except (OSError, zipfile.BadZipFile, KeyError) as error:
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+        # The last two: a schema that is no JSON, or not one that skops writes.
         raise DataError(
             f"{path}: not a saved baseline ({error}); expected a file written by `save_model`"
         ) from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    parts = {"format", "class", "settings", "state"}
+    if not isinstance(content, dict) or content.get("format") != FORMAT or parts > set(content):
         raise DataError(f"{path}: not a saved baseline of format {FORMAT}; write it again")
-    name = content.get("class")
-    if name not in SAVED_CLASSES:
+    name, settings, state = (content[part] for part in ("class", "settings", "state"))
+    if not isinstance(name, str) or name not in SAVED_CLASSES:
         raise DataError(
             f"{path} holds a {name!r}; expected one of {', '.join(SAVED_CLASSES)}. A newer version "
             "of this package may know it"
         )
     kind = getattr(importlib.import_module(SAVED_CLASSES[name]), name)
     known = {f.name: f.init for f in fields(kind)}
-    wrong = [k for k in content["settings"] if not known.get(k)]
-    wrong += [k for k in content["state"] if known.get(k, True)]
+    wrong = [k for k in settings if not known.get(k)] + [k for k in state if known.get(k, True)]
+    wrong += [k for k in known if k not in settings and k not in state]
     if wrong:
         raise DataError(
-            f"{path}: a {name} has no field {wrong[0]!r}; it comes from another version"
+            f"{path}: field {wrong[0]!r} is not where a {name} of this version has it; the file "
+            "comes from another version. Fit the model again"
         )
-    model = kind(**content["settings"])
-    for key, value in content["state"].items():
+    model = kind(**settings)
+    for key, value in state.items():
         setattr(model, key, value)
     return model
 

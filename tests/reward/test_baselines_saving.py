@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +88,19 @@ def test_foreign_objects_are_refused_and_not_run(
         ({"format": 1, "class": "system", "settings": {}, "state": {}}, "holds a 'system'"),
         ({"format": 2}, "format 1"),
         (["x"], "format 1"),
+        ({"format": 1, "class": "LengthRule", "settings": {}}, "format 1"),
+        ({"format": 1, "class": ["LengthRule"], "settings": {}, "state": {}}, "holds a .'Length"),
         (
             {"format": 1, "class": "LengthRule", "settings": {"colour": 1}, "state": {}},
-            "no field 'colour'",
+            "field 'colour' is not where",
         ),
         (
             {"format": 1, "class": "LengthLR", "settings": {}, "state": {"penalty": 1.0}},
-            "no field 'penalty'",
+            "field 'penalty' is not where",
+        ),
+        (
+            {"format": 1, "class": "AntisymmetricLR", "settings": {"name": "x"}, "state": {}},
+            "field 'columns' is not where",
         ),
     ],
 )
@@ -114,6 +121,20 @@ def test_broken_and_missing_files_are_named(tmp_path: Path) -> None:
         saving.load_model(path)
     with pytest.raises(DataError, match=r"absent\.skops"):
         saving.load_model(tmp_path / "absent.skops")
+    for schema in ("{", "{}"):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("schema.json", schema)
+        with pytest.raises(DataError, match=r"broken\.skops: not a saved baseline"):
+            saving.load_model(path)
+
+
+def test_a_model_that_cannot_be_written_leaves_nothing_behind(rows: Rows, tmp_path: Path) -> None:
+    frame, y, reader = rows
+    model = AntisymmetricLR("lr", baselines.LATE).fit(frame, y, reader)
+    model.weights = (weight for weight in "ab")  # type: ignore[assignment]
+    with pytest.raises(TypeError):
+        model.save(tmp_path / "m.skops")
+    assert not list(tmp_path.iterdir())
 
 
 def test_places_and_classes_that_do_not_fit(rows: Rows, tmp_path: Path) -> None:
