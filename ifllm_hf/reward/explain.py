@@ -1,7 +1,8 @@
 """Which tokens and which moments moved a score: integrated gradients over the behaviour tensors.
 
-For a score F, observed values x and a baseline x0 (every value at its mean over the training rows,
-which is 0 after normalisation; what was observed stays observed), the share of value i is
+For a score F, observed values x and a baseline x0 of zeros (a time, a count or an extra column at
+its mean over the training rows, every `on_*` and `char_share` 0; what was observed stays observed),
+the share of value i is
 
     (x_i - x0_i) * integral over a in [0, 1] of dF/dx_i (x0 + a (x - x0)) da
 
@@ -17,12 +18,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from ifllm_hf.metrics.weighted import FloatArray
+from ifllm_hf.reward.pipeline import BEHAVIOR_MASKS
 
 _VALUES = ("token_behavior", "trajectory")
-_MASKS = ("token_behavior_mask", "trajectory_observed", "trajectory_mask")
-
-
 _BATCH = 8
 """Points of the path that go through the model together."""
 
@@ -33,7 +32,8 @@ class Explanation:
 
     Attributes:
         score: With the reader's behaviour.
-        baseline_score: With every observed value at its mean over the training rows.
+        baseline_score: With every observed value 0: times, counts and extra columns at their mean
+            over the training rows, every `on_*` and `char_share` 0.
         text_score: Without behaviour.
         token_spans: `[tokens, 2]` first character of each token of the answer, and one behind its
             last, in code points.
@@ -123,7 +123,7 @@ def _explain_row(
 ) -> Explanation:
     values = {name: inputs[name] for name in _VALUES if name in inputs}
     zeros = {name: torch.zeros_like(value) for name, value in values.items()}
-    blind = {name: torch.zeros_like(inputs[name]) for name in _MASKS if name in inputs}
+    blind = {name: torch.zeros_like(inputs[name]) for name in BEHAVIOR_MASKS if name in inputs}
     with torch.no_grad():
         score, baseline, text = (
             float(model(**{**inputs, **other}).logits) for other in ({}, zeros, blind)

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from transformers import Pipeline
 
-_BEHAVIOR_MASKS = ("token_behavior_mask", "trajectory_observed", "trajectory_mask")
+BEHAVIOR_MASKS = ("token_behavior_mask", "trajectory_observed", "trajectory_mask")
+"""All zeros, they leave the text alone."""
 
 
 class ImplicitRewardPipeline(Pipeline):  # type: ignore[misc]
@@ -82,11 +83,11 @@ class ImplicitRewardPipeline(Pipeline):  # type: ignore[misc]
     def _forward(self, model_inputs: Any, **kwargs: Any) -> dict[str, torch.Tensor]:
         # Masks of zeros rather than no tensors: a model without text has to be given something.
         blind = {
-            name: torch.zeros_like(value) if name in _BEHAVIOR_MASKS else value
+            name: torch.zeros_like(value) if name in BEHAVIOR_MASKS else value
             for name, value in model_inputs.items()
         }
         score = self.model(**model_inputs).logits[:, 0]
-        without = self.model(**blind).logits[:, 0] if blind.keys() & set(_BEHAVIOR_MASKS) else score
+        without = self.model(**blind).logits[:, 0] if blind.keys() & set(BEHAVIOR_MASKS) else score
         return {"score": score, "behavior": score - without}
 
     def postprocess(
