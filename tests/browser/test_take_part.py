@@ -186,6 +186,10 @@ def test_from_consent_to_a_pair_for_trl(space: Space, page: Any, tmp_path: Path)
         page.mouse.move(word["x"], word["y"])
         page.wait_for_timeout(250)
         moved.append((box.lower(), word))
+    scrolled = page.get_by_role("region", name="Answer A").evaluate(
+        "box => { box.scrollTo(0, box.scrollHeight); return box.scrollTop }"
+    )
+    page.wait_for_timeout(500)
     rate(page)
     code = finish(page, look=check_accessibility)
     assert len(code.replace("-", "")) == 26
@@ -230,6 +234,11 @@ def test_from_consent_to_a_pair_for_trl(space: Space, page: Any, tmp_path: Path)
 
     (features,) = behavior_features(read_turns(tmp_path / "ifllm")).to_dicts()
     assert features["mouse_dwell_ms_b"] > features["mouse_dwell_ms_a"] > 0
+    # Answer A was on screen from its beginning, and after the scroll to its end.
+    shown = [first for first in turn["visible_from_char_a"] if first is not None]
+    assert shown[0] == 0 and features["visible_ms_a"] > 3000
+    assert features["visible_depth_a"] == pytest.approx(1, abs=0.02)
+    assert scrolled in [y for y in turn["scroll_y_px_a"] if y is not None] or scrolled == 0
 
     # Nothing of it tells who or where: no address, no full name of the browser.
     text = file.read_text("utf-8")

@@ -45,7 +45,13 @@ def test_ticks_start_at_nought_and_go_on_over_a_reload() -> None:
         "phase": [0, 0, 1, 2],
         "gaze": {"on": [0, -1, -2, 1], "char": [3, -1, -1, 0]},
         "mouse": {"on": [-2, 1, 1, -1], "char": [-1, 7, 8, -1]},
+        "visible": [[], []],
     }
+
+
+def test_what_was_on_screen_is_told_where_it_changed() -> None:
+    shown = {"visible_from_char_b": [0, None, 5, 0], "visible_to_char_b": [9, None, 12, 0]}
+    assert ticks_view(TICKS | shown)["visible"] == [[], [[0, 0, 9], [2, 5, 12], [3, 0, 0]]]
 
 
 def test_turn_without_behaviour_has_no_ticks() -> None:

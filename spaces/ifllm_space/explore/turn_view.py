@@ -33,7 +33,9 @@ def turn_view(turn: dict[str, Any], lines: PageLines = RELEASE_PAGE) -> dict[str
     Returns:
         JSON-ready: texts, ratings and `ticks`: parallel lists of `t_ms` (from the first tick on,
         reloads bridged), `phase` (index into `PHASES`) and by channel `on` (see `NOT_SAMPLED`) and
-        `char` (code points into that answer, -1 off the answers).
+        `char` (code points into that answer, -1 off the answers). `ticks.visible` has, by answer,
+        `[index of the tick, first character on screen, the one after the last]` wherever that
+        changed; empty where it was not recorded.
     """
     sides = ("a", "b") if turn["kind"] == "pairwise" else ("a",)
     return {
@@ -72,6 +74,12 @@ def turn_view(turn: dict[str, Any], lines: PageLines = RELEASE_PAGE) -> dict[str
 def ticks_view(turn: dict[str, Any]) -> dict[str, Any]:
     """Return the ticks of a turn for the page; see `turn_view`."""
     times: Sequence[float] = turn["t_ms"] or []
+    visible = {
+        side: zip(
+            *(turn.get(f"visible_{edge}_char_{side}") or [] for edge in ("from", "to")), strict=True
+        )
+        for side in ("a", "b")
+    }
     return {
         "t_ms": _bridged(times, turn["page_load"] or []),
         "phase": [PHASES.index(phase) for phase in turn["phase"] or []],
@@ -82,6 +90,10 @@ def ticks_view(turn: dict[str, Any]) -> dict[str, Any]:
             }
             for channel in CHANNELS
         },
+        "visible": [
+            [[i, first, end] for i, (first, end) in enumerate(ranges) if first is not None]
+            for ranges in visible.values()
+        ],
     }
 
 

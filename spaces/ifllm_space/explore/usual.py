@@ -25,6 +25,8 @@ PLAIN_WORDS = {
     "gaze_visits": "Visits with the gaze",
     "mouse_regressions": "Jumps back with the mouse",
     "gaze_regressions": "Jumps back with the gaze",
+    "visible_ms": "Time the answer was on screen",
+    "visible_depth": "Deepest place that was on screen",
     "mouse_gaze_agreement": "Mouse and gaze on the same answer",
 }
 """The features that are shown first, in words; the others go by their names."""

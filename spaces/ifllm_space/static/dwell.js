@@ -2,7 +2,7 @@
 
 /**
  * @typedef {{on: number[], char: number[]}} Channel on: -2 not sampled, -1 off, 0 left, 1 right
- * @typedef {{t_ms: number[], phase: number[], gaze: Channel, mouse: Channel}} Ticks
+ * @typedef {{t_ms: number[], phase: number[], gaze: Channel, mouse: Channel, visible?: number[][][]}} Ticks
  */
 
 export const CHANNELS = /** @type {const} */ (["gaze", "mouse"]);

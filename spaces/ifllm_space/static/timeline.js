@@ -62,6 +62,7 @@ export class Timeline {
       paper.beginPath();
       paper.rect(LEFT, top, this.width - LEFT - 6, this.lane);
       paper.clip();
+      this.drawVisible(paper, side, top, ink.ink);
       if (this.shown.gaze) this.drawGaze(paper, side, top, ink.gaze);
       if (this.shown.mouse) this.drawMouse(paper, side, top, ink.mouse);
       paper.restore();
@@ -72,6 +73,24 @@ export class Timeline {
 
   y(/** @type {number} */ side, /** @type {number} */ top, /** @type {number} */ char) {
     return top + 2 + (char / Math.max(1, this.lanes[side].length)) * (this.lane - 4);
+  }
+
+  /** The part of the answer that was on screen, each until the next. */
+  drawVisible(
+    /** @type {CanvasRenderingContext2D} */ paper,
+    /** @type {number} */ side,
+    /** @type {number} */ top,
+    /** @type {string} */ colour,
+  ) {
+    const ranges = this.ticks.visible?.[side] ?? [];
+    paper.fillStyle = colour;
+    paper.globalAlpha = 0.08;
+    ranges.forEach(([tick, first, end], i) => {
+      const from = this.x(this.ticks.t_ms[tick]);
+      const to = i + 1 < ranges.length ? this.x(this.ticks.t_ms[ranges[i + 1][0]]) : this.x(this.end);
+      const y = this.y(side, top, first);
+      paper.fillRect(from, y, to - from, this.y(side, top, end) - y);
+    });
   }
 
   drawGaze(
