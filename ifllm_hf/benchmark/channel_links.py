@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from ifllm_hf.behavior.declaration import CHANNELS
 from ifllm_hf.benchmark.rows import groups_of, swap_sides
 from ifllm_hf.benchmark.scores import Record
 from ifllm_hf.benchmark.splits import Split, make_splits
 from ifllm_hf.metrics.weighted import FloatArray
 
-CHANNELS = ("gaze", "mouse")
 _HABITS = (
     "dwell_ms_per_char",
     "coverage",

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
+from ifllm_hf.behavior.declaration import CHANNELS
 from ifllm_hf.behavior.paper import METRIC_COLUMNS, PAPER_COLUMNS, paper_tables
 from ifllm_hf.data.folder import config_files
 from ifllm_hf.data.samples import ConversationSamples, Samples
 from ifllm_hf.errors import DataError
-
-_CHANNELS = ("gaze", "mouse")
 
 
 def paper_pairs(turns: pl.DataFrame) -> list[int]:
@@ -29,7 +28,7 @@ def paper_pairs(turns: pl.DataFrame) -> list[int]:
         (pl.col(f"{channel}_on").list.eval(pl.element() != "none").list.sum() > 0).fill_null(
             value=False
         )
-        for channel in _CHANNELS
+        for channel in CHANNELS
     ]
     kept = turns.filter(
         pl.col("preference").is_in(["a", "b"]),
@@ -69,23 +68,23 @@ def _recordings(folder: str | os.PathLike[str]) -> Iterator[ConversationSamples]
         "camera_ok",
         *(
             f"{channel}_{what}"
-            for channel in _CHANNELS
+            for channel in CHANNELS
             for what in ("caret_utf16", "window", "rel_x_px_a", "rel_y_px_a", "rel_x_px_b")
         ),
-        *(f"{channel}_rel_y_px_b" for channel in _CHANNELS),
+        *(f"{channel}_rel_y_px_b" for channel in CHANNELS),
     ]
     for file in config_files(folder, "ticks"):
         scan = pl.scan_parquet(file).filter(pl.col("kind") == "pairwise").select(needed)
         for row in scan.collect().iter_slices(1):
             name = row["conversation_id"][0]
             ticks = row.drop("conversation_id").explode(needed[1:])
-            if all(ticks[f"{c}_window"].null_count() == len(ticks) for c in _CHANNELS):
+            if all(ticks[f"{c}_window"].null_count() == len(ticks) for c in CHANNELS):
                 raise DataError(
                     f"{name}: no text windows were recorded; the paper's features find the "
                     "question by the text around the caret"
                 )
             yield ConversationSamples(
-                name, **{f"{c}_{side}": _file(ticks, c, side) for c in _CHANNELS for side in "ab"}
+                name, **{f"{c}_{side}": _file(ticks, c, side) for c in CHANNELS for side in "ab"}
             )
 
 

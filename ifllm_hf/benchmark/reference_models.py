@@ -10,8 +10,10 @@ import numpy as np
 import polars as pl
 
 from ifllm_hf.benchmark.model import Model
-from ifllm_hf.benchmark.rows import PREFERENCE, Task, lengths
+from ifllm_hf.benchmark.rows import PREFERENCE, Task
 from ifllm_hf.metrics.weighted import FloatArray
+from ifllm_hf.reward.inputs import length_log_ratio, lengths
+from ifllm_hf.reward.ridge import sigmoid
 
 
 @dataclass
@@ -105,7 +107,7 @@ class LengthLR:
         weight: FloatArray | None = None,
     ) -> LengthLR:
         """Fit the slope by Newton steps; the loss is strictly convex in one number."""
-        x = _log_ratio(rows)
+        x = length_log_ratio(rows)
         w = np.ones(len(x)) if weight is None else weight
         self.slope = 0.0
         for _ in range(50):
@@ -120,7 +122,7 @@ class LengthLR:
 
     def predict_proba(self, rows: pl.DataFrame) -> FloatArray:
         """Return sigmoid(slope x log length ratio)."""
-        return sigmoid(self.slope * _log_ratio(rows))
+        return sigmoid(self.slope * length_log_ratio(rows))
 
 
 @dataclass
@@ -178,16 +180,6 @@ class Memory:
 def _sums(table: pl.DataFrame, key: str) -> dict[str, tuple[float, float]]:
     grouped = table.group_by(key).agg(pl.col("w").sum(), pl.col("wy").sum())
     return {k: (n, total) for k, n, total in grouped.iter_rows()}
-
-
-def _log_ratio(rows: pl.DataFrame) -> FloatArray:
-    a, b = lengths(rows)
-    return np.log1p(b) - np.log1p(a)
-
-
-def sigmoid(x: FloatArray) -> FloatArray:
-    """Return the logistic function of x; it gives 1 - p at -x to the last digit or so."""
-    return 0.5 * (1.0 + np.tanh(0.5 * x))
 
 
 def reference_models(task: Task = PREFERENCE) -> list[Model]:

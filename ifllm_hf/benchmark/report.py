@@ -130,10 +130,8 @@ def to_json(records: Sequence[Record]) -> str:
 
 def markdown_table(records: Sequence[Record]) -> str:
     """Return one Markdown table; the records must belong to one set, protocol and subset."""
-    table = _table(records)
-    lines = ["| " + " | ".join(row) + " |" for row in table]
-    lines.insert(1, "|" + "---|" * len(table[0]))
-    return "\n".join(lines)
+    header, *rows = _table(records)
+    return markdown_rows(header, rows)
 
 
 def write_report(

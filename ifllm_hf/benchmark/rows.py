@@ -51,7 +51,6 @@ class Task:
 PREFERENCE = Task("preference", "pairwise", "preference", True)
 BETTER = Task("better_than_previous", "pointwise", "better_than_previous", True)
 LIKERT = Task("likert", "pointwise", "likert_a", False)
-TASKS = {task.name: task for task in (PREFERENCE, BETTER, LIKERT)}
 
 
 @dataclass(frozen=True)
@@ -224,15 +223,6 @@ def swap_sides(rows: pl.DataFrame, antisymmetric: Collection[str] = ()) -> pl.Da
         flipped = label.replace({"a": "b", "b": "a"})
         signs.append(flipped.alias("preference"))
     return swapped.with_columns(signs)
-
-
-def lengths(rows: pl.DataFrame) -> tuple[FloatArray, FloatArray]:
-    """Return the characters (code points) of the left and the right answer, each shape (n,)."""
-    both = rows.select(
-        pl.col("response_a").str.len_chars().cast(pl.Float64),
-        pl.col("response_b").str.len_chars().cast(pl.Float64),
-    )
-    return both["response_a"].to_numpy(), both["response_b"].to_numpy()
 
 
 def groups_of(rows: pl.DataFrame) -> np.ndarray:

@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 
 from ifllm_hf.benchmark.model import Model, config_hash
-from ifllm_hf.benchmark.reference_models import sigmoid
 from ifllm_hf.benchmark.rows import visible
 from ifllm_hf.metrics.weighted import FloatArray
+from ifllm_hf.reward.ridge import logit, sigmoid
 
 PROTOCOL = "conversation + side bias"
 
@@ -77,9 +77,9 @@ class SideBias:
             inner[test] = model.predict_proba(visible(rows[test]))
         self.fitted = copy.deepcopy(self.base)
         self.fitted.fit(rows, y, groups, weight)
-        logit = _logit(inner)
+        known = logit(inner)
         self.bias = {
-            str(reader): _offset(logit[groups == reader], y[groups == reader], self.spread)
+            str(reader): _offset(known[groups == reader], y[groups == reader], self.spread)
             for reader in np.unique(groups)
         }
         return self
@@ -89,19 +89,14 @@ class SideBias:
         if self.fitted is None:
             raise RuntimeError("fit the model before predicting")
         bias = np.array([self.bias.get(reader, 0.0) for reader in rows["user_id"].to_list()])
-        return sigmoid(_logit(self.fitted.predict_proba(rows)) + bias)
+        return sigmoid(logit(self.fitted.predict_proba(rows)) + bias)
 
 
-def _logit(p: FloatArray) -> FloatArray:
-    inside = np.clip(p, 1e-6, 1 - 1e-6)
-    return np.asarray(np.log(inside) - np.log1p(-inside), dtype=np.float64)
-
-
-def _offset(logit: FloatArray, y: FloatArray, spread: float) -> float:
-    """Return the mode of the offset's posterior, by Newton steps on a concave function."""
+def _offset(known: FloatArray, y: FloatArray, spread: float) -> float:
+    """Return the mode of the posterior of what is added to known logits, by Newton steps."""
     offset = 0.0
     for _ in range(50):
-        p = sigmoid(logit + offset)
+        p = sigmoid(known + offset)
         step = (np.sum(y - p) - offset / spread**2) / (np.sum(p * (1 - p)) + 1 / spread**2)
         offset += float(step)
         if abs(step) < 1e-9:

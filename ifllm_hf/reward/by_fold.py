@@ -17,13 +17,14 @@ import polars as pl
 
 from ifllm_hf.behavior.features import behavior_features, read_turns
 from ifllm_hf.data.folder import config_files
+from ifllm_hf.data.folds import FOLDS
 from ifllm_hf.data.synthetic import SYNTHETIC_PREFIX
 from ifllm_hf.errors import DataError
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.baselines import text_with_and_without_behavior
+from ifllm_hf.reward.ridge import logit, sigmoid
 from ifllm_hf.reward.text_models import TfidfLR
 
-FOLDS = 5
 _FACTS = "reward.json"
 _KINDS = ("text", "text_and_behavior")
 
@@ -161,5 +162,4 @@ def _of(models: Sequence[TfidfLR], fold: int | None) -> Sequence[TfidfLR]:
 
 def _mean(chances: Sequence[FloatArray]) -> FloatArray:
     """Average in log odds."""
-    p = np.clip(np.stack(chances), 1e-9, 1 - 1e-9)
-    return np.asarray(1 / (1 + np.exp(-np.log(p / (1 - p)).mean(axis=0))), dtype=np.float64)
+    return sigmoid(logit(np.stack(chances)).mean(axis=0))

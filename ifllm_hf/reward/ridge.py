@@ -50,6 +50,12 @@ def sigmoid(x: FloatArray) -> FloatArray:
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)), dtype=np.float64)
 
 
+def logit(p: FloatArray) -> FloatArray:
+    """Return log(p / (1 - p)), with p kept within 1e-6 of 0 and 1 so that it is finite."""
+    inside = np.clip(p, 1e-6, 1 - 1e-6)
+    return np.asarray(np.log(inside) - np.log1p(-inside), dtype=np.float64)
+
+
 def root_mean_square(x: FloatArray) -> FloatArray:
     """Return the scale of every column, 1 where a column is 0 throughout; rows stand second last.
 

@@ -9,11 +9,11 @@ from ifllm_hf.benchmark.reference_models import (
     LengthRule,
     Memory,
     TrainingMean,
-    sigmoid,
 )
 from ifllm_hf.benchmark.rows import labelled, swap_sides
 from ifllm_hf.benchmark.runner import cross_validate
 from ifllm_hf.benchmark.side_bias import SideBias, _offset
+from ifllm_hf.reward.ridge import sigmoid
 
 
 def pairs(*lengths: tuple[int, int]) -> pl.DataFrame:
