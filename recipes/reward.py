@@ -7,7 +7,7 @@ Dry run on any machine (a tiny random model, a minute on one core):
 One model on the IFLLM pairs, one fold of readers held out:
 
     accelerate launch recipes/reward.py --config recipes/configs/reward.yaml \
-        --model_name_or_path answerdotai/ModernBERT-base --eval_fold 0 --output_dir outputs/reward
+        --model_name_or_path answerdotai/ModernBERT-base --eval_fold 3 --output_dir outputs/reward
 
 One model per fold of readers, scored by the benchmark beside its baselines:
 

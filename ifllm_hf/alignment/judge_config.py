@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ifllm_hf.alignment.pair_format import PromptFormat
+from ifllm_hf.alignment.pair_format import JUDGE_FOLD, PromptFormat
 from ifllm_hf.errors import ConfigError
 
 BACKENDS = ("auto", "transformers", "vllm")
@@ -64,7 +64,7 @@ class PromptSelection:
     dataset: str = "ifllm"
     configs: tuple[str, ...] | None = None
     split: str = "train"
-    fold: int | None = 0
+    fold: int | None = JUDGE_FOLD
     max_prompts: int | None = None
     seed: int = 0
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ifllm_hf.alignment.dpo_config import PairDataConfig
 
 Message = dict[str, str]
+JUDGE_FOLD = 3  # of the release: its 37 readers judge and train nothing; docs/dpo.md says why
 BULLET_SUFFIX = " respond using bullet points"  # as the collection site appended it
 DROPPED_BOTH_SIDES = "prompt also stands in the held-out side"
 DROPPED_UNSURE = "confidence below min_confidence"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ifllm_hf.alignment.label_noise import DEFAULT_NU
+from ifllm_hf.alignment.pair_format import JUDGE_FOLD
 from ifllm_hf.alignment.settings_file import read_settings
 from ifllm_hf.errors import ConfigError
 
@@ -63,7 +64,7 @@ class PipelineConfig:
     models: tuple[str, ...]
     sources: tuple[str, ...]
     data: str | None = None
-    judge_fold: int | None = 0
+    judge_fold: int | None = JUDGE_FOLD
     train_on: str = ALL
     min_new_pairs: int = 1
     sft: dict[str, Any] | None = None

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from ifllm_hf.alignment.checkpoints import newest_checkpoint
 from ifllm_hf.errors import ConfigError, OutputError
 
 SFT, DPO = "sft.py", "dpo.py"
@@ -51,10 +52,10 @@ def train(training: Training, launch: Sequence[str] | None) -> None:
     places = {"dataset": str(training.pairs), "output_dir": str(training.folder)}
     file.write_text(yaml.safe_dump({**training.settings, **places}, sort_keys=True))
     arguments = ["--config", str(file)]
-    if _has_checkpoint(training.folder):
+    if newest_checkpoint(training.folder) is not None:
         arguments += ["--resume_from_checkpoint", "true"]
     elif training.folder.exists():
-        # What an interrupted run left before its first checkpoint: no result.
+        # What an interrupted run left before its first whole checkpoint: no result.
         shutil.rmtree(training.folder)
     if launch is None:
         _here(training.recipe, arguments)
@@ -74,11 +75,6 @@ def recipe(name: str) -> Path:
         if (place / name).exists():
             return place / name
     raise ConfigError(f"no recipes/{name} beside {package}; install the package again")
-
-
-def _has_checkpoint(folder: Path) -> bool:
-    states = folder.glob("checkpoint-*/trainer_state.json")
-    return any(state.stat().st_size for state in states)
 
 
 def _here(name: str, arguments: list[str]) -> None:

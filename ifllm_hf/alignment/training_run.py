@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import shutil
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from accelerate import PartialState
 
 from ifllm_hf.alignment import policy as models
+from ifllm_hf.alignment.checkpoints import is_whole, newest_checkpoint
 from ifllm_hf.alignment.pair_format import DROPPED_LONG, PreferencePairs, load_pairs
 from ifllm_hf.alignment.run_record import card, public_name, read_run, versions, write_run
 from ifllm_hf.alignment.tiny_models import TINY_PREFIX, build_tiny_model
@@ -171,33 +171,19 @@ def checkpoint_to_resume(training: TrainingConfig) -> str | None:
             )
         return None
     if str(wanted).lower() != "true":
-        if not (Path(str(wanted)) / "trainer_state.json").exists():
+        if not is_whole(Path(str(wanted))):
             raise OutputError(
                 f"resume_from_checkpoint {wanted}: no finished checkpoint there; name a "
                 "checkpoint-N folder, or use 'true' for the newest"
             )
         return str(wanted)
-    finished = sorted(
-        (int(state.parent.name.rsplit("-", 1)[1]), str(state.parent))
-        # trainer_state.json is the last file of a checkpoint.
-        for state in folder.glob("checkpoint-*/trainer_state.json")
-        if _is_whole(state)
-    )
-    if not finished:
+    newest = newest_checkpoint(folder)
+    if newest is None:
         raise OutputError(
             f"output_dir {folder}: no finished checkpoint to resume from; remove "
             "resume_from_checkpoint and choose an empty output_dir"
         )
-    return finished[-1][1]
-
-
-def _is_whole(state: Path) -> bool:
-    """Whether a JSON file was written to its end."""
-    try:
-        json.loads(state.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return True
+    return str(newest)
 
 
 def _from_main(value: str | None) -> str | None:

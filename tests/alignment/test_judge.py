@@ -17,7 +17,7 @@ from ifllm_hf.alignment.judge_people import PeopleJudge, read_choice
 from ifllm_hf.alignment.judge_pooled import pool, pooled_markdown, read_items
 from ifllm_hf.alignment.judge_prompts import REPEATED, TRAINED_ON, held_out_prompts, select_prompts
 from ifllm_hf.alignment.judge_reward import RewardJudge
-from ifllm_hf.alignment.pair_format import PromptFormat
+from ifllm_hf.alignment.pair_format import JUDGE_FOLD, PromptFormat
 from ifllm_hf.alignment.settings_file import build, read_settings
 from ifllm_hf.errors import ConfigError, DataError, OutputError, SourceError
 
@@ -327,11 +327,11 @@ def test_a_classifier_is_no_reward_model(tmp_path: Path, tiny: Callable[..., Pat
 
 def rows() -> list[dict[str, Any]]:
     return [
-        {"prompt": "Mine?", "user_id": "a", "fold": 0, "bullet_suffix": True},
+        {"prompt": "Mine?", "user_id": "a", "fold": JUDGE_FOLD, "bullet_suffix": True},
         {"prompt": "mine? ", "user_id": "b", "fold": 1, "bullet_suffix": False},
-        {"prompt": "Only a?", "user_id": "a", "fold": 0, "bullet_suffix": True},
-        {"prompt": "Only a?", "user_id": "c", "fold": 0, "bullet_suffix": True},
-        {"prompt": "Only c?", "user_id": "c", "fold": 0, "bullet_suffix": False},
+        {"prompt": "Only a?", "user_id": "a", "fold": JUDGE_FOLD, "bullet_suffix": True},
+        {"prompt": "Only a?", "user_id": "c", "fold": JUDGE_FOLD, "bullet_suffix": True},
+        {"prompt": "Only c?", "user_id": "c", "fold": JUDGE_FOLD, "bullet_suffix": False},
         {"prompt": "Only b?", "user_id": "b", "fold": 1, "bullet_suffix": False},
     ]
 
@@ -358,7 +358,7 @@ def test_the_suffix_and_the_past_are_shown_to_model_and_judge() -> None:
 
 
 def test_fewer_questions_are_the_same_ones_when_data_grow() -> None:
-    many = [{"prompt": f"Why {i}?", "user_id": f"r{i}", "fold": 0} for i in range(60)]
+    many = [{"prompt": f"Why {i}?", "user_id": f"r{i}", "fold": JUDGE_FOLD} for i in range(60)]
     few = PromptSelection(max_prompts=10)
     small = {p.prompt_id for p in select_prompts(many[:40], few, PromptFormat())[0]}
     large = {p.prompt_id for p in select_prompts(many, few, PromptFormat())[0]}

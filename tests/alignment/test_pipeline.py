@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from ifllm_hf.alignment import pipeline, pipeline_training
+from ifllm_hf.alignment.pair_format import JUDGE_FOLD
 from ifllm_hf.alignment.pipeline import Outcome, new_pairs, run_pipeline
 from ifllm_hf.alignment.pipeline_config import LabelSource, read_pipeline
 from ifllm_hf.alignment.pipeline_labels import (
@@ -86,7 +87,7 @@ def files(tmp_path: Path, prepared_small: Path) -> Callable[..., Path]:
         for source in (CLICKS, SECOND):
             (tmp_path / f"{source['name']}.yaml").write_text(yaml.safe_dump(source))
         settings = {
-            "data": str(prepared_small), "models": ["small.yaml", "large.yaml"],
+            "data": str(prepared_small), "judge_fold": 0, "models": ["small.yaml", "large.yaml"],
             "sources": ["explicit.yaml", "second.yaml"], "output_dir": str(tmp_path / "out"),
             **changes,
         }  # fmt: skip
@@ -249,9 +250,13 @@ def test_a_training_run_goes_on_from_a_checkpoint_and_clears_what_has_none(
     }  # fmt: skip
     state = tmp_path / "run" / "checkpoint-3" / "trainer_state.json"
     state.parent.mkdir(parents=True)
+    state.write_text('{"log_history": [')  # the disk was full
+    pipeline_training.train(training, None)
+    assert not (tmp_path / "run").exists() and seen[1] == seen[0]
+    state.parent.mkdir(parents=True)
     state.write_text("{}")
     pipeline_training.train(training, None)
-    assert seen == [
+    assert [seen[0], seen[2]] == [
         ["--config", str(tmp_path / "run.yaml")],
         ["--config", str(tmp_path / "run.yaml"), "--resume_from_checkpoint", "true"],
     ]
@@ -398,6 +403,7 @@ def test_the_recipes_name_files_that_are_there_and_sources_of_the_papers_table(n
     config, models, sources = read_pipeline(recipe(name))
     assert config.launch == ("accelerate", "launch") and config.judge_fold is not None
     if name == "pipeline.yaml":
+        assert config.judge_fold == JUDGE_FOLD
         assert len(models) == 8
         assert [s.name for s in sources] == [
             "explicit", "text", "text-behaviour", "gaze", "mouse", "gaze-mouse",

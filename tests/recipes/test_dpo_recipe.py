@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ifllm_hf.alignment.pair_format import JUDGE_FOLD
 from ifllm_hf.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +54,7 @@ def test_a_recipe_opens_with_its_command_and_says_what_it_costs(name: str) -> No
         "--output_dir outputs/"
     )
     settings = yaml.safe_load(text)
+    assert settings["eval_fold"] == JUDGE_FOLD
     if name != "smoke":
         assert "ESTIMATED (arithmetic, never measured)" in text
         assert settings["model_name_or_path"] == MODELS[name][0]

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from ifllm_hf.alignment.judge_config import JudgeConfig
+from ifllm_hf.alignment.pair_format import JUDGE_FOLD
 from ifllm_hf.alignment.settings_file import read_settings
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,7 @@ def script(name: str, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 def test_the_judging_recipes_can_be_read(name: str) -> None:
     path = RECIPES / "configs" / f"{name}.yaml"
     config = read_settings(JudgeConfig, path)
-    assert config.prompts.fold == 0
+    assert config.prompts.fold == JUDGE_FOLD
     head = path.read_text().splitlines()[0]
     assert head == (
         f"# python recipes/judge.py --config recipes/configs/{name}.yaml "
@@ -41,7 +42,7 @@ def test_the_judging_recipes_can_be_read(name: str) -> None:
 def test_the_script_judges_and_prints_the_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [{"prompt": f"Why {i}?", "user_id": f"r{i}", "fold": 0} for i in range(4)]
+    rows = [{"prompt": f"Why {i}?", "user_id": f"r{i}", "fold": JUDGE_FOLD} for i in range(4)]
     (tmp_path / "q.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     for name, words in (("before", 2), ("after", 5)):
         said = [{"question": r["prompt"], "answer": "word " * words} for r in rows]
