@@ -2,7 +2,8 @@
 
 Where the data comes from, first hit wins: `data_dir=` (a release folder or archive, or a prepared
 folder), a prepared `./ifllm` here, `$IFLLM_RELEASE`, the pinned download. Anything but a prepared
-folder is prepared once into the cache, keyed by what the source is now, and served from there.
+folder is prepared once into the cache, keyed by what the source is now, and served from there. Of a
+folder of collected sessions the cache keeps what it is now alone: a reader may have withdrawn.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +27,12 @@ from datasets.table import table_cast
 import ifllm_hf
 from ifllm_hf.data.folder import config_files, is_prepared
 from ifllm_hf.data.schema import CONFIGS, DEFAULT_CONFIG, SCHEMA_VERSION, SCHEMAS, features
+from ifllm_hf.data.sessions.collected import is_sessions_folder
 from ifllm_hf.errors import ConfigError, SourceError
 
 _PINNED = "pinned release"
+_SESSIONS = "sessions_folder"
+"""Beside what was prepared from collected sessions: the path of their folder."""
 
 
 @dataclass
@@ -89,6 +94,10 @@ class Ifllm(datasets.ArrowBasedBuilder):  # type: ignore[misc]
                 from ifllm_hf.data.prepare import prepare
 
                 prepare(source, folder, progress=datasets.is_progress_bar_enabled())
+        if source is not None and is_sessions_folder(source):
+            (place / _SESSIONS).write_text(source, encoding="utf-8")
+            built = Path(self._cache_dir_root) / str(self.dataset_name)
+            _forget_former_sessions(place, source, built)
         return str(folder)
 
     def _generate_shards(self, files: list[str]) -> Iterator[str]:
@@ -102,6 +111,22 @@ class Ifllm(datasets.ArrowBasedBuilder):  # type: ignore[misc]
                 for group in range(parquet.num_row_groups):
                     table = parquet.read_row_group(group, columns=columns)
                     yield Key(shard, group), table_cast(table, schema)
+
+
+def _forget_former_sessions(now: Path, source: str, built: Path) -> None:
+    """Delete what the cache holds of a folder of sessions as it was before.
+
+    Args:
+        now: What was prepared from the folder as it is.
+        source: The folder.
+        built: Where `datasets` keeps its Arrow files: `<config>/<version>/<fingerprint>`.
+    """
+    for note in now.parent.glob(f"*/{_SESSIONS}"):
+        former = note.parent
+        if former != now and note.read_text(encoding="utf-8") == source:
+            for arrow in built.glob(f"*/*/{former.name}"):
+                shutil.rmtree(arrow, ignore_errors=True)
+            shutil.rmtree(former, ignore_errors=True)
 
 
 def dataset_module(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import ifllm_hf  # noqa: F401  (makes the name known)
 from ifllm_hf.data.folder import is_prepared, with_card_metadata
 from ifllm_hf.data.ifllm import find_source, fingerprint
 from ifllm_hf.data.schema import CONFIGS, SCHEMAS, TURN_TICK_COLUMNS, features
+from ifllm_hf.data.sessions.made_up import write_sessions
 from ifllm_hf.data.tick_arrays import ticks_to_numpy
 from ifllm_hf.errors import ConfigError, DataError, SourceError, TableError
 
@@ -249,7 +251,7 @@ def test_missing_place_says_who_named_it(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_folder_of_another_version_is_refused(tmp_path: Path) -> None:
     EXAMPLE["write"](tmp_path / "old")
     card = tmp_path / "old" / "README.md"
-    card.write_text(card.read_text().replace("ifllm_prepared: 1", "ifllm_prepared: 99"))
+    card.write_text(re.sub(r"ifllm_prepared: \d+", "ifllm_prepared: 99", card.read_text()))
     with pytest.raises(TableError, match="schema version 99"):
         load_dataset("ifllm", data_dir=str(tmp_path / "old"))
 
@@ -466,3 +468,31 @@ def test_when_loaded_runs_the_hook_once(monkeypatch: pytest.MonkeyPatch, tmp_pat
     _registration.when_loaded("some_late_module", hook)
     assert calls == [1, 1]
     del sys.modules["some_late_module"]
+
+
+def test_the_cache_forgets_who_has_withdrawn(tmp_path: Path) -> None:
+    """The Arrow files and the prepared folder of the sessions as they were are gone."""
+    sessions, other = tmp_path / "sessions", tmp_path / "other"
+    gone, _ = write_sessions(sessions, 2, turns=1, steps=4)
+    write_sessions(other, 1, seed=9, turns=1, steps=4)
+    cache = tmp_path / "cache"
+
+    def load(folder: Path, config: str) -> Any:
+        return load_dataset(
+            "ifllm", config, data_dir=str(folder), split="train", cache_dir=str(cache)
+        )
+
+    def copies(text: str) -> int:
+        needle = text.encode()
+        return sum(needle in path.read_bytes() for path in cache.rglob("*.arrow"))
+
+    assert len(load(sessions, "pairwise")) == 2 and len(load(other, "pairwise")) == 1
+    answer = gone.answers[0][0]
+    prepared = list(cache.glob("ifllm_prepared/*/ifllm"))
+    assert copies(answer) == 1 and len(prepared) == 2
+    gone.path.unlink()
+    assert len(load(sessions, "preferences")) == 1  # any config will do
+    assert copies(answer) == 0
+    assert len(list(cache.glob("ifllm_prepared/*/ifllm"))) == 2
+    left = load(other, "pairwise")
+    assert len(left) == 1 and copies(left[0]["response_a"]) == 1

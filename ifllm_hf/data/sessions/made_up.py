@@ -208,7 +208,7 @@ class _Writer:
         units = [len(text[:k].encode("utf-16-le")) // 2 for k in (first, end)]
         shown = [units[0], units[1] - 1] if end > first else [None, None]
         self.event("w", turn, side.upper(), *shown)
-        columns = {f"visible_from_char_{side}": first, f"visible_to_char_{side}": end}
+        columns = {f"visible_from_char_{side}": float(first), f"visible_to_char_{side}": float(end)}
         self._true(self._view(turn, columns))
 
     def _view(self, turn: int, columns: dict[str, float]) -> TrueTick:
