@@ -15,9 +15,9 @@ import polars as pl
 from ifllm_hf.behavior.features import ANTISYMMETRIC_COLUMNS, behavior_features
 from ifllm_hf.benchmark.paper_inputs import paper_columns, paper_pairs
 from ifllm_hf.benchmark.rows import swap_sides, tick_columns
-from ifllm_hf.benchmark.runner import Swap
+from ifllm_hf.benchmark.runner import Swap, keep_part
 from ifllm_hf.data.folder import config_files
-from ifllm_hf.errors import DataError, OutputError
+from ifllm_hf.errors import DataError
 from ifllm_hf.reward.baselines import STILL_PREFIX, WHOLE_PREFIX
 from ifllm_hf.reward.forest import PAPER_PREFIX
 
@@ -141,14 +141,7 @@ class _Cache:
         if path.exists():
             return pl.read_parquet(path)
         table = make()
-        half = path.with_suffix(f".{os.getpid()}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            table.write_parquet(half)
-            os.replace(half, path)
-        except OSError as error:
-            half.unlink(missing_ok=True)
-            raise OutputError(f"{path}: cannot be written ({error})") from error
+        keep_part(table, path)
         return table
 
 

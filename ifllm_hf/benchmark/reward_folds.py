@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Sequence
 from copy import copy
@@ -20,7 +19,7 @@ import polars as pl
 
 from ifllm_hf.benchmark.predictions import write_predictions
 from ifllm_hf.benchmark.rows import labelled
-from ifllm_hf.benchmark.runner import PREDICTION_SCHEMA
+from ifllm_hf.benchmark.runner import PREDICTION_SCHEMA, keep_part
 from ifllm_hf.benchmark.scores import Record, Scored, score
 from ifllm_hf.benchmark.splits import Split, make_splits
 from ifllm_hf.data.run_file import write_run
@@ -92,7 +91,7 @@ def cross_validate_reward(
         if not store.exists():
             logger.info("fold %d of %d", number + 1, len(splits))
             part = _fold(backbone, inputs, training, turns, pairs, split, digest)
-            _write(part, store)
+            keep_part(part, store)
         parts.append(pl.read_parquet(store))
     found = pl.concat(parts)
     out = folder / PREDICTIONS_FILE
@@ -158,13 +157,6 @@ def _fold(
         },
         schema={**PREDICTION_SCHEMA, "text": pl.Float64, "behavior": pl.Float64},
     )
-
-
-def _write(part: pl.DataFrame, store: Path) -> None:
-    store.parent.mkdir(parents=True, exist_ok=True)
-    half = store.with_suffix(f".{os.getpid()}.part")
-    part.write_parquet(half)
-    os.replace(half, store)
 
 
 def adapted(

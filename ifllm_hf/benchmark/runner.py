@@ -22,7 +22,7 @@ from ifllm_hf.benchmark.model import Model, code_hash, config_hash
 from ifllm_hf.benchmark.rows import Labelled, groups_of, refuse_raw, swap_sides, visible
 from ifllm_hf.benchmark.splits import IndexArray, Split, make_splits
 from ifllm_hf.benchmark.walls import refuse_asymmetry
-from ifllm_hf.errors import DataError
+from ifllm_hf.errors import DataError, OutputError
 from ifllm_hf.metrics.weighted import FloatArray
 
 logger = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ def cross_validate(
                 continue
             part = _repeat(model, data, protocol, members, swap, tick)
             if store is not None:
-                _write(part, store)
+                keep_part(part, store)
             parts.append(part)
     return pl.concat(parts)
 
@@ -191,12 +191,22 @@ def _cache_key(model: Model, data: Labelled, protocol: str, folds: int, seed: in
     return f"{slug}-{settings}-{protocol}-{folds}x{seed}-{data.fingerprint}"
 
 
-def _write(part: pl.DataFrame, store: Path) -> None:
-    """Write a finished repeat in one step, so that a killed run leaves no half file."""
-    store.parent.mkdir(parents=True, exist_ok=True)
+def keep_part(part: pl.DataFrame, store: Path) -> None:
+    """Write a finished part in one step, so that a killed run leaves no half file.
+
+    Several processes may write the same part: each writes aside under a name of its own.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
     half = store.with_suffix(f".{os.getpid()}.part")
-    part.write_parquet(half)
-    os.replace(half, store)
+    try:
+        store.parent.mkdir(parents=True, exist_ok=True)
+        part.write_parquet(half)
+        os.replace(half, store)
+    except OSError as error:
+        half.unlink(missing_ok=True)
+        raise OutputError(f"{store}: cannot be written ({error})") from error
 
 
 @contextmanager
