@@ -151,7 +151,9 @@ def run_benchmark(
     run.notes += reader_notes(run.results.records, baselines.default_model().name)
     run.notes += goal_notes(run.results.records, run.probes)
     if folder is not None:
-        command = f"ifllm benchmark{' --quick' if quick else ''}"
+        command = "ifllm benchmark" + " --quick" * quick + f" --seed {seed}" * (seed != 0)
+        if predictions:
+            command += " --predictions " + " ".join(Path(file).name for file in predictions)
         notes = [PROTOCOL_NOTE, *run.notes]
         if not quick:
             folder.mkdir(parents=True, exist_ok=True)

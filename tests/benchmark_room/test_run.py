@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -31,7 +30,7 @@ from ifllm_hf.benchmark.run import BenchmarkRun, run_benchmark
 from ifllm_hf.benchmark.runner import cross_validate
 from ifllm_hf.benchmark.suite import HEADLINE, PAPER, Results
 from ifllm_hf.data.folder import config_files
-from ifllm_hf.data.prepare import prepare, prepare_synthetic
+from ifllm_hf.data.prepare import prepare_synthetic
 from ifllm_hf.data.release import open_release, read_samples
 from ifllm_hf.errors import OutputError, TableError
 from ifllm_hf.reward import baselines
@@ -133,8 +132,16 @@ def test_predictions_made_elsewhere_stand_beside_ours(
     monkeypatch.setattr(baselines, "preference_models", lambda columns, quick: few)
     monkeypatch.setattr(run_module, "run_probes", lambda *args, **kwargs: [])
     run = run_benchmark(
-        prepared, quick=True, predictions=[tmp_path / "mine.parquet"], jobs=1, progress=False
+        prepared,
+        quick=True,
+        predictions=[tmp_path / "mine.parquet"],
+        out=tmp_path / "out",
+        seed=3,
+        jobs=1,
+        progress=False,
     )
+    made = "Made by `ifllm benchmark --quick --seed 3 --predictions mine.parquet`."
+    assert made in (tmp_path / "out" / "report.md").read_text()
     mine = [r for r in run.results.records if r["file"] == "mine.parquet"]
     assert {r["set"] for r in mine} == {PAPER, HEADLINE}
     assert {r["protocol"] for r in mine} == {"worker"}
@@ -246,26 +253,13 @@ def test_importance_figure_is_written(tmp_path: Path) -> None:
     assert (tmp_path / "i.png").read_bytes()[:4] == b"\x89PNG"
 
 
-@pytest.fixture(scope="module")
-def release() -> Path:
-    named = os.environ.get("IFLLM_RELEASE")
-    if not named:
-        pytest.skip("$IFLLM_RELEASE does not name the release")
-    return Path(named)
-
-
 @pytest.mark.slow
 def test_the_rule_gives_exactly_the_papers_pairs(
-    release: Path, tmp_path_factory: pytest.TempPathFactory
+    prepared_release: Path, release_path: Path, reference_path: Path
 ) -> None:
-    reference = os.environ.get("IFLLM_REFERENCE")
-    if not reference:
-        pytest.skip("$IFLLM_REFERENCE does not name the paper's own output")
-    folder = tmp_path_factory.mktemp("real") / "ifllm"
-    prepare(release, folder, progress=False)
-    rows = pl.read_parquet(config_files(folder, "pairwise"))
+    rows = pl.read_parquet(config_files(prepared_release, "pairwise"))
     tables = [
-        set(pl.read_parquet(Path(reference) / f"paper_{name}.parquet")["query_id"].to_list())
+        set(pl.read_parquet(reference_path / f"paper_{name}.parquet")["query_id"].to_list())
         for name in ("features", "metrics")
     ]
     labels = rows.filter(pl.col("preference").is_not_null(), ~pl.col("excluded_by_paper"))
@@ -275,11 +269,11 @@ def test_the_rule_gives_exactly_the_papers_pairs(
     # The prepared ticks hold what the paper's features need: the same as from the files.
     turns = rows.select("query_id", "conversation_id", "prompt", "response_a", "response_b")
     turns = turns.with_columns(rows["asked_at"])
-    mine = paper_columns(folder, turns)
-    opened = open_release(release, hash_content=False)
+    mine = paper_columns(prepared_release, turns)
+    opened = open_release(release_path, hash_content=False)
     assert opened.turns.height > len(turns)
     features, metrics = paper_tables(
-        (c for c in read_samples(release) if c.kind == "pairwise"), turns
+        (c for c in read_samples(release_path) if c.kind == "pairwise"), turns
     )
     theirs = features.join(metrics, on="query_id", maintain_order="left")
     assert mine["query_id"].equals(theirs["query_id"])
