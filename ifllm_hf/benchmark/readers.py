@@ -18,7 +18,14 @@ from ifllm_hf.benchmark.figures import blank_figure
 from ifllm_hf.benchmark.prepared_turns import load_prepared, source_hash
 from ifllm_hf.benchmark.reader_styles import HABITS, Clusters, Styles, find_clusters, reader_styles
 from ifllm_hf.benchmark.reference_models import LengthRule
-from ifllm_hf.benchmark.report import finite, markdown_rows, replace_text, shown_number, to_json
+from ifllm_hf.benchmark.report import (
+    check_report_place,
+    finite,
+    markdown_rows,
+    replace_text,
+    shown_number,
+    to_json,
+)
 from ifllm_hf.benchmark.rows import Labelled, labelled
 from ifllm_hf.benchmark.runner import cross_validate
 from ifllm_hf.benchmark.scores import Record, Scored, difference, score
@@ -131,10 +138,8 @@ def run_readers(
         OutputError: A report stands in `out` already, or it cannot be written.
     """
     folder = None if out is None else Path(out)
-    if folder is not None and (folder / "readers.md").exists() and not overwrite:
-        raise OutputError(
-            f"{folder / 'readers.md'} exists; name another folder, or allow overwriting"
-        )
+    if folder is not None:
+        check_report_place(folder / "readers.md", overwrite=overwrite)
     cache = None if folder is None else folder / "cache" / source_hash()
     rows = load_prepared(data, cache, ablations=False)
     turns = rows.turns

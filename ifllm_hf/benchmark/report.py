@@ -167,8 +167,7 @@ def write_report(
 
     folder = Path(folder)
     page = folder / "report.md"
-    if page.exists() and not overwrite:
-        raise OutputError(f"{page} exists; name another folder, or allow overwriting")
+    check_report_place(page, overwrite=overwrite)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         made = figures.draw_all(results, curves, folder)
@@ -179,6 +178,18 @@ def write_report(
     except OSError as error:
         raise OutputError(f"{folder}: the report cannot be written ({error})") from error
     return page
+
+
+def check_report_place(page: Path, *, overwrite: bool) -> None:
+    """Refuse a place that a report must not take; call it before long work.
+
+    Raises:
+        OutputError: There is a report already, or the folder is a file.
+    """
+    if page.exists() and not overwrite:
+        raise OutputError(f"{page} exists; name another folder, or allow overwriting (--overwrite)")
+    if page.parent.exists() and not page.parent.is_dir():
+        raise OutputError(f"{page.parent}: is a file; expected a folder for the report. Name one.")
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -17,13 +17,19 @@ from ifllm_hf.benchmark.importance import importance_figure
 from ifllm_hf.benchmark.prepared_turns import PreparedTurns, load_prepared, source_hash
 from ifllm_hf.benchmark.probe import PROBES, run_probes
 from ifllm_hf.benchmark.reference_models import reference_models
-from ifllm_hf.benchmark.report import PUBLISHED, finite, terminal_table, write_report
+from ifllm_hf.benchmark.report import (
+    PUBLISHED,
+    check_report_place,
+    finite,
+    terminal_table,
+    write_report,
+)
 from ifllm_hf.benchmark.rows import BETTER, LIKERT, PREFERENCE, labelled
 from ifllm_hf.benchmark.scores import Record
 from ifllm_hf.benchmark.side_bias import SideBias
 from ifllm_hf.benchmark.splits import QUICK_REPEATS, REPEATS, make_splits
 from ifllm_hf.benchmark.suite import HEADLINE, PAPER, Plan, Results, run_suite
-from ifllm_hf.errors import DataError, OutputError
+from ifllm_hf.errors import DataError
 from ifllm_hf.reward import baselines
 
 logger = logging.getLogger(__name__)
@@ -122,10 +128,8 @@ def run_benchmark(
     """
     start = time.monotonic()
     folder = None if out is None else Path(out)
-    if folder is not None and (folder / "report.md").exists() and not overwrite:
-        raise OutputError(
-            f"{folder / 'report.md'} exists; name another folder, or allow overwriting"
-        )
+    if folder is not None:
+        check_report_place(folder / "report.md", overwrite=overwrite)
     kept = Path(cache) if cache is not None else None if folder is None else folder / "cache"
     if kept is not None:
         kept = kept / source_hash()

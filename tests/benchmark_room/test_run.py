@@ -24,6 +24,7 @@ from ifllm_hf.benchmark.paper_inputs import paper_columns, paper_pairs
 from ifllm_hf.benchmark.predictions import write_predictions
 from ifllm_hf.benchmark.prepared_turns import STILL_MS, PreparedTurns, load_prepared
 from ifllm_hf.benchmark.probe import PROBES
+from ifllm_hf.benchmark.readers import run_readers
 from ifllm_hf.benchmark.reference_models import LengthLR
 from ifllm_hf.benchmark.rows import labelled
 from ifllm_hf.benchmark.run import BenchmarkRun, run_benchmark
@@ -96,6 +97,17 @@ def test_a_quick_run_scores_everything_and_repeats(prepared: Path, tmp_path: Pat
     assert _same(again.records, run.records)
     with pytest.raises(OutputError, match="exists"):
         run_benchmark(prepared, quick=True, out=out, progress=False)
+
+
+@pytest.mark.parametrize("run", [run_benchmark, run_readers])
+def test_a_file_where_the_report_should_go_is_named_before_any_data_is_read(
+    run: Callable[..., object], tmp_path: Path
+) -> None:
+    place = tmp_path / "taken"
+    place.write_text("mine")
+    with pytest.raises(OutputError, match="taken: is a file; expected a folder"):
+        run(tmp_path / "no data", out=place)
+    assert place.read_text() == "mine"
 
 
 def _same(left: list[dict[str, Any]], right: list[dict[str, Any]]) -> bool:
