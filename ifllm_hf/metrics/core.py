@@ -351,6 +351,26 @@ def score_interval(
     )
 
 
+def interval_columns(
+    metric: str,
+    labels: npt.ArrayLike,
+    p_b: npt.ArrayLike,
+    groups: npt.ArrayLike | None,
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Return `{metric}_low, {metric}_high, workers` of `score_interval`; nothing without groups."""
+    if groups is None:
+        return {}
+    found = score_interval(metric, labels, p_b, groups, draws=draws, seed=seed)
+    return {
+        f"{metric}_low": found.low,
+        f"{metric}_high": found.high,
+        "workers": float(found.groups),
+    }
+
+
 def _rows(kernel: Kernel, y: FloatArray, p: FloatArray) -> CountStatistic:
     return lambda weight: kernel(y, p, weight)
 

@@ -99,12 +99,22 @@ def test_groups_must_cover_the_rows() -> None:
         core.score_interval("accuracy", [1, 0], [1, 0], [0])
 
 
-def test_a_large_set_is_scored_in_blocks() -> None:
+def test_a_large_set_is_scored_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    y, p = (rng.random(30_000) < 0.5).astype(float), rng.random(30_000)
-    groups = rng.integers(0, 50, 30_000)
-    whole = core.score_interval("accuracy", y, p, groups, draws=300)
-    assert whole.low < whole.estimate < whole.high
+    values, groups = rng.normal(size=300), rng.integers(0, 20, 300)
+    drawn: list[int] = []
+
+    def mean(weight: np.ndarray) -> np.ndarray:
+        drawn.append(len(weight))
+        return weighted.weighted_mean(values, weight)
+
+    whole = core.bootstrap_by_group(mean, groups, draws=50)
+    assert drawn == [1, 50]
+    drawn.clear()
+    monkeypatch.setattr(core, "_BLOCK_WEIGHTS", 300 * 15)
+    blocks = core.bootstrap_by_group(mean, groups, draws=50)
+    assert (blocks.low, blocks.high) == pytest.approx((whole.low, whole.high))
+    assert drawn == [1, 15, 15, 15, 5]
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "auc", "brier", "ece", "log_loss", "mse"])

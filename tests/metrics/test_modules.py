@@ -59,13 +59,22 @@ def test_likert_module(hf_evaluate, tmp_path: Path) -> None:
     assert result["mse"] == pytest.approx((0.25 + 1 + 1) / 3)
 
 
-def test_groups_add_an_interval(hf_evaluate, tmp_path: Path) -> None:
-    module = metrics.load("pairwise_accuracy", cache_dir=str(tmp_path))
-    result = module.compute(
-        predictions=P_B, references=LABELS, groups=["u", "u", "v", "v", "w"], draws=200
-    )
-    assert result["workers"] == 3
-    assert result["accuracy_low"] <= result["accuracy"] <= result["accuracy_high"]
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("pairwise_accuracy", "accuracy"), ("preference_auc", "auc"), ("brier", "brier")],
+)
+def test_groups_add_an_interval(name: str, key: str, hf_evaluate, tmp_path: Path) -> None:
+    groups = ["u", "u", "v", "v", "w"]
+    module = metrics.load(name, cache_dir=str(tmp_path))
+    result = module.compute(predictions=P_B, references=LABELS, groups=groups, draws=200, seed=4)
+    expected = core.score_interval(key, LABELS, P_B, groups, draws=200, seed=4)
+    assert result == {
+        key: expected.estimate,
+        f"{key}_low": expected.low,
+        f"{key}_high": expected.high,
+        "workers": 3,
+    }
+    assert expected.low < expected.high
 
 
 def test_unknown_names_are_refused() -> None:

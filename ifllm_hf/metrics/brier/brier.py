@@ -44,12 +44,9 @@ class Brier(evaluate.Metric):  # type: ignore[misc]
         draws: int = 2000,
         seed: int = 0,
     ) -> dict[str, float]:
-        result = {"brier": core.brier_score(references, predictions)}
-        if groups is not None:
-            interval = core.score_interval(
+        return {
+            "brier": core.brier_score(references, predictions),
+            **core.interval_columns(
                 "brier", references, predictions, groups, draws=draws, seed=seed
-            )
-            result["brier_low"] = interval.low
-            result["brier_high"] = interval.high
-            result["workers"] = float(interval.groups)
-        return result
+            ),
+        }

@@ -45,12 +45,9 @@ class PairwiseAccuracy(evaluate.Metric):  # type: ignore[misc]
         draws: int = 2000,
         seed: int = 0,
     ) -> dict[str, float]:
-        result = {"accuracy": core.pairwise_accuracy(references, predictions)}
-        if groups is not None:
-            interval = core.score_interval(
+        return {
+            "accuracy": core.pairwise_accuracy(references, predictions),
+            **core.interval_columns(
                 "accuracy", references, predictions, groups, draws=draws, seed=seed
-            )
-            result["accuracy_low"] = interval.low
-            result["accuracy_high"] = interval.high
-            result["workers"] = float(interval.groups)
-        return result
+            ),
+        }

@@ -45,12 +45,7 @@ class PreferenceAUC(evaluate.Metric):  # type: ignore[misc]
         draws: int = 2000,
         seed: int = 0,
     ) -> dict[str, float]:
-        result = {"auc": core.roc_auc(references, predictions)}
-        if groups is not None:
-            interval = core.score_interval(
-                "auc", references, predictions, groups, draws=draws, seed=seed
-            )
-            result["auc_low"] = interval.low
-            result["auc_high"] = interval.high
-            result["workers"] = float(interval.groups)
-        return result
+        return {
+            "auc": core.roc_auc(references, predictions),
+            **core.interval_columns("auc", references, predictions, groups, draws=draws, seed=seed),
+        }
