@@ -81,12 +81,12 @@ def test_folder_holds_app_package_data_and_model_and_nothing_else(pushed: tuple[
         "app.py", "ifllm_space", "ifllm_hf", "data", "model", "requirements.txt", "README.md",
     }  # fmt: skip
     assert {p.name for p in (folder / "data").iterdir()} == {"README.md", "pairwise", "pointwise"}
-    for path in folder.rglob("*"):
-        assert (
-            "__pycache__" not in path.parts
-            and "sessions" not in path.parts[-2:-1]
-            or ("ifllm_hf" in path.parts)
-        )
+    inside = [path.relative_to(folder) for path in folder.rglob("*")]
+    assert not [path for path in inside if "__pycache__" in path.parts]
+    # The package's room of that name goes along; recordings never do.
+    kept = [path for path in inside if "sessions" in path.parts and path.suffix]
+    assert {path.parts[:3] for path in kept} == {("ifllm_hf", "data", "sessions")}
+    assert {path.suffix for path in kept} == {".py", ".json"}
 
 
 def test_requirements_are_pinned_and_cover_what_is_imported(pushed: tuple[Path, Any]) -> None:
@@ -108,9 +108,7 @@ def test_second_push_leaves_no_old_file(pushed: tuple[Path, Any]) -> None:
     assert [c.message for c in repo.commits[1:]] == ["Upload the IFLLM Space"] * 2
 
 
-def test_folder_runs_alone_within_a_minute_and_fetches_nothing(
-    pushed: tuple[Path, Any], tmp_path: Path
-) -> None:
+def test_folder_runs_alone_and_fetches_nothing(pushed: tuple[Path, Any], tmp_path: Path) -> None:
     import socket
 
     folder, _ = pushed
@@ -130,14 +128,12 @@ def test_folder_runs_alone_within_a_minute_and_fetches_nothing(
     }
     output = tmp_path / "output.txt"
     before = {path.relative_to(folder) for path in folder.rglob("*")}
-    began = time.monotonic()
     with output.open("wb") as log:
         app = subprocess.Popen(
             [sys.executable, "-S", "-c", ALONE], cwd=folder, env=env, stdout=log, stderr=log
         )
         try:
             page = _first_answer(f"http://127.0.0.1:{port}/", app, output)
-            took = time.monotonic() - began
             config = urllib.request.urlopen(f"http://127.0.0.1:{port}/config", timeout=20).read()
             script = urllib.request.urlopen(f"http://127.0.0.1:{port}/page/score.js", timeout=20)
             assert script.status == 200
@@ -145,7 +141,6 @@ def test_folder_runs_alone_within_a_minute_and_fetches_nothing(
             app.terminate()
             app.wait(20)
     said = output.read_text()
-    assert took < 60
     assert b"What readers look at" in page + config
     assert f"package {folder}" in said and f"app {folder}" in said
     assert "REACHED FOR" not in said and "LOOKED UP" not in said, said

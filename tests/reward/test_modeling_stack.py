@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 import transformers  # noqa: E402
 
+from ifllm_hf.errors import DataError  # noqa: E402
 from ifllm_hf.reward.configuration_ifllm import CHANNELS, IFLLMConfig  # noqa: E402
 from ifllm_hf.reward.modeling_ifllm import IFLLMForRewardModeling, IFLLMModel  # noqa: E402
 
@@ -59,20 +60,20 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     model = reward_model()
     model.save_pretrained(tmp_path / "reward")
     other = IFLLMConfig.from_pretrained(tmp_path / "reward", channels=[*CHANNELS, "heart_rate"])
-    with pytest.raises((ValueError, RuntimeError, Exception), match="shape|mismatch"):
+    with pytest.raises(RuntimeError, match="mismatch"):
         IFLLMForRewardModeling.from_pretrained(tmp_path / "reward", config=other)
-    with pytest.raises(Exception, match=r"1 have another shape \(model.trajectory_path.tick"):
+    with pytest.raises(DataError, match=r"1 have another shape \(model.trajectory_path.tick"):
         IFLLMForRewardModeling.from_pretrained(
             tmp_path / "reward", config=other, ignore_mismatched_sizes=True
         )
     fewer = IFLLMConfig.from_pretrained(tmp_path / "reward", trajectory_layers=1)
-    with pytest.raises(Exception, match=r"have no place in it \(model.trajectory_path.layers.1"):
+    with pytest.raises(DataError, match=r"have no place in it \(model.trajectory_path.layers.1"):
         IFLLMForRewardModeling.from_pretrained(tmp_path / "reward", config=fewer)
     more = IFLLMConfig.from_pretrained(tmp_path / "reward", likert_head=True)
-    with pytest.raises(Exception, match=r"2 are missing \(likert.bias, likert.weight\)"):
+    with pytest.raises(DataError, match=r"2 are missing \(likert.bias, likert.weight\)"):
         IFLLMForRewardModeling.from_pretrained(tmp_path / "reward", config=more)
     model.model.save_pretrained(tmp_path / "base")
-    with pytest.raises(Exception, match=r"are missing \(score.weight\)"):
+    with pytest.raises(DataError, match=r"are missing \(score.weight\)"):
         IFLLMForRewardModeling.from_pretrained(tmp_path / "base")
 
 
@@ -98,7 +99,7 @@ def test_a_text_checkpoint_is_taken_in_as_it_is(backbone: str, tmp_path: Path) -
         n: v for n, v in text.state_dict().items() if "layers.1" not in n and ".layer.1" not in n
     }
     text.save_pretrained(tmp_path / "broken", state_dict=broken)
-    with pytest.raises(Exception, match="are missing"):
+    with pytest.raises(DataError, match="are missing"):
         IFLLMForRewardModeling.from_text_backbone(str(tmp_path / "broken"))
 
 

@@ -134,8 +134,7 @@ def test_behaviour_that_is_noise_costs_nothing(backbone: Any, tmp_path: Path) ->
     assert both >= text - 0.05
 
 
-def test_a_heart_rate_that_tells_is_found_by_naming_it(backbone: Any, tmp_path: Path) -> None:
-    """It is the same for both answers, so only its difference to the mouse's side can tell."""
+def test_a_column_nobody_planned_for_is_read_by_naming_it(backbone: Any, tmp_path: Path) -> None:
     rows = make_turns(workers=10, heart=True)
     data = data_of(rows)
     inputs = inputs_of("text+trajectory", extra_channels=["heart_rate"])
