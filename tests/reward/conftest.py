@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 
 from ifllm_hf.behavior.features import ANTISYMMETRIC_COLUMNS, CATALOGUE, FEATURE_COLUMNS
 from ifllm_hf.benchmark.rows import swap_sides
+
+from .reward_turns import make_backbone
 
 Rows = tuple[pl.DataFrame, np.ndarray, np.ndarray]
 _WORDS = [
@@ -91,3 +94,18 @@ def rows() -> Rows:
 @pytest.fixture
 def swap() -> Callable[[pl.DataFrame], pl.DataFrame]:
     return partial(swap_sides, antisymmetric=ANTISYMMETRIC_COLUMNS)
+
+
+@pytest.fixture(scope="session")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A tiny random BERT, as TRL's `ModelConfig`."""
+    trl = pytest.importorskip("trl")
+    return trl.ModelConfig(model_name_or_path=make_backbone(tmp_path_factory.mktemp("backbone")))
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`datasets` tells folders of one name and shape apart by nothing."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets-cache")

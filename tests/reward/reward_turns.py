@@ -1,12 +1,16 @@
-"""Made-up turns of known strength, and a tiny backbone, for tests that train."""
+"""Made-up turns of known strength, a tiny backbone and small settings, for tests that train."""
 
 from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ifllm_hf.reward.reward_run import RewardData
+    from ifllm_hf.reward.training_config import RewardInputConfig, RewardTrainingConfig
 
 WORDS = ["the", "of", "a", "river", "stone", "light", "blue", "method", "answer", "perhaps"]
 
@@ -117,3 +121,41 @@ def make_backbone(folder: Path) -> str:
     )
     BertModel(config).save_pretrained(folder)
     return str(folder)
+
+
+def data_of(rows: list[dict[str, Any]]) -> RewardData:
+    """The turns as they come from a dataset, all of them known."""
+    from datasets import Dataset
+
+    from ifllm_hf.reward.examples import preferences
+    from ifllm_hf.reward.reward_run import RewardData
+
+    meta = {row["query_id"]: row for row in rows}
+    return RewardData({"pairwise": Dataset.from_list(rows)}, meta, preferences(rows), "pairwise")
+
+
+def settings(folder: Path, **changed: Any) -> RewardTrainingConfig:
+    """Training settings for a CPU and tiny sets."""
+    from ifllm_hf.reward.training_config import RewardTrainingConfig
+
+    given = {
+        "per_device_train_batch_size": 16,
+        "num_train_epochs": 6,
+        "learning_rate": 1e-3,
+        "behavior_learning_rate": 5e-3,
+        "logging_steps": 1,
+        "save_total_limit": 1,
+        "disable_tqdm": True,
+        "report_to": "none",
+        "use_cpu": True,
+        **changed,
+    }
+    return RewardTrainingConfig(output_dir=str(folder), **given)
+
+
+def inputs_of(name: str = "text+both", **changed: Any) -> RewardInputConfig:
+    """Small inputs."""
+    from ifllm_hf.reward.training_config import RewardInputConfig
+
+    given = {"max_length": 32, "trajectory_layers": 1, "trajectory_hidden_size": 16, **changed}
+    return RewardInputConfig(inputs=name, **given)
