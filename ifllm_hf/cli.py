@@ -30,7 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(f"ifllm {arguments.command}: {error}")
         return 1
     except KeyboardInterrupt:
-        _say(f"ifllm {arguments.command}: interrupted; what stood there before is untouched")
+        interrupted = "interrupted; what stood there before is untouched"
+        try:
+            _say(f"ifllm {arguments.command}: {interrupted}")
+        except KeyboardInterrupt:  # polars raised the first one, Python itself this one
+            _say(f"ifllm {arguments.command}: {interrupted}")
         return 130
     except BrokenPipeError:
         # The reader of our output left (`| head`); Python would complain once more at exit.

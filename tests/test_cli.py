@@ -331,6 +331,28 @@ def test_an_operating_system_error_is_one_line(
         assert err.startswith("ifllm prepare: ") and words in err
 
 
+def test_an_interrupt_that_comes_twice_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = cli._say
+    raised: list[str] = []
+
+    def say(text: str) -> None:
+        if not raised:
+            raised.append(text)
+            raise KeyboardInterrupt
+        said(text)
+
+    def fail(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_say", say)
+    monkeypatch.setitem(cli._COMMANDS, "label", fail)
+    assert cli.main(["label", "pairs.parquet"]) == 130
+    err = capsys.readouterr().err
+    assert err == "ifllm label: interrupted; what stood there before is untouched\n"
+
+
 def test_a_defect_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     from ifllm_hf.data import prepare as module
 

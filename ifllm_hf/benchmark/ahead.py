@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -65,13 +67,28 @@ def fit_ahead(
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(fits, cache, seed))
     try:
-        waiting = [pool.submit(_fit, *part) for part in parts]
+        with _deaf_to_interrupts():
+            waiting = [pool.submit(_fit, *part) for part in parts]
         with progress_bar(len(parts), "models x sets x protocols", progress) as tick:
             for done in as_completed(waiting):
                 done.result()
                 tick(1)
+    except KeyboardInterrupt:
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Start processes that Ctrl-C, which reaches all of a terminal, leaves to this one to end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _work: tuple[Sequence[Fits], Path, int]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -188,14 +190,7 @@ def test_a_killed_run_leaves_no_process_and_can_go_on(prepared: Path, tmp_path: 
     )
     out = tmp_path / "out"
     started = subprocess.Popen([sys.executable, "-c", code, str(prepared), str(out)])
-    children: list[str] = []
-    for _ in range(1200):
-        if any(out.rglob("repeat-*.parquet")):
-            listed = Path(f"/proc/{started.pid}/task/{started.pid}/children")
-            children = listed.read_text().split() if listed.exists() else []
-            break
-        assert started.poll() is None
-        time.sleep(0.1)
+    children = _children_once_something_is_kept(started, out)
     started.kill()
     started.wait()
     for _ in range(100):
@@ -204,6 +199,38 @@ def test_a_killed_run_leaves_no_process_and_can_go_on(prepared: Path, tmp_path: 
         time.sleep(0.1)
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
     assert not list(out.glob("report.*")) and any(out.rglob("repeat-*.parquet"))
+
+
+def test_ctrl_c_ends_the_run_with_one_line_and_keeps_what_is_done(
+    prepared: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = ["-m", "ifllm_hf", "benchmark", "--quick", "--from", str(prepared), "--out", str(out)]
+    started = subprocess.Popen(
+        [sys.executable, *command, "--jobs", "2"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    _children_once_something_is_kept(started, out)
+    os.killpg(started.pid, signal.SIGINT)  # as a terminal does: to the command and its processes
+    said = started.communicate(timeout=60)[1]
+    assert started.returncode == 130
+    assert said.splitlines()[-1].startswith("ifllm benchmark: interrupted")
+    assert "Traceback" not in said
+    assert any(out.rglob("repeat-*.parquet"))
+
+
+def _children_once_something_is_kept(started: subprocess.Popen[Any], out: Path) -> list[str]:
+    for _ in range(1200):
+        if any(out.rglob("repeat-*.parquet")):
+            listed = Path(f"/proc/{started.pid}/task/{started.pid}/children")
+            return listed.read_text().split() if listed.exists() else []
+        assert started.poll() is None
+        time.sleep(0.1)
+    raise AssertionError("nothing was kept in two minutes")
 
 
 def test_features_are_computed_once(
