@@ -8,8 +8,8 @@ that it does not make by itself; the better of the two is what counts. Runs alte
 seconds are CPU seconds, so that neighbours on the machine do not count.
 
 The pairs have the lengths of the IFLLM pairs (deciles and rank correlation of the release), the
-model the proportions of the eight (the head is about 12 % of its linear layers). With a CUDA device
-`dpo_gpu.py` measures the eight themselves.
+model the proportions of the eight (the head is about 12 % of its linear layers). `bench_models.py`
+measures the eight themselves.
 """
 
 from __future__ import annotations
@@ -257,10 +257,6 @@ def main() -> list[Row]:
     )
     rows.append(row("DPO, largest difference of a step's loss from TRL's", apart, "nats", 1e-3))
     rows += start_up()
-    if torch.cuda.is_available():
-        import dpo_gpu
-
-        rows += dpo_gpu.main()
     return rows
 
 
