@@ -17,6 +17,7 @@ import polars as pl
 from ifllm_hf.benchmark.model import Model, config_hash
 from ifllm_hf.benchmark.rows import visible
 from ifllm_hf.metrics.weighted import FloatArray
+from ifllm_hf.reward.inputs import inner_folds
 from ifllm_hf.reward.ridge import logit, sigmoid
 
 PROTOCOL = "conversation + side bias"
@@ -64,12 +65,11 @@ class SideBias:
         weight: FloatArray | None = None,
     ) -> SideBias:
         """Fit the model on all training rows and the biases on its inner predictions."""
-        conversations, member = np.unique(rows["conversation_id"].to_numpy(), return_inverse=True)
-        fold = (np.random.default_rng(0).permutation(len(conversations)) % self.inner_folds)[member]
+        fold = inner_folds(rows["conversation_id"].to_numpy(), self.inner_folds)
         inner = np.full(len(y), 0.5)
-        for k in range(self.inner_folds):
+        for k in range(fold.max() + 1):
             train, test = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
-            if not len(test) or len(np.unique(y[train])) < 2:
+            if len(np.unique(y[train])) < 2:
                 continue
             part = None if weight is None else weight[train]
             model = copy.deepcopy(self.base)

@@ -1,4 +1,4 @@
-"""From rows to the arrays that behaviour models learn from."""
+"""From rows to the arrays that behaviour models learn from, and the folds they choose by."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ifllm_hf.errors import DataError
 from ifllm_hf.metrics.weighted import FloatArray
@@ -59,3 +60,31 @@ def moderators(rows: pl.DataFrame) -> FloatArray:
     return np.column_stack(
         [np.log(other[:, 0]), np.log1p(prompt), np.log(other[:, 1] / 1000 + 1), np.log(a + b + 10)]
     )
+
+
+def mean_and_spread(values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return mean and standard deviation of every column over what is known of it, each (k,).
+
+    The deviation of a constant column is 1, so that one can divide by it.
+    """
+    known = np.isfinite(values)
+    count = np.maximum(known.sum(axis=0), 1)
+    centre = np.where(known, values, 0.0).sum(axis=0) / count
+    off = np.where(known, values - centre, 0.0)
+    spread = np.sqrt((off * off).sum(axis=0) / count)
+    return centre, np.where(spread > 0, spread, 1.0)
+
+
+def inner_folds(groups: np.ndarray, folds: int) -> NDArray[np.int64]:
+    """Deal whole groups into folds for a choice inside training rows, the same ones every time.
+
+    Args:
+        groups: Group of every row, shape (n,).
+        folds: How many, at most one for each group.
+
+    Returns:
+        The fold of every row, shape (n,).
+    """
+    names, member = np.unique(groups, return_inverse=True)
+    order = np.random.default_rng(0).permutation(len(names))
+    return np.asarray((order % min(folds, len(names)))[member], dtype=np.int64)

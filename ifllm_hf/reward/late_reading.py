@@ -16,7 +16,14 @@ import polars as pl
 
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.metrics.weighted import FloatArray
-from ifllm_hf.reward.inputs import evidence, length_log_ratio, moderators
+from ifllm_hf.reward.inputs import (
+    MODERATORS,
+    evidence,
+    inner_folds,
+    length_log_ratio,
+    mean_and_spread,
+    moderators,
+)
 from ifllm_hf.reward.ridge import ridge_logistic, root_mean_square, sigmoid
 from ifllm_hf.reward.saving import Saved
 
@@ -32,7 +39,7 @@ COMPANIONS = tuple(
 MAINS = tuple(product(CHANNELS, ENDS, HABITS))
 _PLAIN = [f"{channel}_{end}_log_ratio" for channel in CHANNELS for end in ENDS]
 _VS_OWN = [f"{name}_vs_own" for name in _PLAIN]
-_WIDTH = 2 + 2 * 4 + len(COMPANIONS)
+_WIDTH = 2 + 2 * len(MODERATORS) + len(COMPANIONS)
 
 
 @dataclass
@@ -83,13 +90,7 @@ class LateReading(Saved):
         weight: FloatArray | None = None,
     ) -> LateReading:
         """Fit every member; row m of `weights` belongs to member m, zero if it has no vote."""
-        context = moderators(rows)
-        known = np.isfinite(context)
-        count = np.maximum(known.sum(axis=0), 1)
-        self.centre = np.where(known, context, 0.0).sum(axis=0) / count
-        off = np.where(known, context - self.centre, 0.0)
-        spread = np.sqrt((off * off).sum(axis=0) / count)
-        self.spread = np.where(spread > 0, spread, 1.0)
+        self.centre, self.spread = mean_and_spread(moderators(rows))
         x = self._design(rows)
         fitted = self._fit(x, y, weight)
         if self.choose == "average":
@@ -114,12 +115,10 @@ class LateReading(Saved):
         self, x: FloatArray, y: FloatArray, groups: np.ndarray, weight: FloatArray | None
     ) -> FloatArray:
         """Return the summed log loss of every member on readers it was not fitted on."""
-        readers, member = np.unique(groups, return_inverse=True)
-        folds = min(self.inner_folds, len(readers))
-        fold = (np.random.default_rng(0).permutation(len(readers)) % folds)[member]
+        fold = inner_folds(groups, self.inner_folds)
         w = np.ones(len(y)) if weight is None else weight
         loss = np.zeros(len(x))
-        for k in range(folds):
+        for k in range(fold.max() + 1):
             train, test = fold != k, fold == k
             if not train.any():
                 continue

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from ifllm_hf.metrics.weighted import FloatArray
-from ifllm_hf.reward.inputs import feature_matrix, lengths
+from ifllm_hf.reward.inputs import feature_matrix, inner_folds, lengths, mean_and_spread
 from ifllm_hf.reward.ridge import ridge_logistic, sigmoid
 from ifllm_hf.reward.saving import Saved
 
@@ -68,12 +68,7 @@ class PointwiseRidge(Saved):
     ) -> PointwiseRidge:
         """Choose the penalty, then fit by least squares, or by Newton steps."""
         raw = self._raw(rows)
-        known = np.isfinite(raw)
-        count = np.maximum(known.sum(axis=0), 1)
-        self.centre = np.where(known, raw, 0.0).sum(axis=0) / count
-        off = np.where(known, raw - self.centre, 0.0)
-        spread = np.sqrt((off * off).sum(axis=0) / count)
-        self.spread = np.where(spread > 0, spread, 1.0)
+        self.centre, self.spread = mean_and_spread(raw)
         x: FloatArray = self._design(raw)
         w = np.ones(len(y)) if weight is None else weight
         loss = [self._inner_loss(x, y, groups, w, penalty) for penalty in self.penalties]
@@ -101,11 +96,9 @@ class PointwiseRidge(Saved):
         self, x: FloatArray, y: FloatArray, groups: np.ndarray, w: FloatArray, penalty: float
     ) -> float:
         """Return the squared error or log loss on readers that were not fitted on."""
-        readers, member = np.unique(groups, return_inverse=True)
-        folds = min(self.inner_folds, len(readers))
-        fold = (np.random.default_rng(0).permutation(len(readers)) % folds)[member]
+        fold = inner_folds(groups, self.inner_folds)
         total = 0.0
-        for k in range(folds):
+        for k in range(fold.max() + 1):
             train, test = fold != k, fold == k
             if not train.any():
                 continue
