@@ -16,6 +16,14 @@ from typing import Any
 from ifllm_hf.cli_arguments import parser
 from ifllm_hf.errors import ConfigError, IFLLMError
 
+_EXTRAS = {
+    **dict.fromkeys(("scipy", "sklearn", "skops"), "learn"),
+    **dict.fromkeys(("accelerate", "bitsandbytes", "peft", "torch", "transformers"), "train"),
+    **dict.fromkeys(("evaluate", "trl"), "train"),
+    "matplotlib": "plot",
+}
+"""What the base install lacks, and the extra that brings it."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
@@ -40,6 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output left (`| head`); Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _EXTRAS:
+            raise
+        _say(
+            f"ifllm {arguments.command}: needs {package}, which is not installed; install the "
+            f"extra `{_EXTRAS[package]}` (in a clone: pip install -e '.[{_EXTRAS[package]}]')"
+        )
+        return 1
     except OSError as error:  # a full disk, a folder that may not be written
         _say(f"ifllm {arguments.command}: {error}")
         return 1

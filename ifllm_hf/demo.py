@@ -45,7 +45,7 @@ def run_demo(
         The folder.
 
     Raises:
-        ConfigError: The packages of `pip install 'ifllm-hf[train]'` are missing.
+        ConfigError: The packages of the extra `train` are missing.
         OutputError: `out` holds something that no demo wrote, or it cannot be written.
         IFLLMError: See the steps.
     """
@@ -90,7 +90,7 @@ def _require_packages() -> None:
     if missing:
         raise ConfigError(
             f"the demo trains a model and {', '.join(missing)} cannot be imported. "
-            "Install the training packages: pip install 'ifllm-hf[train]'."
+            "Install the extra `train` (in a clone: pip install -e '.[train]')."
         )
 
 

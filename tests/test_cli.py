@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -351,6 +352,30 @@ def test_an_interrupt_that_comes_twice_is_one_line(
     assert cli.main(["label", "pairs.parquet"]) == 130
     err = capsys.readouterr().err
     assert err == "ifllm label: interrupted; what stood there before is untouched\n"
+
+
+def test_a_package_of_an_extra_that_is_missing_is_named_with_the_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = {k: " ".join(v) for k, v in declared["optional-dependencies"].items()}
+    for package, extra in cli._EXTRAS.items():
+        assert {"sklearn": "scikit-learn"}.get(package, package) in extras[extra]
+
+    def needs(name: str) -> None:
+        def fail(_: object) -> int:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+        monkeypatch.setitem(cli._COMMANDS, "benchmark", fail)
+
+    needs("sklearn.linear_model")
+    assert cli.main(["benchmark"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("ifllm benchmark: needs sklearn, which is not installed")
+    assert "pip install -e '.[learn]'" in err
+    needs("ifllm_hf.no_such_file")  # a defect of ours
+    with pytest.raises(ModuleNotFoundError):
+        cli.main(["benchmark"])
 
 
 def test_a_defect_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
