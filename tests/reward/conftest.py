@@ -48,11 +48,12 @@ def build_rows(
     """
     rng = np.random.default_rng(seed)
     n = workers * each
-    columns: dict[str, Any] = {
-        name: rng.normal(size=n) if feature.low < 0 else rng.lognormal(size=n)
-        for feature in CATALOGUE
-        for name in feature.columns
-    }
+    columns: dict[str, Any] = {}
+    for feature in CATALOGUE:
+        for name in feature.columns:
+            # By name: what one feature is does not hang on which others there are.
+            own = np.random.default_rng([seed, *name.encode()])
+            columns[name] = own.normal(size=n) if feature.low < 0 else own.lognormal(size=n)
     columns["reading_ms"] = rng.uniform(2e3, 9e4, n)
     gone = rng.random(n) < missing
     for name in FEATURE_COLUMNS:
