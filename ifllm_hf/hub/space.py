@@ -21,11 +21,16 @@ import warnings
 from collections.abc import Iterable
 from importlib.metadata import requires, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ifllm_hf
 from ifllm_hf.data.folder import config_files
+from ifllm_hf.data.sessions.card import WAITING_KEY
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.hub.publish import check_repo_id, hub_errors, refuse_unreviewed
+
+if TYPE_CHECKING:
+    from ifllm_hf.reward.by_fold import TrainedOn
 
 DISTRIBUTION = "ifllm-hf"
 EXTRA = "space"
@@ -34,6 +39,7 @@ CONFIGS = ("pairwise", "pointwise")
 
 _OURS = ("ifllm_hf/**", "ifllm_space/**", "data/**", "model/**")
 _NOT_UPLOADED = shutil.ignore_patterns("__pycache__", "*.pyc", "recipes", "spaces")
+_KINDS = ("synthetic", "sessions", "release")
 _CARD = Path(__file__).parent / "templates" / "space_card.md"
 
 
@@ -118,7 +124,8 @@ def write_space(folder: str | os.PathLike[str], out: Path) -> None:
     reward.save(out / "model")
     (out / "requirements.txt").write_text(requirements, encoding="utf-8")
     (out / "README.md").write_text(
-        _card(reward.trained_on.made_up, reward.trained_on.pairs), encoding="utf-8"
+        _card(_kind_of_data(Path(folder), reward.trained_on), reward.trained_on.pairs),
+        encoding="utf-8",
     )
 
 
@@ -168,7 +175,15 @@ def _app() -> Path:
     raise ConfigError(f"no spaces/app.py beside {here}. Install the package again.")
 
 
-def _card(made_up: bool, pairs: int) -> str:
+def _kind_of_data(folder: Path, trained_on: TrainedOn) -> str:
+    """Return what the data are, as the card's template calls it."""
+    if trained_on.made_up:
+        return "synthetic"
+    card = (folder / "README.md").read_text(encoding="utf-8", errors="replace")
+    return "sessions" if f"\n{WAITING_KEY}:" in card else "release"
+
+
+def _card(kind: str, pairs: int) -> str:
     from ifllm_hf.hub.card_template import fill
 
     template = _CARD.read_text(encoding="utf-8")
@@ -178,7 +193,6 @@ def _card(made_up: bool, pairs: int) -> str:
             "sdk_version": version("gradio"),
             "version": ifllm_hf.__version__,
             "pairs": pairs,
-            "synthetic": "" if made_up else None,
-            "real": None if made_up else "",
+            **{name: "" if name == kind else None for name in _KINDS},
         },
     )

@@ -12,6 +12,7 @@ from ifllm_hf.data.sessions.made_up import write_sessions
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.hub import space
 from ifllm_hf.hub.publish import push_dataset
+from ifllm_hf.reward.by_fold import TrainedOn
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,24 @@ def test_unreviewed_questions_go_to_a_private_repository_alone(hub: Any, unrevie
         push_dataset(unreviewed, "lab/old", private=True)
     push_dataset(unreviewed, "lab/new", private=True)
     assert HfApi().repo_info("lab/new", repo_type="dataset").private
+
+
+@pytest.mark.parametrize(
+    ("made_up", "sessions", "says"),
+    [
+        (True, True, "is made up"),
+        (False, True, "sessions that were collected with this app"),
+        (False, False, "public IFLLM release"),
+    ],
+)
+def test_a_space_says_what_its_data_are(
+    made_up: bool, sessions: bool, says: str, unreviewed: Path, prepared_small: Path
+) -> None:
+    folder = unreviewed if sessions else prepared_small
+    kind = space._kind_of_data(folder, TrainedOn(pairs=7, readers=3, made_up=made_up))
+    card = space._card(kind, 7)
+    told = ("is made up", "sessions that were collected with this app", "public IFLLM release")
+    assert [part for part in told if part in card] == [says]
 
 
 def test_unreviewed_questions_are_in_no_public_space(
