@@ -124,10 +124,12 @@ def prepared_synthetic(synthetic_report: PrepareReport) -> Path:
 
 @pytest.fixture(scope="session")
 def release_report(release_path: Path, tmp_path_factory: pytest.TempPathFactory) -> PrepareReport:
-    """The real release, prepared: half a minute, once per run."""
+    """The real release, prepared with its card: half a minute, once per run."""
     from ifllm_hf.data.prepare import prepare
+    from ifllm_hf.hub.dataset_card import write_card
 
-    return prepare(release_path, tmp_path_factory.mktemp("prepared") / "ifllm", progress=False)
+    out = tmp_path_factory.mktemp("prepared") / "ifllm"
+    return prepare(release_path, out, progress=False, card=write_card)
 
 
 @pytest.fixture(scope="session")

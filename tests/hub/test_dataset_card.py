@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from ifllm_hf.data.download import RELEASE_DIGEST
 from ifllm_hf.data.folder import card_metadata, is_prepared
-from ifllm_hf.data.prepare import prepare, prepare_synthetic
+from ifllm_hf.data.prepare import prepare_synthetic
 from ifllm_hf.data.schema import CONFIGS, SCHEMAS, TICKS
 from ifllm_hf.data.shards import ConversationRows
 from ifllm_hf.errors import TableError
@@ -516,12 +516,8 @@ def test_every_placeholder_is_counted_for_real_and_made_up_data(folder: Path) ->
 
 
 @pytest.mark.slow
-def test_the_card_of_the_release_states_its_known_facts(tmp_path: Path) -> None:
-    release = os.environ.get("IFLLM_RELEASE")
-    if not release:
-        pytest.skip("needs the release: set $IFLLM_RELEASE")
-    prepare(release, tmp_path / "ifllm", progress=False, card=write_card)
-    card = (tmp_path / "ifllm" / "README.md").read_text(encoding="utf-8")
+def test_the_card_of_the_release_states_its_known_facts(prepared_release: Path) -> None:
+    card = (prepared_release / "README.md").read_text(encoding="utf-8")
     for fact in (
         "**1,691** in 512 conversations (509 with more than one question)",
         "821 pairs / 870 single answers",
@@ -540,6 +536,6 @@ def test_the_card_of_the_release_states_its_known_facts(tmp_path: Path) -> None:
     assert "SYNTHETIC" not in card
     leak = re.search(r"AUC in `rating`: \*\*([\d.]+) .*; in `reading`: \*\*([\d.]+) ", card)
     assert leak and float(leak[1]) > 0.62 and abs(float(leak[2]) - 0.5) < 0.06
-    assert {p.name for p in (tmp_path / "ifllm" / "figures").iterdir()} == {
+    assert {p.name for p in (prepared_release / "figures").iterdir()} == {
         "reading.png", "heat.png", "intervals.png"
     }  # fmt: skip

@@ -159,7 +159,7 @@ def test_spans_are_the_other_side_of_locate(kind: str, answer: str) -> None:
 def test_astral_characters_count_once() -> None:
     tokens = tokenize("bytes", None, "🌌🌌x")
     first, second, last = places(tokens, 3)
-    assert (first, second - first, last - second) == (0, 4, 4) or first < second < last
+    assert first < second < last
     assert tokens.spans(0)[-1] == (2, 3)
 
 
