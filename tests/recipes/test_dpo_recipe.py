@@ -167,11 +167,22 @@ def test_a_mistake_ends_with_one_line_and_not_with_zero(
     assert seen.err.count("\n") == 1
 
 
+TWO = ("torch.distributed.run", "--nproc_per_node", "2")
+SHARDED = (*TWO, str(Path(__file__).with_name("fsdp2_on_cpu.py")))
+
+
 def launch(*arguments: str, launcher: tuple[str, ...] = ("accelerate.commands.launch",)) -> Any:
     environment = {
         **os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1",
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
     }  # fmt: skip
+    if launcher == SHARDED:  # what `accelerate launch` makes of its config file
+        file = yaml.safe_load((ROOT / "recipes" / "accelerate" / "fsdp2.yaml").read_text())
+        for name, value in file["fsdp_config"].items():
+            environment[name.upper()] = (
+                str(value).lower() if isinstance(value, bool) else str(value)
+            )
+        environment["ACCELERATE_USE_FSDP"] = "true"
     return subprocess.run(
         [sys.executable, "-m", *launcher, str(ROOT / "recipes" / "dpo.py"), *arguments],
         capture_output=True, text=True, env=environment, timeout=600,
@@ -190,33 +201,35 @@ def test_the_smoke_command_works_as_it_is_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_equal_one(tmp_path: Path) -> None:
+def test_two_processes_equal_one_sharded_or_not(tmp_path: Path) -> None:
     import numpy as np
     from safetensors.numpy import load_file
 
     from ifllm_hf.alignment.dpo_run import run_dpo
 
     adapters, logs = [], []
-    for processes, size in ((1, 4), (2, 2)):
-        out = tmp_path / str(processes)
+    for processes, size, launcher in ((1, 4, None), (2, 2, TWO), (2, 2, SHARDED)):
+        out = tmp_path / str(len(adapters))
         arguments = [
             "--config", str(CONFIGS / "smoke.yaml"), "--method", "lora", "--output_dir", str(out),
             "--per_device_train_batch_size", str(size), "--max_steps", "4", "--eval_strategy", "no",
             "--save_strategy", "no", "--logging_steps", "1", "--dataloader_pin_memory", "false",
         ]  # fmt: skip
-        if processes == 1:
+        if launcher is None:
             data, training, policy = parse(*arguments)
             run_dpo(policy, training, data)
         else:
-            done = launch(*arguments, launcher=("torch.distributed.run", "--nproc_per_node", "2"))
+            done = launch(*arguments, launcher=launcher)
             assert done.returncode == 0, done.stderr
+            assert ("weights are sharded" in done.stderr) == (launcher == SHARDED)
         record = json.loads((out / "run.json").read_text())
         assert record["used"]["processes"] == processes
         adapters.append(load_file(out / "adapter_model.safetensors"))
         logs.append([entry for entry in record["result"]["log"] if "loss" in entry])
-    for key in ("loss", "rewards/margins", "gradient_share/decile_1"):
-        np.testing.assert_allclose(
-            [e[key] for e in logs[0]], [e[key] for e in logs[1]], rtol=1e-3, atol=1e-5
-        )
-    for key, value in adapters[0].items():
-        np.testing.assert_allclose(value, adapters[1][key], rtol=1e-3, atol=2e-5, err_msg=key)
+    for log, adapter in zip(logs[1:], adapters[1:], strict=True):
+        for key in ("loss", "rewards/margins", "gradient_share/decile_1"):
+            np.testing.assert_allclose(
+                [e[key] for e in logs[0]], [e[key] for e in log], rtol=1e-3, atol=1e-5
+            )
+        for key, value in adapters[0].items():
+            np.testing.assert_allclose(value, adapter[key], rtol=1e-3, atol=2e-5, err_msg=key)
