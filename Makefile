@@ -17,7 +17,9 @@ help:
 	@echo "make demo   set up, then the whole line in minutes: data, scores by worker, pairs, DPO"
 	@echo "make test   set up, then lint, types and all tests"
 	@echo "make bench  speed and memory, against the targets in tests/benchmark/"
-	@echo "make reward-report  text and behaviour around a sentence encoder, by fold of readers: hours"
+	@echo "make reward-report  text and behaviour around a sentence encoder, by fold of readers: hours;"
+	@echo "            REPORT=--quick: one repeat, an hour"
+	@echo "make webgazer-test  fetch WebGazer (GPL) into a temporary folder and run it"
 	@echo "make style  format the code"
 	@echo "make clean  remove the environment and build outputs"
 
@@ -63,4 +65,4 @@ style: setup
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

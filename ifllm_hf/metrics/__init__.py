@@ -2,7 +2,8 @@
 
 * `core`: the formulas, checked inputs, intervals over workers; numpy only.
 * `weighted`, `grouped`: the same scores under many bootstrap draws at once, by row or by group.
-* `pairwise_accuracy`, `preference_auc`, `brier`, `ece`, `likert`: `evaluate` modules over `core`.
+* `pairwise_accuracy`, `preference_auc`, `brier`, `ece`, `likert`: `evaluate` modules over `core`;
+  `preference_info`: what the first four say of themselves.
 
 `load("ece")` returns the `evaluate` module without network; `evaluate.load(path("ece"))` does the
 same through `evaluate` itself. Nothing here needs `evaluate` until a module is asked for.

@@ -100,3 +100,8 @@ def scores(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Scores, `[rows]`, without gradient."""
     with torch.no_grad():
         return model(**batch).logits[:, 0]
+
+
+def assert_near(a: torch.Tensor, b: torch.Tensor, atol: float = 1e-5) -> None:
+    """Compare by absolute difference alone."""
+    torch.testing.assert_close(a, b, atol=atol, rtol=0)

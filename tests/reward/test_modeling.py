@@ -12,16 +12,13 @@ from ifllm_hf.reward.modeling_outputs_ifllm import pair_loss  # noqa: E402
 
 from .reward_models import (  # noqa: E402
     BACKBONES,
+    assert_near,
     make_batch,
     reward_model,
     scores,
     text_of,
     trajectory_of,
 )
-
-
-def _close(a: torch.Tensor, b: torch.Tensor, atol: float = 1e-5) -> None:
-    torch.testing.assert_close(a, b, atol=atol, rtol=0)
 
 
 def _padded(batch: dict[str, torch.Tensor], where: str, size: int = 5) -> dict[str, torch.Tensor]:
@@ -40,7 +37,7 @@ def _padded(batch: dict[str, torch.Tensor], where: str, size: int = 5) -> dict[s
 def test_every_backbone_scores_trains_and_starts_as_its_text_model(backbone: str) -> None:
     batch = make_batch()
     fresh = reward_model(backbone, opened=False)
-    _close(scores(fresh, batch), scores(fresh, text_of(batch)), atol=0)
+    assert_near(scores(fresh, batch), scores(fresh, text_of(batch)), atol=0)
     model = reward_model(backbone)
     out = model(**batch, confidence=torch.tensor([1.0, 0.8]))
     assert out.logits.shape == (4, 1) and out.rewards is out.logits
@@ -57,9 +54,9 @@ def test_padding_and_company_change_nothing(backbone: str) -> None:
     batch = make_batch(rows=8)
     expected = scores(model, batch)
     for where in ("right", "left", "middle"):
-        _close(scores(model, _padded(batch, where)), expected)
+        assert_near(scores(model, _padded(batch, where)), expected)
     alone = [scores(model, {n: v[i : i + 1] for n, v in batch.items()}) for i in range(8)]
-    _close(torch.cat(alone), expected)
+    assert_near(torch.cat(alone), expected)
 
 
 def test_swapping_the_answers_flips_the_preference() -> None:
@@ -67,7 +64,7 @@ def test_swapping_the_answers_flips_the_preference() -> None:
     batch = make_batch(rows=2)
     swapped = {name: value.flip(0) for name, value in batch.items()}
     one, other = scores(model, batch), scores(model, swapped)
-    _close(one[1] - one[0], -(other[1] - other[0]), atol=1e-6)
+    assert_near(one[1] - one[0], -(other[1] - other[0]), atol=1e-6)
 
 
 @pytest.mark.parametrize("missing", ["token", "trajectory"])
@@ -79,12 +76,12 @@ def test_a_path_may_be_missing_for_a_batch_or_a_row(missing: str) -> None:
     masked = dict(batch)
     mask = "token_behavior_mask" if missing == "token" else "trajectory_mask"
     masked[mask] = torch.zeros_like(batch[mask])
-    _close(scores(model, masked), expected)
+    assert_near(scores(model, masked), expected)
     mixed = dict(batch)
     mixed[mask] = batch[mask].clone()
     mixed[mask][1] = 0
     whole = scores(model, batch)
-    _close(scores(model, mixed), torch.stack([whole[0], expected[1], whole[2], whole[3]]))
+    assert_near(scores(model, mixed), torch.stack([whole[0], expected[1], whole[2], whole[3]]))
 
 
 def test_text_may_be_missing_for_a_batch_or_a_row() -> None:
@@ -96,8 +93,8 @@ def test_text_may_be_missing_for_a_batch_or_a_row() -> None:
     mixed = {**batch, "attention_mask": batch["attention_mask"].clone()}
     mixed["attention_mask"][2] = 0
     got = scores(model, mixed)
-    _close(got[2], without[2])
-    _close(got[[0, 1, 3]], scores(model, batch)[[0, 1, 3]])
+    assert_near(got[2], without[2])
+    assert_near(got[[0, 1, 3]], scores(model, batch)[[0, 1, 3]])
     nothing = {**mixed, "trajectory_mask": torch.zeros_like(batch["trajectory_mask"])}
     assert torch.isfinite(scores(model, nothing)).all()
 
@@ -109,13 +106,13 @@ def test_a_channel_may_be_missing_and_what_lies_behind_a_mask_is_not_seen() -> N
     batch["token_behavior_mask"][..., 1] = False
     other = {n: v.clone() for n, v in batch.items()}
     other["trajectory"][..., 2], other["token_behavior"][..., 1] = 9.0, -9.0
-    _close(scores(model, batch), scores(model, other), atol=0)
+    assert_near(scores(model, batch), scores(model, other), atol=0)
 
 
 def test_without_a_backbone_only_the_trajectory_is_read() -> None:
     model = reward_model(None)
     batch = make_batch()
-    _close(scores(model, batch), scores(model, trajectory_of(batch)), atol=0)
+    assert_near(scores(model, batch), scores(model, trajectory_of(batch)), atol=0)
     assert model.get_input_embeddings() is None
     with pytest.raises(DataError, match="takes trajectory"):
         scores(model, text_of(batch))
@@ -127,7 +124,7 @@ def test_a_path_that_is_off_has_no_weights_and_ignores_its_input(off: str) -> No
     batch = make_batch()
     prefix = "token_behavior" if off == "use_token_behavior" else "trajectory"
     without = {n: v for n, v in batch.items() if not n.startswith(prefix)}
-    _close(scores(model, batch), scores(model, without), atol=0)
+    assert_near(scores(model, batch), scores(model, without), atol=0)
     path = "token_path" if off == "use_token_behavior" else "trajectory_path"
     assert getattr(model.model, path) is None
 
@@ -156,7 +153,7 @@ def test_modality_dropout_takes_the_same_from_both_rows_of_a_pair() -> None:
     model.train()
     torch.manual_seed(0)
     seen = model(**twins, confidence=torch.ones(4)).logits[:, 0].detach()
-    _close(seen[:4], seen[4:])
+    assert_near(seen[:4], seen[4:])
     assert len({round(float(v), 4) for v in seen[:4]}) > 1
     model.eval()
     assert len({round(float(v), 4) for v in scores(model, twins)}) == 1
@@ -167,17 +164,17 @@ def test_losses_follow_their_formulas() -> None:
     confidence, margin = torch.tensor([0.9, 0.6]), torch.tensor([0.3, 0.0])
     p = torch.sigmoid(one - other - margin)
     expected = -(confidence * p.log() + (1 - confidence) * (1 - p).log()).mean()
-    _close(pair_loss(one, other, confidence, margin), expected, atol=1e-6)
+    assert_near(pair_loss(one, other, confidence, margin), expected, atol=1e-6)
     model = reward_model(likert_head=True, likert_weight=0.25)
     batch = make_batch(rows=3)
     ratings = torch.tensor([4.0, float("nan"), 2.0])
     out = model(**batch, likert=ratings)
     error = (out.likert_logits[[0, 2], 0] - ratings[[0, 2]]).square().mean()
-    _close(out.loss, 0.25 * error, atol=1e-6)
+    assert_near(out.loss, 0.25 * error, atol=1e-6)
     # One pair and a single answer behind it.
     mixed = model(**batch, confidence=torch.tensor([0.9]), likert=ratings)
     pair = pair_loss(out.logits[:1, 0], out.logits[1:2, 0], torch.tensor([0.9]))
-    _close(mixed.loss, pair + 0.25 * error, atol=1e-6)
+    assert_near(mixed.loss, pair + 0.25 * error, atol=1e-6)
     with pytest.raises(DataError, match="confidence has 2 values and the batch 3 rows"):
         model(**batch, confidence=torch.ones(2))
 

@@ -15,14 +15,10 @@ from ifllm_hf.errors import DataError  # noqa: E402
 from ifllm_hf.reward.configuration_ifllm import CHANNELS, IFLLMConfig  # noqa: E402
 from ifllm_hf.reward.modeling_ifllm import IFLLMForRewardModeling, IFLLMModel  # noqa: E402
 
-from .reward_models import BACKBONES, make_batch, reward_model, scores, text_of  # noqa: E402
+from .reward_models import BACKBONES, assert_near, make_batch, reward_model, scores, text_of  # noqa: E402
 
 # Wide enough for blocks of 64 weights.
 _WIDE = {"hidden_size": 64, "intermediate_size": 128, "head_dim": 16, "num_key_value_heads": 4}
-
-
-def _close(a: torch.Tensor, b: torch.Tensor, atol: float = 1e-5) -> None:
-    torch.testing.assert_close(a, b, atol=atol, rtol=0)
 
 
 @pytest.mark.parametrize("backbone", [*BACKBONES, None])
@@ -34,11 +30,11 @@ def test_saved_and_loaded_by_the_auto_classes_it_scores_the_same(
     loaded = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path)
     assert type(loaded) is IFLLMForRewardModeling
     batch = make_batch()
-    _close(scores(loaded, batch), scores(model, batch), atol=1e-6)
+    assert_near(scores(loaded, batch), scores(model, batch), atol=1e-6)
     base = transformers.AutoModel.from_pretrained(tmp_path)
     assert type(base) is IFLLMModel
     with torch.no_grad():
-        _close(base(**batch).pooler_output, model.model(**batch).pooler_output, atol=1e-6)
+        assert_near(base(**batch).pooler_output, model.model(**batch).pooler_output, atol=1e-6)
 
 
 def test_auto_classes_know_the_model_in_either_import_order(tmp_path: Path) -> None:
@@ -90,11 +86,11 @@ def test_a_text_checkpoint_is_taken_in_as_it_is(backbone: str, tmp_path: Path) -
     for name, value in got.items():
         assert torch.equal(value, wanted[name]), name
     batch = make_batch()
-    _close(scores(model.eval(), batch), scores(model, text_of(batch)), atol=0)
+    assert_near(scores(model.eval(), batch), scores(model, text_of(batch)), atol=0)
     assert model.model.text.config._attn_implementation == text.config._attn_implementation
     short = {**text_of(batch), "attention_mask": (torch.arange(12) < 9).expand(4, -1)}
     alone = {name: value[:, :9] for name, value in short.items()}
-    _close(scores(model, short), scores(model, alone))
+    assert_near(scores(model, short), scores(model, alone))
     broken = {
         n: v for n, v in text.state_dict().items() if "layers.1" not in n and ".layer.1" not in n
     }
@@ -108,13 +104,13 @@ def test_bfloat16_and_autocast_come_close_to_float32(tmp_path: Path) -> None:
     batch = make_batch()
     exact = scores(model, batch)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        _close(scores(model, batch), exact, atol=0.15)
+        assert_near(scores(model, batch), exact, atol=0.15)
     model.save_pretrained(tmp_path)
     half = IFLLMForRewardModeling.from_pretrained(tmp_path, dtype=torch.bfloat16).eval()
     assert {p.dtype for p in half.parameters()} == {torch.bfloat16}
     got = scores(half, batch)
     assert got.dtype == torch.float32
-    _close(got, exact, atol=0.15)
+    assert_near(got, exact, atol=0.15)
 
 
 def test_checkpointing_gives_the_same_gradients() -> None:
@@ -129,14 +125,14 @@ def test_checkpointing_gives_the_same_gradients() -> None:
         gradients.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
     assert gradients[0].keys() == gradients[1].keys()
     for name, value in gradients[0].items():
-        _close(value, gradients[1][name], atol=1e-6)
+        assert_near(value, gradients[1][name], atol=1e-6)
 
 
 def test_compiled_it_scores_the_same() -> None:
     model = reward_model(trajectory_layers=1)
     batch = make_batch(rows=2)
     compiled = torch.compile(model, backend="eager")
-    _close(scores(compiled, batch), scores(model, batch))
+    assert_near(scores(compiled, batch), scores(model, batch))
 
 
 @pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")  # peft's old name
@@ -165,7 +161,7 @@ def test_lora_trains_the_backbone_by_adapter_and_the_rest_whole(tmp_path: Path) 
     again = peft.PeftModel.from_pretrained(
         IFLLMForRewardModeling.from_pretrained(tmp_path / "base"), tmp_path / "adapter"
     ).eval()
-    _close(scores(again, batch), scores(model, batch), atol=1e-6)
+    assert_near(scores(again, batch), scores(model, batch), atol=1e-6)
 
 
 def test_four_bits_leave_the_behaviour_paths_whole(tmp_path: Path) -> None:
@@ -186,7 +182,7 @@ def test_four_bits_leave_the_behaviour_paths_whole(tmp_path: Path) -> None:
     got = scores(quantized, batch)
     assert torch.isfinite(got).all() and (got - scores(model, batch)).abs().max() < 2.0
     again = IFLLMForRewardModeling.from_pretrained(tmp_path / "small").eval()
-    _close(scores(again, batch), got)
+    assert_near(scores(again, batch), got)
 
 
 def test_a_text_only_call_is_a_trl_reward_model() -> None:
@@ -196,7 +192,7 @@ def test_a_text_only_call_is_a_trl_reward_model() -> None:
     with torch.no_grad():
         rewards = model(**batch, use_cache=False, return_dict=True).logits[:, 0]
     assert rewards.shape == (4,) and model.config.num_labels == 1
-    _close(rewards, scores(model, batch), atol=0)
+    assert_near(rewards, scores(model, batch), atol=0)
 
 
 def test_eager_and_sdpa_agree() -> None:
@@ -210,4 +206,4 @@ def test_eager_and_sdpa_agree() -> None:
         ).eval()
         assert model.model.text.config._attn_implementation == name
         found.append(scores(model, batch))
-    _close(*found)
+    assert_near(*found)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import datasets
 import evaluate
 
 from ifllm_hf.metrics import core
+from ifllm_hf.metrics.preference_info import preference_info
 
 _DESCRIPTION = """\
 Mean of (p_b - label)^2; 0 is perfect, always saying 1/2 gives 1/4.
@@ -27,14 +27,7 @@ class Brier(evaluate.Metric):  # type: ignore[misc]
     """Mean squared distance of the predicted probability from the label."""
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation="",
-            inputs_description=_INPUTS,
-            features=datasets.Features(
-                {"predictions": datasets.Value("float64"), "references": datasets.Value("int64")}
-            ),
-        )
+        return preference_info(_DESCRIPTION, _INPUTS)
 
     def _compute(
         self,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import datasets
 import evaluate
 
 from ifllm_hf.metrics import core
+from ifllm_hf.metrics.preference_info import preference_info
 
 _DESCRIPTION = """\
 Expected calibration error over equal-width bins: sum of (share of rows) x |mean label - mean p_b|,
@@ -27,14 +27,7 @@ class ECE(evaluate.Metric):  # type: ignore[misc]
     """Expected calibration error, beside that of a perfectly calibrated model."""
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation="",
-            inputs_description=_INPUTS,
-            features=datasets.Features(
-                {"predictions": datasets.Value("float64"), "references": datasets.Value("int64")}
-            ),
-        )
+        return preference_info(_DESCRIPTION, _INPUTS)
 
     def _compute(self, predictions: Any, references: Any, bins: int = 10) -> dict[str, float]:
         return {

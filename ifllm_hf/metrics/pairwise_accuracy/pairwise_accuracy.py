@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import datasets
 import evaluate
 
 from ifllm_hf.metrics import core
+from ifllm_hf.metrics.preference_info import preference_info
 
 _DESCRIPTION = """\
 The share of pairs whose preferred answer got the larger probability: p_b > 1/2 where b was
@@ -28,14 +28,7 @@ class PairwiseAccuracy(evaluate.Metric):  # type: ignore[misc]
     """Share of pairs whose preferred answer got the larger probability."""
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation="",
-            inputs_description=_INPUTS,
-            features=datasets.Features(
-                {"predictions": datasets.Value("float64"), "references": datasets.Value("int64")}
-            ),
-        )
+        return preference_info(_DESCRIPTION, _INPUTS)
 
     def _compute(
         self,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import datasets
 import evaluate
 
 from ifllm_hf.metrics import core
+from ifllm_hf.metrics.preference_info import preference_info
 
 _DESCRIPTION = """\
 P(p_b of a pair where b was preferred > p_b of a pair where a was) + P(equal) / 2; NaN if only
@@ -28,14 +28,7 @@ class PreferenceAUC(evaluate.Metric):  # type: ignore[misc]
     """Area under the ROC curve of the probability of the right answer."""
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation="",
-            inputs_description=_INPUTS,
-            features=datasets.Features(
-                {"predictions": datasets.Value("float64"), "references": datasets.Value("int64")}
-            ),
-        )
+        return preference_info(_DESCRIPTION, _INPUTS)
 
     def _compute(
         self,
