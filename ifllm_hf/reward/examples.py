@@ -86,7 +86,8 @@ def preferences(
             clicks.
 
     Raises:
-        DataError: A label's chosen answer is neither of the turn's answers.
+        DataError: A label's chosen answer is neither of the turn's answers, or its confidence is no
+            probability of at least one half.
     """
     if labels is None:
         clicked = ((int(row["query_id"]), row["preference"]) for row in rows)
@@ -103,7 +104,13 @@ def preferences(
                 f"labels, query {label['query_id']}: 'chosen' is neither answer of that turn; "
                 "label the same data that is trained on"
             )
-        out[int(label["query_id"])] = Preference(sides[0], float(label["confidence"]))
+        confidence = label["confidence"]
+        if confidence is None or not 0.5 <= float(confidence) <= 1:
+            raise DataError(
+                f"labels, query {label['query_id']}: 'confidence' is {confidence}; expected the "
+                "probability that 'chosen' is better, 0.5 to 1; write the file with `ifllm label`"
+            )
+        out[int(label["query_id"])] = Preference(sides[0], float(confidence))
     return out
 
 

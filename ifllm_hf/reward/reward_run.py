@@ -101,19 +101,15 @@ def load_reward_data(data: RewardDataConfig) -> RewardData:
     """Load the turns and what is known about them.
 
     Raises:
-        ConfigError: The dataset has no usable turn.
+        ConfigError: The dataset or the labels cannot be read, or there is no usable turn.
         DataError: Labels that do not belong to the turns.
     """
-    from datasets import load_dataset
-
-    import ifllm_hf  # noqa: F401  (lets the bare name resolve)
-
     kinds = {
         "pairwise": ["pairwise"],
         "pointwise": ["pointwise"],
         "mixed": ["pairwise", "pointwise"],
     }[data.targets]
-    turns = {kind: load_dataset(data.dataset, kind, split="train") for kind in kinds}
+    turns = {kind: _turns(data.dataset, kind) for kind in kinds}
     if data.max_turns is not None:
         turns = {k: t.select(range(min(data.max_turns, len(t)))) for k, t in turns.items()}
     rows: dict[int, Mapping[str, Any]] = {}
@@ -131,12 +127,32 @@ def load_reward_data(data: RewardDataConfig) -> RewardData:
     return out
 
 
+def _turns(dataset: str, kind: str) -> Any:
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+
+    import ifllm_hf  # noqa: F401  (lets the bare name resolve)
+
+    try:
+        return load_dataset(dataset, kind, split="train")
+    except (OSError, ValueError, DatasetsError) as error:
+        raise ConfigError(
+            f"dataset {dataset}: its config '{kind}' cannot be read ({error.__cause__ or error}); "
+            "expected ifllm, a folder that `ifllm prepare` wrote, or such a dataset on the Hub"
+        ) from error
+
+
 def _labels(path: str) -> list[dict[str, Any]]:
     import polars as pl
 
     if not Path(path).is_file():
         raise ConfigError(f"labels: {path} does not exist; write it with `ifllm label`")
-    return pl.read_parquet(path, columns=["query_id", "chosen", "confidence"]).to_dicts()
+    try:
+        return pl.read_parquet(path, columns=["query_id", "chosen", "confidence"]).to_dicts()
+    except pl.exceptions.PolarsError as error:
+        raise ConfigError(
+            f"labels: {path} cannot be read ({error}); expected the Parquet file of `ifllm label`"
+        ) from error
 
 
 def split_validation(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,29 @@ def test_labels_of_a_file_replace_the_clicks() -> None:
     known = preferences(rows)
     assert fingerprint(rows, known) == fingerprint(rows[::-1], known)
     assert fingerprint(rows, known) != fingerprint(rows, preferences(rows, [label]))
+
+
+def test_a_label_without_a_probability_is_refused() -> None:
+    turn = {"query_id": 7, "response_a": "one", "response_b": "two", "preference": "a"}
+    for confidence in (math.nan, None, 0.4, 1.5):
+        label = {"query_id": 7, "chosen": "one", "confidence": confidence}
+        with pytest.raises(DataError, match=r"query 7: 'confidence' is (nan|None|0\.4|1\.5)"):
+            preferences([turn], [label])
+
+
+def test_a_dataset_and_labels_that_cannot_be_read_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken" / "pairwise").mkdir(parents=True)
+    (tmp_path / "broken" / "pairwise" / "train-00000-of-00001.parquet").write_text("half")
+    for name in ("nowhere", str(tmp_path / "empty"), str(tmp_path / "broken")):
+        with pytest.raises(ConfigError, match=rf"dataset {name}: its config 'pairwise' cannot"):
+            reward_run.load_reward_data(RewardDataConfig(dataset=name))
+    (tmp_path / "labels.parquet").write_text("half")
+    with pytest.raises(ConfigError, match=r"labels.parquet cannot be read .*ifllm label"):
+        reward_run._labels(str(tmp_path / "labels.parquet"))
 
 
 def test_a_readers_labels_move_the_weights_from_one() -> None:
