@@ -136,8 +136,7 @@ class IFLLMProcessor(ProcessorMixin):  # type: ignore[misc]
         Raises:
             DataError: As `__call__`.
         """
-        pairs = list(zip(rows["response_a"], rows["response_b"], strict=True))
-        answers = [[a] if b is None else [a, b] for a, b in pairs]
+        answers = _answers_of(rows)
         encoded = self._encode(list(rows["prompt"]), answers, rows, include_contaminated_ticks)
         of_side: Columns = {f"{name}_{side}": [] for name in encoded for side in "ab"}
         row = 0
@@ -188,8 +187,7 @@ class IFLLMProcessor(ProcessorMixin):  # type: ignore[misc]
 
         def batches() -> Iterator[tuple[Mapping[str, Any], Any, AnswerTokens]]:
             for part in _slices(rows):
-                pairs = zip(part["response_a"], part["response_b"], strict=True)
-                answers = [[text for text in pair if text is not None] for pair in pairs]
+                answers = _answers_of(part)
                 yield part, _lengths(answers), self._tokenize(list(part["prompt"]), answers)
 
         self.feature_extractor.fit(batches(), include_contaminated_ticks=include_contaminated_ticks)
@@ -359,6 +357,12 @@ def _is_batch(question: Any, answers: Any) -> bool:
     if question is None:
         return not isinstance(answers, str) and any(isinstance(a, (list, tuple)) for a in answers)
     return not (len(question) and isinstance(question[0], Mapping))  # messages are one question
+
+
+def _answers_of(rows: Mapping[str, Any]) -> list[list[str | None]]:
+    """Return the answers of dataset rows, per turn; one without `response_b` has one side."""
+    pairs = zip(rows["response_a"], rows["response_b"], strict=True)
+    return [[a] if b is None else [a, b] for a, b in pairs]
 
 
 def _one_row(ticks: Mapping[str, Any]) -> dict[str, list[Any]]:

@@ -422,6 +422,21 @@ def test_normalisation_is_that_of_the_training_rows_and_is_saved(
         ).fit(turns)
 
 
+def test_an_answer_that_is_missing_moves_no_other_to_its_side(processor: IFLLMProcessor) -> None:
+    """Ticks on b belong to b, also where nothing is stored for a."""
+    rows = {
+        "prompt": ["why"] * 2,
+        "response_a": [None, ANSWERS[0]],
+        "response_b": [ANSWERS[1], ANSWERS[1]],
+        **{name: [values] * 2 for name, values in TICKS.items()},
+    }
+    rows["mouse_on"] = [["b", "b", "b", "none", "b", "b", "b"], TICKS["mouse_on"]]
+    rows["mouse_char"] = [[0, 4, 5, None, 8, 1, 0], TICKS["mouse_char"]]
+    fitted = IFLLMProcessor(processor.tokenizer).fit(rows)
+    ids = fitted.encode_rows(rows)["input_ids_a"]
+    assert [len(row) for row in ids] == [0, 7]
+
+
 def test_rows_of_the_dataset_map_in_two_processes(
     processor: IFLLMProcessor, prepared_small: Path
 ) -> None:
