@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,13 +10,12 @@ from ifllm_hf.errors import DataError
 from ifllm_hf.reward.configuration_ifllm import CHANNELS, TOKEN_CHANNELS, IFLLMConfig
 from ifllm_hf.reward.explain import explain
 
-TINY = runpy.run_path(str(Path(__file__).with_name("tiny_reward_model.py")))
-QUESTION, ANSWERS, TICKS = TINY["QUESTION"], TINY["ANSWERS"], TINY["TICKS"]
+from .tiny_reward_model import ANSWERS, QUESTION, TICKS, make
 
 
 @pytest.fixture(scope="module", params=["right", "left"])
 def parts(request: pytest.FixtureRequest) -> tuple[Any, Any]:
-    model, processor = TINY["make"](seed=1)
+    model, processor = make(seed=1)
     processor.tokenizer.padding_side = request.param
     return model, processor
 
@@ -61,7 +58,7 @@ def test_what_was_not_observed_moved_nothing(parts: tuple[Any, Any]) -> None:
 
 def test_a_score_that_is_linear_in_one_value_is_explained_by_it() -> None:
     """The truth is known here: the score is three times the dwell of the gaze on all tokens."""
-    _, processor = TINY["make"]()
+    _, processor = make()
 
     class Linear(torch.nn.Module):
         config, device = IFLLMConfig(), torch.device("cpu")
@@ -92,6 +89,6 @@ def test_the_model_is_left_as_it_was(parts: tuple[Any, Any]) -> None:
 
 def test_a_model_with_other_channels_is_refused(parts: tuple[Any, Any]) -> None:
     _, processor = parts
-    model, _ = TINY["make"](channels=CHANNELS[::-1])
+    model, _ = make(channels=CHANNELS[::-1])
     with pytest.raises(DataError, match="'channels'"):
         explain(model, processor, QUESTION, ANSWERS, TICKS)

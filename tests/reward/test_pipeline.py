@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import runpy
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,12 @@ import ifllm_hf
 from ifllm_hf.errors import DataError
 from ifllm_hf.reward.configuration_ifllm import CHANNELS
 
-TINY = runpy.run_path(str(Path(__file__).with_name("tiny_reward_model.py")))
-QUESTION, ANSWERS, TICKS = TINY["QUESTION"], TINY["ANSWERS"], TINY["TICKS"]
+from .tiny_reward_model import ANSWERS, QUESTION, TICKS, make
 
 
 @pytest.fixture(scope="module")
 def parts() -> tuple[Any, Any]:
-    return TINY["make"]()
+    return make()
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +88,7 @@ def test_only_reading_counts_unless_asked_by_name(scorer: Any) -> None:
 def test_behaviour_alone_is_scored() -> None:
     from transformers import pipeline
 
-    model, processor = TINY["make"](use_text=False, use_token_behavior=False)
+    model, processor = make(use_text=False, use_token_behavior=False)
     scorer = pipeline("implicit-reward", model=model, processor=processor, device="cpu")
     rows = scorer(QUESTION, ANSWERS, TICKS)
     other_words = scorer(QUESTION, ["x" * len(text) for text in ANSWERS], TICKS)
@@ -102,7 +100,7 @@ def test_behaviour_alone_is_scored() -> None:
 def test_a_column_that_nobody_declared_reaches_the_model_by_its_name() -> None:
     from transformers import pipeline
 
-    model, processor = TINY["make"](channels=[*CHANNELS, "heart_rate"])
+    model, processor = make(channels=[*CHANNELS, "heart_rate"])
     scorer = pipeline("implicit-reward", model=model, processor=processor, device="cpu")
     without, calm, excited = (
         scorer(QUESTION, ANSWERS, {**TICKS, **column})
@@ -113,7 +111,7 @@ def test_a_column_that_nobody_declared_reaches_the_model_by_its_name() -> None:
         for side in range(2):
             assert abs(scores[one][side] - scores[other][side]) > 1e-4
     # A model that was not told its name does not see it.
-    model, processor = TINY["make"]()
+    model, processor = make()
     deaf = pipeline("implicit-reward", model=model, processor=processor, device="cpu")
     heard = {**TICKS, "heart_rate": [2.5] * 40}
     assert deaf(QUESTION, ANSWERS, heard) == deaf(QUESTION, ANSWERS, TICKS)

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import runpy
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,8 @@ from hypothesis import strategies as st
 from ifllm_hf.errors import DataError
 from ifllm_hf.reward.token_alignment import AnswerTokens, choose_layout, tokenize_answers
 
-TOKENIZERS = runpy.run_path(str(Path(__file__).with_name("tiny_tokenizers.py")))
+from .tiny_tokenizers import CHAT, KINDS, make_tokenizer
+
 WHOLE = 10_000
 
 characters = st.one_of(
@@ -28,7 +27,7 @@ texts = st.lists(characters, max_size=40).map("".join)
 
 @cache
 def tokenizer_of(kind: str) -> Any:
-    return TOKENIZERS["make_tokenizer"](kind)
+    return make_tokenizer(kind)
 
 
 def tokenize(kind: str, question: str | None, answer: str, size: int = WHOLE) -> AnswerTokens:
@@ -48,7 +47,7 @@ def test_the_layout_is_what_the_tokenizer_is_made_for(kind: str, layout: str) ->
     assert choose_layout(tokenizer_of(kind)) == layout
 
 
-@pytest.mark.parametrize("kind", TOKENIZERS["KINDS"])
+@pytest.mark.parametrize("kind", KINDS)
 @given(question=st.one_of(st.none(), texts), answer=texts)
 @settings(max_examples=60, deadline=None)
 def test_every_character_lies_in_the_first_token_that_covers_it(
@@ -98,7 +97,7 @@ def test_every_character_lies_in_the_first_token_that_covers_it(
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-@pytest.mark.parametrize("kind", TOKENIZERS["KINDS"])
+@pytest.mark.parametrize("kind", KINDS)
 @given(question=texts, answer=texts, size=st.integers(6, 40))
 @settings(max_examples=40, deadline=None)
 def test_truncation_loses_characters_and_moves_none(
@@ -129,7 +128,7 @@ def test_truncation_loses_characters_and_moves_none(
     assert gone == 0 or lost > 0 or len(whole.input_ids[0]) >= size
 
 
-@pytest.mark.parametrize("kind", TOKENIZERS["KINDS"])
+@pytest.mark.parametrize("kind", KINDS)
 @given(answers=st.lists(st.one_of(st.none(), texts), min_size=1, max_size=5))
 @settings(max_examples=25, deadline=None)
 def test_a_row_is_located_as_if_it_were_alone(kind: str, answers: list[str | None]) -> None:
@@ -146,7 +145,7 @@ def test_a_row_is_located_as_if_it_were_alone(kind: str, answers: list[str | Non
             assert batch.spans(row) == alone.spans(0)
 
 
-@pytest.mark.parametrize("kind", TOKENIZERS["KINDS"])
+@pytest.mark.parametrize("kind", KINDS)
 @given(answer=texts)
 @settings(max_examples=25, deadline=None)
 def test_spans_are_the_other_side_of_locate(kind: str, answer: str) -> None:
@@ -166,7 +165,7 @@ def test_astral_characters_count_once() -> None:
 def test_a_second_beginning_is_no_separator() -> None:
     from tokenizers import processors
 
-    tokenizer = TOKENIZERS["make_tokenizer"]("bytes")
+    tokenizer = make_tokenizer("bytes")
     begin = ("<s>", tokenizer.convert_tokens_to_ids("<s>"))
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", pair="<s> $A <s> $B", special_tokens=[begin]
@@ -183,15 +182,15 @@ def test_messages_need_roles() -> None:
 
 
 def test_a_template_that_rewrites_answers_is_refused() -> None:
-    tokenizer = TOKENIZERS["make_tokenizer"]("chat")
-    tokenizer.chat_template = TOKENIZERS["CHAT"].replace("m['content']", "m['content'][:9]")
+    tokenizer = make_tokenizer("chat")
+    tokenizer.chat_template = CHAT.replace("m['content']", "m['content'][:9]")
     tokenize_answers(tokenizer, ["why"], ["so it is"], "chat", WHOLE)
     with pytest.raises(DataError, match=r"row 1, field 'answers': the chat template"):
         tokenize_answers(tokenizer, ["why", "why"], ["so it is", "so it is not"], "chat", WHOLE)
 
 
 def test_a_slow_tokenizer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    tokenizer = TOKENIZERS["make_tokenizer"]("bytes")
+    tokenizer = make_tokenizer("bytes")
     monkeypatch.setattr(type(tokenizer), "is_fast", False)
     with pytest.raises(DataError, match="slow tokenizer"):
         tokenize_answers(tokenizer, ["why"], ["so"], "plain", WHOLE)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +12,10 @@ from hypothesis import strategies as st
 from ifllm_hf.reward.configuration_ifllm import CHANNELS, TOKEN_CHANNELS
 from ifllm_hf.reward.processing_ifllm import IFLLMProcessor
 
-TOKENIZERS = runpy.run_path(str(Path(__file__).with_name("tiny_tokenizers.py")))
+from .tiny_tokenizers import make_tokenizer
+
 ANSWERS = ("first light, then 🌊 sea and sky again", "so it goes")
-PROCESSOR = IFLLMProcessor(TOKENIZERS["make_tokenizer"]("bytes"), max_length=24)
+PROCESSOR = IFLLMProcessor(make_tokenizer("bytes"), max_length=24)
 
 
 @st.composite
