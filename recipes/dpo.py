@@ -1,4 +1,4 @@
-"""Direct preference optimisation on preference pairs, with a confidence for every pair.
+r"""Direct preference optimisation on preference pairs, with a confidence for every pair.
 
 Dry run on any machine (a tiny random model, made-up pairs, about a minute on one core):
 

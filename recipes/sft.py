@@ -1,4 +1,4 @@
-"""Supervised fine-tuning on the answers of preference pairs: the optional stage before DPO.
+r"""Supervised fine-tuning on the answers of preference pairs: the optional stage before DPO.
 
 Dry run on any machine (a tiny random model, made-up pairs, less than a minute on one core):
 

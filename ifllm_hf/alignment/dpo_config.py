@@ -34,6 +34,15 @@ _FIXED_IN_TRL = {
 }
 
 
+_LEAST = {
+    "per_device_train_batch_size": 1,
+    "per_device_eval_batch_size": 1,
+    "gradient_accumulation_steps": 1,
+    "learning_rate": 0,
+    "weight_decay": 0,
+}
+
+
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ConfigError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")
@@ -52,6 +61,17 @@ def refuse_bf16_without_gpu(training: TrainingArguments) -> None:
             "'--bf16 false --use_cpu true --dtype float32' (a tiny model: "
             "--config recipes/configs/smoke.yaml)"
         )
+
+
+def check_numbers(training: TrainingArguments) -> None:
+    """Refuse sizes and rates that torch would refuse much later.
+
+    Raises:
+        ConfigError: A size below 1, or a rate below 0.
+    """
+    for name, least in _LEAST.items():
+        if getattr(training, name) < least:
+            raise ConfigError(f"{name} is {getattr(training, name)}; expected {least} or more")
 
 
 @dataclass
@@ -141,6 +161,7 @@ class PairDPOConfig(DPOConfig):  # type: ignore[misc, unused-ignore]
                 raise ConfigError(
                     f"{name} is {getattr(self, name)!r}: not used by the per-pair loss; {instead}"
                 )
+        check_numbers(self)
         refuse_bf16_without_gpu(self)
         super().__post_init__()
 

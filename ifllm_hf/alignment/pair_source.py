@@ -91,8 +91,11 @@ def _read(load: Callable[[], Any], name: str, split: str) -> Dataset:
     try:
         loaded = load()
     except (DatasetNotFoundError, DatasetGenerationError, OSError, ValueError) as error:
+        if "corresponds to no data" in str(error):
+            return Dataset.from_dict({})
+        why = error.__cause__ or error  # "an error occurred" is caused by what is wrong
         raise SourceError(
-            f"{name}: cannot be read as a dataset ({error}); check the name, the config and the "
+            f"{name}: cannot be read as a dataset ({why}); check the name, the config and the "
             "network, or name a local .parquet file"
         ) from error
     if isinstance(loaded, DatasetDict):
@@ -112,6 +115,13 @@ def text_of(value: Any) -> str:
     if isinstance(value, str):
         return value
     return "\n".join(str(message["content"]) for message in value)
+
+
+def _is_text(value: Any) -> bool:
+    """Whether `text_of` can read it; None is an empty text."""
+    if isinstance(value, list):
+        return all(isinstance(message, dict) and "content" in message for message in value)
+    return value is None or isinstance(value, str)
 
 
 def check_pairs(pairs: Dataset, name: str) -> list[float]:
@@ -138,6 +148,14 @@ def check_pairs(pairs: Dataset, name: str) -> list[float]:
             f"{name}: no column {', '.join(missing)}; it has {', '.join(pairs.column_names)}; "
             "expected TRL's preference format: prompt, chosen, rejected and maybe confidence"
         )
+    for side in ("prompt", "chosen", "rejected"):
+        _refuse(
+            name,
+            f"'{side}' is neither a text nor messages",
+            [i for i, value in enumerate(pairs[side]) if not _is_text(value)],
+            pairs[side],
+            "expected a string, or a list of {'role': ..., 'content': ...}",
+        )
     sides = {
         side: [text_of(value) for value in pairs[side]] for side in ("prompt", "chosen", "rejected")
     }
@@ -162,12 +180,14 @@ def check_pairs(pairs: Dataset, name: str) -> list[float]:
     )
     if "confidence" not in pairs.column_names:
         return [1.0] * len(pairs)
-    confidence = [math.nan if c is None else float(c) for c in pairs["confidence"]]
+    # What is no number is refused below, as it was written.
+    given = list(pairs["confidence"])
+    confidence = [float(c) if isinstance(c, int | float) else math.nan for c in given]
     _refuse(
         name,
         "'confidence' is missing or outside [0.5, 1]",
         [i for i, c in enumerate(confidence) if not 0.5 <= c <= 1],
-        confidence,
+        given,
         "it is the probability that 'chosen' is better: swap the answers where it is below one "
         "half, rescale it, or drop the column",
     )

@@ -199,7 +199,35 @@ def load_model(path: str, policy: PolicyConfig, training: PairDPOConfig | PairSF
         options["quantization_config"] = quantization
     if training.model_init_kwargs:
         options.update(training.model_init_kwargs)
-    return create_model_from_path(path, **options)
+    model = create_model_from_path(path, **options)
+    if policy.use_peft:
+        _check_targets(model, policy)
+    return model
+
+
+def _check_targets(model: Any, policy: PolicyConfig) -> None:
+    """Refuse names of layers that the model does not have; PEFT refuses only if none is there."""
+    targets = policy.lora_target_modules
+    if not isinstance(targets, list) or targets == ["all-linear"]:
+        return
+    layers = {
+        name: type(part).__name__ for name, part in model.named_modules() if hasattr(part, "weight")
+    }
+    missing = [
+        t for t in targets if not any(name == t or name.endswith(f".{t}") for name in layers)
+    ]
+    if missing:
+        there = sorted(
+            {
+                n.rsplit(".", 1)[-1]
+                for n, kind in layers.items()
+                if "Linear" in kind or "Conv1D" in kind
+            }
+        )
+        raise ConfigError(
+            f"lora_target_modules names {', '.join(missing)}, which {policy.model_name_or_path} "
+            f"does not have; it has {', '.join(there)} (or set all-linear)"
+        )
 
 
 def _with_adapter(model: Any, policy: PolicyConfig) -> Any:

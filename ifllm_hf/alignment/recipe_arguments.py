@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import difflib
 import logging
 import os
 import sys
@@ -38,6 +40,8 @@ def parse_recipe(
     from trl import TrlParser
 
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[-1:] == ["--config"]:
+        raise ConfigError("--config has no value; name one of recipes/configs/*.yaml")
     with tempfile.TemporaryDirectory() as place:
         if "--config" in given[:-1]:
             at = given.index("--config") + 1
@@ -49,24 +53,43 @@ def parse_recipe(
                 settings = {k: v for k, v in settings.items() if k not in leave_out}
             file = Path(place) / "settings.yaml"
             file.write_text(yaml.safe_dump(settings))
-            known = {f.name for cls in classes for f in fields(cls)}
-            unknown = [name for name in settings if name not in known and name != "env"]
+            known = known_settings(classes) | {"env"}
+            unknown = [name for name in settings if name not in known]
             if unknown:
                 raise ConfigError(
                     f"{given[at]}: unknown settings {', '.join(unknown)}; remove them, or see "
                     "--help for the right names"
                 )
             given[at] = str(file)
-        parsed: tuple[Any, ...] = TrlParser(classes).parse_args_and_config(given)
-    return parsed
+        parser = TrlParser(
+            classes,
+            usage="%(prog)s --config YAML [--SETTING VALUE ...]",
+            description=sys.modules["__main__"].__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        *parsed, left = parser.parse_args_and_config(given, return_remaining_strings=True)
+    if left:
+        near = difflib.get_close_matches(left[0].removeprefix("--"), known_settings(classes), n=1)
+        raise ConfigError(
+            f"{left[0]} is no setting; "
+            + (f"did you mean --{near[0]}? " if near else "")
+            + "--help lists all of them"
+        )
+    return tuple(parsed)
+
+
+def known_settings(classes: tuple[Any, ...]) -> set[str]:
+    """Return the names of all settings that can be given."""
+    return {f.name for cls in classes for f in fields(cls) if f.init}
 
 
 def _read(path: str) -> dict[str, Any]:
     try:
         settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        why = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ConfigError(
-            f"{path}: cannot be read as YAML ({error}); name one of recipes/configs/*.yaml"
+            f"{path}: cannot be read as YAML ({why}); name one of recipes/configs/*.yaml"
         ) from error
     if not isinstance(settings, dict):
         raise ConfigError(f"{path}: expected settings, `name: value` on each line")
@@ -86,8 +109,10 @@ def recipe_main(run: Callable[[], str]) -> int:
         logging.basicConfig(
             level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s"
         )
-        for name in ("httpx", "httpx2", "datasets", "transformers", "accelerate", "bitsandbytes"):
-            logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("httpx", "httpx2", "datasets", "transformers", "accelerate", "bitsandbytes"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # It says at every start that an optional kernel is not there; NF4 works without.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     # TRL 1.16 uses names that transformers 5 deprecates; nothing a user of a recipe can change.
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
     try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 
 from trl import SFTConfig
 
-from ifllm_hf.alignment.dpo_config import PairDPOConfig, refuse_bf16_without_gpu
+from ifllm_hf.alignment.dpo_config import PairDPOConfig, check_numbers, refuse_bf16_without_gpu
 from ifllm_hf.errors import ConfigError
 
 ANSWERS = ("chosen", "both")
@@ -58,6 +58,7 @@ class PairSFTConfig(SFTConfig):  # type: ignore[misc, unused-ignore]
                     f"{name} is {getattr(self, name)!r}, which does not fit pairs of answers; "
                     "remove it"
                 )
+        check_numbers(self)
         refuse_bf16_without_gpu(self)
         super().__post_init__()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -164,6 +165,7 @@ def checkpoint_to_resume(training: TrainingConfig) -> str | None:
     folder = Path(str(training.output_dir))
     wanted = training.resume_from_checkpoint
     if not wanted or str(wanted).lower() == "false":
+        _check_writable(folder)
         if folder.exists() and any(folder.iterdir()):
             raise OutputError(
                 f"output_dir {folder} exists and is not empty; choose another, or continue that "
@@ -184,6 +186,15 @@ def checkpoint_to_resume(training: TrainingConfig) -> str | None:
             "resume_from_checkpoint and choose an empty output_dir"
         )
     return str(newest)
+
+
+def _check_writable(folder: Path) -> None:
+    """Refuse a place where no folder can be made, before anything is downloaded."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise OutputError(
+            f"output_dir {folder}: {there} is no folder that can be written to; choose another"
+        )
 
 
 def _from_main(value: str | None) -> str | None:

@@ -140,6 +140,10 @@ def test_an_output_folder_that_exists_is_never_overwritten(run: Run, tmp_path: P
     with pytest.raises(OutputError, match="no finished checkpoint there"):
         run(resume_from_checkpoint=str(tmp_path / "nowhere"))
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["mine.txt"]
+    taken = tmp_path / "out" / "mine.txt"
+    for place in (taken, taken / "deeper"):
+        with pytest.raises(OutputError, match="mine.txt is no folder that can be written to"):
+            run(output_dir=str(place))
 
 
 def test_resume_continues_from_the_newest_whole_checkpoint_on_the_same_pairs(
@@ -325,6 +329,10 @@ def test_long_prompts_are_in_the_ledger(run: Run, tmp_path: Path) -> None:
         ({"method": "half"}, "method is 'half'"),
         ({"method": "lora", "load_in_4bit": True}, "load_in_4bit"),
         ({"model_name_or_path": None}, "model_name_or_path is missing"),
+        (
+            {"lora_target_modules": ["q_proj", "c_attn"]},
+            "names c_attn, which tiny-random/llama does not have; it has down_proj, gate_proj",
+        ),
     ],
 )
 def test_what_cannot_be_run_is_refused(run: Run, settings: dict[str, Any], message: str) -> None:

@@ -105,6 +105,9 @@ def test_confidence_is_returned_and_is_one_without_the_column() -> None:
         ({"confidence": [0.2, 0.9]}, r"first at row 0.*\('0.2'\); it is the probability"),
         ({"confidence": [math.nan, 0.9]}, r"'confidence' is missing or outside"),
         ({"confidence": [None, 0.9]}, r"'confidence' is missing or outside"),
+        ({"confidence": ["high", "low"]}, r"outside \[0.5, 1\] in 2 of 2 rows.*\('high'\)"),
+        ({"prompt": [1, 2]}, r"'prompt' is neither a text nor messages in 2 of 2 rows.*\('1'\)"),
+        ({"chosen": [["a"], ["b"]]}, r"'chosen' is neither a text nor messages"),
     ],
 )
 def test_pairs_that_teach_nothing_are_refused(columns: dict[str, Any], message: str) -> None:
@@ -112,7 +115,10 @@ def test_pairs_that_teach_nothing_are_refused(columns: dict[str, Any], message: 
         check_pairs(dataset(**columns), "pairs")
 
 
-def test_empty_and_one_sided_datasets_are_refused() -> None:
+def test_empty_and_one_sided_datasets_are_refused(tmp_path: Path) -> None:
+    pl.DataFrame(ROWS).head(0).write_parquet(tmp_path / "empty.parquet")
+    with pytest.raises(DataError, match="0 pairs; expected at least one"):
+        check_pairs(open_pairs(str(tmp_path / "empty.parquet")), "empty.parquet")
     with pytest.raises(DataError, match="0 pairs"):
         check_pairs(dataset().select([]), "pairs")
     with pytest.raises(DataError, match="no column rejected; it has prompt, chosen, confidence"):

@@ -152,6 +152,37 @@ def test_an_unknown_key_in_a_recipe_is_an_error(tmp_path: Path) -> None:
         parse("--config", str(path))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config"], "--config has no value; name one of recipes/configs"),
+        (["--config", "nowhere.yaml"], r"nowhere.yaml: cannot be read as YAML \(No such file"),
+        (["--betta", "1"], "--betta is no setting; did you mean --beta"),
+        (["--zzzz", "1"], "--zzzz is no setting; --help lists all of them"),
+        (["--learning_rate", "-1"], "learning_rate is -1.0; expected 0 or more"),
+        (["--gradient_accumulation_steps", "0"], "gradient_accumulation_steps is 0; expected 1"),
+    ],
+)
+def test_a_wrong_command_line_says_what_to_change(arguments: list[str], message: str) -> None:
+    smoke = [] if "--config" in arguments else ["--config", str(CONFIGS / "smoke.yaml")]
+    with pytest.raises(ConfigError, match=message):
+        parse(*smoke, *arguments)
+
+
+def test_help_opens_with_what_the_recipe_does_and_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import types
+
+    main = types.ModuleType("__main__", "Direct preference optimisation.\n\n    one line\n    two")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    with pytest.raises(SystemExit):
+        parse("--help")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("--config YAML [--SETTING VALUE ...]")
+    assert lines[2:6] == ["Direct preference optimisation.", "", "    one line", "    two"]
+
+
 def test_a_mistake_ends_with_one_line_and_not_with_zero(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
