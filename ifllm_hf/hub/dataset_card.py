@@ -23,6 +23,7 @@ from ifllm_hf.errors import TableError
 from ifllm_hf.hub import card_numbers
 from ifllm_hf.hub.card_template import fill
 from ifllm_hf.hub.column_meanings import column_tables
+from ifllm_hf.hub.publish import is_of_sessions
 from ifllm_hf.hub.tick_numbers import IDLE_MS, MOVED_MS, TickNumbers, count_ticks
 
 logger = logging.getLogger(__name__)
@@ -99,7 +100,16 @@ def rewrite_card(folder: Path, report: Mapping[str, Any] | None = None) -> Path:
 
     Returns:
         The path of the card.
+
+    Raises:
+        TableError: The folder was made of collected sessions: this card is the release's, and does
+            not say what of them nobody has reviewed.
     """
+    if is_of_sessions(folder):
+        raise TableError(
+            f"{folder}: was made of collected sessions, whose card says how many questions nobody "
+            "has reviewed. Make it again with `ifllm prepare SESSIONS`."
+        )
     path = folder / "README.md"
     path.write_text(with_card_metadata(write_card(folder, report), folder), encoding="utf-8")
     return path

@@ -25,9 +25,8 @@ from typing import TYPE_CHECKING
 
 import ifllm_hf
 from ifllm_hf.data.folder import config_files
-from ifllm_hf.data.sessions.card import WAITING_KEY
 from ifllm_hf.errors import ConfigError
-from ifllm_hf.hub.publish import check_repo_id, hub_errors, refuse_unreviewed
+from ifllm_hf.hub.publish import check_repo_id, hub_errors, is_of_sessions, refuse_unreviewed
 
 if TYPE_CHECKING:
     from ifllm_hf.reward.by_fold import TrainedOn
@@ -179,8 +178,7 @@ def _kind_of_data(folder: Path, trained_on: TrainedOn) -> str:
     """Return what the data are, as the card's template calls it."""
     if trained_on.made_up:
         return "synthetic"
-    card = (folder / "README.md").read_text(encoding="utf-8", errors="replace")
-    return "sessions" if f"\n{WAITING_KEY}:" in card else "release"
+    return "sessions" if is_of_sessions(folder) else "release"
 
 
 def _card(kind: str, pairs: int) -> str:

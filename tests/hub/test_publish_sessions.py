@@ -9,8 +9,9 @@ import pytest
 
 from ifllm_hf.data.prepare import prepare
 from ifllm_hf.data.sessions.made_up import write_sessions
-from ifllm_hf.errors import ConfigError
+from ifllm_hf.errors import ConfigError, TableError
 from ifllm_hf.hub import space
+from ifllm_hf.hub.dataset_card import rewrite_card
 from ifllm_hf.hub.publish import push_dataset
 from ifllm_hf.reward.by_fold import TrainedOn
 
@@ -32,6 +33,13 @@ def test_unreviewed_questions_go_to_a_private_repository_alone(hub: Any, unrevie
         push_dataset(unreviewed, "lab/old", private=True)
     push_dataset(unreviewed, "lab/new", private=True)
     assert HfApi().repo_info("lab/new", repo_type="dataset").private
+
+
+def test_the_card_of_sessions_is_not_replaced_by_one_that_says_less(unreviewed: Path) -> None:
+    before = (unreviewed / "README.md").read_bytes()
+    with pytest.raises(TableError, match="made of collected sessions"):
+        rewrite_card(unreviewed)
+    assert (unreviewed / "README.md").read_bytes() == before
 
 
 @pytest.mark.parametrize(
