@@ -152,7 +152,8 @@ def _run_push(arguments: argparse.Namespace) -> int:
     else:
         from ifllm_hf.hub.publish import push_dataset as push
 
-    url = push(arguments.folder, arguments.repository, private=arguments.private)
+    # Without the flag the account or organisation decides, and may well say private.
+    url = push(arguments.folder, arguments.repository, private=arguments.private or None)
     sys.stdout.write(f"{url}\n")
     return 0
 

@@ -13,6 +13,7 @@ import yaml
 from huggingface_hub import HfApi, HfFileSystem, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
 
+from ifllm_hf.cli import main
 from ifllm_hf.data.schema import CONFIGS
 from ifllm_hf.errors import ConfigError, OutputError, TableError
 from ifllm_hf.hub.publish import push_dataset
@@ -109,6 +110,22 @@ def test_second_push_deletes_shards_that_are_no_more(
     push_dataset(fewer, REPO)
     assert hub.files(REPO) == {**on_disk(fewer), "notes.txt": b"kept"}
     assert len(hub.repos["datasets", REPO].commits) == 4
+
+
+def test_without_a_flag_the_account_says_whether_a_repository_is_private(
+    hub: Any, prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    create = HfApi.create_repo
+
+    def create_repo(self: HfApi, *args: Any, **kwargs: Any) -> Any:
+        asked.append(kwargs["private"])
+        return create(self, *args, **kwargs)
+
+    monkeypatch.setattr(HfApi, "create_repo", create_repo)
+    assert main(["push", "dataset", REPO, "--from", str(prepared)]) == 0
+    assert main(["push", "dataset", f"{REPO}-2", "--from", str(prepared), "--private"]) == 0
+    assert asked == [None, True]
 
 
 def test_private_repository(hub: Any, prepared: Path) -> None:
