@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -192,9 +194,19 @@ def _train(out: Path, say: Say) -> None:
     ]
     say("      $ " + " ".join(["accelerate", "launch", *command[3:]]))
     environment = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", **os.environ}
-    done = subprocess.run(command, env=environment, check=False, stdout=sys.stderr)
-    if done.returncode:
+    # A session of its own, as Ctrl-C is this process's to answer: the trainer prints tracebacks.
+    with subprocess.Popen(
+        command, env=environment, stdout=sys.stderr, start_new_session=True
+    ) as run:
+        try:
+            while (code := run.poll()) is None:  # polars keeps Ctrl-C from ending a plain wait()
+                time.sleep(0.2)
+        except KeyboardInterrupt:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGTERM)
+            raise
+    if code:
         raise OutputError(
-            f"the DPO run ended with exit code {done.returncode}; its messages stand above. "
+            f"the DPO run ended with exit code {code}; its messages stand above. "
             "Run the command above by itself to see more."
         )
