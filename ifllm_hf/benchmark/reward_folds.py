@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from ifllm_hf.benchmark.predictions import write_predictions
+from ifllm_hf.benchmark.report import finite
 from ifllm_hf.benchmark.rows import labelled
 from ifllm_hf.benchmark.runner import PREDICTION_SCHEMA, keep_part
 from ifllm_hf.benchmark.scores import Record, Scored, score
@@ -203,7 +204,8 @@ def new_reader_records(
         shots: Values of k.
 
     Returns:
-        One record per k, with accuracy, n, workers and interval; empty if no reader has enough.
+        One record per k, with accuracy, n, workers and interval (None for what one reader does not
+        give); empty if no reader has enough.
     """
     rows = pl.DataFrame(
         [dict(turns.rows[q]) for q in sorted(turns.preferences)], infer_schema_length=None
@@ -227,4 +229,4 @@ def new_reader_records(
             parts.append(rest.select("query_id", "repeat").with_columns(p_b=pl.Series(p)))
         if parts:
             records.append({"labels": k, **score(Scored(pl.concat(parts), data))})
-    return records
+    return finite(records)

@@ -168,13 +168,10 @@ def test_a_readers_labels_move_the_weights_from_one() -> None:
     assert weights[1] > 1.0 > weights[0]
 
 
-def test_a_new_readers_first_ratings_may_be_missing() -> None:
-    """Types are told by all rows: the first hundred may hold nothing but nulls."""
+def new_reader_records(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Score predictions that are always right."""
     import polars as pl
 
-    rows = make_turns(workers=20, each=6, ticks=1)
-    for row in rows[:110]:
-        row["likert_a"] = row["likert_b"] = None
     turns = reward_run.RewardData(
         {}, {row["query_id"]: row for row in rows}, preferences(rows), "pairwise"
     )
@@ -187,10 +184,22 @@ def test_a_new_readers_first_ratings_may_be_missing() -> None:
             "behavior": scores,
         }
     )
-    records = reward_folds.new_reader_records(found, turns)
-    assert [(r["labels"], r["n"], r["accuracy"]) for r in records] == [
-        (k, 20, 1.0) for k in (0, 1, 3, 5)
-    ]
+    return reward_folds.new_reader_records(found, turns)
+
+
+def test_a_new_readers_first_ratings_may_be_missing() -> None:
+    """Types are told by all rows: the first hundred may hold nothing but nulls."""
+    rows = make_turns(workers=20, each=6, ticks=1)
+    for row in rows[:110]:
+        row["likert_a"] = row["likert_b"] = None
+    found = [(r["labels"], r["n"], r["accuracy"]) for r in new_reader_records(rows)]
+    assert found == [(k, 20, 1.0) for k in (0, 1, 3, 5)]
+
+
+def test_one_new_reader_has_no_interval_and_json_knows_it() -> None:
+    records = new_reader_records(make_turns(workers=1, each=9, ticks=1))
+    assert {(r["n"], r["accuracy"], r["low"]) for r in records} == {(4, 1.0, None)}
+    json.dumps(records, allow_nan=False)
 
 
 @pytest.mark.parametrize(
