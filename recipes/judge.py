@@ -20,10 +20,16 @@ from pathlib import Path
 
 def main() -> int:
     """Parse, run, and print the report."""
+    from ifllm_hf.alignment.judge_config import JudgeConfig
+    from ifllm_hf.alignment.settings_file import describe
+
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        epilog=f"settings of the YAML, or --NAME VALUE:\n\n{describe(JudgeConfig)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
-    parser.add_argument("--config", required=True, help="YAML with the names of JudgeConfig")
+    parser.add_argument("--config", required=True, help="YAML with the settings below")
     arguments, overrides = parser.parse_known_args()
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s"
@@ -33,7 +39,6 @@ def main() -> int:
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
 
     from ifllm_hf.alignment.judge import run_judge
-    from ifllm_hf.alignment.judge_config import JudgeConfig
     from ifllm_hf.alignment.settings_file import read_settings
     from ifllm_hf.errors import IFLLMError
 

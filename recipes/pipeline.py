@@ -19,10 +19,16 @@ import warnings
 
 def main() -> int:
     """Parse, run the loop, and print what stands."""
+    from ifllm_hf.alignment.pipeline_config import PipelineConfig
+    from ifllm_hf.alignment.settings_file import describe
+
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        epilog=f"settings of the YAML, or --NAME VALUE:\n\n{describe(PipelineConfig)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
-    parser.add_argument("--config", required=True, help="YAML with the names of PipelineConfig")
+    parser.add_argument("--config", required=True, help="YAML with the settings below")
     parser.add_argument("--status", action="store_true", help="only look; train nothing")
     parser.add_argument("--json", action="store_true", help="print what stands as JSON")
     arguments, overrides = parser.parse_known_args()

@@ -28,7 +28,6 @@ from ifllm_hf.alignment.generate import (
 from ifllm_hf.alignment.judge_config import ModelSpec, Sampling
 from ifllm_hf.alignment.judge_prompts import JudgedPrompt
 from ifllm_hf.alignment.pair_format import PromptFormat
-from ifllm_hf.alignment.policy import check_access
 from ifllm_hf.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -77,9 +76,6 @@ class TransformersBackend:
         self, spec: ModelSpec, prompts: Sequence[JudgedPrompt]
     ) -> Iterator[list[tuple[JudgedPrompt, Answer]]]:
         """Yield the answers of one model, a batch at a time."""
-        for place in (spec.model, spec.adapter):
-            if place is not None and not Path(place).is_dir():
-                check_access(place)
         tokenizer = load_tokenizer(spec, self.style)
         model = self._load(spec)
         encoded = [(p, token_ids(tokenizer, p, self.style)) for p in prompts]

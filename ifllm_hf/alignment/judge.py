@@ -35,6 +35,7 @@ from ifllm_hf.alignment.judge_verdict import (
     content_key,
 )
 from ifllm_hf.alignment.pair_format import PromptFormat
+from ifllm_hf.alignment.policy import check_access
 from ifllm_hf.alignment.run_record import public_name, read_run, versions
 from ifllm_hf.benchmark.runner import progress_bar
 from ifllm_hf.errors import ConfigError, DataError
@@ -216,9 +217,13 @@ def _answers(
     specs = (config.baseline, *config.candidates)
     name = backend_name(config.generation)
     shared = None
-    if any(spec.answers is None for spec in specs):
+    asked = [spec for spec in specs if spec.answers is None]
+    if asked:
+        # All of them, before an hour goes into the answers of the first.
+        for place in {place for spec in asked for place in (spec.model, spec.adapter) if place}:
+            check_access(place)
         shared = make_backend(name, style, config.generation)
-    return {
+    answers = {
         spec.name: generate_answers(
             spec,
             prompts,
@@ -228,8 +233,9 @@ def _answers(
             backend=shared,
             progress=progress,
         )
-        for spec in specs
+        for spec in sorted(specs, key=lambda spec: spec.answers is None)
     }
+    return {spec.name: answers[spec.name] for spec in specs}
 
 
 def _comparisons(

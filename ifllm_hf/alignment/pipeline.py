@@ -8,6 +8,7 @@ interrupted goes on. `recipes/pipeline.py` calls `run_pipeline`.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +31,7 @@ from ifllm_hf.alignment.pipeline_training import DPO, SFT, Training, train
 from ifllm_hf.alignment.run_record import versions
 from ifllm_hf.alignment.run_state import DONE, FAILED, RUNNING, WAITING, Run, read_state
 from ifllm_hf.alignment.tiny_models import TINY_PREFIX
-from ifllm_hf.errors import IFLLMError, OutputError
+from ifllm_hf.errors import ConfigError, IFLLMError, OutputError
 
 logger = logging.getLogger(__name__)
 
@@ -116,14 +117,17 @@ def run_pipeline(
         What stands now.
 
     Raises:
-        IFLLMError: The data cannot be read.
+        IFLLMError: The data cannot be read, or nobody could judge.
     """
     out = Path(config.output_dir)
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"output_dir {out}: is a file; name a folder, new or of this pipeline")
     outcome = Outcome(cells={m: {s.name: WAITING for s in sources} for m in models})
     folder = find_data(config.data, out, dry=dry)
     if folder is None:
         return outcome
     data = Data(folder, out, dry=dry)
+    _check_judges(config.judge_fold, data.folds)
     loop = _Loop(config, out, outcome, say, dry)
     labels = _labels(loop, sources, data)
     for model, file in models.items():
@@ -149,6 +153,21 @@ def run_pipeline(
 
         write_summary(loop.judged, out)
     return outcome
+
+
+def _check_judges(judge_fold: int | None, folds: Mapping[str, int]) -> None:
+    """Refuse a fold without readers before anything is labelled for it.
+
+    Raises:
+        ConfigError: Nobody could judge.
+    """
+    readers = Counter(folds.values())
+    if judge_fold is not None and not readers[judge_fold]:
+        known = ", ".join(f"{fold}: {readers[fold]}" for fold in sorted(readers))
+        raise ConfigError(
+            f"judge_fold is {judge_fold}, but no reader has that fold (readers by fold: {known}); "
+            "take another, or null to judge nothing"
+        )
 
 
 def _labels(loop: _Loop, sources: Sequence[LabelSource], data: Data) -> dict[str, Labels]:

@@ -6,6 +6,8 @@ TRL's parser.
 
 from __future__ import annotations
 
+import inspect
+import textwrap
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -37,7 +39,7 @@ def read_settings(kind: type[T], path: Path | str, overrides: Sequence[str] = ()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a YAML file") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML ({error}); correct it") from error
+        raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: holds {type(values).__name__}; expected keys and values")
     if len(overrides) % 2:
@@ -47,6 +49,33 @@ def read_settings(kind: type[T], path: Path | str, overrides: Sequence[str] = ()
             raise ConfigError(f"{name!r} stands where a setting was expected; write --NAME VALUE")
         _put(values, name.removeprefix("--").split("."), yaml.safe_load(text), name)
     return build(kind, values, str(path))
+
+
+def describe(kind: type[Any], prefix: str = "") -> str:
+    """Return the settings of a dataclass and of its parts, from their docstrings, for `--help`."""
+    hints = typing.get_type_hints(kind)
+    lines = []
+    for name, text in _attributes(kind):
+        lines += textwrap.wrap(f"{prefix}{name}: {text}", 96, subsequent_indent="      ")
+        many = typing.get_origin(hints[name]) is tuple
+        for part in (hints[name], *typing.get_args(hints[name])):
+            if isinstance(part, type) and is_dataclass(part):
+                lines += [describe(part, f"{prefix}{name}{'[]' if many else ''}.")]
+    return "\n".join(filter(None, lines))
+
+
+def _attributes(kind: type[Any]) -> list[tuple[str, str]]:
+    """Return name and text of each field that stands under `Attributes:`."""
+    _, _, block = inspect.cleandoc(str(kind.__doc__)).partition("Attributes:\n")
+    known = {f.name for f in fields(kind)}
+    texts: list[tuple[str, str]] = []
+    for line in block.splitlines():
+        name, colon, rest = line.strip().partition(":")
+        if colon and name in known:
+            texts.append((name, rest.strip()))
+        elif texts:
+            texts[-1] = (texts[-1][0], f"{texts[-1][1]} {line.strip()}")
+    return texts
 
 
 def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:

@@ -18,7 +18,7 @@ from ifllm_hf.alignment.judge_pooled import pool, pooled_markdown, read_items
 from ifllm_hf.alignment.judge_prompts import REPEATED, TRAINED_ON, held_out_prompts, select_prompts
 from ifllm_hf.alignment.judge_reward import RewardJudge
 from ifllm_hf.alignment.pair_format import JUDGE_FOLD, PromptFormat
-from ifllm_hf.alignment.settings_file import build, read_settings
+from ifllm_hf.alignment.settings_file import build, describe, read_settings
 from ifllm_hf.errors import ConfigError, DataError, OutputError, SourceError
 
 LOOPBACK = runpy.run_path(str(Path(__file__).with_name("loopback_judge.py")))
@@ -518,6 +518,7 @@ def test_a_report_names_models_whose_labeller_saw_the_judges(
 
     monkeypatch.setattr(judge, "generate_answers", ready)
     monkeypatch.setattr(judge, "make_backend", lambda *_: None)
+    monkeypatch.setattr(judge, "check_access", lambda place: None)
     with Server() as server:
         made = config(
             tmp_path, questions, candidates=specs, baseline={"name": "b", "model": "m"},
@@ -527,6 +528,28 @@ def test_a_report_names_models_whose_labeller_saw_the_judges(
     assert report["labellers_saw_readers"] == ["one"]
     said = "**The clicks of these readers trained the models that labelled for one.**"
     assert said in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_a_model_that_is_not_there_is_known_before_any_answer(
+    tmp_path: Path, questions: Path
+) -> None:
+    made = config(
+        tmp_path, questions, baseline={"name": "b", "model": str(tmp_path)},
+        candidates=[{"name": "one", "adapter": str(tmp_path / "nowhere")}],
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="nowhere: no such folder"):
+        run_judge(made, progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_names_every_setting_and_its_parts() -> None:
+    said = describe(JudgeConfig)
+    for line in (
+        "output_dir: Folder for answers, verdicts and the report.", "judge.tries: Requests for",
+        "prompts.fold: Only questions of readers", "candidates[].adapter: LoRA adapter on it",
+    ):  # fmt: skip
+        assert f"\n{line}" in said
+    assert max(map(len, said.splitlines())) <= 96
 
 
 def test_candidates_trained_on_different_formats_are_refused(

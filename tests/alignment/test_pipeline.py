@@ -202,6 +202,17 @@ def test_sft_comes_once_before_all_sources(
     assert broken.errors == {"small SFT": "RuntimeError: no memory"}
 
 
+def test_a_fold_without_readers_is_refused_before_anything_is_labelled(
+    files: Callable[..., Path], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"judge_fold is 7, but no reader has that fold.*0: \d"):
+        run(files(judge_fold=7))
+    assert not (tmp_path / "out" / "labels").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="is a file; name a folder"):
+        run(files(output_dir=str(tmp_path / "file")))
+
+
 def test_the_table_shows_models_and_sources() -> None:
     outcome = Outcome(cells={"gpt2-xl": {"gaze": DONE, "mouse": WAITING}}, errors={"x": "why"})
     assert outcome.table() == "         gaze  mouse\ngpt2-xl  done  waiting\nx: why"
