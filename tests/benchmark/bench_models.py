@@ -18,6 +18,7 @@ process, beside what `model_memory.py` counts for the same batch.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
@@ -66,22 +67,19 @@ def small(name: str) -> dict[str, Any]:
     return shape
 
 
-def shape_here(name: str) -> dict[str, Any]:
-    """Return the true shape where there is a GPU, else the small one."""
-    import torch
+def build(name: str, folder: Path, vocabulary: int | None = None) -> Path:
+    """Write a model of random bf16 weights and a tokenizer of single letters.
 
-    return SHAPES[name][1] if torch.cuda.is_available() else small(name)
-
-
-def build(name: str, folder: Path) -> Path:
-    """Write a model of random bf16 weights and a tokenizer of single letters."""
+    The shape is the true one where there is a GPU, else the small one.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
     from ifllm_hf.alignment.tiny_models import train_tiny_tokenizer
 
     tokenizer = train_tiny_tokenizer(["a"])
-    config = config_of(name, shape_here(name))
+    shape = SHAPES[name][1] if torch.cuda.is_available() else small(name)
+    config = config_of(name, {**shape, "vocab_size": vocabulary or shape["vocab_size"]})
     config.eos_token_id = config.bos_token_id = tokenizer.eos_token_id
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
@@ -100,7 +98,7 @@ def speed(name: str, method: str, side: str, folder: Path) -> dict[str, float]:
         folder: From `build`; results and pairs go beside it.
     """
     import torch
-    from transformers import TrainerCallback
+    from transformers import AutoConfig, TrainerCallback
 
     on_gpu = torch.cuda.is_available()
     warm_up, steps = (2, 8) if on_gpu else (1, 2)
@@ -132,7 +130,7 @@ def speed(name: str, method: str, side: str, folder: Path) -> dict[str, float]:
     each = trainer.args.gradient_accumulation_steps
     timed = [pair for batch in batches[warm_up * each : len(times) * each] for pair in batch]
     tokens = sum(map(_tokens, timed)) / seconds
-    config = config_of(name, shape_here(name))
+    config = AutoConfig.from_pretrained(folder)
     meta = model_on_meta(name, config)
     weights = sum(weight.numel() for weight in matrices_of(meta))
     adapter = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
@@ -238,8 +236,8 @@ def _peak_of_this_cpu(size: int = 2048) -> float:
     return 2 * size**3 / min(seconds)
 
 
-def main(names: list[str] | None = None) -> list[Row]:
-    """Measure the named recipes, or all eight."""
+def main(names: list[str] | None = None, vocabulary: int | None = None) -> list[Row]:
+    """Measure the named recipes, or all eight; with their own vocabulary, or one of this size."""
     import torch
 
     on_gpu = torch.cuda.is_available()
@@ -248,7 +246,7 @@ def main(names: list[str] | None = None) -> list[Row]:
     rows = []
     for name in names or list(SHAPES):
         with tempfile.TemporaryDirectory() as place:
-            folder = build(name, Path(place) / "model")
+            folder = build(name, Path(place) / "model", vocabulary)
             for method in ADAPTER_BYTES:
                 ours = _fresh(name, method, "ours", folder)
                 best = ours.get("peak_flops", peak)
@@ -283,4 +281,8 @@ def _fresh(name: str, method: str, side: str, folder: Path) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(main(sys.argv[1:]), indent=1) + "\n")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--vocabulary", type=int, help="512: the head then costs next to nothing")
+    asked = parser.parse_args()
+    sys.stdout.write(json.dumps(main(asked.names, asked.vocabulary), indent=1) + "\n")
