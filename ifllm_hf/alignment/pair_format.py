@@ -224,7 +224,8 @@ def _labeller_saw(pairs: Dataset, held: list[bool], config: PairDataConfig, name
             f"{name}: the clicks of {readers} (fold {config.eval_fold}, {sum(saw)} pairs) trained "
             "the models that labelled the others, so they cannot judge the result; "
             f"{instead}{'or ' if apart else ''}label again with --judge-fold {config.eval_fold} "
-            "(for an experiment that nobody judges: labeller_may_see_judged_readers: true)"
+            "and --inputs (for an experiment that nobody judges: "
+            "labeller_may_see_judged_readers: true)"
         )
     return sum(saw)
 

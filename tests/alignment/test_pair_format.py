@@ -147,7 +147,7 @@ def test_held_out_readers_trained_no_labelling_model(tmp_path: Path) -> None:
             load(path, eval_fold=0)
         message = str(refused.value)
         assert "the clicks of 2 held-out readers (fold 0, 3 pairs) trained the models" in message
-        assert "label again with --judge-fold 0 (for an experiment" in message
+        assert "label again with --judge-fold 0 and --inputs (for an" in message
         assert ("set eval_fold: 1, whose readers did not, or" in message) != all_taught
         assert load(path, eval_fold=0, labeller_may_see_judged_readers=True).labeller_saw == 3
         assert load(path).labeller_saw == 0  # nobody is held out
