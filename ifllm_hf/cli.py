@@ -83,6 +83,7 @@ def _run_prepare(arguments: argparse.Namespace) -> int:
                 "--public leaves out what nobody has reviewed of collected sessions, and "
                 "--synthetic makes up data. Leave one of them out."
             )
+        _refuse_to_replace_recordings(arguments.out)
         report = prepare_synthetic(
             arguments.synthetic, arguments.out, seed=arguments.seed, card=write_card
         )
@@ -113,6 +114,22 @@ def _run_prepare(arguments: argparse.Namespace) -> int:
         _say("The numbers are MADE UP: this release is synthetic.")
     _say(f'Next, in Python: load_dataset("{_shown(report.folder.path)}")')
     return 0
+
+
+def _refuse_to_replace_recordings(out: Path) -> None:
+    """Keep made-up data from taking the place, and the name, of what people did."""
+    from huggingface_hub import metadata_load
+
+    from ifllm_hf.data.folder import is_prepared
+
+    if not is_prepared(out):
+        return
+    tags = (metadata_load(out / "README.md") or {}).get("tags")
+    if tags and "synthetic" not in tags:
+        raise ConfigError(
+            f"{out}: holds recordings of people, and made-up data would take their place. Name "
+            "another folder with --out."
+        )
 
 
 def _name_affected(sessions: str, models: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ that the Space collected is read in the same way.
 
   ifllm prepare                               # download, then ./ifllm
   ifllm prepare release.tar.xz --out data/ifllm --json > ledger.json
-  ifllm prepare --synthetic 50 --out ./ifllm  # made-up data, no network
+  ifllm prepare --synthetic 50 --out made-up  # made-up data, no network
   ifllm prepare sessions --out ./collected --models models/   # which models know who withdrew?
 """
 _REVIEW = """\

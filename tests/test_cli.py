@@ -209,6 +209,21 @@ def test_prepare_makes_up_a_release(run: Run) -> None:
     assert 'load_dataset("./here/made")' in done.stderr
 
 
+def test_made_up_data_take_no_place_of_recordings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["prepare", "--synthetic", "2"]) == 0
+    assert cli.main(["prepare", "--synthetic", "3"]) == 0, "made up after made up"
+    card = tmp_path / "ifllm" / "README.md"
+    card.write_text(card.read_text().replace("- synthetic\n", "", 1))
+    real = card.read_text()
+    capsys.readouterr()
+    assert cli.main(["prepare", "--synthetic", "3"]) == 1
+    assert "ifllm: holds recordings of people" in capsys.readouterr().err
+    assert card.read_text() == real
+
+
 def test_source_and_synthetic_exclude_each_other(run: Run, small: Path) -> None:
     one_error(run("prepare", str(small), "--synthetic", "2"), "exclude each other")
     one_error(run("demo", str(small), "--synthetic", "2"), "exclude each other")
