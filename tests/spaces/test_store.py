@@ -326,3 +326,47 @@ def test_address_is_the_one_that_trusted_proxies_saw() -> None:
 def test_secret_is_for_its_owner_alone(store: SessionStore) -> None:
     path = Path(store.folder) / ".secret"
     assert path.stat().st_mode & 0o077 == 0 and len(path.read_text()) == 64
+
+
+class SlowHub:
+    """A Hub that has one session and takes its time."""
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.kept = file, file.read_bytes()
+        self.asked, self.answers = threading.Event(), threading.Event()
+        file.unlink()
+
+    def restore(self, session_id: str) -> bool:
+        self.asked.set()
+        assert self.answers.wait(20)
+        if session_id != self.file.stem:
+            return False
+        if not self.file.exists():
+            self.file.write_bytes(self.kept)
+        return True
+
+    def close(self) -> None:
+        """Nothing is pushed."""
+
+
+def test_a_lost_session_keeps_nobody_waiting(
+    make_store: Callable[..., SessionStore],
+    make_batch: Batch,
+    lines_of: Lines,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours = make_store().open_session(**CONSENT)
+    store = make_store()  # started anew: no file is open
+    other = store.open_session(**CONSENT)
+    hub = SlowHub(store.folder / f"{ours.session_id}.jsonl")
+    monkeypatch.setattr(store, "hub", hub)
+    waiting = [store.submit(ours.session_id, make_batch(seq=k)) for k in range(3)]
+    nowhere = store.submit(new_identity()[0], make_batch())
+    assert hub.asked.wait(20)
+    assert not store.append(other.session_id, make_batch()).duplicate
+    assert not any(line.done() for line in waiting)
+    hub.answers.set()
+    assert not any(line.result(20).duplicate for line in waiting)
+    with pytest.raises(Refusal, match="is not here"):
+        nowhere.result(20)
+    assert [line["seq"] for line in lines_of(store, ours.session_id)[1:]] == [0, 1, 2]

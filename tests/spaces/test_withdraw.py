@@ -72,7 +72,10 @@ def test_wrong_codes_are_refused_and_counted(store: SessionStore, opened: Opened
         said.append((refused.value.error, refused.value.status))
     assert said[0] == ("code", 404) and said[-1] == ("rate", 429)
     assert said.count(("code", 404)) == 20
-    assert (store.folder / f"{opened.session_id}.jsonl").exists()
+    file = store.folder / f"{opened.session_id}.jsonl"
+    assert file.exists()
+    assert store.withdraw(opened.withdrawal_code).complete  # strangers keep nobody from leaving
+    assert not file.exists()
 
 
 @pytest.mark.parametrize("public", [False, True])

@@ -119,8 +119,12 @@ class HubPush:
         except (EntryNotFoundError, RepositoryNotFoundError, IFLLMError):
             return False
         with self._store.lock:
-            write_durably(session_path(self._store.folder, session_id), data)
-            self._store.pushed[session_id] = len(data)
+            if tombstone_of(session_id) in self._store.tombstones():
+                return False  # withdrawn meanwhile
+            here = session_path(self._store.folder, session_id)
+            if not here.exists():  # another request may have brought it back, and it may have grown
+                write_durably(here, data)
+                self._store.pushed[session_id] = len(data)
         return True
 
     # --- withdrawing

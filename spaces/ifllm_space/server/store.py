@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -99,6 +99,7 @@ class SessionStore:
         self._queue: queue.SimpleQueue[_Line | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_forever, name="sessions", daemon=True)
         self._syncers = ThreadPoolExecutor(8, thread_name_prefix="sync")
+        self._fetcher = ThreadPoolExecutor(1, thread_name_prefix="fetch")
         self._openings = RateLimit(settings.sessions_per_minute)
         self.wrong_codes = RateLimit(WRONG_CODES_PER_MINUTE)
         self.hub: HubPush | None = HubPush(self) if settings.hub_dataset else None
@@ -137,6 +138,7 @@ class SessionStore:
         if not self._started:
             return
         self._started = False
+        self._fetcher.shutdown()  # what it fetched for is in the queue now
         self._queue.put(None)
         self._writer.join()
         if self.hub:
@@ -218,6 +220,8 @@ class SessionStore:
 
     def durable(self, session_id: str, tab: str, seqs: list[int]) -> tuple[list[int], list[int]]:
         """Return which batches outlive this machine, and which are not even on it."""
+        if self._is_lost(session_id):
+            self._fetch(session_id)
         with self.lock:
             file = self._open(session_id)
             ends = {seq: file.batches.end_of(tab, seq) for seq in seqs}
@@ -312,6 +316,12 @@ class SessionStore:
         self, session_id: str, lines: list[_Line]
     ) -> tuple[SessionFile, int, list[tuple[_Line, int, bool]]] | None:
         """Put lines into the file; what is left to do is to sync it and to answer."""
+        if not lines[0].first and self._is_lost(session_id):
+            try:  # the Hub takes its time, and the other sessions are written meanwhile
+                self._fetcher.submit(self._fetch, session_id, lines)
+            except RuntimeError:
+                _refuse(lines, refusals.disk_failed("the server is stopping"))
+            return None
         try:
             file = self._create(session_id) if lines[0].first else self._open(session_id)
         except (refusals.Refusal, OSError) as error:
@@ -378,9 +388,30 @@ class SessionStore:
             self._files.move_to_end(session_id)
             return file
         path = session_path(self.folder, session_id)
-        if not path.exists() and not (self.hub and self.hub.restore(session_id)):
+        if not path.exists():
             raise refusals.session_missing()
         return self._keep(session_id, SessionFile(path))
+
+    def _is_lost(self, session_id: str) -> bool:
+        """Whether only the Hub may have a session: after this machine got a new disk."""
+        return (
+            self.hub is not None
+            and session_id not in self._files
+            and tombstone_of(session_id) not in self._withdrawn
+            and not session_path(self.folder, session_id).exists()
+        )
+
+    def _fetch(self, session_id: str, lines: Sequence[_Line] = ()) -> None:
+        """Bring a lost session back from the Hub, then write the lines that waited for it."""
+        try:
+            found = self.hub is not None and self.hub.restore(session_id)
+        except OSError as error:
+            _refuse(lines, error)
+            return
+        for line in lines if found else ():
+            self._queue.put(line)
+        if not found:
+            _refuse(lines, refusals.session_missing())
 
     def _keep(self, session_id: str, file: SessionFile) -> SessionFile:
         self._files[session_id] = file
@@ -390,7 +421,7 @@ class SessionStore:
         return file
 
 
-def _refuse(lines: list[_Line], error: Exception) -> None:
+def _refuse(lines: Sequence[_Line], error: Exception) -> None:
     if not isinstance(error, refusals.Refusal):
         error = refusals.disk_failed(getattr(error, "strerror", None) or type(error).__name__)
     for line in lines:

@@ -44,11 +44,14 @@ def withdraw(store: SessionStore, code: str) -> WithdrawalReceipt:
     Raises:
         Refusal: No session has this code, or too many wrong ones were tried.
     """
-    if wait_s := store.wrong_codes.wait_s():
-        raise refusals.too_many("wrong codes", wait_s)
     session_id = session_id_of(code)
+    # A code has 128 bits: guessing one is hopeless, and strangers with wrong ones keep nobody from
+    # withdrawing what is here. They are limited before anything is asked of the Hub.
+    here = session_id is not None and _is_here(store, session_id)
+    if not here and (wait_s := store.wrong_codes.wait_s()):
+        raise refusals.too_many("wrong codes", wait_s)
     with store.hub.lock if store.hub else nullcontext():
-        if session_id is None or not _is_known(store, session_id):
+        if session_id is None or not (here or (store.hub and store.hub.holds(session_id))):
             store.wrong_codes.take()
             raise refusals.unknown_code()
         store.bury(tombstone_of(session_id))
@@ -64,10 +67,8 @@ def withdraw(store: SessionStore, code: str) -> WithdrawalReceipt:
     return WithdrawalReceipt(complete)
 
 
-def _is_known(store: SessionStore, session_id: str) -> bool:
-    if session_id in store.sizes() or tombstone_of(session_id) in store.tombstones():
-        return True
-    return store.hub is not None and store.hub.holds(session_id)
+def _is_here(store: SessionStore, session_id: str) -> bool:
+    return session_id in store.sizes() or tombstone_of(session_id) in store.tombstones()
 
 
 def _rebuild_exports(store: SessionStore) -> None:
