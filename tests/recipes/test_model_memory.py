@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import runpy
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,3 +52,18 @@ def test_layers_add_one_vector_a_token_and_attention_is_never_a_matrix() -> None
     assert kept_of_three - kept_of_one == pytest.approx(2 * vector, rel=0.01)
     assert three - one == pytest.approx(2 * vector, rel=0.05)
     assert count(1, 8, 128)[0] == pytest.approx(one, rel=0.05)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_small_shape_keeps_the_proportions(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "tests" / "benchmark")
+    small = importlib.import_module("bench_models").small(name)
+    true, config = memory.config_of(name), memory.config_of(name, small)
+    model = memory.model_on_meta(name, config)
+    assert 4e6 < sum(parameter.numel() for parameter in model.parameters()) < 20e6
+    assert true.hidden_size / config.hidden_size == 8
+    heads = [
+        c.num_attention_heads / getattr(c, "num_key_value_heads", c.num_attention_heads)
+        for c in (true, config)
+    ]
+    assert heads[0] == heads[1]
