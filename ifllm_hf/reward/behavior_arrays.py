@@ -131,6 +131,15 @@ def _measure(
     }
 
 
+def columns_of(channel: str) -> tuple[str, ...]:
+    """Return the tick columns behind a channel: `x_this` and `x_other` read `x_a` and `x_b`."""
+    for end in ("_this", "_other"):
+        if channel.endswith(end):
+            stem = channel.removesuffix(end)
+            return f"{stem}_a", f"{stem}_b"
+    return (channel,)
+
+
 def tick_arrays(
     ticks: BehaviorTicks,
     rows: Rows,
@@ -142,7 +151,8 @@ def tick_arrays(
 
     Per channel c: `{c}_on_this`, `{c}_on_other`, `{c}_on_neither` (0 or 1) and `{c}_char_share`
     (place in the answer, observed only on it); `until_end_ms`; other names are columns of
-    `ticks.extra`. Where ticks are joined, a value is the mean of those observed and the time is
+    `ticks.extra`, and `x_this`, `x_other` are its columns `x_a`, `x_b` or the other way round,
+    by the answer. Where ticks are joined, a value is the mean of those observed and the time is
     that of the first.
 
     Args:
@@ -184,10 +194,18 @@ def tick_arrays(
                     write(f"{channel}_{measure}", total, count)
     others = {END: ticks.until_end_ms, **ticks.extra}
     for name in names:
-        if name in others:
-            known = ~np.isnan(others[name])
-            sums = np.bincount(group[known], others[name][known], len(begins))
-            write(name, sums[at], np.bincount(group[known], minlength=len(begins))[at])
+        columns = columns_of(name)
+        if not all(column in others for column in columns):
+            continue  # one of gaze or mouse
+        totals, counts = [], []
+        for column in columns:
+            known = ~np.isnan(others[column])
+            totals.append(np.bincount(group[known], others[column][known], len(begins)))
+            counts.append(np.bincount(group[known], minlength=len(begins)))
+        which = np.zeros(len(at), dtype=np.int64)
+        if len(columns) == 2:
+            which = rows.side[row] if name.endswith("_this") else 1 - rows.side[row]
+        write(name, np.stack(totals)[which, at], np.stack(counts)[which, at])
     return values, observed, ticks.time_ms[begins][at], start
 
 

@@ -62,7 +62,7 @@ def encode_turns(processor: Any, turns: Any) -> dict[int, dict[str, Features]]:
     Raises:
         DataError: See `IFLLMProcessor`.
     """
-    extra = processor.feature_extractor.extra_channels
+    extra = processor.feature_extractor.extra_columns
     turns = turns.select_columns(columns_to_read(turns.column_names, extra))
     out = {}
     for start in range(0, len(turns), _ENCODE_AT_ONCE):

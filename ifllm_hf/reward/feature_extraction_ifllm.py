@@ -14,6 +14,7 @@ from .behavior_arrays import (
     TOKEN_MEASURES,
     BoolArray,
     Float32Array,
+    columns_of,
     list_rows,
     tick_arrays,
     token_arrays,
@@ -49,7 +50,8 @@ class IFLLMFeatureExtractor(FeatureExtractionMixin):  # type: ignore[misc]
     Attributes:
         token_channels: Names of the channels of `token_behavior`, in order.
         channels: Names of the channels of `trajectory`, in order; names that are not ours are
-            numeric tick columns (a heart rate, say).
+            numeric tick columns (a heart rate, say); of columns per answer, `x_a` and `x_b`, those
+            of the answer that is scored and of the other one are `x_this` and `x_other`.
         max_ticks: Longest trajectory; longer ones are joined into so many groups of equal size,
             with the real time of each group's first tick.
         step_ms: Join ticks within steps of this length first (recordings far above 13 Hz).
@@ -98,12 +100,19 @@ class IFLLMFeatureExtractor(FeatureExtractionMixin):  # type: ignore[misc]
             raise DataError(
                 f"'token_channels' has {unknown}; expected some of {', '.join(_TOKEN_NAMES)}."
             )
-        walled = [name for name in self.extra_channels if name in _WALLED]
+        walled = [name for name in self.extra_channels if not _WALLED.isdisjoint(columns_of(name))]
         if walled:
             raise DataError(
                 f"'channels' has {walled}: positions on the screen and what lies there see the "
                 "click on the rating and feed no model. Expected measurements of the reader, or "
                 f"some of {', '.join(_TICK_NAMES)}."
+            )
+        sided = [name for name in self.extra_channels if name.endswith(("_a", "_b"))]
+        if sided:
+            raise DataError(
+                f"'channels' has {sided}: an answer does not know its side. Expected "
+                f"'{sided[0][:-2]}_this' or '{sided[0][:-2]}_other', the column of the answer that "
+                "is scored or of the other one."
             )
         wrong = sorted(set(self.statistics) ^ set(self.normalised)) if self.statistics else []
         if wrong:
@@ -121,6 +130,11 @@ class IFLLMFeatureExtractor(FeatureExtractionMixin):  # type: ignore[misc]
     def extra_channels(self) -> list[str]:
         """Channels that are tick columns of the data."""
         return [name for name in self.channels if name not in _TICK_NAMES]
+
+    @property
+    def extra_columns(self) -> list[str]:
+        """The tick columns that `extra_channels` read."""
+        return list(dict.fromkeys(c for name in self.extra_channels for c in columns_of(name)))
 
     @property
     def normalised(self) -> list[str]:
@@ -207,7 +221,7 @@ class IFLLMFeatureExtractor(FeatureExtractionMixin):  # type: ignore[misc]
         finish: Any,
     ) -> Extracted:
         read = read_ticks(
-            ticks, answer_chars, self.extra_channels, include_contaminated_ticks=every_phase
+            ticks, answer_chars, self.extra_columns, include_contaminated_ticks=every_phase
         )
         rows = list_rows(answer_chars)
         out: Extracted = {}

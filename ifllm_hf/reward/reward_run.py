@@ -93,7 +93,7 @@ class RewardData:
     def fit(self, processor: Any, ids: Collection[int]) -> Any:
         """Fit the processor's normalisation on some turns (of pairs, where there are pairs)."""
         turns = next(iter(self.turns.values()))
-        wanted = ex.columns_to_read(turns.column_names, processor.feature_extractor.extra_channels)
+        wanted = ex.columns_to_read(turns.column_names, processor.feature_extractor.extra_columns)
         return processor.fit(self.select(turns.select_columns(wanted), ids))
 
 

@@ -142,7 +142,10 @@ def test_screen_coordinates_change_nothing_but_whether_a_channel_was_recorded(
     assert column(nowhere, 0, "mouse_on_neither") == [0, 0, 0, None, 0, 0]
 
 
-@pytest.mark.parametrize("name", ["mouse_x_px", "gaze_rel_y_px_a", "surface", "mouse_on", "phase"])
+@pytest.mark.parametrize(
+    "name",
+    ["mouse_x_px", "gaze_rel_y_px_a", "gaze_rel_y_px_this", "surface", "mouse_on", "phase"],
+)
 def test_no_channel_reaches_behind_the_wall(name: str) -> None:
     with pytest.raises(DataError, match="feed no model"):
         IFLLMFeatureExtractor(channels=[*CHANNELS, name])
@@ -202,6 +205,20 @@ def test_an_undeclared_column_becomes_a_channel(processor: IFLLMProcessor) -> No
     assert not absent["trajectory_observed"][..., -1].any()
     with pytest.raises(DataError, match=r"row 0, field 'heart_rate': inf"):
         encode(named, changed(heart_rate=[float("inf"), *rate[1:]]))
+
+
+def test_columns_of_an_answer_are_seen_from_the_answer(processor: IFLLMProcessor) -> None:
+    channels = [*CHANNELS, "scroll_y_px_this", "scroll_y_px_other"]
+    named = IFLLMProcessor(processor.tokenizer, IFLLMFeatureExtractor(channels=channels))
+    a, b = [0.0, None, 40.0, None, 90.0, None, 7.0], [None, 5.0, None, None, 8.0, 9.0, 7.0]
+    batch = encode(named, changed(scroll_y_px_a=a, scroll_y_px_b=b))
+    for row, this, other in ((0, a, b), (1, b, a)):
+        for at, wanted in ((-2, this), (-1, other)):
+            seen = [v is not None for v in wanted[:6]]
+            assert batch["trajectory_observed"][row, :, at].bool().tolist() == seen
+            assert batch["trajectory"][row, :, at].tolist() == [v or 0.0 for v in wanted[:6]]
+    with pytest.raises(DataError, match="'scroll_y_px_this' or 'scroll_y_px_other'"):
+        IFLLMFeatureExtractor(channels=[*CHANNELS, "scroll_y_px_b"])
 
 
 @given(n=st.integers(1, 60), most=st.integers(1, 20), seed=st.integers(0, 5))
