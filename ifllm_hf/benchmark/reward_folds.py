@@ -116,7 +116,9 @@ def config_digest(record: dict[str, Any]) -> str:
         for name, value in record["settings"].items()
         if not name.startswith(("logging", "report", "hub", "repeats", "project", "trackio"))
     }
-    text = json.dumps([known, record["data"]["fingerprint"]], sort_keys=True, default=str)
+    data = [record["data"][name] for name in ("fingerprint", "behavior_fingerprint")]
+    version = record["versions"].get("ifllm-hf")
+    text = json.dumps([known, data, version], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

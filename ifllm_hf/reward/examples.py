@@ -6,7 +6,7 @@ An example is one pair of answers, preferred first, or one single answer with it
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -187,6 +187,28 @@ def fingerprint(rows: Iterable[Mapping[str, Any]], known: Mapping[int, Preferenc
         for row in rows
     )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+
+
+def behavior_fingerprint(turns: Any, ids: Collection[int], extra: Sequence[str] = ()) -> str:
+    """Return 12 hex digits that name the ticks of some turns, in any order.
+
+    Args:
+        turns: A `Dataset` of the `pairwise` or `pointwise` config.
+        ids: The turns.
+        extra: Other tick columns that are read.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    names = [c for c in columns_to_read(turns.column_names, extra) if c not in _TEXT]
+    table = turns.select_columns(["query_id", *names]).with_format("arrow")[:]
+    table = table.filter(pc.is_in(table["query_id"], pa.array(sorted(ids), pa.int64())))
+    table = table.take(pc.sort_indices(table["query_id"]))
+    digest = hashlib.sha256()
+    for name in table.column_names:
+        values = table[name].combine_chunks()
+        digest.update(pa.record_batch([values], [name]).serialize())
+    return digest.hexdigest()[:12]
 
 
 def session_hashes(rows: Iterable[Mapping[str, Any]]) -> list[str]:

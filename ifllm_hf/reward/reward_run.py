@@ -15,6 +15,7 @@ from ifllm_hf.errors import ConfigError, OutputError
 from ifllm_hf.metrics.core import score_interval
 from ifllm_hf.reward import examples as ex
 from ifllm_hf.reward import trainer as tr
+from ifllm_hf.reward.behavior_arrays import columns_of
 from ifllm_hf.reward.ridge import sigmoid
 from ifllm_hf.reward.training_config import (
     RewardDataConfig,
@@ -363,6 +364,7 @@ def run_record(
 ) -> dict[str, Any]:
     """Return the resolved settings, what was learned from, and the versions, for `run.json`."""
     rows = [turns.rows[query] for query in sorted(ids)]
+    extra = [column for name in inputs.extra_channels for column in columns_of(name)]
     settings = {**training.to_dict(), **asdict(inputs), **asdict(data)}
     settings |= {k: v for k, v in asdict(backbone).items() if not k.startswith("_")}
     settings["base_model"] = public_name(backbone.model_name_or_path)
@@ -376,6 +378,10 @@ def run_record(
         "data": {
             "dataset": public_name(data.dataset),
             "fingerprint": ex.fingerprint(rows, turns.preferences),
+            "behavior_fingerprint": {
+                kind: ex.behavior_fingerprint(table, ids, extra)
+                for kind, table in turns.turns.items()
+            },
             "pairs": len(set(ids) & set(turns.preferences)),
             "singles": len(set(ids) & turns.rated),
             "workers": len({row["user_id"] for row in rows}),

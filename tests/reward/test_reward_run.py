@@ -137,6 +137,25 @@ def test_labels_of_a_file_replace_the_clicks() -> None:
     assert fingerprint(rows, known) != fingerprint(rows, preferences(rows, [label]))
 
 
+def test_a_run_is_named_by_its_ticks_too(backbone: Any, tmp_path: Path) -> None:
+    """Folds of other behaviour under the same texts and labels are not taken up."""
+    rows = make_turns(workers=2, each=2)
+    moved = [dict(row) for row in rows]
+    moved[3]["phase"] = [*moved[3]["phase"][:-1], "rating"]
+    digests = []
+    for turns in (rows, rows[::-1], moved):
+        record = reward_run.run_record(
+            backbone,
+            inputs_of("behavior"),
+            settings(tmp_path / "out"),
+            RewardDataConfig(dataset="somewhere"),
+            data_of(turns),
+            [row["query_id"] for row in turns],
+        )
+        digests.append(reward_folds.config_digest(record))
+    assert digests[0] == digests[1] != digests[2]
+
+
 def test_a_label_without_a_probability_is_refused() -> None:
     turn = {"query_id": 7, "response_a": "one", "response_b": "two", "preference": "a"}
     for confidence in (math.nan, None, 0.4, 1.5):
