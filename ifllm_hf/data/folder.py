@@ -81,7 +81,8 @@ def config_files(folder: str | os.PathLike[str], config: str) -> list[str]:
     """Return the shards of one config in order.
 
     Raises:
-        TableError: The folder is not a prepared one of this version, or a shard is missing.
+        TableError: The folder is not a prepared one of this version, or a shard is missing, cannot
+            be read or lacks a column.
     """
     folder = Path(folder)
     version = prepared_version(folder)
@@ -102,7 +103,26 @@ def config_files(folder: str | os.PathLike[str], config: str) -> list[str]:
             f"{folder / config}: {len(files)} of {expected} Parquet files are there. "
             "Run `ifllm prepare` again, or fetch the folder again."
         )
+    for file in files:
+        _check_shard(file, config)
     return [str(file) for file in files]
+
+
+def _check_shard(file: Path, config: str) -> None:
+    """Read the footer alone: half a file and a missing column show there."""
+    import pyarrow.parquet as pq
+
+    again = "Run `ifllm prepare` again, or fetch the folder again."
+    try:
+        found = pq.read_schema(file)
+    except (pa.ArrowException, OSError) as error:
+        raise TableError(f"{file}: cannot be read as Parquet ({error}). {again}") from error
+    missing = [name for name in SCHEMAS[config].names if name not in found.names]
+    if missing:
+        raise TableError(
+            f"{file}: no column {', '.join(missing[:5])}; expected those of `{config}` (schema "
+            f"version {SCHEMA_VERSION}). {again}"
+        )
 
 
 def card_metadata(folder: str | os.PathLike[str]) -> dict[str, Any]:

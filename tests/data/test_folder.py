@@ -391,3 +391,17 @@ def test_reads_with_polars_as_well(tmp_path: Path) -> None:
     frame = pl.read_parquet(tmp_path / "ifllm" / "pairwise" / "*.parquet")
     assert frame["file_row"].to_list() == [[1, 2, 3, 6, 7], [4, 5, 8], [], []]
     assert json.loads(json.dumps(frame["gaze_on"].to_list()[1])) == ["a", "a", "a"]
+
+
+def test_half_a_shard_and_one_without_a_column_are_named(tmp_path: Path) -> None:
+    write(tmp_path / "ifllm")
+    (shard,) = (Path(file) for file in config_files(tmp_path / "ifllm", "pairwise"))
+    whole = shard.read_bytes()
+    pq.write_table(pq.read_table(shard).drop_columns(["mouse_char"]), shard)
+    with pytest.raises(TableError, match=f"{shard.name}: no column mouse_char"):
+        config_files(tmp_path / "ifllm", "pairwise")
+    shard.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(TableError, match=f"{shard.name}: cannot be read as Parquet"):
+        config_files(tmp_path / "ifllm", "pairwise")
+    shard.write_bytes(whole)
+    assert config_files(tmp_path / "ifllm", "pairwise") == [str(shard)]
