@@ -18,12 +18,12 @@ import polars as pl
 from ifllm_hf.data.download import COMMIT, RELEASE_DIGEST, REPOSITORY
 from ifllm_hf.data.folder import with_card_metadata
 from ifllm_hf.data.schema import CONFIGS
+from ifllm_hf.data.sessions.card import is_of_sessions
 from ifllm_hf.data.workers import QUASI_IDENTIFIERS
 from ifllm_hf.errors import TableError
 from ifllm_hf.hub import card_numbers
 from ifllm_hf.hub.card_template import fill
 from ifllm_hf.hub.column_meanings import column_tables
-from ifllm_hf.hub.publish import is_of_sessions
 from ifllm_hf.hub.tick_numbers import IDLE_MS, MOVED_MS, TickNumbers, count_ticks
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ifllm_hf.data.folder import config_files
 from ifllm_hf.data.schema import CONFIGS
-from ifllm_hf.data.sessions.card import WAITING_KEY, waiting_questions
+from ifllm_hf.data.sessions.card import waiting_questions
 from ifllm_hf.errors import ConfigError, OutputError, TableError
 
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -97,12 +97,6 @@ def refuse_unreviewed(
             "personal data. Push to a private repository (--private), or review them (`ifllm "
             "review`) and prepare with --public."
         )
-
-
-def is_of_sessions(folder: str | os.PathLike[str]) -> bool:
-    """Tell whether a prepared folder was made of collected sessions; its card says so."""
-    card = (Path(folder) / "README.md").read_text(encoding="utf-8", errors="replace")
-    return f"\n{WAITING_KEY}:" in card
 
 
 @contextmanager

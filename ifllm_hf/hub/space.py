@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING
 import ifllm_hf
 from ifllm_hf.data.folder import config_files
 from ifllm_hf.errors import ConfigError
-from ifllm_hf.hub.publish import check_repo_id, hub_errors, is_of_sessions, refuse_unreviewed
+from ifllm_hf.hub.publish import check_repo_id, hub_errors, refuse_unreviewed
 
 if TYPE_CHECKING:
-    from ifllm_hf.reward.by_fold import TrainedOn
+    pass
 
 DISTRIBUTION = "ifllm-hf"
 EXTRA = "space"
@@ -123,7 +123,7 @@ def write_space(folder: str | os.PathLike[str], out: Path) -> None:
     reward.save(out / "model")
     (out / "requirements.txt").write_text(requirements, encoding="utf-8")
     (out / "README.md").write_text(
-        _card(_kind_of_data(Path(folder), reward.trained_on), reward.trained_on.pairs),
+        _card(reward.trained_on.source, reward.trained_on.pairs),
         encoding="utf-8",
     )
 
@@ -172,13 +172,6 @@ def _app() -> Path:
         if (place / "app.py").exists():
             return place
     raise ConfigError(f"no spaces/app.py beside {here}. Install the package again.")
-
-
-def _kind_of_data(folder: Path, trained_on: TrainedOn) -> str:
-    """Return what the data are, as the card's template calls it."""
-    if trained_on.made_up:
-        return "synthetic"
-    return "sessions" if is_of_sessions(folder) else "release"
 
 
 def _card(kind: str, pairs: int) -> str:

@@ -18,6 +18,7 @@ import polars as pl
 from ifllm_hf.behavior.features import behavior_features, read_turns
 from ifllm_hf.data.folder import config_files
 from ifllm_hf.data.folds import FOLDS
+from ifllm_hf.data.sessions.card import is_of_sessions
 from ifllm_hf.data.synthetic import SYNTHETIC_PREFIX
 from ifllm_hf.errors import DataError
 from ifllm_hf.metrics.weighted import FloatArray
@@ -36,12 +37,17 @@ class TrainedOn:
     Attributes:
         pairs: Labelled pairs in all folds.
         readers: Readers who labelled them.
-        made_up: Whether no person stands behind them.
+        source: `synthetic` (no person stands behind them), `release` or `sessions`.
     """
 
     pairs: int
     readers: int
-    made_up: bool
+    source: str
+
+    @property
+    def made_up(self) -> bool:
+        """Whether no person stands behind them."""
+        return self.source == "synthetic"
 
 
 @dataclass(frozen=True)
@@ -123,17 +129,19 @@ def fit_prepared(
         features = behavior_features(read_turns(folder))
     columns = ["query_id", "user_id", "preference", "fold", "response_a", "response_b", "turn"]
     pairs = pl.read_parquet(config_files(folder, "pairwise"), columns=columns)
-    made_up = bool(pairs["user_id"].str.starts_with(SYNTHETIC_PREFIX).any())
+    source = "sessions" if is_of_sessions(folder) else "release"
+    if pairs["user_id"].str.starts_with(SYNTHETIC_PREFIX).any():
+        source = "synthetic"
     rows = pairs.join(features.drop("contaminated"), on="query_id", how="left")
-    return fit_by_fold(rows, made_up=made_up)
+    return fit_by_fold(rows, source=source)
 
 
-def fit_by_fold(rows: pl.DataFrame, *, made_up: bool) -> RewardByFold:
+def fit_by_fold(rows: pl.DataFrame, *, source: str) -> RewardByFold:
     """Fit the models on the pairs that have a preference.
 
     Args:
         rows: Turns with two answers, their labels, `fold`, and their features.
-        made_up: Whether the data is synthetic.
+        source: See `TrainedOn`.
 
     Raises:
         DataError: A fold leaves fewer than two labelled pairs, or one side alone, to learn from.
@@ -153,7 +161,7 @@ def fit_by_fold(rows: pl.DataFrame, *, made_up: bool) -> RewardByFold:
         plain, behaved = text_with_and_without_behavior()
         text.append(plain.fit(train, y[seen], readers[seen]))
         both.append(behaved.fit(train, y[seen], readers[seen]))
-    return RewardByFold(text, both, TrainedOn(len(y), len(set(readers)), made_up))
+    return RewardByFold(text, both, TrainedOn(len(y), len(set(readers)), source))
 
 
 def _of(models: Sequence[TfidfLR], fold: int | None) -> Sequence[TfidfLR]:

@@ -14,6 +14,7 @@ import polars as pl
 
 from ifllm_hf.behavior.features import behavior_features, read_turns
 from ifllm_hf.data.folder import config_files, is_prepared
+from ifllm_hf.data.sessions.card import is_of_sessions
 from ifllm_hf.data.synthetic import SYNTHETIC_PREFIX
 from ifllm_hf.errors import SourceError
 from ifllm_hf.reward.by_fold import RewardByFold, fit_prepared
@@ -146,11 +147,12 @@ def open_demo_data(
     folder = folder.resolve()
     users = pl.scan_parquet(config_files(folder, "pairwise")).select("user_id").collect()
     made_up = bool(users["user_id"].str.starts_with(SYNTHETIC_PREFIX).any())
-    said = (
-        "Made-up data: no person stands behind it."
-        if made_up
-        else "The public IFLLM release: recordings of people who read answers of language models."
-    )
+    if made_up:
+        said = "Made-up data: no person stands behind it."
+    elif is_of_sessions(folder):
+        said = "Collected sessions: recordings of people who read answers of language models."
+    else:
+        said = "The public IFLLM release: recordings of people who read answers of language models."
     return DemoData(folder, made_up, said, model=model)
 
 

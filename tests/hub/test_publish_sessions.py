@@ -13,7 +13,6 @@ from ifllm_hf.errors import ConfigError, TableError
 from ifllm_hf.hub import space
 from ifllm_hf.hub.dataset_card import rewrite_card
 from ifllm_hf.hub.publish import push_dataset
-from ifllm_hf.reward.by_fold import TrainedOn
 
 
 @pytest.fixture(scope="module")
@@ -43,19 +42,15 @@ def test_the_card_of_sessions_is_not_replaced_by_one_that_says_less(unreviewed: 
 
 
 @pytest.mark.parametrize(
-    ("made_up", "sessions", "says"),
+    ("source", "says"),
     [
-        (True, True, "is made up"),
-        (False, True, "sessions that were collected with this app"),
-        (False, False, "public IFLLM release"),
+        ("synthetic", "is made up"),
+        ("sessions", "sessions that were collected with this app"),
+        ("release", "public IFLLM release"),
     ],
 )
-def test_a_space_says_what_its_data_are(
-    made_up: bool, sessions: bool, says: str, unreviewed: Path, prepared_small: Path
-) -> None:
-    folder = unreviewed if sessions else prepared_small
-    kind = space._kind_of_data(folder, TrainedOn(pairs=7, readers=3, made_up=made_up))
-    card = space._card(kind, 7)
+def test_a_space_says_what_its_data_are(source: str, says: str) -> None:
+    card = space._card(source, 7)
     told = ("is made up", "sessions that were collected with this app", "public IFLLM release")
     assert [part for part in told if part in card] == [says]
 

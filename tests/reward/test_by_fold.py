@@ -40,7 +40,7 @@ def rows() -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def reward(rows: pl.DataFrame) -> RewardByFold:
-    return fit_by_fold(rows, made_up=True)
+    return fit_by_fold(rows, source="synthetic")
 
 
 def accuracy(rows: pl.DataFrame, score: object) -> float:
@@ -64,7 +64,7 @@ def test_models_of_a_fold_never_saw_its_readers(rows: pl.DataFrame, reward: Rewa
         .otherwise("preference"),
         response_b=pl.when(pl.col("fold") == 2).then(pl.lit("other")).otherwise("response_b"),
     )
-    other = fit_by_fold(turned, made_up=True)
+    other = fit_by_fold(turned, source="synthetic")
     for score in ("from_text", "from_text_and_behavior"):
         same = getattr(reward, score)(rows, 2), getattr(other, score)(rows, 2)
         np.testing.assert_array_equal(*same)
@@ -115,7 +115,7 @@ def test_folder_without_a_model_says_so(tmp_path: Path) -> None:
 
 def test_too_few_labels_are_refused(rows: pl.DataFrame) -> None:
     with pytest.raises(DataError, match="without fold 0 there are .* not of both sides"):
-        fit_by_fold(rows.filter(pl.col("preference") == "a"), made_up=True)
+        fit_by_fold(rows.filter(pl.col("preference") == "a"), source="synthetic")
 
 
 def test_prepared_folder_is_enough(prepared_synthetic: Path) -> None:

@@ -91,6 +91,21 @@ def test_made_up_data_is_called_so_wherever_it_lies(demo_data: DemoData) -> None
     assert demo_data.said == "Made-up data: no person stands behind it."
 
 
+def test_collected_sessions_are_not_called_the_release(tmp_path: Path) -> None:
+    from ifllm_hf.data.prepare import prepare
+    from ifllm_hf.data.sessions.made_up import write_sessions
+
+    for truth in write_sessions(tmp_path / "sessions", 8, steps=6):
+        lines = truth.path.read_text("utf-8").splitlines(keepends=True)
+        first = json.loads(lines[0])
+        del first["versions"]  # nothing says now that nobody stands behind it
+        truth.path.write_text("".join([json.dumps(first) + "\n", *lines[1:]]), "utf-8")
+    prepare(tmp_path / "sessions", tmp_path / "ifllm", progress=False)
+    data = open_demo_data(tmp_path / "ifllm")
+    assert not data.made_up and data.said.startswith("Collected sessions")
+    assert data.reward.trained_on.source == "sessions"
+
+
 def test_help_shows_how_to_start() -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "spaces" / "app.py"), "--help"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from statistics import median
@@ -11,6 +12,12 @@ from ifllm_hf.data.sessions.collected import CollectedSessions
 
 WAITING_KEY = "ifllm_questions_not_reviewed"
 """In the card's YAML: how many questions of the export nobody has reviewed; 0 in a public one."""
+
+
+def is_of_sessions(folder: str | os.PathLike[str]) -> bool:
+    """Tell whether a prepared folder was made of collected sessions; its card says so."""
+    card = (Path(folder) / "README.md").read_text(encoding="utf-8", errors="replace")
+    return f"\n{WAITING_KEY}:" in card
 
 
 def sessions_card(sessions: CollectedSessions, known: dict[str, Any]) -> str:

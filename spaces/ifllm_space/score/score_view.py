@@ -89,7 +89,11 @@ def score_view(
 def trained(reward: RewardByFold, fold: int | None) -> str:
     """Say what the models are and what they have seen."""
     facts = reward.trained_on
-    where = "made-up data: no person stands behind it" if facts.made_up else "the public release"
+    where = {
+        "synthetic": "made-up data: no person stands behind it",
+        "release": "the public release",
+        "sessions": "collected sessions",
+    }[facts.source]
     unseen = (
         "They never saw these texts."
         if fold is None
