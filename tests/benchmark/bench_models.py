@@ -2,6 +2,7 @@
 
     python tests/benchmark/run.py models                  # all eight
     python tests/benchmark/bench_models.py qwen3-4b       # one
+    python tests/benchmark/bench_models.py --vocabulary 512   # a head that costs next to nothing
 
 On a GPU the shapes are the true ones, and TRL's trainer runs beside ours. On a CPU every dimension
 is an eighth (hidden, feed-forward, vocabulary, layers; heads keep their ratio), one thread, CPU
