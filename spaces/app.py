@@ -25,13 +25,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "0")
     os.environ["GRADIO_SSR_MODE"] = "False"
 
+    try:
+        from ifllm_space.demo_data import open_demo_data
+        from ifllm_space.shell import serve
+    except ModuleNotFoundError as error:
+        sys.stderr.write(
+            f"app.py: {error.name} is not installed. Install the package with its extra `space` "
+            "(in a clone: pip install -e '.[space]').\n"
+        )
+        return 1
     from ifllm_hf.errors import IFLLMError
-    from ifllm_space.demo_data import open_demo_data
-    from ifllm_space.shell import serve
 
     try:
         data = open_demo_data(arguments.data, synthetic=arguments.synthetic, model=arguments.model)
-        sys.stderr.write(f"{data.said}\n")
+        sys.stderr.write(f"{data.said}\nGetting ready ...\n")
         serve(data, host=arguments.host, port=arguments.port)
     except IFLLMError as error:
         sys.stderr.write(f"app.py: {error}\n")
@@ -58,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--port",
-        type=int,
+        type=_port,
         default=os.environ.get("GRADIO_SERVER_PORT", str(DEFAULT_PORT)),
         help="default: $GRADIO_SERVER_PORT, else %(default)s",
     )
@@ -69,6 +76,13 @@ def _parser() -> argparse.ArgumentParser:
         help="default: this machine alone; everywhere in a Space",
     )
     return parser
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port; expected 1 to 65535")
+    return number
 
 
 def _positive(text: str) -> int:

@@ -133,8 +133,13 @@ def open_demo_data(
         model: Folder of a trained reward model.
 
     Raises:
-        SourceError: `folder` is no prepared folder.
+        SourceError: `folder` is no prepared folder, or `model` holds no model.
     """
+    if model is not None and not (model / "config.json").is_file():
+        raise SourceError(
+            f"{model}: holds no model (no config.json). Expected a folder that `recipes/reward.py` "
+            "wrote; correct --model or leave it out."
+        )
     if folder is not None and not is_prepared(folder):
         raise SourceError(
             f"{folder}: is no prepared folder. Expected what `ifllm prepare` writes: name that, or "

@@ -6,7 +6,9 @@ access log, and nothing of the data can be reached through Gradio's routes for f
 
 from __future__ import annotations
 
+import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,17 +84,27 @@ def build_app(data: DemoData, settings: Settings | None = None) -> FastAPI:
 
 def serve(data: DemoData, *, host: str, port: int) -> None:
     """Serve until interrupted. No access log: it would keep addresses."""
-    app = build_app(data)
-    sys.stderr.write(f"Open http://{'localhost' if host in _ANY else host}:{port}\n")
-    uvicorn.run(
-        app,
+    config = uvicorn.Config(
+        build_app(data),
         host=host,
         port=port,
-        workers=1,
         log_level="warning",
         access_log=False,
         proxy_headers=False,
     )
+    with suppress(KeyboardInterrupt):  # uvicorn has shut down by then
+        _Server(config).run()
+
+
+class _Server(uvicorn.Server):
+    """Says where it is once it can be reached."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            host = self.config.host
+            name = "localhost" if host in _ANY else host
+            sys.stderr.write(f"Open http://{name}:{self.config.port}\n")
 
 
 def _blocks(data: DemoData, settings: Settings, store: SessionStore) -> gr.Blocks:

@@ -116,6 +116,24 @@ def test_help_shows_how_to_start() -> None:
     assert "python spaces/app.py" in done.stdout and "GRADIO_SERVER_PORT" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["--port", "99999999"], "99999999 is no port; expected 1 to 65535"),
+        (["--model", "nowhere"], "nowhere: holds no model"),
+    ],
+)
+def test_what_cannot_be_served_is_said_at_once(asked: list[str], said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "spaces" / "app.py"), "--synthetic", "2", *asked],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (1, 2)
+    assert said in done.stderr and "Traceback" not in done.stderr
+
+
 # --- the page
 
 
