@@ -22,58 +22,48 @@ up in `--output_dir`.
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
-import warnings
 from pathlib import Path
 
+from ifllm_hf.alignment.recipe_arguments import recipe_main
 
-def main() -> int:
-    """Parse, run, and print where the result lies."""
-    if "--help" not in sys.argv and "-h" not in sys.argv:
-        logging.basicConfig(
-            level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s"
-        )
-        for name in ("httpx", "httpx2", "datasets", "transformers", "accelerate", "bitsandbytes"):
-            logging.getLogger(name).setLevel(logging.WARNING)
-    # PEFT and TRL use names that transformers 5 deprecates.
-    warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
-    from trl import ModelConfig, TrlParser
 
+def run() -> str:
+    """Parse and train; return where the result lies."""
+    from trl import ModelConfig
+
+    from ifllm_hf.alignment.recipe_arguments import parse_recipe
     from ifllm_hf.alignment.tiny_models import TINY_PREFIX, build_tiny_model
-    from ifllm_hf.errors import IFLLMError
+    from ifllm_hf.errors import ConfigError
     from ifllm_hf.reward.training_config import (
         RewardDataConfig,
         RewardInputConfig,
         RewardTrainingConfig,
     )
 
-    try:
-        parser = TrlParser((RewardDataConfig, RewardInputConfig, RewardTrainingConfig, ModelConfig))
-        data, inputs, training, backbone = parser.parse_args_and_config()
-        name = str(backbone.model_name_or_path)
-        if name.startswith(TINY_PREFIX):
-            place = Path(f"{training.output_dir}-backbone")
-            texts = ["Questions, answers and what people do while they read them."]
-            backbone.model_name_or_path = str(
-                build_tiny_model(name.removeprefix(TINY_PREFIX), place, texts, training.seed)
-            )
-        if data.cross_validate:
-            from ifllm_hf.benchmark.reward_folds import cross_validate_reward
+    data, inputs, training, backbone = parse_recipe(
+        (RewardDataConfig, RewardInputConfig, RewardTrainingConfig, ModelConfig)
+    )
+    if backbone.model_name_or_path is None:
+        raise ConfigError(
+            "model_name_or_path is missing; give --config recipes/configs/reward.yaml, or name "
+            "a text backbone"
+        )
+    name = str(backbone.model_name_or_path)
+    if name.startswith(TINY_PREFIX):
+        place = Path(f"{training.output_dir}-backbone")
+        texts = ["Questions, answers and what people do while they read them."]
+        backbone.model_name_or_path = str(
+            build_tiny_model(name.removeprefix(TINY_PREFIX), place, texts, training.seed)
+        )
+    if data.cross_validate:
+        from ifllm_hf.benchmark.reward_folds import cross_validate_reward
 
-            result = cross_validate_reward(backbone, inputs, training, data)
-        else:
-            from ifllm_hf.reward.reward_run import run_reward
+        return str(cross_validate_reward(backbone, inputs, training, data))
+    from ifllm_hf.reward.reward_run import run_reward
 
-            result = run_reward(backbone, inputs, training, data)
-    except IFLLMError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    if int(os.environ.get("RANK", "0")) == 0:
-        sys.stdout.write(f"{result}\n")
-    return 0
+    return str(run_reward(backbone, inputs, training, data))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(recipe_main(run))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import logging
+import math
 import os
 import sys
 import tempfile
@@ -35,7 +36,7 @@ def parse_recipe(
             that names `preference_loss`, hence is one of DPO; others are read as they are.
 
     Raises:
-        ConfigError: The YAML cannot be read, or has a setting that no class knows.
+        ConfigError: The YAML cannot be read, has a setting that no class knows, or a number is NaN.
     """
     from trl import TrlParser
 
@@ -75,6 +76,11 @@ def parse_recipe(
             + (f"did you mean --{near[0]}? " if near else "")
             + "--help lists all of them"
         )
+    for settings in parsed:
+        for f in fields(settings):
+            value = getattr(settings, f.name, None)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ConfigError(f"{f.name} is {value}; expected a finite number")
     return tuple(parsed)
 
 
@@ -103,7 +109,7 @@ def recipe_main(run: Callable[[], str]) -> int:
         run: Parses the command line, works, and returns the folder.
 
     Returns:
-        The exit code: 0, or 1 after an error that the message explains.
+        The exit code: 0, 1 after an error that the message explains, 130 after Ctrl-C.
     """
     if not {"--help", "-h"} & set(sys.argv):
         logging.basicConfig(
@@ -120,6 +126,12 @@ def recipe_main(run: Callable[[], str]) -> int:
     except IFLLMError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            "interrupted; the same command with --resume_from_checkpoint true goes on from the "
+            "last checkpoint\n"
+        )
+        return 130
     if int(os.environ.get("RANK", "0")) == 0:
         sys.stdout.write(f"{folder}\n")
     return 0

@@ -112,7 +112,11 @@ def load_reward_data(data: RewardDataConfig) -> RewardData:
     }[data.targets]
     turns = {kind: _turns(data.dataset, kind) for kind in kinds}
     if data.max_turns is not None:
-        turns = {k: t.select(range(min(data.max_turns, len(t)))) for k, t in turns.items()}
+        # Spread over the whole: the first ones are those of a few readers.
+        turns = {
+            k: t.select(np.unique(np.linspace(0, len(t) - 1, data.max_turns).astype(int)))
+            for k, t in turns.items()
+        }
     rows: dict[int, Mapping[str, Any]] = {}
     known: dict[int, ex.Preference] = {}
     for kind, table in turns.items():

@@ -12,22 +12,26 @@ from typing import Any
 import pytest
 import yaml
 
+from ifllm_hf.alignment.recipe_arguments import recipe_main
+from ifllm_hf.errors import ConfigError
+
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "recipes" / "configs"
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
 
 
 def parse(*arguments: str) -> Any:
-    from trl import ModelConfig, TrlParser
+    from trl import ModelConfig
 
+    from ifllm_hf.alignment.recipe_arguments import parse_recipe
     from ifllm_hf.reward.training_config import (
         RewardDataConfig,
         RewardInputConfig,
         RewardTrainingConfig,
     )
 
-    parser = TrlParser((RewardDataConfig, RewardInputConfig, RewardTrainingConfig, ModelConfig))
-    return parser.parse_args_and_config(list(arguments))
+    classes = (RewardDataConfig, RewardInputConfig, RewardTrainingConfig, ModelConfig)
+    return parse_recipe(classes, list(arguments))
 
 
 @pytest.mark.parametrize("name", ["reward", "reward-smoke"])
@@ -49,8 +53,14 @@ def test_every_setting_of_a_recipe_is_known(name: str) -> None:
 def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "reward.yaml"
     file.write_text((CONFIGS / "reward-smoke.yaml").read_text() + "\nno_such_setting: 1\n")
-    with pytest.raises(ValueError, match="no_such_setting"):
+    with pytest.raises(ConfigError, match="no_such_setting"):
         parse("--config", str(file))
+
+
+def test_a_number_that_is_none_is_refused() -> None:
+    smoke = str(CONFIGS / "reward-smoke.yaml")
+    with pytest.raises(ConfigError, match="learning_rate is nan"):
+        parse("--config", smoke, "--learning_rate", "nan")
 
 
 def test_the_smoke_recipe_trains_and_saves(
@@ -67,10 +77,10 @@ def test_the_smoke_recipe_trains_and_saves(
     monkeypatch.setattr(sys, "argv", ["reward.py", *arguments])
     monkeypatch.setattr(os, "environ", {**os.environ})
     script = runpy.run_path(str(ROOT / "recipes" / "reward.py"))
-    assert script["main"]() == 0
+    assert recipe_main(script["run"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(out)
     record = json.loads((out / "run.json").read_text())
     assert record["settings"]["inputs"] == "text+both" and record["data"]["pairs"] > 0
     assert (out / "model.safetensors").exists() and (out / "processor_config.json").exists()
-    assert script["main"]() == 1
+    assert recipe_main(script["run"]) == 1
     assert "is not empty" in capsys.readouterr().err
