@@ -17,6 +17,7 @@ from ifllm_hf.alignment.checkpoints import is_whole, newest_checkpoint
 from ifllm_hf.alignment.pair_format import DROPPED_LONG, PreferencePairs, load_pairs
 from ifllm_hf.alignment.run_record import card, public_name, read_run, versions, write_run
 from ifllm_hf.alignment.tiny_models import TINY_PREFIX, build_tiny_model
+from ifllm_hf.data.run_file import is_free
 from ifllm_hf.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def checkpoint_to_resume(training: TrainingConfig) -> str | None:
     wanted = training.resume_from_checkpoint
     if not wanted or str(wanted).lower() == "false":
         _check_writable(folder)
-        if folder.exists() and any(folder.iterdir()):
+        if not is_free(folder):
             raise OutputError(
                 f"output_dir {folder} exists and is not empty; choose another, or continue that "
                 "run with --resume_from_checkpoint true"

@@ -53,6 +53,15 @@ def write_run(folder: Path, record: dict[str, Any]) -> None:
     aside.replace(folder / RUN_FILE)
 
 
+def is_free(folder: Path) -> bool:
+    """Tell whether a new run may be put there: nothing is, or a run that ended before any weights.
+
+    A folder `tiny_model` is a random model that a dry run makes anew.
+    """
+    nothing_lost = {RUN_FILE, f".{RUN_FILE}.part", "tiny_model"}
+    return not folder.exists() or {path.name for path in folder.iterdir()} <= nothing_lost
+
+
 def read_run(folder: Path) -> dict[str, Any] | None:
     """Return what an earlier run wrote there, or None."""
     file = folder / RUN_FILE

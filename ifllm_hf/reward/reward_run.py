@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ifllm_hf.data.run_file import public_name, read_run, versions, write_run
+from ifllm_hf.data.run_file import is_free, public_name, read_run, versions, write_run
 from ifllm_hf.errors import ConfigError, OutputError
 from ifllm_hf.metrics.core import score_interval
 from ifllm_hf.reward import examples as ex
@@ -268,7 +268,7 @@ def run_reward(
     checkpoint = None
     if resume in ("", "false"):
         # Of several processes the first looks before it writes; the others may come later.
-        if training.process_index == 0 and folder.exists() and any(folder.iterdir()):
+        if training.process_index == 0 and not is_free(folder):
             raise OutputError(
                 f"output_dir {folder} exists and is not empty; choose another, or continue that "
                 "run with --resume_from_checkpoint true"
