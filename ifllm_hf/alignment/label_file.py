@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 from ifllm_hf.alignment.label_report import LabelReport
+from ifllm_hf.data.output_file import check_free
 from ifllm_hf.data.schema import SCHEMAS
 from ifllm_hf.errors import ConfigError, OutputError
 
@@ -48,8 +49,7 @@ def check_place(out: Path, overwrite: bool) -> None:
             f"{out.name}: cannot write {out.suffix or 'a file without a suffix'}; expected a name "
             f"that ends in {' or '.join(SUFFIXES)}"
         )
-    if out.is_dir() or (out.exists() and not overwrite):
-        raise OutputError(f"{out}: exists already. Choose another name, or allow overwriting")
+    check_free(out, overwrite=overwrite)
 
 
 def write_label_file(table: pl.DataFrame, out: Path, report: LabelReport) -> None:

@@ -37,7 +37,8 @@ def read_predictions(path: Path | str) -> pl.DataFrame:
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"{path}: no such file; expected predictions as .parquet, .csv or .jsonl")
+        what = "is a folder" if path.is_dir() else "no such file"
+        raise DataError(f"{path}: {what}; expected predictions as .parquet, .csv or .jsonl")
     suffix = path.suffix.lower()
     try:
         if suffix == ".parquet":

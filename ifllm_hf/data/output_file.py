@@ -17,7 +17,9 @@ def check_free(out: str | os.PathLike[str], *, overwrite: bool) -> Path:
         OutputError: Something is there and must not be replaced.
     """
     out = Path(out)
-    if out.is_dir() or (out.exists() and not overwrite):
+    if out.is_dir():
+        raise OutputError(f"{out}: is a folder; expected the name of a file.")
+    if out.exists() and not overwrite:
         raise OutputError(
             f"{out}: exists already; expected a free name. Choose another one or ask to overwrite "
             "(--overwrite)."

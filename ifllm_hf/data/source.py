@@ -24,6 +24,7 @@ from ifllm_hf.data.archive import (
     archive_members,
     folder_members,
 )
+from ifllm_hf.data.folder import is_prepared
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.read_ahead import ReadAhead
 from ifllm_hf.errors import SourceError
@@ -142,6 +143,11 @@ def _find_root(folder: Path) -> Path:
     found = [place for place in candidates if (place / QUERY_LOGS).is_file()]
     if len(found) > 1:
         raise _ambiguous(str(folder), found[0].name, str(found[1].relative_to(folder)))
+    if not found and is_prepared(folder):
+        raise SourceError(
+            f"{folder}: is prepared already. Load it with load_dataset, or give the folder or "
+            "archive of an IFLLM release."
+        )
     if not found:
         raise _no_table(str(folder), QUERY_LOGS)
     return found[0]

@@ -90,7 +90,7 @@ def save_model(model: Any, path: Path | str, *, overwrite: bool = False) -> None
         )
     path = Path(path)
     if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists already. Choose another name, or allow overwriting")
+        raise OutputError(f"{path} exists already. Choose another name, or pass overwrite=True")
     settings, state = _split(model)
     half = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -384,3 +384,9 @@ def test_the_real_release_is_complete() -> None:
         assert (len(conversations), len(workers), files) == (462, 79, 2362)
         assert source.ledger.kept == 2365
         assert source.fingerprint() == RELEASE_DIGEST
+
+
+def test_a_prepared_folder_is_no_release(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("---\nifllm_prepared: 2\n---\n")
+    with pytest.raises(SourceError, match="is prepared already"):
+        open_source(tmp_path)
