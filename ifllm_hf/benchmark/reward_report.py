@@ -12,10 +12,19 @@ import json
 import logging
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
+
+from ifllm_hf.benchmark.predictions import read_predictions
+from ifllm_hf.benchmark.report import markdown_rows
+from ifllm_hf.benchmark.subsets import similar_length
+from ifllm_hf.data.folder import config_files
 from ifllm_hf.errors import ConfigError, IFLLMError
+from ifllm_hf.metrics.core import score_interval
 
 FULL: dict[str, Any] = {"max_length": 512, "epochs": 6, "warmup": 10, "repeats": 5, "freeze": False}
 QUICK: dict[str, Any] = {"max_length": 256, "epochs": 4, "warmup": 6, "repeats": 1, "freeze": True}
@@ -110,7 +119,61 @@ def reward_report(
         data, quick=True, predictions=files, out=out / "benchmark", overwrite=True, progress=False
     )
     (out / "benchmark.json").write_text(json.dumps(run.records, indent=2, default=str) + "\n")
+    table = gains_over_text(data, {file.stem.removeprefix("reward "): file for file in files})
+    (out / "gains.md").write_text(table)
     return out / "benchmark" / "report.md"
+
+
+def gains_over_text(data: Path | str, files: Mapping[str, Path]) -> str:
+    """Return a Markdown table of what each variant adds to the text-only one; "" without that one.
+
+    Paired differences of accuracy and AUC on all labelled pairs and on those of similar length,
+    with 95 % bootstrap intervals over readers; predictions are averaged over repeats first.
+
+    Args:
+        data: A folder written by `ifllm prepare`.
+        files: Predictions of the protocol `worker` by name of the variant, `text` among them.
+    """
+    if "text" not in files:
+        return ""
+    pairs = pl.read_parquet(
+        config_files(data, "pairwise"),
+        columns=["query_id", "user_id", "preference", "response_a", "response_b"],
+    ).filter(pl.col("preference").is_in(["a", "b"]))
+    p = {
+        name: pairs.join(
+            read_predictions(file).group_by("query_id").agg(pl.col("p_b").mean()),
+            on="query_id",
+            how="left",
+            maintain_order="left",
+        )["p_b"].to_numpy()
+        for name, file in files.items()
+    }
+    y = (pairs["preference"] == "b").to_numpy().astype(float)
+    readers = pairs["user_id"].to_numpy()
+    similar = pairs["query_id"].is_in(similar_length(pairs).implode()).to_numpy()
+    rows = []
+    for name in (name for name in files if name != "text"):
+        cells = [name]
+        for part in (np.ones(len(y), dtype=bool), similar):
+            for metric in ("accuracy", "auc"):
+                gain = score_interval(
+                    metric, y[part], p[name][part], readers[part], versus=p["text"][part]
+                )
+                cells.append(f"{gain.estimate:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]")
+        rows.append(cells)
+    counts = [
+        f"{int(part.sum())} pairs of {len(set(readers[part]))} readers"
+        for part in (np.ones(len(y), dtype=bool), similar)
+    ]
+    header = [
+        f"less text only ({counts[0]}; similar length: {counts[1]})",
+        "accuracy",
+        "AUC",
+        "similar length: accuracy",
+        "AUC",
+    ]
+    return markdown_rows(header, rows)
 
 
 def main() -> int:
@@ -131,7 +194,8 @@ def main() -> int:
     except IFLLMError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    sys.stdout.write(f"{report}\n")
+    gains = (report.parents[1] / "gains.md").read_text()
+    sys.stdout.write(f"{gains}\n{report}\n" if gains else f"{report}\n")
     return 0
 
 
