@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ifllm_space.server.session_file import write_durably
+
 
 class DailyQuota:
     """Counts answers of the current UTC day in a small file."""
@@ -28,5 +30,5 @@ class DailyQuota:
             used = (used if day == today else 0) + answers
             if used > self._most:
                 return False
-            self._path.write_text(json.dumps([today, used]))
+            write_durably(self._path, json.dumps([today, used]).encode())
             return True
