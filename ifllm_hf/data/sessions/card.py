@@ -45,9 +45,9 @@ def sessions_card(sessions: CollectedSessions, known: dict[str, Any]) -> str:
         "a session of their own, collected with the Space of `ifllm_hf`. A person who took part "
         "twice is two readers: nobody signs in.",
         "",
-        "Every pointer, gaze, scroll and visible-range event is a tick of its own, a point with the "
-        "character of the stored answer under it; what an event does not tell is null in its tick. "
-        "`phase` is exact: reading "
+        "Every pointer, gaze, scroll and visible-range event is a tick of its own, a point with "
+        "the character of the stored answer under it; what an event does not tell is null in its "
+        "tick. `phase` is exact: reading "
         "ends when the pointer, having been on an answer, enters a rating control, or with the "
         "first choice.",
         "",
