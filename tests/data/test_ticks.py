@@ -11,7 +11,7 @@ import pytest
 
 from ifllm_hf.data.alignment import TurnText
 from ifllm_hf.data.release import open_release
-from ifllm_hf.data.schema import ENUMERATIONS, TICKS
+from ifllm_hf.data.schema import ENUMERATIONS, TICKS, VIEW_COLUMNS
 from ifllm_hf.data.shards import ConversationRows
 from ifllm_hf.data.synthetic import Truth, read_truth
 from ifllm_hf.data.ticks import Turn, read_ticks
@@ -76,6 +76,7 @@ def test_every_column_of_a_small_conversation() -> None:
         "mouse_window": [None, None, "One answer of", None],
         "camera_ok": [True, False, True, True],
         "mouse_idle_ms": [None, 0.0, 85.5, 0.0],
+        **dict.fromkeys(VIEW_COLUMNS, blank),  # the release's page recorded none of it
         "gaze_surface": ["none", "response", "page", "rating"],
         "mouse_surface": ["none", "none", "response", "none"],
         "surface": ["none", "response", "response", "rating"],
