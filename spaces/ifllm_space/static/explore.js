@@ -92,7 +92,7 @@ function legend(view) {
       view.reading_end_source === "fallback"
         ? " Where reading ended is a guess in this turn: the first click on a rating was not found."
         : "",
-      view.ticks.visible.some((ranges) => ranges.length)
+      view.ticks.visible?.some((ranges) => ranges.length)
         ? " The grey band in a lane is the part of the answer that was on screen."
         : "",
     ),
