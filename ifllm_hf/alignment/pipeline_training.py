@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from ifllm_hf.alignment.checkpoints import newest_checkpoint
+from ifllm_hf.data.checkpoints import newest_checkpoint
 from ifllm_hf.errors import ConfigError, OutputError
 
 SFT, DPO = "sft.py", "dpo.py"

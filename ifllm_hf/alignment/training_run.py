@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from accelerate import PartialState
 
 from ifllm_hf.alignment import policy as models
-from ifllm_hf.alignment.checkpoints import is_whole, newest_checkpoint
 from ifllm_hf.alignment.pair_format import DROPPED_LONG, PreferencePairs, load_pairs
 from ifllm_hf.alignment.run_record import card, public_name, read_run, versions, write_run
 from ifllm_hf.alignment.tiny_models import TINY_PREFIX, build_tiny_model
+from ifllm_hf.data.checkpoints import is_whole, newest_checkpoint
 from ifllm_hf.data.run_file import is_free
 from ifllm_hf.errors import ConfigError, OutputError
 

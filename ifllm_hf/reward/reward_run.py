@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ifllm_hf.data.checkpoints import is_whole, newest_checkpoint
 from ifllm_hf.data.run_file import is_free, public_name, read_run, versions, write_run
 from ifllm_hf.errors import ConfigError, OutputError
 from ifllm_hf.metrics.core import score_interval
@@ -261,10 +262,9 @@ def run_reward(
     Raises:
         IFLLMError: Anything a user can act on.
     """
-    from transformers.trainer_utils import get_last_checkpoint
-
     folder = Path(str(training.output_dir))
-    resume = str(training.resume_from_checkpoint or "").lower()
+    resume_from = str(training.resume_from_checkpoint or "")
+    resume = resume_from.lower()
     checkpoint = None
     if resume in ("", "false"):
         # Of several processes the first looks before it writes; the others may come later.
@@ -274,13 +274,10 @@ def run_reward(
                 "run with --resume_from_checkpoint true"
             )
     else:
-        checkpoint = (
-            get_last_checkpoint(str(folder))
-            if resume == "true"
-            else str(training.resume_from_checkpoint)
-        )
-        if checkpoint is None:
-            raise OutputError(f"output_dir {folder}: no checkpoint to resume from")
+        named = newest_checkpoint(folder) if resume == "true" else Path(resume_from)
+        if named is None or not is_whole(named):
+            raise OutputError(f"{named or folder}: no finished checkpoint to resume from")
+        checkpoint = str(named)
     turns = load_reward_data(data)
     held_out: set[int] = set()
     if data.eval_fold is not None:

@@ -126,6 +126,21 @@ def test_held_out_readers_are_scored_by_their_clicks_with_an_interval(
     }
 
 
+@pytest.mark.parametrize("wanted", ["true", "checkpoint-2"])
+def test_a_half_written_checkpoint_is_not_gone_on_from(
+    wanted: str, backbone: Any, tmp_path: Path
+) -> None:
+    half = tmp_path / "out" / "checkpoint-2"
+    half.mkdir(parents=True)
+    (half / "trainer_state.json").write_text('{"log_history": [')
+    named = wanted if wanted == "true" else str(half)
+    training = settings(tmp_path / "out", resume_from_checkpoint=named)
+    with pytest.raises(OutputError, match="no finished checkpoint to resume from"):
+        reward_run.run_reward(
+            backbone, inputs_of("behavior"), training, RewardDataConfig(dataset="somewhere")
+        )
+
+
 def test_labels_of_a_file_replace_the_clicks() -> None:
     rows = make_turns(workers=1, each=2)
     label = {"query_id": 101, "chosen": rows[1]["response_b"], "confidence": 0.7}
