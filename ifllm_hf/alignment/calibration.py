@@ -23,6 +23,7 @@ from ifllm_hf.benchmark.splits import IndexArray, make_splits
 from ifllm_hf.benchmark.walls import refuse_asymmetry
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.metrics.weighted import FloatArray
+from ifllm_hf.reward.ridge import logit, sigmoid
 
 logger = logging.getLogger(__name__)
 
@@ -31,22 +32,6 @@ Predict = Callable[[pl.DataFrame], FloatArray]
 
 JUDGED = -1
 """The `label_fold` of workers who are kept for judging and train no model."""
-
-# No model is believed beyond this, so that a logit is finite.
-_CERTAIN = 1e-6
-
-
-def logit(p: npt.ArrayLike) -> FloatArray:
-    """Return log(p / (1 - p)), with p kept within 1e-6 of 0 and 1."""
-    inside = np.clip(np.asarray(p, dtype=np.float64), _CERTAIN, 1.0 - _CERTAIN)
-    out: FloatArray = np.log(inside) - np.log1p(-inside)
-    return out
-
-
-def sigmoid(z: FloatArray) -> FloatArray:
-    """Return 1 / (1 + exp(-z)), without overflow."""
-    e = np.exp(-np.abs(z))
-    return np.where(z >= 0, 1.0, e) / (1.0 + e)
 
 
 def fit_slope(z: FloatArray, y: FloatArray) -> float:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ifllm_hf.alignment.calibration import fit_slope, logit, sigmoid
+from ifllm_hf.alignment.calibration import fit_slope
 from ifllm_hf.alignment.label_noise import (
     check_nu,
     combine,
@@ -20,6 +20,7 @@ from ifllm_hf.alignment.label_noise import (
     unnoise,
 )
 from ifllm_hf.errors import ConfigError
+from ifllm_hf.reward.ridge import logit, sigmoid
 
 PROBABILITY = st.floats(0, 1)
 RATE = st.floats(0, 0.49)
