@@ -108,6 +108,7 @@ function features(view) {
     "div",
     { class: "ifllm-features" },
     h("h3", {}, "What this turn's behaviour amounts to"),
+    h("p", {}, "This reader: median of the reader's other turns. Other readers: median and middle half. ▲ above and ▼ below that half."),
     table(shown, two, (f) => f.says, "Main features"),
     others.length
       ? h(
@@ -128,7 +129,6 @@ function table(rows, two, name, caption) {
     h(
       "table",
       {},
-      h("caption", {}, "This reader: median of the reader's other turns. Other readers: median and middle half. ▲ above and ▼ below that half."),
       h("thead", {}, h("tr", {}, ...heads.map((head) => h("th", { scope: "col" }, head)))),
       h("tbody", {}, ...rows.map((row) => line(row, two, name(row)))),
     ),
