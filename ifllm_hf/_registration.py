@@ -39,6 +39,8 @@ _MOVED = (
 # Module that must be loaded -> what to do then.
 _HOOKS: dict[str, Callable[[], None]] = {}
 _LOCK = threading.RLock()
+# Its `asking` is set in a thread that asks whether a module is loaded; see `_is_loaded`.
+_THREAD = threading.local()
 
 
 def when_loaded(module: str, hook: Callable[[], None]) -> None:
@@ -52,10 +54,25 @@ def when_loaded(module: str, hook: Callable[[], None]) -> None:
         if _FINDER not in sys.meta_path:
             sys.meta_path.insert(0, _FINDER)
         _HOOKS[module] = hook
-    if module in sys.modules:
-        # Another thread may be in the middle of importing it; this waits for it.
-        importlib.import_module(module)
+    if _is_loaded(module):
         _run(module)
+
+
+def _is_loaded(module: str) -> bool:
+    """Tell whether a module is loaded; where another thread is importing it, wait for that.
+
+    A look at `sys.modules` is not enough: a thread that has passed our finder and has not come to
+    the module's own code yet would load it without running the hook. So this imports the module,
+    which takes its import lock, and our finder, the first one asked, ends what is not there yet.
+    """
+    _THREAD.asking = True
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        return False
+    finally:
+        _THREAD.asking = False
+    return True
 
 
 def _run(module: str) -> None:
@@ -71,6 +88,8 @@ class _Finder:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        if getattr(_THREAD, "asking", False):
+            raise ImportError(f"{fullname} is not loaded")
         if fullname not in _HOOKS:
             return None
         for finder in sys.meta_path:

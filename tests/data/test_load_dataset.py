@@ -8,6 +8,8 @@ import re
 import runpy
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -441,6 +443,39 @@ print(json.dumps([hasattr(before, "_ifllm_original"),
                   is before._ifllm_original]))
 """
     assert python(script, elsewhere, tmp_path) == [True, False, True, True]
+
+
+def test_hook_runs_when_another_thread_is_past_our_finder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The import was begun before the hook was known, and the module is not in sys.modules yet."""
+    from ifllm_hf import _registration
+
+    finding, calls = threading.Event(), []
+
+    class SlowFinder:
+        def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
+            if fullname == "some_slow_module":
+                finding.set()
+                while fullname not in _registration._HOOKS:
+                    time.sleep(0.001)
+                time.sleep(0.05)
+
+    (tmp_path / "some_slow_module.py").write_text("x = 1")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    behind_ours = sys.meta_path.index(_registration._FINDER) + 1
+    monkeypatch.setattr(
+        sys, "meta_path", [*sys.meta_path[:behind_ours], SlowFinder(), *sys.meta_path[behind_ours:]]
+    )
+    importing = threading.Thread(target=__import__, args=("some_slow_module",))
+    importing.start()
+    finding.wait()
+    _registration.when_loaded(
+        "some_slow_module", lambda: calls.append(sys.modules["some_slow_module"].x)
+    )
+    importing.join()
+    assert calls == [1]
+    monkeypatch.delitem(sys.modules, "some_slow_module")
 
 
 def test_import_hook_leaves_the_module_as_it_was(elsewhere: Path, tmp_path: Path) -> None:
