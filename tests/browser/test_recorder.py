@@ -99,6 +99,68 @@ def test_samples_at_forty_hertz_and_once_a_second_at_rest(page: Any) -> None:
     assert all(b - a > 800 for a, b in zip(rest, rest[1:], strict=False))
 
 
+def test_page_at_rest_is_left_in_peace(page: Any) -> None:
+    """Where nothing changes no frame is asked for, and one timer stands for the next heartbeat."""
+    page.mouse.move(*centre(page, "[data-s]"))
+    noticed(page)
+    page.evaluate(
+        """() => {
+          window.asked = [];
+          for (const name of ['requestAnimationFrame', 'setTimeout', 'setInterval']) {
+            const real = window[name];
+            window[name] = (...given) => { asked.push(name); return real.apply(window, given); };
+          }
+        }"""
+    )
+    before = len(page.evaluate("log"))
+    page.wait_for_timeout(1500)
+    asked, said = page.evaluate("asked"), page.evaluate("log")[before:]
+    # The transport seals and sends twice in this time at most, with a timeout for each request.
+    assert "requestAnimationFrame" not in asked and len(asked) <= 8
+    assert 1 <= len(said) <= 2 and {event[0] for event in said} == {"p"}
+
+
+def test_what_lies_over_an_answer_hides_it(page: Any, events: Events) -> None:
+    x, y = centre(page, "[data-response=A] [data-s]")
+    page.mouse.move(x, y)
+    noticed(page)
+    page.evaluate(
+        """() => {
+          const sheet = document.createElement('div');
+          sheet.id = 'sheet';
+          sheet.style.cssText = 'position: fixed; inset: 0';
+          document.body.append(sheet);
+        }"""
+    )
+    page.mouse.move(x + 1, y)
+    noticed(page)
+    assert [event[1] for event in events("p")[-2:]] == ["A", None]
+    page.evaluate("document.getElementById('sheet').remove()")
+    page.mouse.move(x, y)
+    noticed(page)
+    assert events("p")[-1][1] == "A"
+
+
+def test_dragged_mouse_is_where_it_is_and_not_where_it_was_pressed(
+    page: Any, events: Events
+) -> None:
+    """A captured pointer names the element it was pressed on, wherever it goes."""
+    page.evaluate(
+        """() => document.querySelector('[data-response=A]').addEventListener('pointerdown',
+          event => event.currentTarget.setPointerCapture(event.pointerId))"""
+    )
+    page.mouse.move(*centre(page, "[data-response=A] [data-s]"))
+    page.mouse.down()
+    for step in (0, 3):
+        x, y = centre(page, "[data-response=B] [data-s]")
+        page.mouse.move(x + step, y)
+        noticed(page)
+    dragged = events("p")[-1]
+    page.mouse.up()
+    assert dragged[1] == "B" and dragged[8] == 1
+    assert dragged[6] == page.evaluate("([x, y]) => hits.hit(x, y).offset", dragged[2:4])
+
+
 def test_scrolled_answer_and_what_of_it_is_visible(page: Any, events: Events) -> None:
     before = page.evaluate("hits.visibleOffsets(document.querySelector('[data-response=A]'))")
     x, y = centre(page, "[data-response=A]")

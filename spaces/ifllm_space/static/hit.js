@@ -35,10 +35,12 @@ const range = document.createRange();
  * Find what is under a point of the viewport.
  * @param {number} x
  * @param {number} y
+ * @param {Element|null} under what the browser has found there, where that is known: looking again
+ *   costs as much as finding the glyph
  * @returns {Hit}
  */
-export function hit(x, y) {
-  const box = document.elementFromPoint(x, y)?.closest("[data-response]");
+export function hit(x, y, under = document.elementFromPoint(x, y)) {
+  const box = under?.closest("[data-response]");
   if (!(box instanceof HTMLElement)) return NOTHING;
   const edge = box.getBoundingClientRect();
   const glyph = glyphAt(box, x, y);

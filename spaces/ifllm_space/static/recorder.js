@@ -4,7 +4,7 @@
  *
  * The recorder watches the page by itself: a turn is what stands in `data-turn`, its answers are
  * `data-response`, its rating widgets `data-control`. Pointer and gaze are sampled at 40 Hz when
- * something changed, and once a second when nothing did.
+ * something changed, and once a second when nothing did; a page at rest is not woken otherwise.
  */
 
 import { hit, sourceOffset, visibleOffsets } from "./hit.js";
@@ -20,6 +20,8 @@ import { hit, sourceOffset, visibleOffsets } from "./hit.js";
 /** @typedef {"likert_a"|"likert_b"|"preference"|"better_than_previous"|"submit"} Control */
 
 const SAMPLE_MS = 25;
+/** A frame this much before a sample is due takes it: the next one would be late. */
+const EARLY_MS = 5;
 const HEARTBEAT_MS = 1000;
 const GEOMETRY_MS = 100;
 const PX_MAX = 1e6;
@@ -41,9 +43,12 @@ export class Recorder {
     this.turn = null;
     /** @type {HTMLElement[]} */
     this.boxes = [];
-    /** @type {{x: number, y: number, buttons: number, kind: string}|null} */
+    /** @type {{x: number, y: number, buttons: number, kind: string, under?: Element}|null} */
     this.pointer = null;
     this.moved = false;
+    /** The next frame that is looked at, 0 when nothing changed. */
+    this.frame = 0;
+    this.dueAt = -Infinity;
     this.sampledAt = -Infinity;
     this.gazeAt = -Infinity;
     this.geometryAt = -Infinity;
@@ -68,16 +73,17 @@ export class Recorder {
     this.#look();
     this.app("start", { turn: this.turn });
     this.#listen();
-    this.observer = new MutationObserver(() => (this.pageChanged = true));
+    this.observer = new MutationObserver(() => this.#changed("pageChanged"));
     this.observer.observe(document.body, {
       childList: true,
       subtree: true,
       attributes: true,
       attributeFilter: ["data-turn", "data-response", "data-control", "data-s", "class", "hidden"],
     });
-    this.sizes = new ResizeObserver(() => (this.viewChanged = true));
+    this.sizes = new ResizeObserver(() => this.#changed("viewChanged"));
     this.sizes.observe(document.body);
-    this.timer = setInterval(() => this.tick(), SAMPLE_MS);
+    this.#changed("viewChanged");
+    this.#beat();
   }
 
   async stop() {
@@ -87,7 +93,8 @@ export class Recorder {
     this.stopping.abort();
     this.observer?.disconnect();
     this.sizes?.disconnect();
-    clearInterval(this.timer);
+    cancelAnimationFrame(this.frame);
+    clearTimeout(this.heart);
   }
 
   /**
@@ -119,29 +126,58 @@ export class Recorder {
     }
   }
 
-  /** Take what is due; the timer calls it 40 times a second. */
-  tick() {
-    if (document.visibilityState === "hidden") return;
+  /**
+   * Have what changed taken in a frame: there the browser is awake, and asking it costs least.
+   * @param {"moved"|"pageChanged"|"viewChanged"|"selectionChanged"} what
+   */
+  #changed(what) {
+    this[what] = true;
+    this.#inNextFrame();
+  }
+
+  #inNextFrame() {
+    this.frame ||= requestAnimationFrame(() => this.#tick());
+  }
+
+  /** Take what changed, at most 40 times a second on the average. */
+  #tick() {
+    this.frame = 0;
     const now = performance.now();
+    if (now < this.dueAt - EARLY_MS) {
+      this.#inNextFrame();
+      return;
+    }
+    this.dueAt = Math.max(this.dueAt, now - SAMPLE_MS) + SAMPLE_MS;
     if (this.pageChanged) this.#look();
     for (const [target, [top, left]] of this.scrolled) this.#emit("s", target, px(top), px(left));
     if (this.scrolled.size) {
       this.scrolled.clear();
       this.viewChanged = this.moved = true; // other text is under a pointer that rests
     }
-    if (this.pointer && (this.moved || now - this.sampledAt >= HEARTBEAT_MS)) this.#pointerSample();
-    if (now - this.geometryAt < GEOMETRY_MS) return;
+    if (this.moved) this.#pointerSample();
+    if (!this.viewChanged && !this.selectionChanged) return;
+    if (now - this.geometryAt < GEOMETRY_MS) {
+      this.#inNextFrame();
+      return;
+    }
+    this.geometryAt = now;
     if (this.viewChanged) {
-      this.geometryAt = now;
       this.viewChanged = false;
       this.#layoutEvent();
       this.#visibleEvents();
     }
     if (this.selectionChanged) {
-      this.geometryAt = now;
       this.selectionChanged = false;
       this.#selectionEvent();
     }
+  }
+
+  /** Say once a second where a pointer rests. */
+  #beat() {
+    const rested_ms = performance.now() - this.sampledAt;
+    if (rested_ms >= HEARTBEAT_MS && document.visibilityState !== "hidden") this.#pointerSample();
+    const next_ms = HEARTBEAT_MS - (performance.now() - this.sampledAt);
+    this.heart = setTimeout(() => this.#beat(), next_ms > 0 ? next_ms : HEARTBEAT_MS);
   }
 
   // --- the page
@@ -165,7 +201,12 @@ export class Recorder {
         target.addEventListener(name, act, { capture: true, passive: true, signal });
       }
     };
-    on(document, ["pointermove"], (event) => this.#point(event, event.buttons, event.pointerType));
+    on(document, ["pointermove"], (event) => {
+      // A finger, and a mouse that drags, may keep the target on which they began.
+      const free = event.isTrusted && event.pointerType === "mouse" && event.buttons === 0;
+      const under = free && event.target instanceof Element ? event.target : undefined;
+      this.#point(event, event.buttons, event.pointerType, under);
+    });
     on(document, ["pointerdown", "pointerup"], (event) => {
       this.via = "pointer";
       this.#point(event, event.buttons, event.pointerType);
@@ -179,8 +220,8 @@ export class Recorder {
       if (event.target === document.documentElement) this.pointer = null;
     });
     on(document, ["scroll"], (event) => this.#scroll(event.target));
-    on(window, ["resize"], () => (this.viewChanged = true));
-    on(document, ["selectionchange"], () => (this.selectionChanged = true));
+    on(window, ["resize"], () => this.#changed("viewChanged"));
+    on(document, ["selectionchange"], () => this.#changed("selectionChanged"));
     on(window, ["focus", "blur"], (event) => {
       if (event.target === window) this.#emit("f", event.type === "focus" ? 1 : 0);
     });
@@ -205,22 +246,25 @@ export class Recorder {
    * @param {{clientX: number, clientY: number}|undefined} at
    * @param {number} buttons
    * @param {string} kind
+   * @param {Element} [under] what the browser found there
    */
-  #point(at, buttons, kind) {
+  #point(at, buttons, kind, under) {
     if (!at || !Number.isFinite(at.clientX) || !Number.isFinite(at.clientY)) return;
     const known = ["mouse", "touch", "pen"].includes(kind) ? kind : "mouse";
-    this.pointer = { x: at.clientX, y: at.clientY, buttons: buttons & 31, kind: known };
-    this.moved = true;
+    this.pointer = { x: at.clientX, y: at.clientY, buttons: buttons & 31, kind: known, under };
+    this.#changed("moved");
   }
 
   /** @param {EventTarget|null} target */
   #scroll(target) {
     if (target === document) {
       this.scrolled.set("window", [window.scrollY, window.scrollX]);
+      this.#inNextFrame();
     } else if (target instanceof HTMLElement && target.dataset.response) {
       this.scrolled.set(target.dataset.response, [target.scrollTop, target.scrollLeft]);
+      this.#inNextFrame();
     } else {
-      this.viewChanged = true;
+      this.#changed("viewChanged");
     }
   }
 
@@ -229,10 +273,11 @@ export class Recorder {
   #pointerSample() {
     if (!this.pointer) return;
     const started = performance.now();
-    const { x, y, buttons, kind } = this.pointer;
+    const { x, y, buttons, kind, under } = this.pointer;
+    this.pointer.under = undefined; // known for this moment only
     this.moved = false;
     this.sampledAt = started;
-    this.#emit("p", ...this.#place(x, y), buttons, kind);
+    this.#emit("p", ...this.#place(x, y, this.viewChanged ? undefined : under), buttons, kind);
     this.samples += 1;
     this.cost_ms += performance.now() - started;
   }
@@ -255,10 +300,11 @@ export class Recorder {
   /**
    * @param {number} x
    * @param {number} y
+   * @param {Element} [under] the element at that place, if it is known
    * @returns {Array<unknown>} turn, response, x, y, rx, ry, offset, distance
    */
-  #place(x, y) {
-    const found = hit(x, y);
+  #place(x, y, under) {
+    const found = hit(x, y, under);
     const turn = found.box ? turnOf(found.box) : this.turn;
     const response = turn === null ? null : found.response;
     if (response === null) return [turn, null, px(x), px(y), null, null, null, null];
