@@ -5,6 +5,8 @@ A message has three parts: what was seen and where, what was expected, what to d
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 
 class IFLLMError(Exception):
     """Base of all errors that a user can act on; the command line prints it without a traceback."""
@@ -32,3 +34,13 @@ class OutputError(IFLLMError):
 
 class ConfigError(IFLLMError):
     """Settings that contradict each other or name something unknown."""
+
+
+def require_one_of(name: str, value: str, allowed: Collection[str]) -> None:
+    """Check a setting that has a few possible values.
+
+    Raises:
+        ConfigError: It has another one; the message names the possible ones.
+    """
+    if value not in allowed:
+        raise ConfigError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")

@@ -13,7 +13,7 @@ from transformers.utils import is_torch_bf16_gpu_available
 from trl import DPOConfig, ModelConfig
 
 from ifllm_hf.alignment.losses import NLL_REDUCTIONS, PREFERENCE_LOSSES
-from ifllm_hf.errors import ConfigError
+from ifllm_hf.errors import ConfigError, require_one_of
 
 REFERENCES = ("start", "base")
 METHODS = ("qlora", "lora", "full")
@@ -41,11 +41,6 @@ _LEAST = {
     "learning_rate": 0,
     "weight_decay": 0,
 }
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ConfigError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")
 
 
 def refuse_bf16_without_gpu(training: TrainingArguments) -> None:
@@ -137,9 +132,9 @@ class PairDPOConfig(DPOConfig):  # type: ignore[misc, unused-ignore]
         Raises:
             ConfigError: Settings that contradict each other, or that this machine cannot do.
         """
-        _one_of("preference_loss", self.preference_loss, PREFERENCE_LOSSES)
-        _one_of("nll_reduction", self.nll_reduction, NLL_REDUCTIONS)
-        _one_of("reference", self.reference, REFERENCES)
+        require_one_of("preference_loss", self.preference_loss, PREFERENCE_LOSSES)
+        require_one_of("nll_reduction", self.nll_reduction, NLL_REDUCTIONS)
+        require_one_of("reference", self.reference, REFERENCES)
         if self.noise_rate is not None and self.preference_loss != "rdpo":
             raise ConfigError(
                 f"noise_rate is {self.noise_rate} but preference_loss is {self.preference_loss}, "
@@ -235,7 +230,7 @@ class PolicyConfig(ModelConfig):  # type: ignore[misc, unused-ignore]
                 "model_name_or_path is missing; name a Hub model, a local folder or "
                 "tiny-random/llama"
             )
-        _one_of("method", self.method, METHODS)
+        require_one_of("method", self.method, METHODS)
         if self.load_in_8bit or (self.load_in_4bit and self.method != "qlora"):
             raise ConfigError(
                 f"load_in_4bit or load_in_8bit is set but method is {self.method}; "
@@ -333,8 +328,8 @@ class PairDataConfig:
         Raises:
             ConfigError: A value that no dataset could fit.
         """
-        _one_of("history", self.history, HISTORIES)
-        _one_of("prompt_format", self.prompt_format, PROMPT_FORMATS)
+        require_one_of("history", self.history, HISTORIES)
+        require_one_of("prompt_format", self.prompt_format, PROMPT_FORMATS)
         if self.prompt_template.count("{prompt}") != 1:
             raise ConfigError(
                 f"prompt_template is {self.prompt_template!r}; expected {{prompt}} in it once"

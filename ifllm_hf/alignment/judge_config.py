@@ -6,16 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ifllm_hf.alignment.pair_format import JUDGE_FOLD, PromptFormat
-from ifllm_hf.errors import ConfigError
+from ifllm_hf.errors import ConfigError, require_one_of
 
 BACKENDS = ("auto", "transformers", "vllm")
 JUDGES = ("endpoint", "huggingface", "reward", "people")
 STRUCTURED = ("json_schema", "json_object", "none")
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ConfigError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")
 
 
 @dataclass(frozen=True)
@@ -101,7 +96,7 @@ class Sampling:
         Raises:
             ConfigError: A value that no generation could use.
         """
-        _one_of("generation.backend", self.backend, BACKENDS)
+        require_one_of("generation.backend", self.backend, BACKENDS)
         if self.max_new_tokens < 1 or self.batch_size < 1:
             raise ConfigError(
                 f"generation: max_new_tokens {self.max_new_tokens}, batch_size {self.batch_size}; "
@@ -161,8 +156,8 @@ class JudgeSettings:
         Raises:
             ConfigError: An unknown kind, or a judge without a name.
         """
-        _one_of("judge.kind", self.kind, JUDGES)
-        _one_of("judge.structured", self.structured, STRUCTURED)
+        require_one_of("judge.kind", self.kind, JUDGES)
+        require_one_of("judge.structured", self.structured, STRUCTURED)
         if self.kind != "people" and not self.model:
             raise ConfigError(f"judge.model is missing; a judge of kind {self.kind} needs one")
         if self.concurrency < 1 or self.tries < 1 or self.timeout_s <= 0 or self.batch_size < 1:

@@ -8,11 +8,10 @@ name, dtype, LoRA, 4-bit). Importing this module imports torch.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from transformers import TrainingArguments
 
-from ifllm_hf.errors import ConfigError
+from ifllm_hf.errors import ConfigError, require_one_of
 
 INPUTS: dict[str, dict[str, bool]] = {
     "text": {"use_text": True, "use_token_behavior": False, "use_trajectory": False},
@@ -23,11 +22,6 @@ INPUTS: dict[str, dict[str, bool]] = {
 }
 """What a model reads, by name."""
 TARGETS = ("pairwise", "pointwise", "mixed")
-
-
-def _one_of(name: str, value: str, allowed: Any) -> None:
-    if value not in allowed:
-        raise ConfigError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")
 
 
 @dataclass(frozen=True)
@@ -77,7 +71,7 @@ class RewardDataConfig:
         Raises:
             ConfigError: Values that contradict each other.
         """
-        _one_of("targets", self.targets, TARGETS)
+        require_one_of("targets", self.targets, TARGETS)
         if self.cross_validate and self.targets == "pointwise":
             raise ConfigError(
                 "cross_validate scores preferences, and targets: pointwise learns none; use "
@@ -140,7 +134,7 @@ class RewardInputConfig:
         Raises:
             ConfigError: Unknown inputs, or sizes below 1.
         """
-        _one_of("inputs", self.inputs, INPUTS)
+        require_one_of("inputs", self.inputs, INPUTS)
         for name in ("max_length", "max_ticks"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected 1 or more")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 from ifllm_hf.errors import ConfigError
+from ifllm_hf.reward.ridge import sigmoid
 from ifllm_space.explore.turn_view import number
 
 STEPS = 16
@@ -57,8 +57,8 @@ class TrainedReward:
         without = lead - (right["behavior"] - left["behavior"])
         view: dict[str, Any] = {
             "name": self.name,
-            "text": number(_sigmoid(without)),
-            "behavior": number(_sigmoid(lead)) if read else None,
+            "text": number(float(sigmoid(without))),
+            "behavior": number(float(sigmoid(lead))) if read else None,
             "tokens": [],
         }
         if read:
@@ -73,7 +73,3 @@ class TrainedReward:
                     if share
                 ]
         return view
-
-
-def _sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x > -700 else 0.0
