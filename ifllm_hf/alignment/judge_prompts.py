@@ -9,8 +9,8 @@ from typing import Any, cast
 from ifllm_hf.alignment.judge_config import PromptSelection
 from ifllm_hf.alignment.pair_format import Message, PromptFormat, format_row
 from ifllm_hf.alignment.pair_source import open_pairs, text_of
-from ifllm_hf.alignment.run_record import public_name
 from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.data.run_file import public_name
 from ifllm_hf.errors import ConfigError, DataError
 
 _IFLLM_CONFIGS = ("pairwise", "pointwise")

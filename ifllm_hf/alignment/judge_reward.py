@@ -16,7 +16,7 @@ from ifllm_hf.alignment.judge_verdict import (
     Judged,
     Verdict,
 )
-from ifllm_hf.alignment.run_record import public_name
+from ifllm_hf.data.run_file import public_name
 from ifllm_hf.errors import ConfigError, DataError
 
 _OURS = "ifllm"

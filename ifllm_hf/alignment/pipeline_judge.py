@@ -14,9 +14,9 @@ from ifllm_hf.alignment.judge_config import JudgeConfig
 from ifllm_hf.alignment.judge_pooled import pool, pooled_markdown
 from ifllm_hf.alignment.pipeline_config import PipelineConfig
 from ifllm_hf.alignment.pipeline_labels import Data
-from ifllm_hf.alignment.run_record import versions
 from ifllm_hf.alignment.run_state import DONE, Run
 from ifllm_hf.alignment.settings_file import build
+from ifllm_hf.data.run_file import versions
 
 
 def judge_model(

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifllm_hf.alignment.run_record import public_name
 from ifllm_hf.alignment.tiny_models import TINY_PREFIX
+from ifllm_hf.data.run_file import public_name
 from ifllm_hf.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -6,17 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ifllm_hf.data.run_file import RUN_FILE, public_name, read_run, versions, write_run
-
-__all__ = [
-    "RUN_FILE",
-    "card",
-    "public_name",
-    "read_run",
-    "remove_local_paths",
-    "versions",
-    "write_run",
-]
+from ifllm_hf.data.run_file import public_name
 
 
 def remove_local_paths(folder: Path, base_model: str | None = None) -> None:

@@ -14,10 +14,17 @@ from accelerate import PartialState
 
 from ifllm_hf.alignment import policy as models
 from ifllm_hf.alignment.pair_format import DROPPED_LONG, PreferencePairs, load_pairs
-from ifllm_hf.alignment.run_record import card, public_name, read_run, versions, write_run
+from ifllm_hf.alignment.run_record import card
 from ifllm_hf.alignment.tiny_models import TINY_PREFIX, build_tiny_model
 from ifllm_hf.data.checkpoints import is_whole, newest_checkpoint
-from ifllm_hf.data.run_file import is_free
+from ifllm_hf.data.run_file import (
+    is_free,
+    keep_changed_settings,
+    public_name,
+    read_run,
+    versions,
+    write_run,
+)
 from ifllm_hf.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
@@ -72,8 +79,8 @@ def prepare_run(policy: PolicyConfig, training: TrainingConfig, data: PairDataCo
             "models that labelled the others, so these readers cannot judge the result",
             pairs.labeller_saw,
         )
-    earlier = read_run(folder)
-    if checkpoint and earlier and earlier["data"]["fingerprint"] != pairs.fingerprint:
+    earlier = read_run(folder) if checkpoint else None
+    if earlier and earlier["data"]["fingerprint"] != pairs.fingerprint:
         raise ConfigError(
             f"the pairs changed since the run in {folder} was started (fingerprint "
             f"{earlier['data']['fingerprint']}, now {pairs.fingerprint}); restore them and the "
@@ -148,6 +155,7 @@ def base_record(
 def announce(run: Prepared, record: dict[str, Any]) -> None:
     """Write down and print what is used, before the first step."""
     if PartialState().is_main_process:
+        keep_changed_settings(record, read_run(run.folder) if run.checkpoint else None)
         write_run(run.folder, record)
     for key, value in record["used"].items():
         logger.info("%s: %s", key, value)

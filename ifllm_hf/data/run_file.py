@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 RUN_FILE = "run.json"
 _PACKAGES = (
@@ -69,3 +72,26 @@ def read_run(folder: Path) -> dict[str, Any] | None:
         return None
     record: dict[str, Any] = json.loads(file.read_text())
     return record
+
+
+def keep_changed_settings(record: dict[str, Any], earlier: dict[str, Any] | None) -> None:
+    """Keep what a resumed run was started with, where it goes on with other settings, and say so.
+
+    Args:
+        record: Of the run now; gets `settings_before_resume`, the values that have changed.
+        earlier: What `run.json` said before; None for a run that is not resumed.
+    """
+    if earlier is None:
+        return
+    now = json.loads(json.dumps(record["settings"], default=str))
+    before = earlier["settings"]
+    changed = {name: old for name, old in before.items() if name in now and now[name] != old}
+    if changed:
+        logger.warning(
+            "the run goes on with other settings than it was started with: %s; run.json keeps both",
+            ", ".join(f"{name} {old} -> {now[name]}" for name, old in sorted(changed.items())),
+        )
+    # What an earlier change replaced is older still.
+    kept = {**changed, **earlier.get("settings_before_resume", {})}
+    if kept:
+        record["settings_before_resume"] = kept

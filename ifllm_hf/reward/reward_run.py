@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 
 from ifllm_hf.data.checkpoints import is_whole, newest_checkpoint
-from ifllm_hf.data.run_file import is_free, public_name, read_run, versions, write_run
+from ifllm_hf.data.run_file import (
+    is_free,
+    keep_changed_settings,
+    public_name,
+    read_run,
+    versions,
+    write_run,
+)
 from ifllm_hf.errors import ConfigError, OutputError
 from ifllm_hf.metrics.core import score_interval
 from ifllm_hf.reward import examples as ex
@@ -289,12 +296,13 @@ def run_reward(
             )
     ids = [query for query in turns.usable if query not in held_out]
     record = run_record(backbone, inputs, training, data, turns, ids)
-    earlier = read_run(folder)
-    if checkpoint and earlier and earlier["data"] != record["data"]:
+    earlier = read_run(folder) if checkpoint else None
+    if earlier and earlier["data"] != record["data"]:
         raise ConfigError(
             f"{data.dataset} or what is trained on changed since the run in {folder} was started; "
             "restore it, or start in another output_dir"
         )
+    keep_changed_settings(record, earlier)
     if training.process_index == 0:
         write_run(folder, record)
     trainer, processor = fit_reward_model(

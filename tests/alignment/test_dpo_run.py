@@ -157,6 +157,7 @@ def test_resume_continues_from_the_newest_whole_checkpoint_on_the_same_pairs(
     record = json.loads((out / "run.json").read_text())
     assert record["result"]["steps"] == 4
     assert [e["step"] for e in record["result"]["log"] if "loss" in e] == [1, 2, 3, 4]
+    assert record["settings_before_resume"] == {"max_steps": 2}
 
     with pytest.raises(ConfigError, match="the pairs changed since the run"):
         run(resume_from_checkpoint="true", max_steps=5, suffix=True)
