@@ -34,7 +34,12 @@ _ORDER = ("behavior", "text", "text+trajectory", "text+tokens", "text+both")
 
 
 def reward_report(
-    data: Path | str, out: Path | str, *, quick: bool = False, variants: list[str] | None = None
+    data: Path | str,
+    out: Path | str,
+    *,
+    quick: bool = False,
+    variants: list[str] | None = None,
+    repeats: int | None = None,
 ) -> Path:
     """Train every variant and score all of them.
 
@@ -43,6 +48,7 @@ def reward_report(
         out: Where runs, predictions and the benchmark's report go.
         quick: The settings `QUICK`.
         variants: Names of `training_config.INPUTS`; all of them by default.
+        repeats: How often the folds are drawn anew; default: that of the settings.
 
     Returns:
         The benchmark's report.
@@ -68,7 +74,8 @@ def reward_report(
         raise ConfigError(why)
     out, chosen = Path(out), QUICK if quick else FULL
     files = []
-    source = RewardDataConfig(dataset=str(data), cross_validate=True, repeats=chosen["repeats"])
+    drawn = chosen["repeats"] if repeats is None else repeats
+    source = RewardDataConfig(dataset=str(data), cross_validate=True, repeats=drawn)
     turns = load_reward_data(source)
     for name in variants or _ORDER:
         # The backbone's weights stay as they are, in bf16 (a step takes half as long); an adapter
@@ -182,14 +189,21 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("ifllm"), help="prepared folder")
     parser.add_argument("--out", type=Path, default=Path("outputs/reward-report"))
     parser.add_argument("--quick", action="store_true", help="one repeat, short texts, an hour")
-    parser.add_argument("--variants", nargs="+", help="only these (default: all five)")
+    parser.add_argument(
+        "--variants", nargs="+", choices=_ORDER, metavar="NAME", help=f"of {', '.join(_ORDER)}"
+    )
+    parser.add_argument("--repeats", type=int, help="folds drawn so often; finished ones are kept")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
     for name in ("httpx", "httpx2", "datasets", "transformers", "accelerate", "bitsandbytes"):
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
         report = reward_report(
-            arguments.data, arguments.out, quick=arguments.quick, variants=arguments.variants
+            arguments.data,
+            arguments.out,
+            quick=arguments.quick,
+            variants=arguments.variants,
+            repeats=arguments.repeats,
         )
     except IFLLMError as error:
         sys.stderr.write(f"error: {error}\n")
