@@ -10,7 +10,8 @@ that way). A record is read from both ends instead:
     window  nothing, `"` any text `"`, or (rarely) text bare of quotes and commas
     caret   nothing or an integer
     camera  0 or 1, absent in the six-field dialect of the first days
-    epoch   13 digits
+    epoch   an integer of 13 digits
+    numbers decimal, with an exponent or a sign, and blanks around them
 
 Most files are regular enough for a vectorised pass: the commas that belong to a window are found by
 counting from both ends of the line and hidden, and Arrow parses the rest. A file with anything
@@ -30,6 +31,10 @@ from numpy.typing import NDArray
 
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.line_grammar import (
+    CARET_MAX,
+    EPOCH_MAX_MS,
+    EPOCH_MIN_MS,
+    NUMBER_MAX,
     abs_records,
     count_repairs,
     parse_abs_lines,
@@ -42,7 +47,6 @@ from ifllm_hf.data.records import AbsRecords, RelRecords
 _COMMA, _NEWLINE, _RETURN, _QUOTE = 44, 10, 13, 34
 _HIDDEN = 1  # stands for a comma inside a window while Arrow splits the line
 _EPOCH_DIGITS = 13
-_BIGGEST, _EARLIEST, _CARETS = 1e24, 10**12, 10**9  # what the line grammar's numbers can be
 _MAX_ODD_SHARE = 0.02  # more irregular lines than that: every line is judged
 
 
@@ -91,6 +95,8 @@ def parse_abs(raw: bytes, name: str) -> tuple[AbsRecords, Ledger]:
         if any(column.null_count for column in table.columns):
             raise _IrregularError
         if len(table) != raw.count(b"\n") + (not raw.endswith(b"\n")):  # Arrow skips empty lines
+            raise _IrregularError
+        if raw.count(b"\r") != raw.count(b"\r\n"):  # and breaks lines at a return alone
             raise _IrregularError
         positions = AbsRecords(*(_numpy(column) for column in table.columns))
         if not _are_plausible(positions):
@@ -232,9 +238,11 @@ def _read_columns(text: bytes | NDArray[np.uint8], columns: dict[str, pa.DataTyp
 def _are_plausible(records: RelRecords | AbsRecords) -> bool:
     """Say whether the line grammar has such numbers; Arrow also takes nan, 1e300 and camera 5."""
     floats = np.concatenate([records.x, records.y, records.page_ms])
-    good = (np.abs(floats) < _BIGGEST).all() and (records.epoch_ms >= _EARLIEST).all()
+    epoch_ms = records.epoch_ms
+    good = (np.abs(floats) <= NUMBER_MAX).all()
+    good = good and ((epoch_ms >= EPOCH_MIN_MS) & (epoch_ms <= EPOCH_MAX_MS)).all()
     if isinstance(records, RelRecords):
-        good = good and (records.caret < _CARETS).all() and (records.camera <= 1).all()
+        good = good and (np.abs(records.caret) <= CARET_MAX).all() and (records.camera <= 1).all()
     return bool(good)
 
 

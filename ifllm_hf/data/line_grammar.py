@@ -15,22 +15,28 @@ from ifllm_hf.errors import TableError
 _MAX_JOINED_LINES = 12  # a window has at most 20 characters
 _MAX_BAD_SHARE = 0.1  # above it, the file is something else than a behaviour file
 
-# Bounded, so that whatever matches fits into a float32 or int32.
-_NUMBER = rb"-?\d{1,15}(?:\.\d+)?(?:[eE](?:-\d+|\+?\d))?"
+# What a value can be: it fits into a float32 or int32, and a time has 13 digits.
+NUMBER_MAX, CARET_MAX = 1e24, 10**9
+EPOCH_MIN_MS, EPOCH_MAX_MS = 10**12, 10**13 - 1
+
+# Numbers are written as loosely as Arrow reads them, so that no record depends on its neighbours.
+_NUMBER = rb"[ \t]*[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?[ \t]*"
+_INTEGER = rb"[ \t]*-?\d{1,18}[ \t]*"
 _HEAD = rb"(" + _NUMBER + rb"),(" + _NUMBER + rb"),"
 _QUOTED = rb'(|".*")'
 _BARE = rb"([^\n,][^\n]*)"  # last resort: some CSV writer took the quotes for its own
 
 
 def _rel_pattern(window: bytes, camera: bytes) -> re.Pattern[bytes]:
-    tail = rb",(-?\d{1,9}|),(" + _NUMBER + rb")," + camera + rb'(\d{13})("?)\r?'
+    tail = rb",(" + _INTEGER + rb"|),(" + _NUMBER + rb")," + camera
+    tail += rb"(" + _INTEGER + rb')("?)\r?'
     return re.compile(_HEAD + window + tail, re.DOTALL)
 
 
 _SEVEN_FIELDS = rb"([01]),"
 _SIX_FIELDS = rb"()"
 _OPEN = re.compile(_HEAD + rb'".*', re.DOTALL)
-_ABS = re.compile(_HEAD + rb"(" + _NUMBER + rb"),(\d{13})\r?")
+_ABS = re.compile(_HEAD + rb"(" + _NUMBER + rb"),(" + _INTEGER + rb")\r?")
 
 RelMatch = re.Match[bytes]
 
@@ -51,11 +57,22 @@ def rel_matcher(head: Sequence[bytes]) -> Callable[[bytes], RelMatch | None]:
 
     def match(text: bytes) -> RelMatch | None:
         for pattern in patterns:
-            if record := pattern.fullmatch(text):
+            if (record := pattern.fullmatch(text)) and _fits(
+                record.group(1, 2, 5), record[7], record[4]
+            ):
                 return record
         return None
 
     return match
+
+
+def _fits(numbers: Sequence[bytes], epoch: bytes, caret: bytes = b"") -> bool:
+    """Say whether the values of a record are ones that can be."""
+    return (
+        EPOCH_MIN_MS <= int(epoch) <= EPOCH_MAX_MS
+        and abs(int(caret or 0)) <= CARET_MAX
+        and all(abs(float(number)) <= NUMBER_MAX for number in numbers)
+    )
 
 
 def parse_rel_lines(raw: bytes, name: str, ledger: Ledger) -> RelRecords:
@@ -146,7 +163,7 @@ def parse_abs_lines(raw: bytes, name: str, ledger: Ledger) -> AbsRecords:
         lines.pop()
     for number, line in enumerate(lines, start=1):
         record = _ABS.fullmatch(line)
-        if record is None:
+        if record is None or not _fits(record.group(1, 2, 3), record[4]):
             first_bad = first_bad or (number, line)
             ledger.drop("not a record")
             continue

@@ -253,6 +253,11 @@ def abs_rows(records: AbsRecords) -> list[tuple[float, ...]]:
     return list(zip(*(c.tolist() for c in columns), strict=True))
 
 
+def abs_by_line(raw: bytes) -> tuple[AbsRecords, Ledger]:
+    ledger = Ledger("f.csv")
+    return parse_abs_lines(raw, "f.csv", ledger), ledger
+
+
 def test_viewport_files() -> None:
     raw = ABS_GOOD + b"-1,-1,7,1757425262124\n8e-5,1,2,1757425262125"
     records, ledger = parse_abs(raw, "f.csv")
@@ -425,17 +430,23 @@ def test_any_viewport_positions_are_read_back_the_same(table: list[Row], last: b
         assert abs_rows(parse_abs_lines(raw, "f.csv", Ledger("f"))) == expected
 
 
+DAMAGE = [b"", b",", b'"', b"\n", b"\r", b"5", b"0", b".", b"+", b"-", b"e", b" ", b"x", b"\xff"]
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(TICKS.map(lambda row: line(row, camera=True).encode()), min_size=1, max_size=8),
     st.lists(
         st.tuples(
-            st.floats(0, 1), st.sampled_from([b"", b",", b'"', b"\n", b"\r", b"5", b"x", b"\xff"])
+            st.floats(0, 1),
+            st.sampled_from(DAMAGE),
         ),
         max_size=6,
     ),
     st.booleans(),
 )
+@example([GOOD * 7, GOOD.replace(b"1234.5", b"1234.")], [], False)
+@example([GOOD * 7, GOOD.replace(b"1234.5", b"+.5 ")], [], False)
 def test_damaged_bytes_are_kept_or_counted_and_both_ways_agree(
     lines: list[bytes], damage: list[tuple[float, bytes]], replace: bool
 ) -> None:
@@ -456,6 +467,30 @@ def test_damaged_bytes_are_kept_or_counted_and_both_ways_agree(
     if raw:
         assert (rows(records), ledger) == by_line(raw)
         assert fast(raw) in (None, (rows(records), ledger))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(TICKS, min_size=1, max_size=8),
+    st.lists(st.tuples(st.floats(0, 1), st.sampled_from(DAMAGE)), max_size=6),
+    st.booleans(),
+)
+@example([(-1.0, -1.0, None, 0, 0.0, 0, EPOCH)], [(0.0, b"\r")], False)
+def test_damaged_viewport_positions_are_kept_or_counted_and_both_ways_agree(
+    table: list[Row], damage: list[tuple[float, bytes]], replace: bool
+) -> None:
+    raw = "".join(f"{number(r[0])},{number(r[1])},{number(r[4])},{r[6]}\n" for r in table).encode()
+    for place, piece in damage:
+        at = int(place * len(raw))
+        raw = raw[:at] + piece + raw[at + replace :]
+    ways: list[Any] = []
+    for parse in (lambda: parse_abs(raw, "f.csv"), lambda: abs_by_line(raw)):
+        try:
+            records, ledger = parse()
+            ways.append((abs_rows(records), ledger))
+        except TableError as error:
+            ways.append(str(error))
+    assert ways[0] == ways[1]
 
 
 @settings(max_examples=80, deadline=None)
