@@ -33,6 +33,8 @@ Predict = Callable[[pl.DataFrame], FloatArray]
 JUDGED = -1
 """The `label_fold` of workers who are kept for judging and train no model."""
 
+_SLOPE_MAX = 1e9  # logits that need more are rounding
+
 
 def fit_slope(z: FloatArray, y: FloatArray) -> float:
     """Fit the slope that calibrates logits (temperature scaling; Platt's without an intercept).
@@ -49,17 +51,18 @@ def fit_slope(z: FloatArray, y: FloatArray) -> float:
         y: 1 where b was clicked, else 0, shape (n,).
 
     Returns:
-        The slope; below 1 if the model was too sure of itself.
+        The slope, about `_SLOPE_MAX` at most; below 1 if the model was too sure of itself.
     """
-    target = (y * len(y) + 1.0) / (len(y) + 2.0)
+    # Both less one half: then swapping the sides changes not even the rounding.
+    target = (y - 0.5) * len(y) / (len(y) + 2.0)
 
     def gradient(s: float) -> float:
-        return float(np.sum((sigmoid(s * z) - target) * z))
+        return float(np.sum((0.5 * np.tanh(0.5 * s * z) - target) * z))
 
     if not gradient(0.0) < 0:
         return 0.0
     low, high = 0.0, 1.0
-    while gradient(high) < 0:
+    while gradient(high) < 0 and high < _SLOPE_MAX:
         low, high = high, 2.0 * high
     for _ in range(60):
         middle = (low + high) / 2.0

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ifllm_hf.alignment.calibration import fit_slope
@@ -176,6 +176,7 @@ def test_slope_of_perfect_and_of_silent_logits_is_finite() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(-5, 5), st.booleans()), min_size=1, max_size=20))
+@example([(0.0, False), (3e-132, False), (3e-132, True)])
 def test_slope_does_not_know_left_from_right(pairs: list[tuple[float, bool]]) -> None:
     z = np.array([p[0] for p in pairs])
     y = np.array([float(p[1]) for p in pairs])
