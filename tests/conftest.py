@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 
 # Before anything imports them: one thread on shared cores, and nobody talks to the network.
 for name, value in {
@@ -17,7 +20,7 @@ for name, value in {
     os.environ.setdefault(name, value)
 
 from pathlib import Path  # noqa: E402
-from typing import TYPE_CHECKING  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
 
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
@@ -44,6 +47,32 @@ def _place(variable: str, what: str) -> Path:
     if not place:
         pytest.skip(f"${variable} ({what}) is not set")
     return Path(place).resolve()
+
+
+@pytest.fixture(scope="session")
+def python() -> Callable[..., Any]:
+    """`python(script, cwd, home, **env)`: what a fresh process without network prints, as JSON."""
+
+    def run(script: str, cwd: Path, home: Path, **env: str) -> Any:
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=cwd,
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(home),
+                "PYTHONPATH": str(Path(__file__).parents[1]),
+                "OMP_NUM_THREADS": "1",
+                "HF_HUB_OFFLINE": "1",
+                **env,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
 
 
 @pytest.fixture(scope="session")
