@@ -430,7 +430,22 @@ def test_any_viewport_positions_are_read_back_the_same(table: list[Row], last: b
         assert abs_rows(parse_abs_lines(raw, "f.csv", Ledger("f"))) == expected
 
 
-DAMAGE = [b"", b",", b'"', b"\n", b"\r", b"5", b"0", b".", b"+", b"-", b"e", b" ", b"x", b"\xff"]
+DAMAGING_BYTES = [
+    b"",
+    b",",
+    b'"',
+    b"\n",
+    b"\r",
+    b"5",
+    b"0",
+    b".",
+    b"+",
+    b"-",
+    b"e",
+    b" ",
+    b"x",
+    b"\xff",
+]
 
 
 @settings(max_examples=150, deadline=None)
@@ -439,7 +454,7 @@ DAMAGE = [b"", b",", b'"', b"\n", b"\r", b"5", b"0", b".", b"+", b"-", b"e", b" 
     st.lists(
         st.tuples(
             st.floats(0, 1),
-            st.sampled_from(DAMAGE),
+            st.sampled_from(DAMAGING_BYTES),
         ),
         max_size=6,
     ),
@@ -472,7 +487,7 @@ def test_damaged_bytes_are_kept_or_counted_and_both_ways_agree(
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(TICKS, min_size=1, max_size=8),
-    st.lists(st.tuples(st.floats(0, 1), st.sampled_from(DAMAGE)), max_size=6),
+    st.lists(st.tuples(st.floats(0, 1), st.sampled_from(DAMAGING_BYTES)), max_size=6),
     st.booleans(),
 )
 @example([(-1.0, -1.0, None, 0, 0.0, 0, EPOCH)], [(0.0, b"\r")], False)
