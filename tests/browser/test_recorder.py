@@ -99,6 +99,40 @@ def test_samples_at_forty_hertz_and_once_a_second_at_rest(page: Any) -> None:
     assert all(b - a > 800 for a, b in zip(rest, rest[1:], strict=False))
 
 
+def test_frames_are_taken_at_forty_hertz_from_the_first_move_on(page: Any) -> None:
+    """On a clock of our own: two bursts of frames at 60 Hz, with a rest between them."""
+    bursts = page.evaluate(
+        """async () => {
+          const {Recorder} = await import('./page/recorder.js');
+          await capture.stop();
+          let now = 5000, asked = [], times = [];
+          const [clock, frame] = [performance.now, window.requestAnimationFrame];
+          performance.now = () => now;
+          window.requestAnimationFrame = act => asked.push(act);
+          const recorder = new Recorder(event => { if (event[0] === 'p') times.push(event[1]); });
+          recorder.start();
+          const bursts = [];
+          for (const start of [5000, 5700]) {
+            times = [];
+            for (let i = 0; i < 12; i++) {
+              now = start + 1000 * i / 60;
+              document.body.dispatchEvent(new PointerEvent('pointermove',
+                {clientX: 50 + i, clientY: 80, bubbles: true, pointerType: 'mouse'}));
+              const acts = asked;
+              asked = [];
+              acts.forEach(act => act(now));
+            }
+            bursts.push(times.map(t => Math.round(60 * (t - start) / 1000)));
+          }
+          performance.now = clock;
+          window.requestAnimationFrame = frame;
+          await recorder.stop();
+          return bursts;
+        }"""
+    )
+    assert bursts == [[0, 2, 3, 5, 6, 8, 9, 11]] * 2
+
+
 def test_page_at_rest_is_asked_for_no_frame(page: Any) -> None:
     page.mouse.move(*centre(page, "[data-s]"))
     noticed(page)

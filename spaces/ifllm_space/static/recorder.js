@@ -147,7 +147,8 @@ export class Recorder {
       this.#inNextFrame();
       return;
     }
-    this.dueAt = Math.max(this.dueAt, now - SAMPLE_MS) + SAMPLE_MS;
+    // A frame that comes late does not put off the ones after it; a rest is nothing to catch up with.
+    this.dueAt = (now - this.dueAt < SAMPLE_MS ? this.dueAt : now) + SAMPLE_MS;
     if (this.pageChanged) this.#look();
     for (const [target, [top, left]] of this.scrolled) this.#emit("s", target, px(top), px(left));
     if (this.scrolled.size) {
