@@ -58,10 +58,10 @@ function answer(answer, sheet, side) {
       h("h3", {}, name),
       answer.liked ? h("span", { class: "ifllm-badge" }, "preferred") : null,
       answer.likert === null
-        ? h("span", { class: "ifllm-rating" }, "not rated")
+        ? h("span", {}, "not rated")
         : h(
             "span",
-            { class: "ifllm-rating" },
+            {},
             h("span", { "aria-hidden": "true" }, "●".repeat(answer.likert) + "○".repeat(5 - answer.likert)),
             ` ${answer.likert} of 5`,
           ),
