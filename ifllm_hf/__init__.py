@@ -27,7 +27,7 @@ _EXPORTS = {
     "ImplicitRewardPipeline": "ifllm_hf.reward.pipeline",
     "explain": "ifllm_hf.reward.explain",
     "push_dataset": "ifllm_hf.hub.publish",
-    "ticks_to_numpy": "ifllm_hf.data.tick_arrays",
+    "ticks_to_numpy": "ifllm_hf.data.ticks.tick_arrays",
 }
 
 __all__ = ["__version__", *_EXPORTS]

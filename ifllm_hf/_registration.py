@@ -3,9 +3,9 @@
 `register()` runs on `import ifllm_hf`. A library that is loaded already is hooked at once; one that
 comes later is hooked when its import ends, without importing it here.
 
-* `datasets`: the name "ifllm" resolves to `ifllm_hf.data.ifllm`. There is no plugin mechanism, so
-  this wraps one private function; where that function is gone, `load_dataset("ifllm")` says what to
-  do instead.
+* `datasets`: the name "ifllm" resolves to `ifllm_hf.data.prepared.ifllm`. There is no plugin
+  mechanism, so this wraps one private function; where that function is gone,
+  `load_dataset("ifllm")` says what to do instead.
 * `transformers`: the Auto classes know our configuration, models and processor, and `pipeline` our
   task. Each hook waits for the module of one family of these, so that `import transformers` stays
   as light as it is.
@@ -255,7 +255,7 @@ def _resolve(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(*args, **kwargs)
         import inspect
 
-        from ifllm_hf.data.ifllm import dataset_module
+        from ifllm_hf.data.prepared.ifllm import dataset_module
 
         given = inspect.signature(original).bind(*args, **kwargs).arguments
         return dataset_module(
@@ -280,7 +280,7 @@ def _refusing(original: Callable[..., Any], version: str) -> Callable[..., Any]:
     @functools.wraps(original)
     def refusing(*args: Any, **kwargs: Any) -> Any:
         if _is_ours(args, kwargs):
-            from ifllm_hf.data.folder import is_prepared
+            from ifllm_hf.data.prepared.folder import is_prepared
             from ifllm_hf.errors import ConfigError
 
             if not is_prepared(DATASET_NAME):

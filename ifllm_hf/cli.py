@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run_prepare(arguments: argparse.Namespace) -> int:
-    from ifllm_hf.data.prepare import prepare, prepare_synthetic
+    from ifllm_hf.data.prepared.prepare import prepare, prepare_synthetic
     from ifllm_hf.data.sessions.collected import is_sessions_folder
     from ifllm_hf.hub.dataset_card import write_card
 
@@ -120,7 +120,7 @@ def _refuse_to_replace_recordings(out: Path) -> None:
     """Keep made-up data from taking the place, and the name, of what people did."""
     from huggingface_hub import metadata_load
 
-    from ifllm_hf.data.folder import is_prepared
+    from ifllm_hf.data.prepared.folder import is_prepared
 
     if not is_prepared(out):
         return

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ifllm_hf.data.prepare import CardWriter, PrepareReport, prepare, prepare_synthetic
+from ifllm_hf.data.prepared.prepare import CardWriter, PrepareReport, prepare, prepare_synthetic
 from ifllm_hf.errors import ConfigError, DownloadError, OutputError
 
 Say = Callable[[str], None]

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import polars as pl
     from fastapi import FastAPI
 
-    from ifllm_hf.data.prepare import PrepareReport
+    from ifllm_hf.data.prepared.prepare import PrepareReport
     from ifllm_space.demo_data import DemoData
     from ifllm_space.settings import Settings
 
@@ -90,7 +90,7 @@ def reference_path() -> Path:
 @pytest.fixture(scope="session")
 def release_bytes(release_path: Path) -> dict[str, bytes]:
     """The three tables of the real release as they lie there."""
-    from ifllm_hf.data.source import open_source
+    from ifllm_hf.data.raw.source import open_source
 
     with open_source(release_path, hash_content=False) as source:
         return source.tables()
@@ -99,7 +99,7 @@ def release_bytes(release_path: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="session")
 def release_cells(release_bytes: dict[str, bytes]) -> dict[str, pl.DataFrame]:
     """The three tables of the real release as strings, by file name."""
-    from ifllm_hf.data.csv_tables import TABLE_COLUMNS, read_csv_table
+    from ifllm_hf.data.raw.csv_tables import TABLE_COLUMNS, read_csv_table
 
     return {n: read_csv_table(release_bytes[n], n, c)[0] for n, c in TABLE_COLUMNS.items()}
 
@@ -127,7 +127,7 @@ def small_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def prepared_small(small_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small release, prepared; copy it before changing it."""
-    from ifllm_hf.data.prepare import prepare
+    from ifllm_hf.data.prepared.prepare import prepare
 
     out = tmp_path_factory.mktemp("prepared-small") / "ifllm"
     prepare(small_release, out, progress=False, card=lambda folder, known: "# The old one\n")
@@ -139,7 +139,7 @@ def synthetic_report(
     synthetic_release: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> PrepareReport:
     """The made-up release, prepared."""
-    from ifllm_hf.data.prepare import prepare
+    from ifllm_hf.data.prepared.prepare import prepare
 
     out = tmp_path_factory.mktemp("prepared-synthetic") / "ifllm"
     return prepare(synthetic_release, out, progress=False)
@@ -154,7 +154,7 @@ def prepared_synthetic(synthetic_report: PrepareReport) -> Path:
 @pytest.fixture(scope="session")
 def release_report(release_path: Path, tmp_path_factory: pytest.TempPathFactory) -> PrepareReport:
     """The real release, prepared with its card: half a minute, once per run."""
-    from ifllm_hf.data.prepare import prepare
+    from ifllm_hf.data.prepared.prepare import prepare
     from ifllm_hf.hub.dataset_card import write_card
 
     out = tmp_path_factory.mktemp("prepared") / "ifllm"

@@ -329,7 +329,7 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
 def test_an_operating_system_error_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from ifllm_hf.data import prepare as module
+    from ifllm_hf.data.prepared import prepare as module
 
     for error, code, words in (
         (OSError(28, "No space left on device", "/x"), 1, "No space left on device: '/x'"),
@@ -394,7 +394,7 @@ def test_a_package_of_an_extra_that_is_missing_is_named_with_the_extra(
 
 
 def test_a_defect_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ifllm_hf.data import prepare as module
+    from ifllm_hf.data.prepared import prepare as module
 
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError

@@ -104,7 +104,7 @@ import importlib.util, json
 import ifllm_hf
 from datasets import load_dataset
 from ifllm_hf import ticks_to_numpy
-from ifllm_hf.data.prepare import prepare_synthetic
+from ifllm_hf.data.prepared.prepare import prepare_synthetic
 
 rows = load_dataset("ifllm", split="train", data_dir="prepared")
 made = prepare_synthetic(4, "ifllm", progress=False)

@@ -65,7 +65,7 @@ def write_label_file(table: pl.DataFrame, out: Path, report: LabelReport) -> Non
     """
     import pyarrow.parquet as pq
 
-    from ifllm_hf.data.shards import conform
+    from ifllm_hf.data.prepared.shards import conform
 
     aside = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:

@@ -36,8 +36,8 @@ from ifllm_hf.alignment.label_report import LabelReport, behavior_scores
 from ifllm_hf.benchmark.model import Model, config_hash
 from ifllm_hf.benchmark.rows import swap_sides, tick_columns
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.preferences import build_preferences
 from ifllm_hf.data.schema import TURNS
+from ifllm_hf.data.tables.preferences import build_preferences
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.metrics.weighted import FloatArray
 
@@ -189,7 +189,7 @@ def read_turns_with_features(folder: Path | str) -> pl.DataFrame:
         TableError: It is not a prepared folder.
     """
     from ifllm_hf.behavior.features import behavior_features, read_turns
-    from ifllm_hf.data.folder import config_files
+    from ifllm_hf.data.prepared.folder import config_files
 
     files = [*config_files(folder, "pairwise"), *config_files(folder, "pointwise")]
     turns = pl.scan_parquet(files).select(TURNS.names).collect()

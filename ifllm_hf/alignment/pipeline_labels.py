@@ -16,9 +16,9 @@ from ifllm_hf.alignment.labels import EXPLICIT, read_turns_with_features, write_
 from ifllm_hf.alignment.pipeline_config import LabelSource
 from ifllm_hf.alignment.run_state import DONE, Run
 from ifllm_hf.benchmark.rows import groups_of, labelled, visible
-from ifllm_hf.data.folder import config_files, is_prepared
-from ifllm_hf.data.folds import fold_of_unknown
+from ifllm_hf.data.prepared.folder import config_files, is_prepared
 from ifllm_hf.data.run_file import versions
+from ifllm_hf.data.tables.folds import fold_of_unknown
 from ifllm_hf.errors import SourceError
 from ifllm_hf.reward.saving import save_model
 
@@ -53,8 +53,8 @@ def find_data(source: str | None, out: Path, *, dry: bool = False) -> Path | Non
     """
     if source is not None and is_prepared(source):
         return Path(source)
-    from ifllm_hf.data.ifllm import fingerprint
-    from ifllm_hf.data.prepare import find_release, prepare
+    from ifllm_hf.data.prepared.ifllm import fingerprint
+    from ifllm_hf.data.prepared.prepare import find_release, prepare
     from ifllm_hf.hub.dataset_card import write_card
 
     found = find_release(source)

@@ -194,7 +194,7 @@ def read_turns(folder: str | os.PathLike[str]) -> pl.DataFrame:
     Raises:
         TableError: It is not a prepared folder.
     """
-    from ifllm_hf.data.folder import config_files
+    from ifllm_hf.data.prepared.folder import config_files
 
     files = [*config_files(folder, "pairwise"), *config_files(folder, "pointwise")]
     scanned = pl.scan_parquet(files)

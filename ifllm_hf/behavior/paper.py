@@ -1,6 +1,6 @@
 """The features of the paper, exactly: 212 columns per question and the counters of `all_metrics`.
 
-Fed with rows read by the paper's own rule (`ifllm_hf.data.lossy`), every cell equals the paper's;
+Fed with rows read by the paper's own rule (`data.raw.lossy`), every cell equals the paper's;
 fed with loss-free rows, which is the default everywhere else, the same formulas see all samples.
 
 The parts: `paper_matching` (which question a row belongs to), `paper_response` (how an answer was
@@ -44,7 +44,7 @@ from ifllm_hf.behavior.paper_phases import (
     pointwise_phases,
 )
 from ifllm_hf.behavior.paper_response import RESPONSE_NAMES, response_block
-from ifllm_hf.data.samples import ConversationSamples
+from ifllm_hf.data.raw.samples import ConversationSamples
 from ifllm_hf.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)

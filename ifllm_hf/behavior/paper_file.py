@@ -9,7 +9,7 @@ import polars as pl
 
 from ifllm_hf.behavior.paper import paper_tables, repair_report
 from ifllm_hf.data.output_file import check_free, write_parquet_whole
-from ifllm_hf.data.prepare import find_release
+from ifllm_hf.data.prepared.prepare import find_release
 from ifllm_hf.data.release import open_release, read_samples
 from ifllm_hf.data.sessions.collected import is_sessions_folder
 from ifllm_hf.errors import DataError

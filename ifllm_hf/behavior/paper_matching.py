@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ifllm_hf.data.samples import Samples
+from ifllm_hf.data.raw.samples import Samples
 from ifllm_hf.errors import DataError
 
 FloatArray = npt.NDArray[np.float64]

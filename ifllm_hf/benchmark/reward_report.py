@@ -22,7 +22,7 @@ import polars as pl
 from ifllm_hf.benchmark.predictions import read_predictions
 from ifllm_hf.benchmark.report import markdown_rows
 from ifllm_hf.benchmark.subsets import similar_length
-from ifllm_hf.data.folder import config_files
+from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import ConfigError, IFLLMError
 from ifllm_hf.metrics.core import score_interval
 

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from ifllm_hf.data.agreement import Agreement
-from ifllm_hf.data.folds import fold_of_unknown
 from ifllm_hf.data.ledger import Ledger, total
-from ifllm_hf.data.shards import ConversationRows
-from ifllm_hf.data.source import Origin
+from ifllm_hf.data.prepared.shards import ConversationRows
+from ifllm_hf.data.raw.source import Origin
+from ifllm_hf.data.tables.folds import fold_of_unknown
+from ifllm_hf.data.ticks.turn_agreement import Agreement
 
 
 @dataclass

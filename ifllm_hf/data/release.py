@@ -12,28 +12,28 @@ from pathlib import Path
 
 import polars as pl
 
-from ifllm_hf.data.alignment import TurnText
-from ifllm_hf.data.csv_tables import (
+from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.data.prepared.shards import ConversationRows
+from ifllm_hf.data.raw.csv_tables import (
     QUERY_LOGS,
     RECORD_INFO,
     TABLE_COLUMNS,
     TASK_TABLE,
     read_csv_table,
 )
-from ifllm_hf.data.folds import add_fold, assign_folds
-from ifllm_hf.data.grammar import parse_rel
-from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.lossy import parse_lossy
-from ifllm_hf.data.merge import PAIRWISE_FILES, POINTWISE_FILES
-from ifllm_hf.data.preferences import build_preferences
+from ifllm_hf.data.raw.grammar import parse_rel
+from ifllm_hf.data.raw.lossy import parse_lossy
+from ifllm_hf.data.raw.samples import ConversationSamples, Samples
+from ifllm_hf.data.raw.source import ConversationFiles, Source, open_source
 from ifllm_hf.data.recordings import Recordings
-from ifllm_hf.data.samples import ConversationSamples, Samples
-from ifllm_hf.data.shards import ConversationRows
-from ifllm_hf.data.source import ConversationFiles, Source, open_source
-from ifllm_hf.data.tasks import build_tasks
-from ifllm_hf.data.ticks import ConversationTicks, Turn, read_ticks
-from ifllm_hf.data.turns import build_turns
-from ifllm_hf.data.workers import build_workers
+from ifllm_hf.data.tables.folds import add_fold, assign_folds
+from ifllm_hf.data.tables.preferences import build_preferences
+from ifllm_hf.data.tables.tasks import build_tasks
+from ifllm_hf.data.tables.turns import build_turns
+from ifllm_hf.data.tables.workers import build_workers
+from ifllm_hf.data.ticks.alignment import TurnText
+from ifllm_hf.data.ticks.merge import PAIRWISE_FILES, POINTWISE_FILES
+from ifllm_hf.data.ticks.tick_table import ConversationTicks, Turn, read_ticks
 
 _WORKERS = 2
 # Enough for the workers to go on while a shard of the output is being written.

@@ -13,9 +13,9 @@ from typing import Any
 import polars as pl
 
 from ifllm_hf.data.schema import CONFIGS
-from ifllm_hf.data.tasks import EMAIL_PATTERN
-from ifllm_hf.data.turns import EXCLUDED_BY_PAPER
-from ifllm_hf.data.workers import QUASI_IDENTIFIERS
+from ifllm_hf.data.tables.tasks import EMAIL_PATTERN
+from ifllm_hf.data.tables.turns import EXCLUDED_BY_PAPER
+from ifllm_hf.data.tables.workers import QUASI_IDENTIFIERS
 from ifllm_hf.hub.tick_numbers import PERCENTILES, TickNumbers
 
 Values = dict[str, Any]

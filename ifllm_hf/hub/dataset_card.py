@@ -15,11 +15,11 @@ from typing import Any
 
 import polars as pl
 
-from ifllm_hf.data.download import COMMIT, RELEASE_DIGEST, REPOSITORY
-from ifllm_hf.data.folder import with_card_metadata
+from ifllm_hf.data.prepared.folder import with_card_metadata
+from ifllm_hf.data.raw.download import COMMIT, RELEASE_DIGEST, REPOSITORY
 from ifllm_hf.data.schema import CONFIGS
 from ifllm_hf.data.sessions.card import is_of_sessions
-from ifllm_hf.data.workers import QUASI_IDENTIFIERS
+from ifllm_hf.data.tables.workers import QUASI_IDENTIFIERS
 from ifllm_hf.errors import TableError
 from ifllm_hf.hub import card_numbers
 from ifllm_hf.hub.card_template import fill

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ifllm_hf.data.folder import config_files
+from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.schema import CONFIGS
 from ifllm_hf.data.sessions.card import waiting_questions
 from ifllm_hf.errors import ConfigError, OutputError, TableError

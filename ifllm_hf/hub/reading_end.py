@@ -105,7 +105,7 @@ def _page(turns: pl.DataFrame, probes: list[dict[str, Any]]) -> str:
         "",
         "The page went on recording while people clicked their ratings, and a pointer on a radio",
         'button is the label. `phase == "reading"` ends where the way of the pointer to the rating',
-        "begins; how it is found, without any label, stands in `ifllm_hf/data/phase.py`.",
+        "begins; how it is found, without any label, stands in `ifllm_hf/data/ticks/phase.py`.",
         "",
         f"Of {labelled.height} labelled pairs {with_ticks.height} have ticks; the rating was",
         f"found in {found.height} of them ({found.height / with_ticks.height:.1%}). The others are",

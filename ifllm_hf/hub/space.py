@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ifllm_hf
-from ifllm_hf.data.folder import config_files
+from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.hub.publish import check_repo_id, hub_errors, refuse_unreviewed
 

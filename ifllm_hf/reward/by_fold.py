@@ -16,10 +16,10 @@ import numpy as np
 import polars as pl
 
 from ifllm_hf.behavior.features import behavior_features, read_turns
-from ifllm_hf.data.folder import config_files
-from ifllm_hf.data.folds import FOLDS
+from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.sessions.card import is_of_sessions
 from ifllm_hf.data.synthetic import SYNTHETIC_PREFIX
+from ifllm_hf.data.tables.folds import FOLDS
 from ifllm_hf.errors import DataError
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.baselines import text_with_and_without_behavior

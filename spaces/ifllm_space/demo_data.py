@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from ifllm_hf.behavior.features import behavior_features, read_turns
-from ifllm_hf.data.folder import config_files, is_prepared
+from ifllm_hf.data.prepared.folder import config_files, is_prepared
 from ifllm_hf.data.sessions.card import is_of_sessions
 from ifllm_hf.data.synthetic import SYNTHETIC_PREFIX
 from ifllm_hf.errors import SourceError
@@ -167,7 +167,7 @@ def open_sessions(sessions: Path) -> DemoData:
     Raises:
         IFLLMError: There are none, or they cannot be read.
     """
-    from ifllm_hf.data.prepare import prepare
+    from ifllm_hf.data.prepared.prepare import prepare
 
     data = DemoData(_temporary_folder(), False, "Collected sessions.", OUR_PAGE)
     weakref.finalize(data, shutil.rmtree, data.folder.parent, ignore_errors=True)
@@ -176,7 +176,7 @@ def open_sessions(sessions: Path) -> DemoData:
 
 
 def _make_up(conversations: int, model: Path | None) -> DemoData:
-    from ifllm_hf.data.prepare import prepare_synthetic
+    from ifllm_hf.data.prepared.prepare import prepare_synthetic
 
     said = f"Made-up data ({conversations} conversations): no person stands behind it."
     data = DemoData(_temporary_folder(), True, said, model=model)

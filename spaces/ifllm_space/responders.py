@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from ifllm_hf.data.folder import config_files
+from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import ConfigError
 from ifllm_space.demo_data import DemoData
 from ifllm_space.settings import Settings

@@ -16,7 +16,7 @@ from ifllm_hf.alignment import labels
 from ifllm_hf.alignment.label_file import LABELS, METADATA_KEY
 from ifllm_hf.alignment.label_noise import ASSUMPTION
 from ifllm_hf.alignment.labels import write_labels
-from ifllm_hf.data.preferences import build_preferences
+from ifllm_hf.data.tables.preferences import build_preferences
 from ifllm_hf.errors import ConfigError, DataError, OutputError
 
 EXAMPLE = runpy.run_path(str(Path(__file__).with_name("labels_example.py")))
@@ -486,7 +486,7 @@ def test_labels_of_a_made_up_release_are_right_more_often_than_its_clicks(tmp_pa
     missing = {"gaze_dwell_ms_log_ratio"} - set(features.FEATURE_COLUMNS)
     if missing:
         pytest.skip(f"the features have no column {missing}")
-    from ifllm_hf.data.prepare import prepare
+    from ifllm_hf.data.prepared.prepare import prepare
     from ifllm_hf.data.synthetic import write_synthetic_release
 
     truth = write_synthetic_release(

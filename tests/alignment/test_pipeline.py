@@ -360,7 +360,7 @@ def test_labels_come_with_the_reward_model_behind_them(
 
 
 def test_a_reader_keeps_the_first_fold_and_newcomers_move_nobody(tmp_path: Path) -> None:
-    from ifllm_hf.data.folds import fold_of_unknown
+    from ifllm_hf.data.tables.folds import fold_of_unknown
 
     file = tmp_path / "folds.json"
     first = pl.DataFrame({"user_id": ["a", "b"], "fold": [0, 1]})

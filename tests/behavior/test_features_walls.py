@@ -11,7 +11,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from ifllm_hf.behavior.features import behavior_features
-from ifllm_hf.data.folder import config_files
+from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import DataError
 
 RandomTurns = Callable[..., pl.DataFrame]

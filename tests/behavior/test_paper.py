@@ -20,7 +20,7 @@ from ifllm_hf.behavior.paper import (
     paper_tables,
     repair_report,
 )
-from ifllm_hf.data.samples import ConversationSamples, Samples
+from ifllm_hf.data.raw.samples import ConversationSamples, Samples
 from ifllm_hf.errors import ConfigError, DataError
 
 ANSWERS = ("The first answer speaks of cats.", "The second one is\r\nlong and on dogs.")

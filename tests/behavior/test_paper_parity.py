@@ -21,14 +21,14 @@ from ifllm_hf.behavior.paper import (
     paper_tables,
     repair_report,
 )
-from ifllm_hf.data.csv_tables import TABLE_COLUMNS, read_csv_table
-from ifllm_hf.data.grammar import parse_rel
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.lossy import parse_lossy
-from ifllm_hf.data.samples import ConversationSamples
-from ifllm_hf.data.source import QUERY_LOGS, open_source
-from ifllm_hf.data.tasks import build_tasks
-from ifllm_hf.data.turns import build_turns
+from ifllm_hf.data.raw.csv_tables import TABLE_COLUMNS, read_csv_table
+from ifllm_hf.data.raw.grammar import parse_rel
+from ifllm_hf.data.raw.lossy import parse_lossy
+from ifllm_hf.data.raw.samples import ConversationSamples
+from ifllm_hf.data.raw.source import QUERY_LOGS, open_source
+from ifllm_hf.data.tables.tasks import build_tasks
+from ifllm_hf.data.tables.turns import build_turns
 
 pytestmark = pytest.mark.slow
 

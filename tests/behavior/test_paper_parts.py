@@ -31,7 +31,7 @@ from ifllm_hf.behavior.paper_phases import (
     pointwise_phases,
 )
 from ifllm_hf.behavior.paper_response import RESPONSE_NAMES, response_block
-from ifllm_hf.data.samples import Samples
+from ifllm_hf.data.raw.samples import Samples
 from ifllm_hf.errors import DataError
 
 OFF = -5  # a caret that stands for "off the answer" in `matched`

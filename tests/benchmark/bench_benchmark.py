@@ -8,7 +8,7 @@ import tempfile
 from measuring import Row, release, row, run_python
 
 _PREPARE = """
-from ifllm_hf.data.prepare import prepare
+from ifllm_hf.data.prepared.prepare import prepare
 prepare(sys.argv[1], sys.argv[2], progress=False)
 """
 _RUN = """

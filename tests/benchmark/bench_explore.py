@@ -66,7 +66,7 @@ def main() -> list[Row]:
 
 
 def _prepared(out: Path) -> Path:
-    from ifllm_hf.data.prepare import prepare, prepare_synthetic
+    from ifllm_hf.data.prepared.prepare import prepare, prepare_synthetic
 
     if release() is not None:
         prepare(release(), out, progress=False)
@@ -78,7 +78,7 @@ def _prepared(out: Path) -> Path:
 def _longest(folder: Path) -> tuple[int, int]:
     import polars as pl
 
-    from ifllm_hf.data.folder import config_files
+    from ifllm_hf.data.prepared.folder import config_files
 
     chars = pl.col("response_a").str.len_chars() + pl.col("response_b").str.len_chars()
     found = (

@@ -42,7 +42,7 @@ _BOTH = """
 import time
 from ifllm_hf.behavior.features import behavior_features, read_turns
 from ifllm_hf.behavior.paper import paper_tables
-from ifllm_hf.data.prepare import prepare
+from ifllm_hf.data.prepared.prepare import prepare
 from ifllm_hf.data.release import open_release, read_samples
 release = open_release(sys.argv[1], hash_content=False)
 release.source.close()

@@ -13,7 +13,7 @@ from ifllm_hf.data.synthetic import write_synthetic_release
 write_synthetic_release(Path(sys.argv[1]), conversations=int(sys.argv[2]), seed=1)
 """
 _PREPARE = """
-from ifllm_hf.data.prepare import prepare
+from ifllm_hf.data.prepared.prepare import prepare
 prepare(sys.argv[1], sys.argv[2], progress=False)
 """
 

@@ -14,7 +14,7 @@ from ifllm_hf.benchmark.channel_links import channel_links, habit_links, outcome
 from ifllm_hf.benchmark.reader_styles import HABITS, find_clusters, reader_styles
 from ifllm_hf.benchmark.readers import _verdict, run_readers
 from ifllm_hf.cli import main
-from ifllm_hf.data.prepare import prepare
+from ifllm_hf.data.prepared.prepare import prepare
 from ifllm_hf.data.synthetic import write_synthetic_release
 from ifllm_hf.errors import DataError, OutputError
 

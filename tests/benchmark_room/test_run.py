@@ -32,8 +32,8 @@ from ifllm_hf.benchmark.rows import labelled
 from ifllm_hf.benchmark.run import BenchmarkRun, run_benchmark
 from ifllm_hf.benchmark.runner import cross_validate
 from ifllm_hf.benchmark.suite import HEADLINE, PAPER, Results
-from ifllm_hf.data.folder import config_files
-from ifllm_hf.data.prepare import prepare_synthetic
+from ifllm_hf.data.prepared.folder import config_files
+from ifllm_hf.data.prepared.prepare import prepare_synthetic
 from ifllm_hf.data.release import open_release, read_samples
 from ifllm_hf.errors import OutputError, TableError
 from ifllm_hf.reward import baselines

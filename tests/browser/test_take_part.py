@@ -16,8 +16,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ifllm_hf.data.folder import config_files
-from ifllm_hf.data.prepare import prepare
+from ifllm_hf.data.prepared.folder import config_files
+from ifllm_hf.data.prepared.prepare import prepare
 from ifllm_hf.data.sessions.collected import open_sessions
 
 ROOT = Path(__file__).parents[2]

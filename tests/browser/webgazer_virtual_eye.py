@@ -98,7 +98,7 @@ def run(webgazer: Path, place: Path) -> dict[str, Any]:
     """Take part with WebGazer; return what was found."""
     from playwright.sync_api import sync_playwright
 
-    from ifllm_hf.data.prepare import prepare_synthetic
+    from ifllm_hf.data.prepared.prepare import prepare_synthetic
 
     take_part = _helpers()
     prepare_synthetic(4, place / "ifllm", progress=False)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ifllm_hf.data.displayed_text import DisplayedText
-from ifllm_hf.data.merge import Channel, MergedTicks
+from ifllm_hf.data.ticks.displayed_text import DisplayedText
+from ifllm_hf.data.ticks.merge import Channel, MergedTicks
 
 Spot = tuple[str, str | None, int]
 """The side that a channel is on ("none", "a", "b"), the window there, and its caret."""

@@ -14,9 +14,9 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from ifllm_hf.data.folder import PreparedFolder, write_prepared
+from ifllm_hf.data.prepared.folder import PreparedFolder, write_prepared
+from ifllm_hf.data.prepared.shards import ConversationRows
 from ifllm_hf.data.schema import SCHEMAS, TICKS, TURNS
-from ifllm_hf.data.shards import ConversationRows
 
 # conversation -> (kind, fold, query_id of every tick in file order)
 TICKS_OF: dict[str, tuple[str, int, list[int | None]]] = {

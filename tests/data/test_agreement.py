@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ifllm_hf.data.agreement import BLOCK_TICKS, Agreement, agreement_out_of_sample
-from ifllm_hf.data.alignment import TurnText, align
+from ifllm_hf.data.ticks.alignment import TurnText, align
+from ifllm_hf.data.ticks.turn_agreement import BLOCK_TICKS, Agreement, agreement_out_of_sample
 
 WORDS = ("alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel")
 A = [" ".join(f"{w}{k}{i}" for i, w in enumerate(WORDS * 6)) for k in range(3)]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ifllm_hf.data.alignment import (
+from ifllm_hf.data.ticks.alignment import (
     _LOG_WEIGHT,
     SURFACES,
     Alignment,
@@ -21,8 +21,8 @@ from ifllm_hf.data.alignment import (
     align,
     assign_turns,
 )
-from ifllm_hf.data.merge import MergedTicks
-from ifllm_hf.data.page_texts import PLACEHOLDER
+from ifllm_hf.data.ticks.merge import MergedTicks
+from ifllm_hf.data.ticks.page_texts import PLACEHOLDER
 
 WORDS = ("alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel")
 

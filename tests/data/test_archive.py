@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ifllm_hf.data.archive import MAX_MEMBER_BYTES, archive_members
+from ifllm_hf.data.raw.archive import MAX_MEMBER_BYTES, archive_members
 from ifllm_hf.errors import SourceError
 
 UNSAFE = ["/etc/x", "../x", "a/../../x", "a/..", "C:/x", "C:x", "./C:/x", "a\\b", "\\\\host\\x"]
@@ -144,6 +144,6 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def refuse(*args: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("ifllm_hf.data.archive.open", refuse, raising=False)
+    monkeypatch.setattr("ifllm_hf.data.raw.archive.open", refuse, raising=False)
     with pytest.raises(SourceError, match="Permission denied"):
         archive_members(tmp_path / "x")

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifllm_hf.data.csv_tables import (
+from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.data.raw.csv_tables import (
     TABLE_COLUMNS,
     decimal_numbers,
     instants,
@@ -17,7 +18,6 @@ from ifllm_hf.data.csv_tables import (
     require,
     whole_numbers,
 )
-from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.errors import TableError
 
 NAMES = ("id", "text")

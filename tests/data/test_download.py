@@ -21,9 +21,9 @@ from typing import Any
 
 import pytest
 
-import ifllm_hf.data.download as download
-from ifllm_hf.data.download import fetch_release
-from ifllm_hf.data.source import TABLES, open_source
+import ifllm_hf.data.raw.download as download
+from ifllm_hf.data.raw.download import fetch_release
+from ifllm_hf.data.raw.source import TABLES, open_source
 from ifllm_hf.errors import DownloadError
 
 

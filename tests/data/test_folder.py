@@ -18,8 +18,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifllm_hf.data import shards
-from ifllm_hf.data.folder import (
+from ifllm_hf.data.prepared import shards
+from ifllm_hf.data.prepared.folder import (
     MARKER,
     check_target,
     config_files,
@@ -27,6 +27,7 @@ from ifllm_hf.data.folder import (
     prepared_version,
     with_card_metadata,
 )
+from ifllm_hf.data.prepared.shards import ConversationRows, TickRows
 from ifllm_hf.data.schema import (
     CONFIGS,
     CONVERSATION_TICK_COLUMNS,
@@ -34,7 +35,6 @@ from ifllm_hf.data.schema import (
     SCHEMAS,
     TURN_TICK_COLUMNS,
 )
-from ifllm_hf.data.shards import ConversationRows, TickRows
 from ifllm_hf.errors import OutputError, TableError
 
 EXAMPLE = runpy.run_path(str(Path(__file__).with_name("prepared_example.py")))

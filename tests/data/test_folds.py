@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifllm_hf.data.folds import FOLDS, add_fold, assign_folds, fold_of_unknown
+from ifllm_hf.data.tables.folds import FOLDS, add_fold, assign_folds, fold_of_unknown
 
 
 def turns_of(pairs: dict[str, int], *, unlabelled: int = 1) -> pl.DataFrame:

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from ifllm_hf.data import grammar
-from ifllm_hf.data.grammar import parse_abs, parse_rel
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.line_grammar import parse_abs_lines, parse_rel_lines
-from ifllm_hf.data.records import AbsRecords, RelRecords
+from ifllm_hf.data.raw import grammar
+from ifllm_hf.data.raw.grammar import parse_abs, parse_rel
+from ifllm_hf.data.raw.line_grammar import parse_abs_lines, parse_rel_lines
+from ifllm_hf.data.raw.records import AbsRecords, RelRecords
 from ifllm_hf.errors import TableError
 
 EPOCH = 1_757_425_262_123

@@ -18,11 +18,11 @@ import pytest
 from datasets import get_dataset_config_names, get_dataset_split_names, load_dataset
 
 import ifllm_hf  # noqa: F401  (makes the name known)
-from ifllm_hf.data.folder import is_prepared, with_card_metadata
-from ifllm_hf.data.ifllm import find_source, fingerprint
+from ifllm_hf.data.prepared.folder import is_prepared, with_card_metadata
+from ifllm_hf.data.prepared.ifllm import find_source, fingerprint
 from ifllm_hf.data.schema import CONFIGS, SCHEMAS, TURN_TICK_COLUMNS, features
 from ifllm_hf.data.sessions.made_up import write_sessions
-from ifllm_hf.data.tick_arrays import ticks_to_numpy
+from ifllm_hf.data.ticks.tick_arrays import ticks_to_numpy
 from ifllm_hf.errors import ConfigError, DataError, SourceError, TableError
 
 ROOT = Path(__file__).parents[2]
@@ -60,9 +60,9 @@ def prepare(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
         sources.append(source)
         EXAMPLE["write"](out, shard_bytes=1)
 
-    module = ModuleType("ifllm_hf.data.prepare")
+    module = ModuleType("ifllm_hf.data.prepared.prepare")
     module.prepare = write  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "ifllm_hf.data.prepare", module)
+    monkeypatch.setitem(sys.modules, "ifllm_hf.data.prepared.prepare", module)
     return sources
 
 
@@ -207,7 +207,7 @@ def test_interrupted_preparation_leaves_no_folder_in_the_cache(
     def interrupted(source: str | None, out: Path, *, progress: bool = True) -> None:
         raise KeyboardInterrupt
 
-    module = sys.modules["ifllm_hf.data.prepare"]
+    module = sys.modules["ifllm_hf.data.prepared.prepare"]
     good = module.prepare
     monkeypatch.setattr(module, "prepare", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.lossy import parse_lossy
-from ifllm_hf.data.samples import ConversationSamples, Samples
+from ifllm_hf.data.raw.lossy import parse_lossy
+from ifllm_hf.data.raw.samples import ConversationSamples, Samples
 from ifllm_hf.errors import DataError
 
 EPOCH = "1765701338576"

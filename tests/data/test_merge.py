@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifllm_hf.data.merge import (
+from ifllm_hf.data.ticks.merge import (
     ABS_FILES,
     ABSENT_ROW,
     PAIRWISE_FILES,

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifllm_hf.data.alignment import TurnText, align
-from ifllm_hf.data.merge import Channel
-from ifllm_hf.data.phase import (
+from ifllm_hf.data.ticks.alignment import TurnText, align
+from ifllm_hf.data.ticks.merge import Channel
+from ifllm_hf.data.ticks.phase import (
     AFTER,
     FALLBACK,
     FOUND,
@@ -266,7 +266,7 @@ def test_without_a_rating_reading_ends_with_the_last_text(made: Any, mouse: bool
 
 
 def test_waiting_for_the_next_answer_ends_reading(made: Any) -> None:
-    from ifllm_hf.data.page_texts import PLACEHOLDER
+    from ifllm_hf.data.ticks.page_texts import PLACEHOLDER
 
     session = Session(made)
     session.read()

@@ -6,11 +6,11 @@ import io
 import polars as pl
 import pytest
 
-from ifllm_hf.data.csv_tables import QUERY_LOGS, TASK_TABLE
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.preferences import build_preferences
-from ifllm_hf.data.tasks import build_tasks
-from ifllm_hf.data.turns import TURN_SCHEMA, build_turns
+from ifllm_hf.data.raw.csv_tables import QUERY_LOGS, TASK_TABLE
+from ifllm_hf.data.tables.preferences import build_preferences
+from ifllm_hf.data.tables.tasks import build_tasks
+from ifllm_hf.data.tables.turns import TURN_SCHEMA, build_turns
 
 PAIR = {
     "query_id": 1,

@@ -12,11 +12,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from ifllm_hf.data import folder
-from ifllm_hf.data import prepare as prepare_module
 from ifllm_hf.data import release as release_module
-from ifllm_hf.data.folder import is_prepared
-from ifllm_hf.data.prepare import (
+from ifllm_hf.data.prepared import folder
+from ifllm_hf.data.prepared import prepare as prepare_module
+from ifllm_hf.data.prepared.folder import is_prepared
+from ifllm_hf.data.prepared.prepare import (
     PrepareReport,
     find_release,
     prepare,
@@ -215,7 +215,7 @@ def test_a_made_up_release_is_prepared_and_its_files_are_gone(
 def test_the_release_is_found_by_argument_variable_and_download(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ifllm_hf.data import download
+    from ifllm_hf.data.raw import download
 
     asked: list[Any] = []
 

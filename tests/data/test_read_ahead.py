@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
-from ifllm_hf.data.read_ahead import ReadAhead
+from ifllm_hf.data.raw.read_ahead import ReadAhead
 
 
 def test_items_come_in_order_and_the_thread_ends() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ifllm_hf.data.merge import ABSENT_ROW
-from ifllm_hf.data.prepare import PrepareReport
+from ifllm_hf.data.prepared.prepare import PrepareReport
+from ifllm_hf.data.ticks.merge import ABSENT_ROW
 
 pytestmark = pytest.mark.slow
 TWICE = "batch written twice"

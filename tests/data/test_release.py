@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 
 from ifllm_hf.data import release as release_module
-from ifllm_hf.data.merge import ABSENT_ROW
-from ifllm_hf.data.prepare import PrepareReport
+from ifllm_hf.data.prepared.prepare import PrepareReport
 from ifllm_hf.data.release import open_release, read_samples
 from ifllm_hf.data.synthetic import Defect, Truth, read_truth, write_synthetic_release
+from ifllm_hf.data.ticks.merge import ABSENT_ROW
 from ifllm_hf.errors import SourceError, TableError
 
 REL = ("rel_gaze_one.csv", "rel_gaze_two.csv", "rel_mouse_left.csv", "rel_mouse_right.csv")

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from ifllm_hf.cli import main
-from ifllm_hf.data.folder import config_files
-from ifllm_hf.data.prepare import prepare
+from ifllm_hf.data.prepared.folder import config_files
+from ifllm_hf.data.prepared.prepare import prepare
 from ifllm_hf.data.run_file import write_run
 from ifllm_hf.data.sessions.card import waiting_questions
 from ifllm_hf.data.sessions.collected import open_sessions, query_id_of, reader_of

@@ -22,10 +22,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import ifllm_hf.data.archive
-import ifllm_hf.data.source
-from ifllm_hf.data.download import RELEASE_DIGEST
-from ifllm_hf.data.source import TABLES, open_source
+import ifllm_hf.data.raw.archive
+import ifllm_hf.data.raw.source
+from ifllm_hf.data.raw.download import RELEASE_DIGEST
+from ifllm_hf.data.raw.source import TABLES, open_source
 from ifllm_hf.errors import SourceError
 
 KINDS = ["tar", "tar.gz", "tar.xz", "tar.bz2", "zip"]
@@ -187,7 +187,7 @@ def test_an_archive_is_unpacked_once_if_its_tables_come_first(
         opened.append(1)
         return unpack_xz(file)
 
-    monkeypatch.setattr(ifllm_hf.data.archive.lzma, "open", count_and_open)
+    monkeypatch.setattr(ifllm_hf.data.raw.archive.lzma, "open", count_and_open)
     tables, conversations, _ = read(save(tmp_path, members, "tar.xz"))
     assert list(tables) == list(TABLES)
     assert conversations == CONVERSATIONS
@@ -331,7 +331,7 @@ def test_a_link_in_place_of_a_file(tmp_path: Path, name: str) -> None:
 
 
 def test_a_conversation_too_big_for_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ifllm_hf.data.source, "MAX_MEMBER_BYTES", 159)
+    monkeypatch.setattr(ifllm_hf.data.raw.source, "MAX_MEMBER_BYTES", 159)
     with pytest.raises(SourceError, match="more than 159 bytes"):
         read(save(tmp_path, under("")))
 
@@ -362,7 +362,7 @@ def test_nothing_there_and_no_permission(tmp_path: Path, monkeypatch: pytest.Mon
         raise PermissionError(13, "Permission denied", "x")
 
     with monkeypatch.context() as patch:
-        patch.setattr("ifllm_hf.data.archive.os.scandir", refuse)
+        patch.setattr("ifllm_hf.data.raw.archive.os.scandir", refuse)
         with pytest.raises(SourceError, match="Permission denied"):
             open_source(tmp_path).tables()
     monkeypatch.setattr(Path, "is_dir", refuse)

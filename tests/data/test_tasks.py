@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifllm_hf.data.csv_tables import QUERY_LOGS, TABLE_COLUMNS, TASK_TABLE
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.tasks import EMAIL_MASK, TASK_SCHEMA, build_tasks
+from ifllm_hf.data.raw.csv_tables import QUERY_LOGS, TABLE_COLUMNS, TASK_TABLE
+from ifllm_hf.data.tables.tasks import EMAIL_MASK, TASK_SCHEMA, build_tasks
 from ifllm_hf.errors import TableError
 
 COLUMNS = TABLE_COLUMNS[TASK_TABLE]

@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ifllm_hf.data.alignment import TurnText
+from ifllm_hf.data.prepared.shards import ConversationRows
 from ifllm_hf.data.release import open_release
 from ifllm_hf.data.schema import ENUMERATIONS, TICKS, VIEW_COLUMNS
-from ifllm_hf.data.shards import ConversationRows
 from ifllm_hf.data.synthetic import Truth, read_truth
-from ifllm_hf.data.ticks import Turn, read_ticks
+from ifllm_hf.data.ticks.alignment import TurnText
+from ifllm_hf.data.ticks.tick_table import Turn, read_ticks
 from ifllm_hf.errors import TableError
 
 EPOCH = 1_757_425_262_000

@@ -7,10 +7,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ifllm_hf.data.csv_tables import QUERY_LOGS, TABLE_COLUMNS, TASK_TABLE
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.tasks import TASK_SCHEMA, build_tasks
-from ifllm_hf.data.turns import EXCLUDED_BY_PAPER, TURN_SCHEMA, build_turns
+from ifllm_hf.data.raw.csv_tables import QUERY_LOGS, TABLE_COLUMNS, TASK_TABLE
+from ifllm_hf.data.tables.tasks import TASK_SCHEMA, build_tasks
+from ifllm_hf.data.tables.turns import EXCLUDED_BY_PAPER, TURN_SCHEMA, build_turns
 from ifllm_hf.errors import TableError
 
 COLUMNS = TABLE_COLUMNS[QUERY_LOGS]

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifllm_hf.data.csv_tables import QUERY_LOGS, RECORD_INFO, TABLE_COLUMNS
-from ifllm_hf.data.folds import fold_of_unknown
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.workers import QUASI_IDENTIFIERS, WORKER_SCHEMA, K, build_workers
+from ifllm_hf.data.raw.csv_tables import QUERY_LOGS, RECORD_INFO, TABLE_COLUMNS
+from ifllm_hf.data.tables.folds import fold_of_unknown
+from ifllm_hf.data.tables.workers import QUASI_IDENTIFIERS, WORKER_SCHEMA, K, build_workers
 from ifllm_hf.errors import TableError
 
 COLUMNS = TABLE_COLUMNS[RECORD_INFO]

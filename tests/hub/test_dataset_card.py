@@ -19,11 +19,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ifllm_hf.data.download import RELEASE_DIGEST
-from ifllm_hf.data.folder import card_metadata, is_prepared
-from ifllm_hf.data.prepare import prepare_synthetic
+from ifllm_hf.data.prepared.folder import card_metadata, is_prepared
+from ifllm_hf.data.prepared.prepare import prepare_synthetic
+from ifllm_hf.data.prepared.shards import ConversationRows
+from ifllm_hf.data.raw.download import RELEASE_DIGEST
 from ifllm_hf.data.schema import CONFIGS, SCHEMAS, TICKS
-from ifllm_hf.data.shards import ConversationRows
 from ifllm_hf.errors import TableError
 from ifllm_hf.hub import card_numbers
 from ifllm_hf.hub.card_template import fill, placeholders

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ifllm_hf.data.prepare import prepare
+from ifllm_hf.data.prepared.prepare import prepare
 from ifllm_hf.data.sessions.made_up import write_sessions
 from ifllm_hf.errors import ConfigError, TableError
 from ifllm_hf.hub import space

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from ifllm_hf.behavior.features import behavior_features, read_turns
-from ifllm_hf.data.folder import config_files
+from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import DataError
 from ifllm_hf.reward.by_fold import RewardByFold, fit_by_fold, fit_prepared
 

@@ -178,7 +178,7 @@ def test_long_and_deep_input_is_shown_in_time(unit: str) -> None:
 def test_every_answer_of_the_release(prepared_release: Path) -> None:
     import polars as pl
 
-    from ifllm_hf.data.folder import config_files
+    from ifllm_hf.data.prepared.folder import config_files
 
     files = [f for kind in ("pairwise", "pointwise") for f in config_files(prepared_release, kind)]
     turns = pl.scan_parquet(files).select("response_a", "response_b").collect()

@@ -21,9 +21,8 @@ from typing import Any, Self
 import polars as pl
 import pyarrow as pa
 
-from ifllm_hf.data.folds import add_fold, fold_of_unknown
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.preferences import build_preferences
+from ifllm_hf.data.prepared.shards import ConversationRows
 from ifllm_hf.data.recordings import Recordings
 from ifllm_hf.data.schema import SCHEMAS, TURNS
 from ifllm_hf.data.sessions.event_ticks import SessionTurn, session_ticks
@@ -36,11 +35,12 @@ from ifllm_hf.data.sessions.session_file import (
     session_files,
     tombstone,
 )
-from ifllm_hf.data.shards import ConversationRows
 from ifllm_hf.data.synthetic.story import SYNTHETIC_PREFIX
-from ifllm_hf.data.tasks import EMAIL_MASK, EMAIL_PATTERN
-from ifllm_hf.data.turns import add_histories
-from ifllm_hf.data.workers import QUASI_IDENTIFIERS, withhold_rare
+from ifllm_hf.data.tables.folds import add_fold, fold_of_unknown
+from ifllm_hf.data.tables.preferences import build_preferences
+from ifllm_hf.data.tables.tasks import EMAIL_MASK, EMAIL_PATTERN
+from ifllm_hf.data.tables.turns import add_histories
+from ifllm_hf.data.tables.workers import QUASI_IDENTIFIERS, withhold_rare
 from ifllm_hf.errors import SourceError
 
 READER_PREFIX = "reader_"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ifllm_hf.data.sessions.session_file import Record
-from ifllm_hf.data.tasks import EMAIL_PATTERN
+from ifllm_hf.data.tables.tasks import EMAIL_PATTERN
 from ifllm_hf.errors import DataError
 
 REVIEWS = "reviews.csv"

@@ -76,7 +76,7 @@ def _rebuild_exports(store: SessionStore) -> None:
     exports = store.settings.exports
     if exports is None or not exports.exists():
         return
-    from ifllm_hf.data.prepare import prepare
+    from ifllm_hf.data.prepared.prepare import prepare
     from ifllm_hf.data.sessions.card import waiting_questions
 
     try:

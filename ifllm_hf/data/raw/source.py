@@ -17,16 +17,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from ifllm_hf.data.archive import (
+from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.data.prepared.folder import is_prepared
+from ifllm_hf.data.raw.archive import (
     MAX_MEMBER_BYTES,
     Member,
     Members,
     archive_members,
     folder_members,
 )
-from ifllm_hf.data.folder import is_prepared
-from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.read_ahead import ReadAhead
+from ifllm_hf.data.raw.read_ahead import ReadAhead
 from ifllm_hf.errors import SourceError
 
 QUERY_LOGS = "query_logs_table.csv"

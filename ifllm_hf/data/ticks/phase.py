@@ -23,8 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ifllm_hf.data.alignment import ON_PLACEHOLDER, ON_RATING, ON_RESPONSE, Alignment
-from ifllm_hf.data.merge import NONE, SIDE_A, SIDE_B, Channel, MergedTicks
+from ifllm_hf.data.ticks.alignment import ON_PLACEHOLDER, ON_RATING, ON_RESPONSE, Alignment
+from ifllm_hf.data.ticks.merge import NONE, SIDE_A, SIDE_B, Channel, MergedTicks
 
 READING, RATING, AFTER = 0, 1, 2
 PHASES = ("reading", "rating", "after")

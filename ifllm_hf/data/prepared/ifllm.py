@@ -25,7 +25,7 @@ from datasets.load import DatasetModule
 from datasets.table import table_cast
 
 import ifllm_hf
-from ifllm_hf.data.folder import config_files, is_prepared
+from ifllm_hf.data.prepared.folder import config_files, is_prepared
 from ifllm_hf.data.schema import CONFIGS, DEFAULT_CONFIG, SCHEMA_VERSION, SCHEMAS, features
 from ifllm_hf.data.sessions.collected import is_sessions_folder
 from ifllm_hf.errors import ConfigError, SourceError
@@ -91,7 +91,7 @@ class Ifllm(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         folder = place / "ifllm"
         with FileLock(str(place / "lock")):
             if force or not is_prepared(folder):
-                from ifllm_hf.data.prepare import prepare
+                from ifllm_hf.data.prepared.prepare import prepare
 
                 prepare(source, folder, progress=datasets.is_progress_bar_enabled())
         if source is not None and is_sessions_folder(source):
@@ -155,7 +155,7 @@ def dataset_module(
         )
     source = find_source(data_dir)
     kwargs: dict[str, Any] = {"dataset_name": "ifllm", "data_dir": source}
-    return DatasetModule("ifllm_hf.data.ifllm", fingerprint(source), kwargs)
+    return DatasetModule("ifllm_hf.data.prepared.ifllm", fingerprint(source), kwargs)
 
 
 def find_source(data_dir: str | None) -> str | None:

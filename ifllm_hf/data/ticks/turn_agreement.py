@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ifllm_hf.data.alignment import Alignment, assign_turns
-from ifllm_hf.data.merge import MergedTicks
+from ifllm_hf.data.ticks.alignment import Alignment, assign_turns
+from ifllm_hf.data.ticks.merge import MergedTicks
 
 # Neighbouring ticks share their text; blocks of about two seconds keep the halves apart.
 BLOCK_TICKS = 25

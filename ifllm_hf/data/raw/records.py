@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ifllm_hf.data.samples import Samples
+from ifllm_hf.data.raw.samples import Samples
 
 
 @dataclass(frozen=True)

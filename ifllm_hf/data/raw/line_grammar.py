@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.records import AbsRecords, RelRecords
+from ifllm_hf.data.raw.records import AbsRecords, RelRecords
 from ifllm_hf.errors import TableError
 
 _MAX_JOINED_LINES = 12  # a window has at most 20 characters

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ifllm_hf.data.displayed_text import DisplayedText, TextPages
-from ifllm_hf.data.merge import NONE, SIDE_A, SIDE_B, Channel, MergedTicks
-from ifllm_hf.data.page_texts import PLACEHOLDER, RATING_TEXTS
+from ifllm_hf.data.ticks.displayed_text import DisplayedText, TextPages
+from ifllm_hf.data.ticks.merge import NONE, SIDE_A, SIDE_B, Channel, MergedTicks
+from ifllm_hf.data.ticks.page_texts import PLACEHOLDER, RATING_TEXTS
 
 SURFACES = ("none", "response", "placeholder", "rating", "page")
 ON_NOTHING, ON_RESPONSE, ON_PLACEHOLDER, ON_RATING, ON_PAGE = range(5)

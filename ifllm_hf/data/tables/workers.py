@@ -21,9 +21,16 @@ from itertools import combinations, product
 
 import polars as pl
 
-from ifllm_hf.data.csv_tables import RECORD_INFO, filled, instants, keep_all, require, whole_numbers
-from ifllm_hf.data.folds import add_fold
 from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.data.raw.csv_tables import (
+    RECORD_INFO,
+    filled,
+    instants,
+    keep_all,
+    require,
+    whole_numbers,
+)
+from ifllm_hf.data.tables.folds import add_fold
 
 #: How many people share each combination of quasi-identifiers, at least.
 K = 5

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from ifllm_hf.data.csv_tables import QUERY_LOGS, instants, keep_all, require, whole_numbers
-from ifllm_hf.data.folds import add_fold, assign_folds
 from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.data.raw.csv_tables import QUERY_LOGS, instants, keep_all, require, whole_numbers
+from ifllm_hf.data.tables.folds import add_fold, assign_folds
 from ifllm_hf.errors import TableError
 
 #: Workers whom the paper leaves out. The list is hard coded in its analysis

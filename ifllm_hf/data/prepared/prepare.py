@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ifllm_hf.data.folder import PreparedFolder, check_target, write_prepared
+from ifllm_hf.data.prepared.folder import PreparedFolder, check_target, write_prepared
+from ifllm_hf.data.prepared.shards import ConversationRows
 from ifllm_hf.data.recordings import Recordings
 from ifllm_hf.data.release import open_release
-from ifllm_hf.data.shards import ConversationRows
 from ifllm_hf.errors import ConfigError, SourceError
 
 RELEASE_VARIABLE = "IFLLM_RELEASE"
@@ -145,7 +145,7 @@ def find_release(source: str | os.PathLike[str] | None, *, progress: bool = True
     A URL is downloaded and checked against the pinned content, as mirrors hold the same release.
     """
     if source is not None and str(source).startswith(("http://", "https://")):
-        from ifllm_hf.data.download import fetch_release
+        from ifllm_hf.data.raw.download import fetch_release
 
         return fetch_release(str(source), progress=progress)
     if source is not None:
@@ -157,7 +157,7 @@ def find_release(source: str | os.PathLike[str] | None, *, progress: bool = True
                 "folder or archive. Correct the variable or unset it to use the download."
             )
         return Path(named)
-    from ifllm_hf.data.download import fetch_release
+    from ifllm_hf.data.raw.download import fetch_release
 
     return fetch_release(progress=progress)
 

@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.samples import Samples
+from ifllm_hf.data.raw.samples import Samples
 
 
 def _number(field: str) -> float:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ifllm_hf.data.source import open_source
+from ifllm_hf.data.raw.source import open_source
 from ifllm_hf.errors import DownloadError, SourceError
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from ifllm_hf.data.csv_tables import (
+from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.data.raw.csv_tables import (
     TASK_TABLE,
     decimal_numbers,
     filled,
@@ -13,7 +14,6 @@ from ifllm_hf.data.csv_tables import (
     require,
     whole_numbers,
 )
-from ifllm_hf.data.ledger import Ledger
 
 #: Something that reads as an e-mail address.
 EMAIL_PATTERN = r"[\w.+%'\-]+@[\w\-]+(?:\.[\w\-]+)+"

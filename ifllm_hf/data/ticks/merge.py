@@ -15,9 +15,9 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ifllm_hf.data.grammar import parse_abs, parse_rel
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.records import AbsRecords, RelRecords
+from ifllm_hf.data.raw.grammar import parse_abs, parse_rel
+from ifllm_hf.data.raw.records import AbsRecords, RelRecords
 from ifllm_hf.errors import TableError
 
 PAIRWISE_FILES = {

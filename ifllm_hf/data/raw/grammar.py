@@ -30,7 +30,7 @@ import pyarrow.csv as pcsv
 from numpy.typing import NDArray
 
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.line_grammar import (
+from ifllm_hf.data.raw.line_grammar import (
     CARET_MAX,
     EPOCH_MAX_MS,
     EPOCH_MIN_MS,
@@ -42,7 +42,7 @@ from ifllm_hf.data.line_grammar import (
     rel_matcher,
     rel_records,
 )
-from ifllm_hf.data.records import AbsRecords, RelRecords
+from ifllm_hf.data.raw.records import AbsRecords, RelRecords
 
 _COMMA, _NEWLINE, _RETURN, _QUOTE = 44, 10, 13, 34
 _HIDDEN = 1  # stands for a comma inside a window while Arrow splits the line

@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from ifllm_hf.data.schema import CONFIGS, DEFAULT_CONFIG, SCHEMA_VERSION, SCHEMAS
-from ifllm_hf.data.shards import (
+from ifllm_hf.data.prepared.shards import (
     SHARD_BYTES,
     ConversationRows,
     ShardWriter,
@@ -32,6 +31,7 @@ from ifllm_hf.data.shards import (
     conform,
     write_table,
 )
+from ifllm_hf.data.schema import CONFIGS, DEFAULT_CONFIG, SCHEMA_VERSION, SCHEMAS
 from ifllm_hf.errors import OutputError, TableError
 
 if TYPE_CHECKING:

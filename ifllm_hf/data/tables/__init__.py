@@ -1,0 +1,1 @@
+"""The tables of a release: `turns`, `tasks`, `workers` (k-anonymous), `preferences`, `folds`."""
