@@ -184,13 +184,13 @@ def _run_features(arguments: argparse.Namespace) -> int:
     if arguments.family == "ours":
         if arguments.repairs:
             raise ConfigError("--repairs compares the paper's features; add --set paper")
-        from ifllm_hf.behavior.features import write_features
+        from ifllm_hf.behavior.features.table import write_features
 
         table = write_features(
             arguments.source or "ifllm", arguments.out, overwrite=arguments.overwrite
         )
     else:
-        from ifllm_hf.behavior.paper_file import repair_text, write_paper_features
+        from ifllm_hf.behavior.paper.file import repair_text, write_paper_features
 
         table = write_paper_features(arguments.source, arguments.out, overwrite=arguments.overwrite)
         if arguments.repairs:

@@ -145,7 +145,7 @@ def _score(dataset: object) -> str:
     """Return the table of the length rule and a first behaviour model, held out by worker."""
     import polars as pl
 
-    from ifllm_hf.behavior.features import ANTISYMMETRIC_COLUMNS, behavior_features
+    from ifllm_hf.behavior.features.table import ANTISYMMETRIC_COLUMNS, behavior_features
     from ifllm_hf.benchmark.report import terminal_table
     from ifllm_hf.benchmark.rows import swap_sides
     from ifllm_hf.benchmark.suite import Plan, run_suite

@@ -92,7 +92,7 @@ def write_labels(
             be judged: their clicks train no labelling model. Without it every worker's clicks shape
             the labels of the others.
         swap: Exchanges left and right; default: columns ending in `_a` and `_b` change places, and
-            the antisymmetric features of `ifllm_hf.behavior.features` change sign.
+            the antisymmetric features of `ifllm_hf.behavior.features.table` change sign.
         overwrite: Replace a file that is there.
         progress: Whether to draw a progress bar on stderr.
 
@@ -188,7 +188,7 @@ def read_turns_with_features(folder: Path | str) -> pl.DataFrame:
     Raises:
         TableError: It is not a prepared folder.
     """
-    from ifllm_hf.behavior.features import behavior_features, read_turns
+    from ifllm_hf.behavior.features.table import behavior_features, read_turns
     from ifllm_hf.data.prepared.folder import config_files
 
     files = [*config_files(folder, "pairwise"), *config_files(folder, "pointwise")]
@@ -260,7 +260,7 @@ def _clicks(rows: pl.DataFrame) -> FloatArray:
 
 
 def _swap(rows: pl.DataFrame) -> Swap:
-    from ifllm_hf.behavior.features import ANTISYMMETRIC_COLUMNS
+    from ifllm_hf.behavior.features.table import ANTISYMMETRIC_COLUMNS
 
     signs = [name for name in ANTISYMMETRIC_COLUMNS if name in rows.columns]
     return partial(swap_sides, antisymmetric=signs)
@@ -352,7 +352,7 @@ def _nu_table(table: pl.DataFrame) -> list[dict[str, Any]]:
 
 def _without_behavior(turns: pl.DataFrame, table: pl.DataFrame) -> int | None:
     """Count the pairs of which every behaviour feature is missing; None without such columns."""
-    from ifllm_hf.behavior.features import FEATURE_COLUMNS
+    from ifllm_hf.behavior.features.table import FEATURE_COLUMNS
 
     there = [c for c in FEATURE_COLUMNS if c in turns.columns]
     if not there:

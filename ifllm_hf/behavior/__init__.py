@@ -1,1 +1,8 @@
-"""What the ticks of a turn say: the paper's features (`paper`) and our own (`features`)."""
+"""What the ticks of a turn say.
+
+* `reading_ticks`: the wall: only reading, only positions on the answers
+* `answer_text`: characters, words, sentences and paragraphs of the answers
+* `features`: our own features; `declaration`: how each is declared
+* `paper`: the features of the paper, exactly
+* `pymovements_adapter`: to and from a package for eye-movement research
+"""

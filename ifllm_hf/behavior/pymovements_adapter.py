@@ -1,8 +1,8 @@
 """To and from `pymovements`, an optional package for eye-movement research.
 
 Our ticks come at irregular times, and most of its event detection needs a constant rate: give
-`rate_hz` to hold samples on a regular grid. `ifllm_hf.behavior.fixations.fixations_by_dispersion`
-needs none.
+`rate_hz` to hold samples on a regular grid. `fixations_by_dispersion` of
+`behavior.features.fixations` needs none.
 """
 
 from __future__ import annotations

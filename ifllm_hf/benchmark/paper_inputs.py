@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from ifllm_hf.behavior.declaration import CHANNELS
-from ifllm_hf.behavior.paper import METRIC_COLUMNS, PAPER_COLUMNS, paper_tables
+from ifllm_hf.behavior.paper.features import METRIC_COLUMNS, PAPER_COLUMNS, paper_tables
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.raw.samples import ConversationSamples, Samples
 from ifllm_hf.errors import DataError

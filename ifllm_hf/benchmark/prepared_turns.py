@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ifllm_hf.behavior.features import ANTISYMMETRIC_COLUMNS, behavior_features
+from ifllm_hf.behavior.features.table import ANTISYMMETRIC_COLUMNS, behavior_features
 from ifllm_hf.benchmark.paper_inputs import paper_columns, paper_pairs
 from ifllm_hf.benchmark.rows import swap_sides, tick_columns
 from ifllm_hf.benchmark.runner import Swap, keep_part

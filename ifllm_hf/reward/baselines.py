@@ -138,7 +138,7 @@ def text_with_and_without_behavior() -> tuple[TfidfLR, TfidfLR]:
 
 def _forest(title: str, which: str, columns: Collection[str]) -> PaperForest | None:
     """Return the paper's forest on one of its lists, None if the columns are not there."""
-    from ifllm_hf.behavior.paper import paper_feature_set
+    from ifllm_hf.behavior.paper.features import paper_feature_set
 
     listed = [PAPER_PREFIX + c for c in paper_feature_set(which, existing=True)]
     return PaperForest(title, listed) if set(listed) <= set(columns) else None

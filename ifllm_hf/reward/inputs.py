@@ -39,7 +39,7 @@ def feature_matrix(rows: pl.DataFrame, names: Sequence[str]) -> FloatArray:
     if missing:
         raise DataError(
             f"the rows have no column {', '.join(missing[:3])}; join the output of "
-            "`ifllm_hf.behavior.features.behavior_features` by query_id"
+            "`ifllm_hf.behavior.features.table.behavior_features` by query_id"
         )
     if not names:
         return np.empty((len(rows), 0))

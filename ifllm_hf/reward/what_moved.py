@@ -17,7 +17,7 @@ import polars as pl
 
 from ifllm_hf.behavior.answer_text import split_answers
 from ifllm_hf.behavior.declaration import CHANNELS, SIDES
-from ifllm_hf.behavior.features import behavior_features
+from ifllm_hf.behavior.features.table import behavior_features
 from ifllm_hf.metrics.weighted import FloatArray
 
 Score = Callable[[pl.DataFrame], FloatArray]

@@ -438,7 +438,7 @@ def test_report_is_json_and_prints(tmp_path: Path) -> None:
 
 
 def test_pairs_without_behaviour_are_counted(tmp_path: Path) -> None:
-    features = pytest.importorskip("ifllm_hf.behavior.features")
+    features = pytest.importorskip("ifllm_hf.behavior.features.table")
     name = next(c for c in features.FEATURE_COLUMNS if c.endswith("_a"))
     turns = small().with_columns(
         pl.Series(name, [float("nan")] * 5 + [1.0] * 115), pl.lit(0.0).alias(name[:-1] + "b")
@@ -482,7 +482,7 @@ class DwellModel(GapModel):  # type: ignore[misc, valid-type]
 
 @pytest.mark.slow
 def test_labels_of_a_made_up_release_are_right_more_often_than_its_clicks(tmp_path: Path) -> None:
-    features = pytest.importorskip("ifllm_hf.behavior.features")
+    features = pytest.importorskip("ifllm_hf.behavior.features.table")
     missing = {"gaze_dwell_ms_log_ratio"} - set(features.FEATURE_COLUMNS)
     if missing:
         pytest.skip(f"the features have no column {missing}")

@@ -149,7 +149,7 @@ def random_turns_fixture() -> Callable[..., pl.DataFrame]:
 @pytest.fixture(name="features_of", scope="session")
 def features_of_fixture() -> Callable[..., dict[str, float]]:
     """Compute the features of one made-up turn."""
-    from ifllm_hf.behavior.features import behavior_features
+    from ifllm_hf.behavior.features.table import behavior_features
 
     def features_of(*args: Any, **columns: Any) -> dict[str, float]:
         return behavior_features(table([turn(*args, **columns)])).row(0, named=True)

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ifllm_hf.behavior.features import behavior_features
+from ifllm_hf.behavior.features.table import behavior_features
 
 Turn = Callable[..., dict[str, Any]]
 Table = Callable[..., pl.DataFrame]

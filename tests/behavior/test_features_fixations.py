@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ifllm_hf.behavior.answer_text import split_answers
-from ifllm_hf.behavior.fixations import fixations_by_dispersion
+from ifllm_hf.behavior.features.fixations import fixations_by_dispersion
 from ifllm_hf.errors import DataError
 
 

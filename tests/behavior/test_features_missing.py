@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ifllm_hf.behavior.features import (
+from ifllm_hf.behavior.features.table import (
     CATALOGUE,
     FEATURE_COLUMNS,
     behavior_features,

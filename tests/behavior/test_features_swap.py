@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from ifllm_hf.behavior.declaration import ANTISYMMETRIC, PER_RESPONSE, SYMMETRIC, Feature
-from ifllm_hf.behavior.features import (
+from ifllm_hf.behavior.features.table import (
     ANTISYMMETRIC_COLUMNS,
     CATALOGUE,
     FEATURE_COLUMNS,

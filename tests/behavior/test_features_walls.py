@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from ifllm_hf.behavior.features import behavior_features
+from ifllm_hf.behavior.features.table import behavior_features
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import DataError
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ifllm_hf.behavior.paper import (
+from ifllm_hf.behavior.paper.features import (
     METRIC_COLUMNS,
     PAPER_COLUMNS,
     SAME_AS,

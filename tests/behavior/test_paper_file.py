@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ifllm_hf.behavior.paper import METRIC_COLUMNS, PAPER_COLUMNS
+from ifllm_hf.behavior.paper.features import METRIC_COLUMNS, PAPER_COLUMNS
 from ifllm_hf.cli import main
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ifllm_hf.behavior.paper import (
+from ifllm_hf.behavior.paper.features import (
     METRIC_COLUMNS,
     PAPER_COLUMNS,
     paper_labels,

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ifllm_hf.behavior.paper_matching import (
+from ifllm_hf.behavior.paper.counters import question_metrics
+from ifllm_hf.behavior.paper.matching import (
     BEFORE_ANY,
     PLACEHOLDER,
     PROMPT,
@@ -20,8 +21,7 @@ from ifllm_hf.behavior.paper_matching import (
     locate,
     match_files,
 )
-from ifllm_hf.behavior.paper_metrics import question_metrics
-from ifllm_hf.behavior.paper_phases import (
+from ifllm_hf.behavior.paper.phases import (
     PAIRWISE_NAMES,
     POINTWISE_NAMES,
     capped_ratio,
@@ -30,7 +30,7 @@ from ifllm_hf.behavior.paper_phases import (
     pointwise_cross,
     pointwise_phases,
 )
-from ifllm_hf.behavior.paper_response import RESPONSE_NAMES, response_block
+from ifllm_hf.behavior.paper.response import RESPONSE_NAMES, response_block
 from ifllm_hf.data.raw.samples import Samples
 from ifllm_hf.errors import DataError
 

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ifllm_hf.behavior.features import behavior_features
-from ifllm_hf.behavior.fixations import fixations_by_dispersion
+from ifllm_hf.behavior.features.fixations import fixations_by_dispersion
+from ifllm_hf.behavior.features.table import behavior_features
 from ifllm_hf.behavior.pymovements_adapter import from_pymovements, to_pymovements
 from ifllm_hf.errors import ConfigError, DataError
 

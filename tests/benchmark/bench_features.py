@@ -8,7 +8,7 @@ from measuring import Row, release, row, run_python
 _CODE = """
 import time
 import numpy as np, polars as pl
-from ifllm_hf.behavior.features import behavior_features
+from ifllm_hf.behavior.features.table import behavior_features
 turns, ticks = int(sys.argv[1]), 950
 rng = np.random.default_rng(0)
 text = "Some words of an answer, and more. " * 40
@@ -40,8 +40,8 @@ open(sys.argv[2], "w").write(str(time.process_time() - start))
 # Both families of the real release; reading files and folder is not counted.
 _BOTH = """
 import time
-from ifllm_hf.behavior.features import behavior_features, read_turns
-from ifllm_hf.behavior.paper import paper_tables
+from ifllm_hf.behavior.features.table import behavior_features, read_turns
+from ifllm_hf.behavior.paper.features import paper_tables
 from ifllm_hf.data.prepared.prepare import prepare
 from ifllm_hf.data.release import open_release, read_samples
 release = open_release(sys.argv[1], hash_content=False)

@@ -16,8 +16,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ifllm_hf.behavior.features import behavior_features
-from ifllm_hf.behavior.paper import paper_tables
+from ifllm_hf.behavior.features.table import behavior_features
+from ifllm_hf.behavior.paper.features import paper_tables
 from ifllm_hf.benchmark import ahead, prepared_turns
 from ifllm_hf.benchmark import run as run_module
 from ifllm_hf.benchmark.goals import goal_notes

@@ -230,7 +230,7 @@ def test_from_consent_to_a_pair_for_trl(space: Space, page: Any, tmp_path: Path)
     (task,) = pl.read_parquet(files["tasks"], hive_partitioning=False).to_dicts()
     assert task["finished"] and task["summary"] == "That maps are old."
 
-    from ifllm_hf.behavior.features import behavior_features, read_turns
+    from ifllm_hf.behavior.features.table import behavior_features, read_turns
 
     (features,) = behavior_features(read_turns(tmp_path / "ifllm")).to_dicts()
     assert features["mouse_dwell_ms_b"] > features["mouse_dwell_ms_a"] > 0

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ifllm_hf.data.ticks import displayed_text
 from ifllm_hf.data.ticks.displayed_text import DisplayedText, TextPages
-from ifllm_hf.data.ticks.tick_table import displayed_text
 
 # Stored answers: blanks, line breaks of both kinds, wide characters.
 ALPHABET = st.one_of(

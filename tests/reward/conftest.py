@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ifllm_hf.behavior.features import ANTISYMMETRIC_COLUMNS, CATALOGUE, FEATURE_COLUMNS
+from ifllm_hf.behavior.features.table import ANTISYMMETRIC_COLUMNS, CATALOGUE, FEATURE_COLUMNS
 from ifllm_hf.benchmark.rows import swap_sides
 
 from .reward_turns import make_backbone

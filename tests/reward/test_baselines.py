@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ifllm_hf.behavior.paper import paper_feature_set
+from ifllm_hf.behavior.paper.features import paper_feature_set
 from ifllm_hf.benchmark.model import Model, config_hash
 from ifllm_hf.benchmark.reference_models import LengthLR
 from ifllm_hf.benchmark.rows import visible

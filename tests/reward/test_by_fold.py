@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ifllm_hf.behavior.features import behavior_features, read_turns
+from ifllm_hf.behavior.features.table import behavior_features, read_turns
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import DataError
 from ifllm_hf.reward.by_fold import RewardByFold, fit_by_fold, fit_prepared

@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoFeatureExtractor, AutoProcessor
 
-from ifllm_hf.behavior.features import behavior_features
+from ifllm_hf.behavior.features.table import behavior_features
 from ifllm_hf.errors import DataError
 from ifllm_hf.reward.configuration_ifllm import CHANNELS, TOKEN_CHANNELS, IFLLMConfig
 from ifllm_hf.reward.feature_extraction_ifllm import IFLLMFeatureExtractor

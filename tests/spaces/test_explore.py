@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ifllm_hf.behavior.features import FEATURE_COLUMNS
+from ifllm_hf.behavior.features.table import FEATURE_COLUMNS
 from ifllm_hf.data.sessions.made_up import write_sessions
 from ifllm_hf.errors import IFLLMError, SourceError
 from ifllm_space.demo_data import DemoData, open_sessions

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifllm_hf.behavior.features import behavior_features
+from ifllm_hf.behavior.features.table import behavior_features
 from ifllm_hf.errors import DataError
 from ifllm_space.demo_data import DemoData
 from ifllm_space.pickers import first_turn

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from ifllm_hf.behavior.declaration import PER_RESPONSE, Feature
-from ifllm_hf.behavior.features import CATALOGUE
+from ifllm_hf.behavior.features.table import CATALOGUE
 from ifllm_space.explore.turn_view import number
 
 PLAIN_WORDS = {

@@ -24,15 +24,15 @@ from importlib import resources
 
 import polars as pl
 
-from ifllm_hf.behavior.paper_matching import MatchedFile, match_files
-from ifllm_hf.behavior.paper_metrics import (
+from ifllm_hf.behavior.paper.counters import (
     CHANNELS,
     COUNTER_NAMES,
     DERIVED_NAMES,
     SIDES,
     question_metrics,
 )
-from ifllm_hf.behavior.paper_phases import (
+from ifllm_hf.behavior.paper.matching import MatchedFile, match_files
+from ifllm_hf.behavior.paper.phases import (
     PAIRWISE_NAMES,
     POINTWISE_CROSS,
     POINTWISE_NAMES,
@@ -43,7 +43,7 @@ from ifllm_hf.behavior.paper_phases import (
     pointwise_cross,
     pointwise_phases,
 )
-from ifllm_hf.behavior.paper_response import RESPONSE_NAMES, response_block
+from ifllm_hf.behavior.paper.response import RESPONSE_NAMES, response_block
 from ifllm_hf.data.raw.samples import ConversationSamples
 from ifllm_hf.errors import ConfigError, DataError
 
@@ -187,7 +187,7 @@ def paper_feature_set(name: str, *, existing: bool = False) -> list[str]:
     Raises:
         ConfigError: If there is no such list.
     """
-    source = resources.files("ifllm_hf.behavior").joinpath("paper_feature_sets.json")
+    source = resources.files("ifllm_hf.behavior.paper").joinpath("feature_sets.json")
     sets: dict[str, list[str]] = json.loads(source.read_text(encoding="utf-8"))
     if name not in sets:
         raise ConfigError(

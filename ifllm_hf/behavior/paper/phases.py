@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ifllm_hf.behavior.paper_matching import MatchedFile, capped_gaps_ms, concatenate, first_rows
+from ifllm_hf.behavior.paper.matching import MatchedFile, capped_gaps_ms, concatenate, first_rows
 
 EPSILON = 0.001
 RATIO_CAP = 100.0

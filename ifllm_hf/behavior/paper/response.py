@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ifllm_hf.behavior.paper_matching import MatchedFile, capped_gaps_ms
+from ifllm_hf.behavior.paper.matching import MatchedFile, capped_gaps_ms
 
 WINDOWS = 20
 

@@ -20,7 +20,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ifllm_hf.behavior.paper_matching import MatchedFile, first_rows
+from ifllm_hf.behavior.paper.matching import MatchedFile, first_rows
 
 CHANNELS = ("gaze", "mouse")
 SIDES = {"a": "left", "b": "right"}

@@ -11,7 +11,6 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from ifllm_hf.behavior.comparison import COMPARISON, LATE
 from ifllm_hf.behavior.declaration import (
     ANTISYMMETRIC,
     PER_RESPONSE,
@@ -24,6 +23,7 @@ from ifllm_hf.behavior.declaration import (
     per_channel,
     ratio,
 )
+from ifllm_hf.behavior.features.comparison import COMPARISON, LATE
 from ifllm_hf.errors import DataError
 
 PRIOR_TURNS = 3.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ifllm_hf.behavior.paper import paper_tables, repair_report
+from ifllm_hf.behavior.paper.features import paper_tables, repair_report
 from ifllm_hf.data.output_file import check_free, write_parquet_whole
 from ifllm_hf.data.prepared.prepare import find_release
 from ifllm_hf.data.release import open_release, read_samples

@@ -1,10 +1,5 @@
 """Our own features: one row per turn, from irregular ticks, missing where nothing was recorded.
 
-    answer_text    characters, words, sentences and paragraphs of the answers
-    reading_ticks  the wall: only reading, only positions on the answers
-    dwell, spread, scanpath, visits, fixations      per channel
-    agreement, scroll, comparison, baseline         across channels, sides and turns
-
 Every column is declared in `CATALOGUE`. Missing is NaN, never 0: a channel that was not recorded in
 reading has NaN everywhere; one that was recorded but never came to an answer has a dwell of 0, and
 NaN where there is nothing to take a mean of. A turn without ticks in reading is a row of NaN.
@@ -19,17 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ifllm_hf.behavior.agreement import AGREEMENT, agreement
 from ifllm_hf.behavior.answer_text import Answers, split_answers
-from ifllm_hf.behavior.baseline import BASELINE, baseline
-from ifllm_hf.behavior.comparison import (
-    COMPARISON,
-    EITHER_FEATURES,
-    POOLED_FEATURES,
-    comparison,
-    either,
-    pooled,
-)
 from ifllm_hf.behavior.declaration import (
     ANTISYMMETRIC,
     PER_RESPONSE,
@@ -38,18 +23,28 @@ from ifllm_hf.behavior.declaration import (
     FloatArray,
     Values,
 )
-from ifllm_hf.behavior.dwell import DWELL, IDLE, dwell, idle
-from ifllm_hf.behavior.fixations import FIXATIONS, fixations
+from ifllm_hf.behavior.features.baseline import BASELINE, baseline
+from ifllm_hf.behavior.features.comparison import (
+    COMPARISON,
+    EITHER_FEATURES,
+    POOLED_FEATURES,
+    comparison,
+    either,
+    pooled,
+)
+from ifllm_hf.behavior.features.dwell import DWELL, IDLE, dwell, idle
+from ifllm_hf.behavior.features.fixations import FIXATIONS, fixations
+from ifllm_hf.behavior.features.gaze_mouse import AGREEMENT, agreement
+from ifllm_hf.behavior.features.scanpath import SCANPATH, scanpath
+from ifllm_hf.behavior.features.scroll import SCROLL, scroll
+from ifllm_hf.behavior.features.spread import BLOCK_CHARS, SPREAD, spread
+from ifllm_hf.behavior.features.visits import TIME, VISITS, time_totals, visits
 from ifllm_hf.behavior.reading_ticks import (
     SCROLL_COLUMNS,
     VISIBLE_COLUMNS,
     ChannelTicks,
     reading_ticks,
 )
-from ifllm_hf.behavior.scanpath import SCANPATH, scanpath
-from ifllm_hf.behavior.scroll import SCROLL, scroll
-from ifllm_hf.behavior.spread import BLOCK_CHARS, SPREAD, spread
-from ifllm_hf.behavior.visits import TIME, VISITS, time_totals, visits
 from ifllm_hf.data.output_file import check_free, write_parquet_whole
 from ifllm_hf.errors import DataError
 
