@@ -18,14 +18,14 @@ __version__ = "0.1.0"
 
 # Public name -> the module that defines it; imported when somebody asks for the name.
 _EXPORTS = {
-    "IFLLMConfig": "ifllm_hf.reward.configuration_ifllm",
+    "IFLLMConfig": "ifllm_hf.reward.model.configuration_ifllm",
     "IFLLMError": "ifllm_hf.errors",
-    "IFLLMFeatureExtractor": "ifllm_hf.reward.feature_extraction_ifllm",
-    "IFLLMForRewardModeling": "ifllm_hf.reward.modeling_ifllm",
-    "IFLLMModel": "ifllm_hf.reward.modeling_ifllm",
-    "IFLLMProcessor": "ifllm_hf.reward.processing_ifllm",
-    "ImplicitRewardPipeline": "ifllm_hf.reward.pipeline",
-    "explain": "ifllm_hf.reward.explain",
+    "IFLLMFeatureExtractor": "ifllm_hf.reward.model.feature_extraction_ifllm",
+    "IFLLMForRewardModeling": "ifllm_hf.reward.model.modeling_ifllm",
+    "IFLLMModel": "ifllm_hf.reward.model.modeling_ifllm",
+    "IFLLMProcessor": "ifllm_hf.reward.model.processing_ifllm",
+    "ImplicitRewardPipeline": "ifllm_hf.reward.model.pipeline_ifllm",
+    "explain": "ifllm_hf.reward.explain.gradients",
     "push_dataset": "ifllm_hf.hub.publish",
     "ticks_to_numpy": "ifllm_hf.data.ticks.tick_arrays",
 }

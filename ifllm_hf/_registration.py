@@ -24,11 +24,11 @@ from typing import Any
 
 DATASET_NAME = "ifllm"
 TASK = "implicit-reward"
-_CONFIG = "ifllm_hf.reward.configuration_ifllm"
-_MODELS = "ifllm_hf.reward.modeling_ifllm"
-_EXTRACTOR = "ifllm_hf.reward.feature_extraction_ifllm"
-_PROCESSOR = "ifllm_hf.reward.processing_ifllm"
-_PIPELINE = "ifllm_hf.reward.pipeline"
+_CONFIG = "ifllm_hf.reward.model.configuration_ifllm"
+_MODELS = "ifllm_hf.reward.model.modeling_ifllm"
+_EXTRACTOR = "ifllm_hf.reward.model.feature_extraction_ifllm"
+_PROCESSOR = "ifllm_hf.reward.model.processing_ifllm"
+_PIPELINE = "ifllm_hf.reward.model.pipeline_ifllm"
 
 _MOVED = (
     'load_dataset("ifllm") cannot be resolved: this version of `datasets` ({version}) has moved '
@@ -153,7 +153,7 @@ def _register_config() -> None:
     """Let `AutoConfig` know the reward model."""
     from transformers import AutoConfig
 
-    from ifllm_hf.reward.configuration_ifllm import IFLLMConfig
+    from ifllm_hf.reward.model.configuration_ifllm import IFLLMConfig
 
     AutoConfig.register(IFLLMConfig.model_type, IFLLMConfig, exist_ok=True)
 
@@ -162,8 +162,8 @@ def _register_models() -> None:
     """Let `AutoModel` and `AutoModelForSequenceClassification` know the reward model."""
     from transformers import AutoModel, AutoModelForSequenceClassification
 
-    from ifllm_hf.reward.configuration_ifllm import IFLLMConfig
-    from ifllm_hf.reward.modeling_ifllm import IFLLMForRewardModeling, IFLLMModel
+    from ifllm_hf.reward.model.configuration_ifllm import IFLLMConfig
+    from ifllm_hf.reward.model.modeling_ifllm import IFLLMForRewardModeling, IFLLMModel
 
     AutoModel.register(IFLLMConfig, IFLLMModel, exist_ok=True)
     AutoModelForSequenceClassification.register(IFLLMConfig, IFLLMForRewardModeling, exist_ok=True)
@@ -173,8 +173,8 @@ def _register_extractor() -> None:
     """Let `AutoFeatureExtractor` know what makes the behaviour tensors."""
     from transformers import AutoFeatureExtractor
 
-    from ifllm_hf.reward.configuration_ifllm import IFLLMConfig
-    from ifllm_hf.reward.feature_extraction_ifllm import IFLLMFeatureExtractor
+    from ifllm_hf.reward.model.configuration_ifllm import IFLLMConfig
+    from ifllm_hf.reward.model.feature_extraction_ifllm import IFLLMFeatureExtractor
 
     AutoFeatureExtractor.register(IFLLMConfig, IFLLMFeatureExtractor, exist_ok=True)
 
@@ -183,8 +183,8 @@ def _register_processor() -> None:
     """Let `AutoProcessor` know the processor of the reward model."""
     from transformers import AutoProcessor
 
-    from ifllm_hf.reward.configuration_ifllm import IFLLMConfig
-    from ifllm_hf.reward.processing_ifllm import IFLLMProcessor
+    from ifllm_hf.reward.model.configuration_ifllm import IFLLMConfig
+    from ifllm_hf.reward.model.processing_ifllm import IFLLMProcessor
 
     AutoProcessor.register(IFLLMConfig, IFLLMProcessor, exist_ok=True)
 
@@ -194,7 +194,7 @@ def _register_pipeline() -> None:
     from transformers import AutoModelForSequenceClassification
     from transformers.pipelines import PIPELINE_REGISTRY
 
-    from ifllm_hf.reward.pipeline import ImplicitRewardPipeline
+    from ifllm_hf.reward.model.pipeline_ifllm import ImplicitRewardPipeline
 
     if TASK not in PIPELINE_REGISTRY.supported_tasks:
         PIPELINE_REGISTRY.register_pipeline(

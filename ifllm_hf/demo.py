@@ -149,8 +149,8 @@ def _score(dataset: object) -> str:
     from ifllm_hf.benchmark.report import terminal_table
     from ifllm_hf.benchmark.rows import swap_sides
     from ifllm_hf.benchmark.suite import Plan, run_suite
-    from ifllm_hf.reward.baselines import FIRST_TRY
-    from ifllm_hf.reward.linear import AntisymmetricLR
+    from ifllm_hf.reward.baselines.choice import FIRST_TRY
+    from ifllm_hf.reward.baselines.linear import AntisymmetricLR
 
     frame = pl.from_arrow(dataset.with_format("arrow")[:])  # type: ignore[attr-defined]
     assert isinstance(frame, pl.DataFrame)

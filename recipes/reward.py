@@ -35,7 +35,7 @@ def run() -> str:
     from ifllm_hf.alignment.recipe_arguments import parse_recipe
     from ifllm_hf.alignment.tiny_models import TINY_PREFIX, build_tiny_model
     from ifllm_hf.errors import ConfigError
-    from ifllm_hf.reward.training_config import (
+    from ifllm_hf.reward.training.config import (
         RewardDataConfig,
         RewardInputConfig,
         RewardTrainingConfig,
@@ -60,7 +60,7 @@ def run() -> str:
         from ifllm_hf.benchmark.reward_folds import cross_validate_reward
 
         return str(cross_validate_reward(backbone, inputs, training, data))
-    from ifllm_hf.reward.reward_run import run_reward
+    from ifllm_hf.reward.training.run import run_reward
 
     return str(run_reward(backbone, inputs, training, data))
 

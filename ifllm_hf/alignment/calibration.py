@@ -16,14 +16,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ifllm_hf.benchmark.model import Model
 from ifllm_hf.benchmark.rows import groups_of, refuse_raw, visible
 from ifllm_hf.benchmark.runner import progress_bar
 from ifllm_hf.benchmark.splits import IndexArray, make_splits
 from ifllm_hf.benchmark.walls import refuse_asymmetry
 from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.metrics.ridge import logit, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
-from ifllm_hf.reward.ridge import logit, sigmoid
+from ifllm_hf.reward.baselines.protocol import Model
 
 logger = logging.getLogger(__name__)
 

@@ -24,8 +24,8 @@ from ifllm_hf.alignment.judge_verdict import (
     Verdict,
 )
 from ifllm_hf.metrics.core import Interval, bootstrap_by_group
+from ifllm_hf.metrics.ridge import ridge_logistic, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray, ratio
-from ifllm_hf.reward.ridge import ridge_logistic, sigmoid
 
 StringArray = npt.NDArray[np.str_]
 

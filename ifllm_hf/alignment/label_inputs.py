@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ifllm_hf.benchmark.model import Model
 from ifllm_hf.errors import ConfigError
-from ifllm_hf.reward.baselines import GAZE, MOUSE, default_model
-from ifllm_hf.reward.linear import AntisymmetricLR
-from ifllm_hf.reward.text_models import TfidfLR
+from ifllm_hf.reward.baselines.choice import GAZE, MOUSE, default_model
+from ifllm_hf.reward.baselines.linear import AntisymmetricLR
+from ifllm_hf.reward.baselines.protocol import Model
+from ifllm_hf.reward.baselines.text_models import TfidfLR
 
 _MODELS: dict[str, Callable[[], Model]] = {
     "best": default_model,

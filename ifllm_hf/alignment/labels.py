@@ -33,13 +33,13 @@ from ifllm_hf.alignment.label_noise import (
 )
 from ifllm_hf.alignment.label_predictions import told_by_file
 from ifllm_hf.alignment.label_report import LabelReport, behavior_scores
-from ifllm_hf.benchmark.model import Model, config_hash
 from ifllm_hf.benchmark.rows import swap_sides, tick_columns
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.schema import TURNS
 from ifllm_hf.data.tables.preferences import build_preferences
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.metrics.weighted import FloatArray
+from ifllm_hf.reward.baselines.protocol import Model, config_hash
 
 EXPLICIT, REWARD, BOTH = "explicit", "reward", "both"
 SOURCES = (EXPLICIT, REWARD, BOTH)
@@ -81,7 +81,7 @@ def write_labels(
         out: File to write, `.parquet` or `.jsonl`.
         source: `explicit`, `reward` or `both`.
         model: Makes the model that predicts clicks; default:
-            `ifllm_hf.reward.baselines.default_model`. Not used by `explicit`.
+            `ifllm_hf.reward.baselines.choice.default_model`. Not used by `explicit`.
         predictions: Instead of a model: a file of predictions held out by reader, as `ifllm
             benchmark --predictions` takes it; see `label_predictions`.
         nu: Rate of wrong clicks, in [0, 0.5); used by `both`.
@@ -197,7 +197,7 @@ def read_turns_with_features(folder: Path | str) -> pl.DataFrame:
 
 
 def _default_model() -> Model:
-    place = "ifllm_hf.reward.baselines"
+    place = "ifllm_hf.reward.baselines.choice"
     try:
         made: Model = importlib.import_module(place).default_model()
     except ImportError as error:

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from ifllm_hf.benchmark.model import Model
 from ifllm_hf.benchmark.rows import Labelled
 from ifllm_hf.benchmark.runner import Swap, cross_validate, progress_bar
+from ifllm_hf.reward.baselines.protocol import Model
 
 logger = logging.getLogger(__name__)
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ifllm_hf.benchmark.model import Model
 from ifllm_hf.benchmark.rows import Labelled, groups_of
 from ifllm_hf.benchmark.runner import fit_predict, progress_bar
 from ifllm_hf.benchmark.scores import Record, Scored, score
 from ifllm_hf.benchmark.splits import IndexArray, Split, make_splits
 from ifllm_hf.errors import DataError
 from ifllm_hf.metrics.weighted import FloatArray
+from ifllm_hf.reward.baselines.protocol import Model
 
 Subsample = Callable[[Split, float, np.random.Generator], IndexArray]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ifllm_hf.benchmark import side_bias
 from ifllm_hf.benchmark.scores import Record
 from ifllm_hf.benchmark.suite import HEADLINE, PAPER
-from ifllm_hf.reward.baselines import default_model
+from ifllm_hf.reward.baselines.choice import default_model
 
 # protocol, subset, accuracy, AUC
 _GOALS = (

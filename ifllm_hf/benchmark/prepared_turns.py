@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib import resources
 from pathlib import Path
 
 import polars as pl
@@ -18,8 +19,8 @@ from ifllm_hf.benchmark.rows import swap_sides, tick_columns
 from ifllm_hf.benchmark.runner import Swap, keep_part
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import DataError
-from ifllm_hf.reward.baselines import STILL_PREFIX, WHOLE_PREFIX
-from ifllm_hf.reward.forest import PAPER_PREFIX
+from ifllm_hf.reward.baselines.choice import STILL_PREFIX, WHOLE_PREFIX
+from ifllm_hf.reward.baselines.forest import PAPER_PREFIX
 
 logger = logging.getLogger(__name__)
 
@@ -147,9 +148,14 @@ class _Cache:
 
 def source_hash() -> str:
     """Return 12 hex digits of the code that makes features, models and scores."""
-    package = Path(__file__).parent.parent
     digest = hashlib.sha256()
-    for room in ("behavior", "benchmark", "metrics", "reward"):
-        for file in sorted((package / room).glob("*.py")):
-            digest.update(file.read_bytes())
+    for file in source_files():
+        digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def source_files() -> list[Path]:
+    """Return the code that makes features, models and scores."""
+    package = Path(str(resources.files("ifllm_hf")))
+    rooms = ("behavior", "benchmark", "metrics", "reward")
+    return sorted(file for room in rooms for file in (package / room).rglob("*.py"))

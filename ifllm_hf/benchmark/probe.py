@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ifllm_hf.benchmark.rows import PREFERENCE, labelled, tick_columns
+from ifllm_hf.benchmark.rows import labelled, tick_columns
 from ifllm_hf.benchmark.runner import cross_validate
 from ifllm_hf.benchmark.scores import Record, Scored, by_repeat, score
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.metrics.weighted import FloatArray
+from ifllm_hf.reward.baselines.protocol import PREFERENCE
 
 # Columns and rows of the screen grid. The two radio buttons of the release stood a sixth of the
 # window apart, so a cell is narrower than that.

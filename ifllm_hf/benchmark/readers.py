@@ -17,7 +17,6 @@ from ifllm_hf.benchmark.channel_links import channel_links, habit_links, outcome
 from ifllm_hf.benchmark.figures import blank_figure
 from ifllm_hf.benchmark.prepared_turns import load_prepared, source_hash
 from ifllm_hf.benchmark.reader_styles import HABITS, Clusters, Styles, find_clusters, reader_styles
-from ifllm_hf.benchmark.reference_models import LengthRule
 from ifllm_hf.benchmark.report import (
     check_report_place,
     finite,
@@ -31,7 +30,8 @@ from ifllm_hf.benchmark.runner import cross_validate
 from ifllm_hf.benchmark.scores import Record, Scored, difference, score
 from ifllm_hf.errors import OutputError
 from ifllm_hf.metrics import core
-from ifllm_hf.reward import baselines
+from ifllm_hf.reward.baselines import choice as baselines
+from ifllm_hf.reward.baselines.reference import LengthRule
 
 _TELLING_HABITS = 4
 # Claim, outcome that stands for it, channel that should go with it more than the other one does.

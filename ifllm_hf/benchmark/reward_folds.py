@@ -25,21 +25,21 @@ from ifllm_hf.benchmark.scores import Record, Scored, score
 from ifllm_hf.benchmark.splits import Split, make_splits
 from ifllm_hf.data.run_file import write_run
 from ifllm_hf.errors import ConfigError
+from ifllm_hf.metrics.ridge import sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
-from ifllm_hf.reward.reward_run import (
+from ifllm_hf.reward.training.config import (
+    INPUTS,
+    RewardDataConfig,
+    RewardInputConfig,
+    RewardTrainingConfig,
+)
+from ifllm_hf.reward.training.run import (
     RewardData,
     fit_reward_model,
     load_reward_data,
     reads_text_once,
     run_record,
     score_pairs,
-)
-from ifllm_hf.reward.ridge import sigmoid
-from ifllm_hf.reward.training_config import (
-    INPUTS,
-    RewardDataConfig,
-    RewardInputConfig,
-    RewardTrainingConfig,
 )
 
 logger = logging.getLogger(__name__)

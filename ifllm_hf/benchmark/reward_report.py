@@ -60,14 +60,14 @@ def reward_report(
 
     from ifllm_hf.benchmark.reward_folds import cross_validate_reward
     from ifllm_hf.benchmark.run import run_benchmark
-    from ifllm_hf.reward.reward_run import load_reward_data
-    from ifllm_hf.reward.text_models import local_encoder
-    from ifllm_hf.reward.training_config import (
+    from ifllm_hf.reward.baselines.text_models import local_encoder
+    from ifllm_hf.reward.training.config import (
         INPUTS,
         RewardDataConfig,
         RewardInputConfig,
         RewardTrainingConfig,
     )
+    from ifllm_hf.reward.training.run import load_reward_data
 
     encoder, why = local_encoder()
     if encoder is None:

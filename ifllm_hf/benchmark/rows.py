@@ -17,6 +17,7 @@ import polars as pl
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.metrics.weighted import FloatArray
+from ifllm_hf.reward.baselines.protocol import PREFERENCE, Task
 
 KEY_COLUMNS = ("query_id", "conversation_id", "user_id")
 LABEL_COLUMNS = (
@@ -29,28 +30,6 @@ LABEL_COLUMNS = (
 )
 # The only list columns that are not ticks: the dialogue so far.
 _HISTORY = ("history_a", "history_b")
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is predicted.
-
-    Attributes:
-        name: Name on the command line and in reports.
-        kind: Turns that can carry the label, `pairwise` or `pointwise`.
-        column: Column of the label.
-        binary: Whether predictions are probabilities of the label being 1; else ratings.
-    """
-
-    name: str
-    kind: str
-    column: str
-    binary: bool
-
-
-PREFERENCE = Task("preference", "pairwise", "preference", True)
-BETTER = Task("better_than_previous", "pointwise", "better_than_previous", True)
-LIKERT = Task("likert", "pointwise", "likert_a", False)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from ifllm_hf.benchmark.goals import goal_notes
 from ifllm_hf.benchmark.importance import importance_figure
 from ifllm_hf.benchmark.prepared_turns import PreparedTurns, load_prepared, source_hash
 from ifllm_hf.benchmark.probe import PROBES, run_probes
-from ifllm_hf.benchmark.reference_models import reference_models
 from ifllm_hf.benchmark.report import (
     PUBLISHED,
     check_report_place,
@@ -24,13 +23,15 @@ from ifllm_hf.benchmark.report import (
     terminal_table,
     write_report,
 )
-from ifllm_hf.benchmark.rows import BETTER, LIKERT, PREFERENCE, labelled
+from ifllm_hf.benchmark.rows import labelled
 from ifllm_hf.benchmark.scores import Record
 from ifllm_hf.benchmark.side_bias import SideBias
 from ifllm_hf.benchmark.splits import QUICK_REPEATS, REPEATS, make_splits
 from ifllm_hf.benchmark.suite import HEADLINE, PAPER, Plan, Results, run_suite
 from ifllm_hf.errors import DataError
-from ifllm_hf.reward import baselines
+from ifllm_hf.reward.baselines import choice as baselines
+from ifllm_hf.reward.baselines.protocol import BETTER, LIKERT, PREFERENCE
+from ifllm_hf.reward.baselines.reference import reference_models
 
 logger = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ifllm_hf.benchmark.model import Model, config_hash
 from ifllm_hf.benchmark.rows import visible
+from ifllm_hf.metrics.ridge import logit, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
-from ifllm_hf.reward.inputs import inner_folds
-from ifllm_hf.reward.ridge import logit, sigmoid
+from ifllm_hf.reward.baselines.inputs import inner_folds
+from ifllm_hf.reward.baselines.protocol import Model, config_hash
 
 PROTOCOL = "conversation + side bias"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from ifllm_hf.reward.inputs import lengths
+from ifllm_hf.reward.baselines.inputs import lengths
 
 # About a third of the release's pairs: length cannot tell which answer is liked better.
 SIMILAR_RATIO = 1.17

@@ -10,15 +10,13 @@ from typing import Any
 import polars as pl
 
 from ifllm_hf.benchmark import side_bias
-from ifllm_hf.benchmark.model import Model, config_hash
 from ifllm_hf.benchmark.permutation import permutation_record, permutation_test
 from ifllm_hf.benchmark.predictions import (
     IncompleteError,
     check_predictions,
     read_predictions,
 )
-from ifllm_hf.benchmark.reference_models import LengthRule, reference_models
-from ifllm_hf.benchmark.rows import PREFERENCE, Labelled, Task, labelled, swap_sides
+from ifllm_hf.benchmark.rows import Labelled, labelled, swap_sides
 from ifllm_hf.benchmark.runner import Swap, cross_validate
 from ifllm_hf.benchmark.scores import (
     Record,
@@ -32,6 +30,8 @@ from ifllm_hf.benchmark.scores import (
 from ifllm_hf.benchmark.splits import REPEATS
 from ifllm_hf.benchmark.subsets import standard_subsets
 from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.reward.baselines.protocol import PREFERENCE, Model, Task, config_hash
+from ifllm_hf.reward.baselines.reference import LengthRule, reference_models
 
 HEADLINE = "all labelled pairs"
 PAPER = "the paper's pairs"

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
-from ifllm_hf.benchmark.model import Model
 from ifllm_hf.errors import DataError
 from ifllm_hf.metrics.weighted import FloatArray
+from ifllm_hf.reward.baselines.protocol import Model
 
 # Single precision and summation order leave about 1e-7.
 _TOLERANCE = 1e-5

@@ -103,7 +103,7 @@ _AUTO = {
     },
     "custom_pipelines": {
         "implicit-reward": {
-            "impl": "pipeline.ImplicitRewardPipeline",
+            "impl": "pipeline_ifllm.ImplicitRewardPipeline",
             "pt": ["AutoModelForSequenceClassification"],
             "type": "multimodal",
         }
@@ -135,8 +135,8 @@ def _read_model_config(folder: Path) -> dict[str, Any]:
             f"{folder / _CONFIG}: model_type is {config.get('model_type')!r}; expected 'ifllm', a "
             "reward model of this package. Others go up with their own push_to_hub."
         )
-    from ifllm_hf.reward.configuration_ifllm import IFLLMConfig
-    from ifllm_hf.reward.processing_ifllm import IFLLMProcessor
+    from ifllm_hf.reward.model.configuration_ifllm import IFLLMConfig
+    from ifllm_hf.reward.model.processing_ifllm import IFLLMProcessor
 
     IFLLMProcessor.from_pretrained(folder).check_config(IFLLMConfig.from_pretrained(folder))
     return config
@@ -146,9 +146,9 @@ def _code() -> set[Path]:
     """Return the files of this package that a repository needs to load the model by itself."""
     from transformers.dynamic_module_utils import get_relative_import_files
 
-    from ifllm_hf.reward import modeling_ifllm, pipeline, processing_ifllm
+    from ifllm_hf.reward.model import modeling_ifllm, pipeline_ifllm, processing_ifllm
 
-    heads = [Path(str(m.__file__)) for m in (modeling_ifllm, processing_ifllm, pipeline)]
+    heads = [Path(str(m.__file__)) for m in (modeling_ifllm, processing_ifllm, pipeline_ifllm)]
     return {*heads, *(Path(f) for head in heads for f in get_relative_import_files(head))}
 
 

@@ -107,7 +107,7 @@ def write_space(folder: str | os.PathLike[str], out: Path) -> None:
         TableError: `folder` is not a prepared folder.
         ConfigError: The app or a dependency of it is not installed here.
     """
-    from ifllm_hf.reward.by_fold import fit_prepared
+    from ifllm_hf.reward.baselines.by_fold import fit_prepared
 
     shards = [Path(file) for config in CONFIGS for file in config_files(folder, config)]
     requirements = pinned_requirements()

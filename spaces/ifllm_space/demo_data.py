@@ -17,7 +17,7 @@ from ifllm_hf.data.prepared.folder import config_files, is_prepared
 from ifllm_hf.data.sessions.card import is_of_sessions
 from ifllm_hf.data.synthetic import SYNTHETIC_PREFIX
 from ifllm_hf.errors import SourceError
-from ifllm_hf.reward.by_fold import RewardByFold, fit_prepared
+from ifllm_hf.reward.baselines.by_fold import RewardByFold, fit_prepared
 
 if TYPE_CHECKING:
     from ifllm_space.score.trained_reward import TrainedReward

@@ -417,7 +417,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_missing_default_model_is_one_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "ifllm_hf.reward.baselines", None)
+    monkeypatch.setitem(sys.modules, "ifllm_hf.reward.baselines.choice", None)
     with pytest.raises(ConfigError, match=r"ifllm-hf\[learn\]"):
         label(small(), tmp_path / "x.parquet", model=None)
 

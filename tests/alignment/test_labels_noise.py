@@ -20,7 +20,7 @@ from ifllm_hf.alignment.label_noise import (
     unnoise,
 )
 from ifllm_hf.errors import ConfigError
-from ifllm_hf.reward.ridge import logit, sigmoid
+from ifllm_hf.metrics.ridge import logit, sigmoid
 
 PROBABILITY = st.floats(0, 1)
 RATE = st.floats(0, 0.49)

@@ -331,7 +331,7 @@ def test_a_process_that_is_killed_leaves_a_run_that_goes_on(
 def test_labels_come_with_the_reward_model_behind_them(
     prepared_synthetic: Path, tmp_path: Path
 ) -> None:
-    from ifllm_hf.reward.saving import load_model
+    from ifllm_hf.reward.baselines.saving import load_model
 
     data = Data(prepared_synthetic, tmp_path)
     source = LabelSource("mouse", "reward", "mouse")

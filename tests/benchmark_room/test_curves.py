@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from ifllm_hf.benchmark.curves import extrapolate, label_curve, new_reader_curve, worker_curve
-from ifllm_hf.benchmark.reference_models import LengthRule
 from ifllm_hf.benchmark.rows import labelled
 from ifllm_hf.errors import DataError
+from ifllm_hf.reward.baselines.reference import LengthRule
 
 
 def test_worker_curve_trains_on_so_many_workers(turns, dwell_model) -> None:

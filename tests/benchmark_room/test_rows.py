@@ -3,15 +3,9 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from ifllm_hf.benchmark.rows import (
-    BETTER,
-    LIKERT,
-    labelled,
-    refuse_raw,
-    swap_sides,
-    visible,
-)
+from ifllm_hf.benchmark.rows import labelled, refuse_raw, swap_sides, visible
 from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.reward.baselines.protocol import BETTER, LIKERT
 
 
 def test_unlabelled_and_tied_turns_are_counted(turns: pl.DataFrame) -> None:

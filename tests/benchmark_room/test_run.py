@@ -27,7 +27,6 @@ from ifllm_hf.benchmark.predictions import write_predictions
 from ifllm_hf.benchmark.prepared_turns import STILL_MS, PreparedTurns, load_prepared
 from ifllm_hf.benchmark.probe import PROBES
 from ifllm_hf.benchmark.readers import run_readers
-from ifllm_hf.benchmark.reference_models import LengthLR
 from ifllm_hf.benchmark.rows import labelled
 from ifllm_hf.benchmark.run import BenchmarkRun, run_benchmark
 from ifllm_hf.benchmark.runner import cross_validate
@@ -36,7 +35,8 @@ from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.prepared.prepare import prepare_synthetic
 from ifllm_hf.data.release import open_release, read_samples
 from ifllm_hf.errors import OutputError, TableError
-from ifllm_hf.reward import baselines
+from ifllm_hf.reward.baselines import choice as baselines
+from ifllm_hf.reward.baselines.reference import LengthLR
 
 _PAPER_PAIRS = 675
 

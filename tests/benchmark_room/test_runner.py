@@ -11,9 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ifllm_hf.benchmark.model import Model, config_hash
 from ifllm_hf.benchmark.permutation import permutation_test, permute_within_workers
-from ifllm_hf.benchmark.reference_models import LengthRule, Memory
 from ifllm_hf.benchmark.rows import labelled, swap_sides
 from ifllm_hf.benchmark.runner import (
     PREDICTION_SCHEMA,
@@ -22,6 +20,8 @@ from ifllm_hf.benchmark.runner import (
 )
 from ifllm_hf.benchmark.scores import Scored, score
 from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.reward.baselines.protocol import Model, config_hash
+from ifllm_hf.reward.baselines.reference import LengthRule, Memory
 
 
 def run(model, data, protocol="worker", **kwargs):

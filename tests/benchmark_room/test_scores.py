@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ifllm_hf.benchmark.rows import LIKERT, labelled
+from ifllm_hf.benchmark.rows import labelled
 from ifllm_hf.benchmark.runner import cross_validate
 from ifllm_hf.benchmark.scores import (
     Scored,
@@ -18,6 +18,7 @@ from ifllm_hf.benchmark.scores import (
 from ifllm_hf.benchmark.subsets import length_thirds, similar_length, standard_subsets
 from ifllm_hf.errors import DataError
 from ifllm_hf.metrics import core
+from ifllm_hf.reward.baselines.protocol import LIKERT
 
 
 def frame(ids: list[int], repeat: int, p: list[float]) -> pl.DataFrame:

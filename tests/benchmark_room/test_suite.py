@@ -15,11 +15,12 @@ from ifllm_hf.benchmark.report import (
     to_json,
     write_report,
 )
-from ifllm_hf.benchmark.rows import BETTER, LIKERT, labelled
+from ifllm_hf.benchmark.rows import labelled
 from ifllm_hf.benchmark.runner import cross_validate
 from ifllm_hf.benchmark.side_bias import PROTOCOL
 from ifllm_hf.benchmark.suite import HEADLINE, Plan, run_suite
 from ifllm_hf.errors import ConfigError, DataError, OutputError
+from ifllm_hf.reward.baselines.protocol import BETTER, LIKERT
 
 QUICK = {"rows": 2, "conversation": 2, "worker": 2, "future": 1}
 

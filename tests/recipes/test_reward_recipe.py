@@ -24,7 +24,7 @@ def parse(*arguments: str) -> Any:
     from trl import ModelConfig
 
     from ifllm_hf.alignment.recipe_arguments import parse_recipe
-    from ifllm_hf.reward.training_config import (
+    from ifllm_hf.reward.training.config import (
         RewardDataConfig,
         RewardInputConfig,
         RewardTrainingConfig,

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ifllm_hf.reward.configuration_ifllm import CHANNELS, TOKEN_CHANNELS
-from ifllm_hf.reward.processing_ifllm import IFLLMProcessor
+from ifllm_hf.reward.model.configuration_ifllm import CHANNELS, TOKEN_CHANNELS
+from ifllm_hf.reward.model.processing_ifllm import IFLLMProcessor
 
 from .tiny_tokenizers import make_tokenizer
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 import transformers
 
-from ifllm_hf.reward.configuration_ifllm import CHANNELS, TOKEN_CHANNELS, IFLLMConfig
-from ifllm_hf.reward.modeling_ifllm import IFLLMForRewardModeling
+from ifllm_hf.reward.model.configuration_ifllm import CHANNELS, TOKEN_CHANNELS, IFLLMConfig
+from ifllm_hf.reward.model.modeling_ifllm import IFLLMForRewardModeling
 
 VOCABULARY = 60
 _IDS = {"vocab_size": VOCABULARY, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}

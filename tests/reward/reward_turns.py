@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from ifllm_hf.reward.reward_run import RewardData
-    from ifllm_hf.reward.training_config import RewardInputConfig, RewardTrainingConfig
+    from ifllm_hf.reward.training.config import RewardInputConfig, RewardTrainingConfig
+    from ifllm_hf.reward.training.run import RewardData
 
 WORDS = ["the", "of", "a", "river", "stone", "light", "blue", "method", "answer", "perhaps"]
 
@@ -127,8 +127,8 @@ def data_of(rows: list[dict[str, Any]]) -> RewardData:
     """The turns as they come from a dataset, all of them known."""
     from datasets import Dataset
 
-    from ifllm_hf.reward.examples import preferences
-    from ifllm_hf.reward.reward_run import RewardData
+    from ifllm_hf.reward.training.examples import preferences
+    from ifllm_hf.reward.training.run import RewardData
 
     meta = {row["query_id"]: row for row in rows}
     return RewardData({"pairwise": Dataset.from_list(rows)}, meta, preferences(rows), "pairwise")
@@ -136,7 +136,7 @@ def data_of(rows: list[dict[str, Any]]) -> RewardData:
 
 def settings(folder: Path, **changed: Any) -> RewardTrainingConfig:
     """Training settings for a CPU and tiny sets."""
-    from ifllm_hf.reward.training_config import RewardTrainingConfig
+    from ifllm_hf.reward.training.config import RewardTrainingConfig
 
     given = {
         "per_device_train_batch_size": 16,
@@ -155,7 +155,7 @@ def settings(folder: Path, **changed: Any) -> RewardTrainingConfig:
 
 def inputs_of(name: str = "text+both", **changed: Any) -> RewardInputConfig:
     """Small inputs."""
-    from ifllm_hf.reward.training_config import RewardInputConfig
+    from ifllm_hf.reward.training.config import RewardInputConfig
 
     given = {"max_length": 32, "trajectory_layers": 1, "trajectory_hidden_size": 16, **changed}
     return RewardInputConfig(inputs=name, **given)

@@ -10,18 +10,18 @@ import polars as pl
 import pytest
 
 from ifllm_hf.behavior.paper.features import paper_feature_set
-from ifllm_hf.benchmark.model import Model, config_hash
-from ifllm_hf.benchmark.reference_models import LengthLR
 from ifllm_hf.benchmark.rows import visible
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.metrics import core
-from ifllm_hf.reward import baselines
-from ifllm_hf.reward.forest import PAPER_PREFIX, PaperForest
-from ifllm_hf.reward.inputs import evidence, feature_matrix, moderators
-from ifllm_hf.reward.late_reading import EXTRAS, MAINS, LateReading
-from ifllm_hf.reward.linear import AntisymmetricLR
-from ifllm_hf.reward.pointwise import PointwiseRidge
-from ifllm_hf.reward.text_models import TfidfLR
+from ifllm_hf.reward.baselines import choice as baselines
+from ifllm_hf.reward.baselines.forest import PAPER_PREFIX, PaperForest
+from ifllm_hf.reward.baselines.inputs import evidence, feature_matrix, moderators
+from ifllm_hf.reward.baselines.late_reading import EXTRAS, MAINS, LateReading
+from ifllm_hf.reward.baselines.linear import AntisymmetricLR
+from ifllm_hf.reward.baselines.pointwise import PointwiseRidge
+from ifllm_hf.reward.baselines.protocol import Model, config_hash
+from ifllm_hf.reward.baselines.reference import LengthLR
+from ifllm_hf.reward.baselines.text_models import TfidfLR
 
 Rows = tuple[pl.DataFrame, np.ndarray, np.ndarray]
 Swap = Callable[[pl.DataFrame], pl.DataFrame]

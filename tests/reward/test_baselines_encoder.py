@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from ifllm_hf.errors import ConfigError
-from ifllm_hf.reward import text_models
-from ifllm_hf.reward.saving import load_model
-from ifllm_hf.reward.text_models import EncoderLR, embed, local_encoder
+from ifllm_hf.reward.baselines.choice import text_models
+from ifllm_hf.reward.baselines.saving import load_model
+from ifllm_hf.reward.baselines.text_models import EncoderLR, embed, local_encoder
 
 Rows = tuple[pl.DataFrame, np.ndarray, np.ndarray]
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifllm_hf.reward.ridge import ridge_logistic, root_mean_square, sigmoid
+from ifllm_hf.metrics.ridge import ridge_logistic, root_mean_square, sigmoid
 
 
 @settings(max_examples=25, deadline=None)

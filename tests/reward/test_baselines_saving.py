@@ -12,14 +12,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ifllm_hf.benchmark.reference_models import LengthLR, LengthRule, Memory, TrainingMean
 from ifllm_hf.errors import ConfigError, DataError, OutputError
-from ifllm_hf.reward import baselines, saving
-from ifllm_hf.reward.forest import PaperForest
-from ifllm_hf.reward.late_reading import LateReading
-from ifllm_hf.reward.linear import AntisymmetricLR
-from ifllm_hf.reward.pointwise import PointwiseRidge
-from ifllm_hf.reward.text_models import TfidfLR
+from ifllm_hf.reward.baselines import choice as baselines
+from ifllm_hf.reward.baselines.choice import saving
+from ifllm_hf.reward.baselines.forest import PaperForest
+from ifllm_hf.reward.baselines.late_reading import LateReading
+from ifllm_hf.reward.baselines.linear import AntisymmetricLR
+from ifllm_hf.reward.baselines.pointwise import PointwiseRidge
+from ifllm_hf.reward.baselines.reference import LengthLR, LengthRule, Memory, TrainingMean
+from ifllm_hf.reward.baselines.text_models import TfidfLR
 
 Rows = tuple[pl.DataFrame, np.ndarray, np.ndarray]
 
@@ -54,7 +55,7 @@ def test_a_new_process_predicts_the_same(rows: Rows, tmp_path: Path) -> None:
     frame.write_parquet(tmp_path / "rows.parquet")
     code = (
         "import sys, numpy as np, polars as pl\n"
-        "from ifllm_hf.reward.saving import load_model\n"
+        "from ifllm_hf.reward.baselines.saving import load_model\n"
         "p = load_model(sys.argv[1]).predict_proba(pl.read_parquet(sys.argv[2]))\n"
         "np.save(sys.argv[3], p)\n"
     )

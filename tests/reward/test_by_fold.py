@@ -11,7 +11,7 @@ import pytest
 from ifllm_hf.behavior.features.table import behavior_features, read_turns
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import DataError
-from ifllm_hf.reward.by_fold import RewardByFold, fit_by_fold, fit_prepared
+from ifllm_hf.reward.baselines.by_fold import RewardByFold, fit_by_fold, fit_prepared
 
 
 @pytest.fixture(scope="module")

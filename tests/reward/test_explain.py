@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from ifllm_hf.errors import DataError
-from ifllm_hf.reward.configuration_ifllm import CHANNELS, TOKEN_CHANNELS, IFLLMConfig
-from ifllm_hf.reward.explain import explain
+from ifllm_hf.reward.explain.gradients import explain
+from ifllm_hf.reward.model.configuration_ifllm import CHANNELS, TOKEN_CHANNELS, IFLLMConfig
 
 from .tiny_reward_model import ANSWERS, QUESTION, TICKS, make
 

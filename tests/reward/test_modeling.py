@@ -7,8 +7,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from ifllm_hf.errors import DataError  # noqa: E402
-from ifllm_hf.reward.configuration_ifllm import CHANNELS, IFLLMConfig  # noqa: E402
-from ifllm_hf.reward.modeling_outputs_ifllm import pair_loss  # noqa: E402
+from ifllm_hf.reward.model.configuration_ifllm import CHANNELS, IFLLMConfig  # noqa: E402
+from ifllm_hf.reward.model.modeling_outputs_ifllm import pair_loss  # noqa: E402
 
 from .reward_models import (  # noqa: E402
     BACKBONES,

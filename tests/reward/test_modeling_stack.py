@@ -12,8 +12,8 @@ torch = pytest.importorskip("torch")
 import transformers  # noqa: E402
 
 from ifllm_hf.errors import DataError  # noqa: E402
-from ifllm_hf.reward.configuration_ifllm import CHANNELS, IFLLMConfig  # noqa: E402
-from ifllm_hf.reward.modeling_ifllm import IFLLMForRewardModeling, IFLLMModel  # noqa: E402
+from ifllm_hf.reward.model.configuration_ifllm import CHANNELS, IFLLMConfig  # noqa: E402
+from ifllm_hf.reward.model.modeling_ifllm import IFLLMForRewardModeling, IFLLMModel  # noqa: E402
 
 from .reward_models import BACKBONES, assert_near, make_batch, reward_model, scores, text_of  # noqa: E402
 
@@ -140,7 +140,7 @@ def test_lora_trains_the_backbone_by_adapter_and_the_rest_whole(tmp_path: Path) 
     peft = pytest.importorskip("peft")
     from trl import ModelConfig
 
-    from ifllm_hf.reward.trainer import add_adapter
+    from ifllm_hf.reward.training.trainer import add_adapter
 
     base = reward_model(opened=False)
     base.save_pretrained(tmp_path / "base")

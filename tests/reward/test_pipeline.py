@@ -9,7 +9,7 @@ import torch
 
 import ifllm_hf
 from ifllm_hf.errors import DataError
-from ifllm_hf.reward.configuration_ifllm import CHANNELS
+from ifllm_hf.reward.model.configuration_ifllm import CHANNELS
 
 from .tiny_reward_model import ANSWERS, QUESTION, TICKS, make
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ifllm_hf.errors import DataError
-from ifllm_hf.reward.configuration_ifllm import CHANNELS, TOKEN_CHANNELS
-from ifllm_hf.reward.feature_extraction_ifllm import IFLLMFeatureExtractor
-from ifllm_hf.reward.processing_ifllm import IFLLMProcessor
+from ifllm_hf.reward.model.configuration_ifllm import CHANNELS, TOKEN_CHANNELS
+from ifllm_hf.reward.model.feature_extraction_ifllm import IFLLMFeatureExtractor
+from ifllm_hf.reward.model.processing_ifllm import IFLLMProcessor
 
 from .processing_turn import ANSWERS, TICKS, changed, column, encode, log, without, word_processor
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ifllm_hf.errors import DataError
-from ifllm_hf.reward.token_alignment import AnswerTokens, choose_layout, tokenize_answers
+from ifllm_hf.reward.model.token_alignment import AnswerTokens, choose_layout, tokenize_answers
 
 from .tiny_tokenizers import CHAT, KINDS, make_tokenizer
 

@@ -13,9 +13,9 @@ from transformers import AutoFeatureExtractor, AutoProcessor
 
 from ifllm_hf.behavior.features.table import behavior_features
 from ifllm_hf.errors import DataError
-from ifllm_hf.reward.configuration_ifllm import CHANNELS, TOKEN_CHANNELS, IFLLMConfig
-from ifllm_hf.reward.feature_extraction_ifllm import IFLLMFeatureExtractor
-from ifllm_hf.reward.processing_ifllm import IFLLMProcessor
+from ifllm_hf.reward.model.configuration_ifllm import CHANNELS, TOKEN_CHANNELS, IFLLMConfig
+from ifllm_hf.reward.model.feature_extraction_ifllm import IFLLMFeatureExtractor
+from ifllm_hf.reward.model.processing_ifllm import IFLLMProcessor
 
 from .processing_turn import ANSWERS, TICKS, encode, word_processor
 

@@ -15,11 +15,11 @@ trl = pytest.importorskip("trl")
 
 from ifllm_hf.benchmark import reward_folds  # noqa: E402
 from ifllm_hf.errors import ConfigError, DataError, OutputError  # noqa: E402
-from ifllm_hf.reward import reward_run  # noqa: E402
-from ifllm_hf.reward.examples import Preference, fingerprint, preferences  # noqa: E402
-from ifllm_hf.reward.modeling_ifllm import IFLLMForRewardModeling  # noqa: E402
-from ifllm_hf.reward.processing_ifllm import IFLLMProcessor  # noqa: E402
-from ifllm_hf.reward.training_config import RewardDataConfig, RewardInputConfig  # noqa: E402
+from ifllm_hf.reward.model.modeling_ifllm import IFLLMForRewardModeling  # noqa: E402
+from ifllm_hf.reward.model.processing_ifllm import IFLLMProcessor  # noqa: E402
+from ifllm_hf.reward.training import run as reward_run  # noqa: E402
+from ifllm_hf.reward.training.config import RewardDataConfig, RewardInputConfig  # noqa: E402
+from ifllm_hf.reward.training.examples import Preference, fingerprint, preferences  # noqa: E402
 
 from .reward_turns import data_of, inputs_of, make_folder, make_turns, settings  # noqa: E402
 

@@ -17,9 +17,9 @@ from ifllm_hf.benchmark import reward_folds  # noqa: E402
 from ifllm_hf.benchmark.predictions import check_predictions, read_predictions  # noqa: E402
 from ifllm_hf.benchmark.rows import labelled  # noqa: E402
 from ifllm_hf.errors import ConfigError, DataError  # noqa: E402
-from ifllm_hf.reward import reward_run  # noqa: E402
-from ifllm_hf.reward.modeling_ifllm import IFLLMForRewardModeling  # noqa: E402
-from ifllm_hf.reward.training_config import RewardDataConfig, RewardInputConfig  # noqa: E402
+from ifllm_hf.reward.model.modeling_ifllm import IFLLMForRewardModeling  # noqa: E402
+from ifllm_hf.reward.training import run as reward_run  # noqa: E402
+from ifllm_hf.reward.training.config import RewardDataConfig, RewardInputConfig  # noqa: E402
 
 from .reward_turns import data_of, inputs_of, make_folder, make_turns, settings  # noqa: E402
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from ifllm_hf.metrics.weighted import FloatArray
-from ifllm_hf.reward.what_moved import (
+from ifllm_hf.reward.explain.what_moved import (
     moments_that_moved,
     passages_that_moved,
     score_over_time,

@@ -21,8 +21,8 @@ TICKS: dict[str, list[Any]] = {
 
 def make(seed: int = 0, kind: str = "wordpiece", **settings: Any) -> tuple[Any, Any]:
     """Return model and processor; random weights, gates open."""
-    from ifllm_hf.reward.feature_extraction_ifllm import IFLLMFeatureExtractor
-    from ifllm_hf.reward.processing_ifllm import IFLLMProcessor
+    from ifllm_hf.reward.model.feature_extraction_ifllm import IFLLMFeatureExtractor
+    from ifllm_hf.reward.model.processing_ifllm import IFLLMProcessor
 
     here = Path(__file__)
     tokenizers = runpy.run_path(str(here.with_name("tiny_tokenizers.py")))

@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 
 from ifllm_hf.metrics.weighted import FloatArray
-from ifllm_hf.reward.by_fold import RewardByFold
-from ifllm_hf.reward.what_moved import (
+from ifllm_hf.reward.baselines.by_fold import RewardByFold
+from ifllm_hf.reward.explain.what_moved import (
     Part,
     moments_that_moved,
     passages_that_moved,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ifllm_hf.errors import ConfigError
-from ifllm_hf.reward.ridge import sigmoid
+from ifllm_hf.metrics.ridge import sigmoid
 from ifllm_space.explore.turn_view import number
 
 STEPS = 16
@@ -47,7 +47,7 @@ class TrainedReward:
             reading), and `tokens` that moved it: side, first character, past the last, and how much
             of B's lead in score they make.
         """
-        from ifllm_hf.reward.explain import explain
+        from ifllm_hf.reward.explain.gradients import explain
 
         answers = [turn[f"response_{side}"] or "" for side in "ab"]
         asked = turn["prompt"] or ""

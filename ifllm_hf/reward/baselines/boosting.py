@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from ifllm_hf.metrics.ridge import sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
-from ifllm_hf.reward.inputs import feature_matrix, length_log_ratio, moderators
-from ifllm_hf.reward.ridge import sigmoid
-from ifllm_hf.reward.saving import Saved
+from ifllm_hf.reward.baselines.inputs import feature_matrix, length_log_ratio, moderators
+from ifllm_hf.reward.baselines.saving import Saved
 
 
 @dataclass

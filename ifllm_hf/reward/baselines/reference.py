@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ifllm_hf.benchmark.model import Model
-from ifllm_hf.benchmark.rows import PREFERENCE, Task
+from ifllm_hf.metrics.ridge import sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
-from ifllm_hf.reward.inputs import length_log_ratio, lengths
-from ifllm_hf.reward.ridge import sigmoid
+from ifllm_hf.reward.baselines.inputs import length_log_ratio, lengths
+from ifllm_hf.reward.baselines.protocol import PREFERENCE, Model, Task
 
 
 @dataclass

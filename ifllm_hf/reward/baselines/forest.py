@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 
 from ifllm_hf.metrics.weighted import FloatArray
-from ifllm_hf.reward.inputs import feature_matrix
-from ifllm_hf.reward.saving import Saved
+from ifllm_hf.reward.baselines.inputs import feature_matrix
+from ifllm_hf.reward.baselines.saving import Saved
 
 PAPER_PREFIX = "paper_"
 """Put before the paper's column names when they are joined to the rows."""

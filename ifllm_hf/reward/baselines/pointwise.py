@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from ifllm_hf.metrics.ridge import ridge_logistic, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
-from ifllm_hf.reward.inputs import feature_matrix, inner_folds, lengths, mean_and_spread
-from ifllm_hf.reward.ridge import ridge_logistic, sigmoid
-from ifllm_hf.reward.saving import Saved
+from ifllm_hf.reward.baselines.inputs import feature_matrix, inner_folds, lengths, mean_and_spread
+from ifllm_hf.reward.baselines.saving import Saved
 
 COLUMNS = (
     "reading_ms",

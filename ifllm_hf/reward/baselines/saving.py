@@ -17,18 +17,18 @@ from typing import Any, Self
 from ifllm_hf.errors import ConfigError, DataError, OutputError
 
 FORMAT = 1
-_REFERENCE = "ifllm_hf.benchmark.reference_models"
+_REFERENCE = "ifllm_hf.reward.baselines.reference"
 SAVED_CLASSES = {
     "TrainingMean": _REFERENCE,
     "LengthRule": _REFERENCE,
     "LengthLR": _REFERENCE,
-    "AntisymmetricLR": "ifllm_hf.reward.linear",
-    "LateReading": "ifllm_hf.reward.late_reading",
-    "AntisymmetricBooster": "ifllm_hf.reward.boosting",
-    "PaperForest": "ifllm_hf.reward.forest",
-    "TfidfLR": "ifllm_hf.reward.text_models",
-    "EncoderLR": "ifllm_hf.reward.text_models",
-    "PointwiseRidge": "ifllm_hf.reward.pointwise",
+    "AntisymmetricLR": "ifllm_hf.reward.baselines.linear",
+    "LateReading": "ifllm_hf.reward.baselines.late_reading",
+    "AntisymmetricBooster": "ifllm_hf.reward.baselines.boosting",
+    "PaperForest": "ifllm_hf.reward.baselines.forest",
+    "TfidfLR": "ifllm_hf.reward.baselines.text_models",
+    "EncoderLR": "ifllm_hf.reward.baselines.text_models",
+    "PointwiseRidge": "ifllm_hf.reward.baselines.pointwise",
 }
 """Name in the file -> module; nothing else is ever loaded."""
 
@@ -70,7 +70,7 @@ class Saved:
         if not isinstance(model, cls):
             raise DataError(
                 f"{path} holds a {type(model).__name__}; expected a {cls.__name__}. Use "
-                "`ifllm_hf.reward.saving.load_model` for any kind"
+                "`ifllm_hf.reward.baselines.saving.load_model` for any kind"
             )
         return model
 

@@ -15,8 +15,9 @@ import numpy as np
 import polars as pl
 
 from ifllm_hf.errors import ConfigError
+from ifllm_hf.metrics.ridge import ridge_logistic, root_mean_square, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
-from ifllm_hf.reward.inputs import (
+from ifllm_hf.reward.baselines.inputs import (
     MODERATORS,
     evidence,
     inner_folds,
@@ -24,8 +25,7 @@ from ifllm_hf.reward.inputs import (
     mean_and_spread,
     moderators,
 )
-from ifllm_hf.reward.ridge import ridge_logistic, root_mean_square, sigmoid
-from ifllm_hf.reward.saving import Saved
+from ifllm_hf.reward.baselines.saving import Saved
 
 CHANNELS = ("mouse", "either", "pooled")
 ENDS = ("late_10pct", "late_20pct", "late_30pct")

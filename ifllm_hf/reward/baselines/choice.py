@@ -1,16 +1,4 @@
-"""The baselines, behind one protocol: `fit`, `predict_proba`, `save`, `load`.
-
-    linear         antisymmetric logistic regression on a few log ratios
-    late_reading   length and the end of reading, averaged over ways to measure it: the best so far
-    boosting       antisymmetric gradient boosting
-    forest         the paper's random forest on the paper's own list, for comparison
-    text_models    TF-IDF differences; a sentence encoder, where one is at hand
-    pointwise      ratings, and better-than-previous
-    saving         skops archives: loading runs no code of the file
-
-Models without behaviour (majority, the length rule, length alone) stand in
-`ifllm_hf.benchmark.reference_models`; `saving.save_model` writes them too.
-"""
+"""Which baselines run in a benchmark, under which names; and the one that labels use."""
 
 from __future__ import annotations
 
@@ -18,15 +6,15 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ifllm_hf.reward.boosting import AntisymmetricBooster
-from ifllm_hf.reward.forest import PAPER_PREFIX, PaperForest
-from ifllm_hf.reward.late_reading import COMPANIONS, LateReading
-from ifllm_hf.reward.linear import AntisymmetricLR
-from ifllm_hf.reward.pointwise import PointwiseRidge
-from ifllm_hf.reward.text_models import EncoderLR, TfidfLR, local_encoder
+from ifllm_hf.reward.baselines.boosting import AntisymmetricBooster
+from ifllm_hf.reward.baselines.forest import PAPER_PREFIX, PaperForest
+from ifllm_hf.reward.baselines.late_reading import COMPANIONS, LateReading
+from ifllm_hf.reward.baselines.linear import AntisymmetricLR
+from ifllm_hf.reward.baselines.pointwise import PointwiseRidge
+from ifllm_hf.reward.baselines.text_models import EncoderLR, TfidfLR, local_encoder
 
 if TYPE_CHECKING:
-    from ifllm_hf.benchmark.model import Model
+    from ifllm_hf.reward.baselines.protocol import Model
 
 TEXT_MODEL = "TF-IDF LR"
 PAPER_MODEL = "the paper's forest"

@@ -21,11 +21,11 @@ from ifllm_hf.data.run_file import (
 )
 from ifllm_hf.errors import ConfigError, OutputError
 from ifllm_hf.metrics.core import score_interval
-from ifllm_hf.reward import examples as ex
-from ifllm_hf.reward import trainer as tr
-from ifllm_hf.reward.behavior_arrays import columns_of
-from ifllm_hf.reward.ridge import sigmoid
-from ifllm_hf.reward.training_config import (
+from ifllm_hf.metrics.ridge import sigmoid
+from ifllm_hf.reward.model.behavior_arrays import columns_of
+from ifllm_hf.reward.training import examples as ex
+from ifllm_hf.reward.training import trainer as tr
+from ifllm_hf.reward.training.config import (
     RewardDataConfig,
     RewardInputConfig,
     RewardTrainingConfig,

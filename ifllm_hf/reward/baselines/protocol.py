@@ -1,4 +1,4 @@
-"""What the benchmark asks of a model."""
+"""What is predicted, and what the benchmark asks of a model that predicts it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,35 @@ import hashlib
 import inspect
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
 
 from ifllm_hf.metrics.weighted import FloatArray
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is predicted.
+
+    Attributes:
+        name: Name on the command line and in reports.
+        kind: Turns that can carry the label, `pairwise` or `pointwise`.
+        column: Column of the label.
+        binary: Whether predictions are probabilities of the label being 1; else ratings.
+    """
+
+    name: str
+    kind: str
+    column: str
+    binary: bool
+
+
+PREFERENCE = Task("preference", "pairwise", "preference", True)
+BETTER = Task("better_than_previous", "pointwise", "better_than_previous", True)
+LIKERT = Task("likert", "pointwise", "likert_a", False)
 
 
 @runtime_checkable

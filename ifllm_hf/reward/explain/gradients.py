@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from ifllm_hf.metrics.weighted import FloatArray
-from ifllm_hf.reward.pipeline import BEHAVIOR_MASKS
+from ifllm_hf.reward.model.pipeline_ifllm import BEHAVIOR_MASKS
 
 _VALUES = ("token_behavior", "trajectory")
 _BATCH = 8

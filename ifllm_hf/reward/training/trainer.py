@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from transformers import AutoConfig, AutoTokenizer, EarlyStoppingCallback, Trainer
 
 from ifllm_hf.errors import ConfigError
-from ifllm_hf.reward.configuration_ifllm import CHANNELS, IFLLMConfig
-from ifllm_hf.reward.examples import Example, Features, RewardCollator, pad_answers
-from ifllm_hf.reward.feature_extraction_ifllm import IFLLMFeatureExtractor
-from ifllm_hf.reward.modeling_ifllm import IFLLMForRewardModeling
-from ifllm_hf.reward.processing_ifllm import IFLLMProcessor
-from ifllm_hf.reward.training_config import INPUTS, RewardInputConfig, RewardTrainingConfig
+from ifllm_hf.reward.model.configuration_ifllm import CHANNELS, IFLLMConfig
+from ifllm_hf.reward.model.feature_extraction_ifllm import IFLLMFeatureExtractor
+from ifllm_hf.reward.model.modeling_ifllm import IFLLMForRewardModeling
+from ifllm_hf.reward.model.processing_ifllm import IFLLMProcessor
+from ifllm_hf.reward.training.config import INPUTS, RewardInputConfig, RewardTrainingConfig
+from ifllm_hf.reward.training.examples import Example, Features, RewardCollator, pad_answers
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from ifllm_hf.metrics.ridge import ridge_logistic, root_mean_square, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
-from ifllm_hf.reward.inputs import evidence, length_log_ratio
-from ifllm_hf.reward.ridge import ridge_logistic, root_mean_square, sigmoid
-from ifllm_hf.reward.saving import Saved
+from ifllm_hf.reward.baselines.inputs import evidence, length_log_ratio
+from ifllm_hf.reward.baselines.saving import Saved
 
 
 @dataclass

@@ -21,10 +21,10 @@ from ifllm_hf.data.sessions.card import is_of_sessions
 from ifllm_hf.data.synthetic import SYNTHETIC_PREFIX
 from ifllm_hf.data.tables.folds import FOLDS
 from ifllm_hf.errors import DataError
+from ifllm_hf.metrics.ridge import logit, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
-from ifllm_hf.reward.baselines import text_with_and_without_behavior
-from ifllm_hf.reward.ridge import logit, sigmoid
-from ifllm_hf.reward.text_models import TfidfLR
+from ifllm_hf.reward.baselines.choice import text_with_and_without_behavior
+from ifllm_hf.reward.baselines.text_models import TfidfLR
 
 _FACTS = "reward.json"
 _KINDS = ("text", "text_and_behavior")

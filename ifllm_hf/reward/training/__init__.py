@@ -1,0 +1,1 @@
+"""Training the reward model: `config`, `examples` (turns to batches), `trainer`, `run`."""
