@@ -228,7 +228,7 @@ def _run_readers(arguments: argparse.Namespace) -> int:
             "--readers compares readers, not models; --quick, --predictions and --jobs do not go "
             "with it. Leave them out."
         )
-    from ifllm_hf.benchmark.readers import run_readers
+    from ifllm_hf.benchmark.studies.readers import run_readers
 
     run = run_readers(
         arguments.folder,

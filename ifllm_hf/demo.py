@@ -146,9 +146,9 @@ def _score(dataset: object) -> str:
     import polars as pl
 
     from ifllm_hf.behavior.features.table import ANTISYMMETRIC_COLUMNS, behavior_features
-    from ifllm_hf.benchmark.report import terminal_table
-    from ifllm_hf.benchmark.rows import swap_sides
-    from ifllm_hf.benchmark.suite import Plan, run_suite
+    from ifllm_hf.benchmark.protocol.rows import swap_sides
+    from ifllm_hf.benchmark.protocol.suite import Plan, run_suite
+    from ifllm_hf.benchmark.report.report import terminal_table
     from ifllm_hf.reward.baselines.choice import FIRST_TRY
     from ifllm_hf.reward.baselines.linear import AntisymmetricLR
 

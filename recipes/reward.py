@@ -57,7 +57,7 @@ def run() -> str:
             build_tiny_model(name.removeprefix(TINY_PREFIX), place, texts, training.seed)
         )
     if data.cross_validate:
-        from ifllm_hf.benchmark.reward_folds import cross_validate_reward
+        from ifllm_hf.benchmark.studies.reward_folds import cross_validate_reward
 
         return str(cross_validate_reward(backbone, inputs, training, data))
     from ifllm_hf.reward.training.run import run_reward

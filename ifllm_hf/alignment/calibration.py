@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ifllm_hf.benchmark.rows import groups_of, refuse_raw, visible
-from ifllm_hf.benchmark.runner import progress_bar
-from ifllm_hf.benchmark.splits import IndexArray, make_splits
-from ifllm_hf.benchmark.walls import refuse_asymmetry
+from ifllm_hf.benchmark.protocol.rows import groups_of, refuse_raw, visible
+from ifllm_hf.benchmark.protocol.runner import progress_bar
+from ifllm_hf.benchmark.protocol.splits import IndexArray, make_splits
+from ifllm_hf.benchmark.protocol.walls import refuse_asymmetry
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.metrics.ridge import logit, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray

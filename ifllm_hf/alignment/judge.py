@@ -36,7 +36,7 @@ from ifllm_hf.alignment.judge_verdict import (
 )
 from ifllm_hf.alignment.pair_format import PromptFormat
 from ifllm_hf.alignment.policy import check_access
-from ifllm_hf.benchmark.runner import progress_bar
+from ifllm_hf.benchmark.protocol.runner import progress_bar
 from ifllm_hf.data.run_file import public_name, read_run, versions
 from ifllm_hf.errors import ConfigError, DataError
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def figure(report: Record) -> Figure:
     """Draw win rates, at equal length too, relative improvements, and thirds by length."""
-    from ifllm_hf.benchmark.figures import blank_figure
+    from ifllm_hf.benchmark.report.figures import blank_figure
 
     rows = {name: r for name, r in report["candidates"].items() if r["n"]}
     names = list(rows)[::-1]

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 
 from ifllm_hf.alignment.calibration import JUDGED, OutOfFold, fit_slope
-from ifllm_hf.benchmark.predictions import check_predictions, read_predictions
-from ifllm_hf.benchmark.rows import labelled
+from ifllm_hf.benchmark.protocol.predictions import check_predictions, read_predictions
+from ifllm_hf.benchmark.protocol.rows import labelled
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.metrics.ridge import logit, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray

@@ -33,7 +33,7 @@ from ifllm_hf.alignment.label_noise import (
 )
 from ifllm_hf.alignment.label_predictions import told_by_file
 from ifllm_hf.alignment.label_report import LabelReport, behavior_scores
-from ifllm_hf.benchmark.rows import swap_sides, tick_columns
+from ifllm_hf.benchmark.protocol.rows import swap_sides, tick_columns
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.schema import TURNS
 from ifllm_hf.data.tables.preferences import build_preferences

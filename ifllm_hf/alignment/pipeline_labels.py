@@ -15,7 +15,7 @@ from ifllm_hf.alignment.label_inputs import label_model
 from ifllm_hf.alignment.labels import EXPLICIT, read_turns_with_features, write_labels
 from ifllm_hf.alignment.pipeline_config import LabelSource
 from ifllm_hf.alignment.run_state import DONE, Run
-from ifllm_hf.benchmark.rows import groups_of, labelled, visible
+from ifllm_hf.benchmark.protocol.rows import groups_of, labelled, visible
 from ifllm_hf.data.prepared.folder import config_files, is_prepared
 from ifllm_hf.data.run_file import versions
 from ifllm_hf.data.tables.folds import fold_of_unknown

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ifllm_hf.benchmark import side_bias
-from ifllm_hf.benchmark.scores import Record
-from ifllm_hf.benchmark.suite import HEADLINE, PAPER
+from ifllm_hf.benchmark.protocol import side_bias
+from ifllm_hf.benchmark.protocol.scores import Record
+from ifllm_hf.benchmark.protocol.suite import HEADLINE, PAPER
 from ifllm_hf.reward.baselines.choice import default_model
 
 # protocol, subset, accuracy, AUC

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ifllm_hf.benchmark.predictions import read_predictions
-from ifllm_hf.benchmark.report import markdown_rows
-from ifllm_hf.benchmark.subsets import similar_length
+from ifllm_hf.benchmark.protocol.predictions import read_predictions
+from ifllm_hf.benchmark.protocol.subsets import similar_length
+from ifllm_hf.benchmark.report.report import markdown_rows
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import ConfigError, IFLLMError
 from ifllm_hf.metrics.core import score_interval
@@ -58,8 +58,8 @@ def reward_report(
     """
     from trl import ModelConfig
 
-    from ifllm_hf.benchmark.reward_folds import cross_validate_reward
     from ifllm_hf.benchmark.run import run_benchmark
+    from ifllm_hf.benchmark.studies.reward_folds import cross_validate_reward
     from ifllm_hf.reward.baselines.text_models import local_encoder
     from ifllm_hf.reward.training.config import (
         INPUTS,

@@ -9,25 +9,25 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ifllm_hf.benchmark import curves as curve
-from ifllm_hf.benchmark.ahead import Fits, fit_ahead
-from ifllm_hf.benchmark.findings import PROTOCOL_NOTE, permutation_notes, reader_notes
 from ifllm_hf.benchmark.goals import goal_notes
-from ifllm_hf.benchmark.importance import importance_figure
-from ifllm_hf.benchmark.prepared_turns import PreparedTurns, load_prepared, source_hash
-from ifllm_hf.benchmark.probe import PROBES, run_probes
-from ifllm_hf.benchmark.report import (
+from ifllm_hf.benchmark.protocol.ahead import Fits, fit_ahead
+from ifllm_hf.benchmark.protocol.prepared_turns import PreparedTurns, load_prepared, source_hash
+from ifllm_hf.benchmark.protocol.rows import labelled
+from ifllm_hf.benchmark.protocol.scores import Record
+from ifllm_hf.benchmark.protocol.side_bias import SideBias
+from ifllm_hf.benchmark.protocol.splits import QUICK_REPEATS, REPEATS, make_splits
+from ifllm_hf.benchmark.protocol.suite import HEADLINE, PAPER, Plan, Results, run_suite
+from ifllm_hf.benchmark.report.report import (
     PUBLISHED,
     check_report_place,
     finite,
     terminal_table,
     write_report,
 )
-from ifllm_hf.benchmark.rows import labelled
-from ifllm_hf.benchmark.scores import Record
-from ifllm_hf.benchmark.side_bias import SideBias
-from ifllm_hf.benchmark.splits import QUICK_REPEATS, REPEATS, make_splits
-from ifllm_hf.benchmark.suite import HEADLINE, PAPER, Plan, Results, run_suite
+from ifllm_hf.benchmark.studies import curves as curve
+from ifllm_hf.benchmark.studies.findings import PROTOCOL_NOTE, permutation_notes, reader_notes
+from ifllm_hf.benchmark.studies.importance import importance_figure
+from ifllm_hf.benchmark.studies.probe import PROBES, run_probes
 from ifllm_hf.errors import DataError
 from ifllm_hf.reward.baselines import choice as baselines
 from ifllm_hf.reward.baselines.protocol import BETTER, LIKERT, PREFERENCE

@@ -85,7 +85,7 @@ def _digest(sessions: Sequence[str]) -> str:
 
 def _benchmark(file: Path) -> str | None:
     """Return the tables of the preference scores, each under its protocol, n and readers."""
-    from ifllm_hf.benchmark.report import markdown_table
+    from ifllm_hf.benchmark.report.report import markdown_table
 
     if not file.exists():
         return None

@@ -35,7 +35,7 @@ def write_reading_end(folder: Path, out: Path, *, seed: int = 0, progress: bool 
     Returns:
         The text of the page.
     """
-    from ifllm_hf.benchmark.probe import run_probes
+    from ifllm_hf.benchmark.studies.probe import run_probes
 
     turns = pl.read_parquet(folder / "pairwise" / "*.parquet")
     out.mkdir(parents=True, exist_ok=True)

@@ -174,7 +174,7 @@ def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", ["reward", "both"])
 def test_exchanging_left_and_right_exchanges_nothing_else(tmp_path: Path, source: str) -> None:
-    from ifllm_hf.benchmark.rows import swap_sides
+    from ifllm_hf.benchmark.protocol.rows import swap_sides
 
     turns = small()
     table, _ = label(turns, tmp_path / "x.parquet", source=source)

@@ -20,7 +20,7 @@ from ifllm_hf.behavior.features.table import (
     behavior_features,
     feature_table,
 )
-from ifllm_hf.benchmark.rows import swap_sides
+from ifllm_hf.benchmark.protocol.rows import swap_sides
 
 RandomTurns = Callable[..., pl.DataFrame]
 OTHER = {"a": "b", "b": "a", "none": "none"}

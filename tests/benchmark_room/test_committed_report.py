@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ifllm_hf.benchmark.prepared_turns import load_prepared
-from ifllm_hf.benchmark.rows import labelled
-from ifllm_hf.benchmark.runner import cross_validate
-from ifllm_hf.benchmark.scores import Scored, score
-from ifllm_hf.benchmark.suite import HEADLINE, PAPER
+from ifllm_hf.benchmark.protocol.prepared_turns import load_prepared
+from ifllm_hf.benchmark.protocol.rows import labelled
+from ifllm_hf.benchmark.protocol.runner import cross_validate
+from ifllm_hf.benchmark.protocol.scores import Scored, score
+from ifllm_hf.benchmark.protocol.suite import HEADLINE, PAPER
 from ifllm_hf.reward.baselines import choice as baselines
 from ifllm_hf.reward.baselines.reference import LengthRule
 

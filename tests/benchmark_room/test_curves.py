@@ -2,8 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from ifllm_hf.benchmark.curves import extrapolate, label_curve, new_reader_curve, worker_curve
-from ifllm_hf.benchmark.rows import labelled
+from ifllm_hf.benchmark.protocol.rows import labelled
+from ifllm_hf.benchmark.studies.curves import (
+    extrapolate,
+    label_curve,
+    new_reader_curve,
+    worker_curve,
+)
 from ifllm_hf.errors import DataError
 from ifllm_hf.reward.baselines.reference import LengthRule
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ifllm_hf.benchmark.predictions import (
+from ifllm_hf.benchmark.protocol.predictions import (
     IncompleteError,
     check_predictions,
     read_predictions,
     write_predictions,
 )
-from ifllm_hf.benchmark.rows import labelled
-from ifllm_hf.benchmark.runner import cross_validate
+from ifllm_hf.benchmark.protocol.rows import labelled
+from ifllm_hf.benchmark.protocol.runner import cross_validate
 from ifllm_hf.errors import DataError, OutputError
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ifllm_hf.benchmark.probe import (
+from ifllm_hf.benchmark.studies.probe import (
     GRID_X,
     PREFIX,
     Probe,

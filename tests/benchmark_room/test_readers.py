@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ifllm_hf.benchmark.channel_links import channel_links, habit_links, outcomes
-from ifllm_hf.benchmark.reader_styles import HABITS, find_clusters, reader_styles
-from ifllm_hf.benchmark.readers import _verdict, run_readers
+from ifllm_hf.benchmark.studies.channel_links import channel_links, habit_links, outcomes
+from ifllm_hf.benchmark.studies.reader_styles import HABITS, find_clusters, reader_styles
+from ifllm_hf.benchmark.studies.readers import _verdict, run_readers
 from ifllm_hf.cli import main
 from ifllm_hf.data.prepared.prepare import prepare
 from ifllm_hf.data.synthetic import write_synthetic_release

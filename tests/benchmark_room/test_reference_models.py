@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ifllm_hf.benchmark.rows import labelled, swap_sides
-from ifllm_hf.benchmark.runner import cross_validate
-from ifllm_hf.benchmark.side_bias import SideBias, _offset
+from ifllm_hf.benchmark.protocol.rows import labelled, swap_sides
+from ifllm_hf.benchmark.protocol.runner import cross_validate
+from ifllm_hf.benchmark.protocol.side_bias import SideBias, _offset
 from ifllm_hf.metrics.ridge import sigmoid
 from ifllm_hf.reward.baselines.reference import (
     LengthLR,

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from ifllm_hf.benchmark import reward_report
-from ifllm_hf.benchmark.predictions import write_predictions
+from ifllm_hf.benchmark.protocol.predictions import write_predictions
 from ifllm_hf.benchmark.reward_report import gains_over_text
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from ifllm_hf.benchmark.rows import labelled, refuse_raw, swap_sides, visible
+from ifllm_hf.benchmark.protocol.rows import labelled, refuse_raw, swap_sides, visible
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.reward.baselines.protocol import BETTER, LIKERT
 

@@ -18,19 +18,19 @@ import pytest
 
 from ifllm_hf.behavior.features.table import behavior_features
 from ifllm_hf.behavior.paper.features import paper_tables
-from ifllm_hf.benchmark import ahead, prepared_turns
 from ifllm_hf.benchmark import run as run_module
 from ifllm_hf.benchmark.goals import goal_notes
-from ifllm_hf.benchmark.importance import SHOWN, importance_figure
-from ifllm_hf.benchmark.paper_inputs import paper_columns, paper_pairs
-from ifllm_hf.benchmark.predictions import write_predictions
-from ifllm_hf.benchmark.prepared_turns import STILL_MS, PreparedTurns, load_prepared
-from ifllm_hf.benchmark.probe import PROBES
-from ifllm_hf.benchmark.readers import run_readers
-from ifllm_hf.benchmark.rows import labelled
+from ifllm_hf.benchmark.protocol import ahead, prepared_turns
+from ifllm_hf.benchmark.protocol.paper_inputs import paper_columns, paper_pairs
+from ifllm_hf.benchmark.protocol.predictions import write_predictions
+from ifllm_hf.benchmark.protocol.prepared_turns import STILL_MS, PreparedTurns, load_prepared
+from ifllm_hf.benchmark.protocol.rows import labelled
+from ifllm_hf.benchmark.protocol.runner import cross_validate
+from ifllm_hf.benchmark.protocol.suite import HEADLINE, PAPER, Results
 from ifllm_hf.benchmark.run import BenchmarkRun, run_benchmark
-from ifllm_hf.benchmark.runner import cross_validate
-from ifllm_hf.benchmark.suite import HEADLINE, PAPER, Results
+from ifllm_hf.benchmark.studies.importance import SHOWN, importance_figure
+from ifllm_hf.benchmark.studies.probe import PROBES
+from ifllm_hf.benchmark.studies.readers import run_readers
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.prepared.prepare import prepare_synthetic
 from ifllm_hf.data.release import open_release, read_samples

@@ -11,14 +11,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ifllm_hf.benchmark.permutation import permutation_test, permute_within_workers
-from ifllm_hf.benchmark.rows import labelled, swap_sides
-from ifllm_hf.benchmark.runner import (
+from ifllm_hf.benchmark.protocol.permutation import permutation_test, permute_within_workers
+from ifllm_hf.benchmark.protocol.rows import labelled, swap_sides
+from ifllm_hf.benchmark.protocol.runner import (
     PREDICTION_SCHEMA,
     cross_validate,
     fit_predict,
 )
-from ifllm_hf.benchmark.scores import Scored, score
+from ifllm_hf.benchmark.protocol.scores import Scored, score
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.reward.baselines.protocol import Model, config_hash
 from ifllm_hf.reward.baselines.reference import LengthRule, Memory
@@ -221,7 +221,7 @@ def test_permutation_test_finds_a_signal_and_its_absence(make_turns, dwell_model
 
 def test_progress_goes_to_stderr_alone(tmp_path: Path) -> None:
     code = (
-        "from ifllm_hf.benchmark.runner import progress_bar\n"
+        "from ifllm_hf.benchmark.protocol.runner import progress_bar\n"
         "with progress_bar(3, 'model · worker', True) as tick:\n"
         "    tick(3)\n"
     )

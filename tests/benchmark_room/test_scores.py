@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ifllm_hf.benchmark.rows import labelled
-from ifllm_hf.benchmark.runner import cross_validate
-from ifllm_hf.benchmark.scores import (
+from ifllm_hf.benchmark.protocol.rows import labelled
+from ifllm_hf.benchmark.protocol.runner import cross_validate
+from ifllm_hf.benchmark.protocol.scores import (
     Scored,
     averaged,
     by_repeat,
@@ -15,7 +15,7 @@ from ifllm_hf.benchmark.scores import (
     per_worker,
     score,
 )
-from ifllm_hf.benchmark.subsets import length_thirds, similar_length, standard_subsets
+from ifllm_hf.benchmark.protocol.subsets import length_thirds, similar_length, standard_subsets
 from ifllm_hf.errors import DataError
 from ifllm_hf.metrics import core
 from ifllm_hf.reward.baselines.protocol import LIKERT

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifllm_hf.benchmark.splits import GROUP_COLUMN, REPEATS, Split, make_splits
+from ifllm_hf.benchmark.protocol.splits import GROUP_COLUMN, REPEATS, Split, make_splits
 from ifllm_hf.errors import ConfigError, DataError
 
 

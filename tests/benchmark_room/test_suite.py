@@ -7,18 +7,18 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ifllm_hf.benchmark.curves import worker_curve
-from ifllm_hf.benchmark.predictions import IncompleteError, write_predictions
-from ifllm_hf.benchmark.report import (
+from ifllm_hf.benchmark.protocol.predictions import IncompleteError, write_predictions
+from ifllm_hf.benchmark.protocol.rows import labelled
+from ifllm_hf.benchmark.protocol.runner import cross_validate
+from ifllm_hf.benchmark.protocol.side_bias import PROTOCOL
+from ifllm_hf.benchmark.protocol.suite import HEADLINE, Plan, run_suite
+from ifllm_hf.benchmark.report.report import (
     markdown_table,
     terminal_table,
     to_json,
     write_report,
 )
-from ifllm_hf.benchmark.rows import labelled
-from ifllm_hf.benchmark.runner import cross_validate
-from ifllm_hf.benchmark.side_bias import PROTOCOL
-from ifllm_hf.benchmark.suite import HEADLINE, Plan, run_suite
+from ifllm_hf.benchmark.studies.curves import worker_curve
 from ifllm_hf.errors import ConfigError, DataError, OutputError
 from ifllm_hf.reward.baselines.protocol import BETTER, LIKERT
 

@@ -132,7 +132,7 @@ def test_the_pointer_tells_the_label_in_the_whole_turn_and_not_in_reading(
     real_pairs: pl.DataFrame,
 ) -> None:
     pytest.importorskip("sklearn")
-    from ifllm_hf.benchmark.probe import PROBES, run_probes
+    from ifllm_hf.benchmark.studies.probe import PROBES, run_probes
 
     whole, reading = run_probes(
         real_pairs, probes=PROBES[:2], kinds=("booster",), repeats=2, draws=500, progress=False

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from ifllm_hf.behavior.features.table import ANTISYMMETRIC_COLUMNS, CATALOGUE, FEATURE_COLUMNS
-from ifllm_hf.benchmark.rows import swap_sides
+from ifllm_hf.benchmark.protocol.rows import swap_sides
 
 from .reward_turns import make_backbone
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from ifllm_hf.behavior.paper.features import paper_feature_set
-from ifllm_hf.benchmark.rows import visible
+from ifllm_hf.benchmark.protocol.rows import visible
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.metrics import core
 from ifllm_hf.reward.baselines import choice as baselines

@@ -13,7 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 trl = pytest.importorskip("trl")
 
-from ifllm_hf.benchmark import reward_folds  # noqa: E402
+from ifllm_hf.benchmark.studies import reward_folds  # noqa: E402
 from ifllm_hf.errors import ConfigError, DataError, OutputError  # noqa: E402
 from ifllm_hf.reward.model.modeling_ifllm import IFLLMForRewardModeling  # noqa: E402
 from ifllm_hf.reward.model.processing_ifllm import IFLLMProcessor  # noqa: E402

@@ -13,9 +13,9 @@ torch = pytest.importorskip("torch")
 trl = pytest.importorskip("trl")
 from transformers import TrainerCallback  # noqa: E402
 
-from ifllm_hf.benchmark import reward_folds  # noqa: E402
-from ifllm_hf.benchmark.predictions import check_predictions, read_predictions  # noqa: E402
-from ifllm_hf.benchmark.rows import labelled  # noqa: E402
+from ifllm_hf.benchmark.protocol.predictions import check_predictions, read_predictions  # noqa: E402
+from ifllm_hf.benchmark.protocol.rows import labelled  # noqa: E402
+from ifllm_hf.benchmark.studies import reward_folds  # noqa: E402
 from ifllm_hf.errors import ConfigError, DataError  # noqa: E402
 from ifllm_hf.reward.model.modeling_ifllm import IFLLMForRewardModeling  # noqa: E402
 from ifllm_hf.reward.training import run as reward_run  # noqa: E402

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ifllm_hf.benchmark.scores import Record
-from ifllm_hf.benchmark.suite import Results
+from ifllm_hf.benchmark.protocol.scores import Record
+from ifllm_hf.benchmark.protocol.suite import Results
 from ifllm_hf.errors import OutputError
 
 # What the authors of the data report, on their own protocol; ours stands beside it.
@@ -151,7 +151,7 @@ def write_report(
         results: What `run_suite` returned.
         folder: Folder to write; it is made.
         command: The command that made the numbers.
-        curves: Records of `ifllm_hf.benchmark.curves`.
+        curves: Records of `ifllm_hf.benchmark.studies.curves`.
         extrapolation: Output of `extrapolate`.
         probes: Records of `run_probes`.
         notes: Paragraphs to add at the end.
@@ -163,7 +163,7 @@ def write_report(
     Raises:
         OutputError: A report stands there already, or the folder cannot be written.
     """
-    from ifllm_hf.benchmark import figures
+    from ifllm_hf.benchmark.report import figures
 
     folder = Path(folder)
     page = folder / "report.md"

@@ -14,9 +14,9 @@ from pathlib import Path
 import polars as pl
 
 from ifllm_hf.behavior.features.table import ANTISYMMETRIC_COLUMNS, behavior_features
-from ifllm_hf.benchmark.paper_inputs import paper_columns, paper_pairs
-from ifllm_hf.benchmark.rows import swap_sides, tick_columns
-from ifllm_hf.benchmark.runner import Swap, keep_part
+from ifllm_hf.benchmark.protocol.paper_inputs import paper_columns, paper_pairs
+from ifllm_hf.benchmark.protocol.rows import swap_sides, tick_columns
+from ifllm_hf.benchmark.protocol.runner import Swap, keep_part
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import DataError
 from ifllm_hf.reward.baselines.choice import STILL_PREFIX, WHOLE_PREFIX

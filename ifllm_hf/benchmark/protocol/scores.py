@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ifllm_hf.benchmark.rows import Labelled, groups_of
+from ifllm_hf.benchmark.protocol.rows import Labelled, groups_of
 from ifllm_hf.errors import DataError
 from ifllm_hf.metrics import core, weighted
 from ifllm_hf.metrics.weighted import FloatArray

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ifllm_hf.benchmark.figures import blank_figure
-from ifllm_hf.benchmark.scores import Record
-from ifllm_hf.benchmark.suite import HEADLINE
+from ifllm_hf.benchmark.protocol.scores import Record
+from ifllm_hf.benchmark.protocol.suite import HEADLINE
+from ifllm_hf.benchmark.report.figures import blank_figure
 
 SHOWN = (
     "length LR",

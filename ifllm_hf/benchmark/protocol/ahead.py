@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from ifllm_hf.benchmark.rows import Labelled
-from ifllm_hf.benchmark.runner import Swap, cross_validate, progress_bar
+from ifllm_hf.benchmark.protocol.rows import Labelled
+from ifllm_hf.benchmark.protocol.runner import Swap, cross_validate, progress_bar
 from ifllm_hf.reward.baselines.protocol import Model
 
 logger = logging.getLogger(__name__)

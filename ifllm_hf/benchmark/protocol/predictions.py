@@ -13,9 +13,9 @@ from typing import Any
 
 import polars as pl
 
-from ifllm_hf.benchmark.rows import Labelled
-from ifllm_hf.benchmark.runner import PREDICTION_SCHEMA
-from ifllm_hf.benchmark.splits import GROUP_COLUMN, make_splits
+from ifllm_hf.benchmark.protocol.rows import Labelled
+from ifllm_hf.benchmark.protocol.runner import PREDICTION_SCHEMA
+from ifllm_hf.benchmark.protocol.splits import GROUP_COLUMN, make_splits
 from ifllm_hf.errors import DataError, OutputError
 
 _READERS = {".parquet": "Parquet", ".csv": "CSV", ".jsonl": "JSON lines", ".ndjson": "JSON lines"}

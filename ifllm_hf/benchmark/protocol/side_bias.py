@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ifllm_hf.benchmark.rows import visible
+from ifllm_hf.benchmark.protocol.rows import visible
 from ifllm_hf.metrics.ridge import logit, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.baselines.inputs import inner_folds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ifllm_hf.benchmark.scores import Record
+from ifllm_hf.benchmark.protocol.scores import Record
 
 PROTOCOL_NOTE = (
     "Protocols: `rows`: turns shuffled, the paper's, one reader on both sides; `conversation`: "

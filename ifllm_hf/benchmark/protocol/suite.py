@@ -9,16 +9,16 @@ from typing import Any
 
 import polars as pl
 
-from ifllm_hf.benchmark import side_bias
-from ifllm_hf.benchmark.permutation import permutation_record, permutation_test
-from ifllm_hf.benchmark.predictions import (
+from ifllm_hf.benchmark.protocol import side_bias
+from ifllm_hf.benchmark.protocol.permutation import permutation_record, permutation_test
+from ifllm_hf.benchmark.protocol.predictions import (
     IncompleteError,
     check_predictions,
     read_predictions,
 )
-from ifllm_hf.benchmark.rows import Labelled, labelled, swap_sides
-from ifllm_hf.benchmark.runner import Swap, cross_validate
-from ifllm_hf.benchmark.scores import (
+from ifllm_hf.benchmark.protocol.rows import Labelled, labelled, swap_sides
+from ifllm_hf.benchmark.protocol.runner import Swap, cross_validate
+from ifllm_hf.benchmark.protocol.scores import (
     Record,
     Scored,
     by_repeat,
@@ -27,8 +27,8 @@ from ifllm_hf.benchmark.scores import (
     per_worker,
     score,
 )
-from ifllm_hf.benchmark.splits import REPEATS
-from ifllm_hf.benchmark.subsets import standard_subsets
+from ifllm_hf.benchmark.protocol.splits import REPEATS
+from ifllm_hf.benchmark.protocol.subsets import standard_subsets
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.reward.baselines.protocol import PREFERENCE, Model, Task, config_hash
 from ifllm_hf.reward.baselines.reference import LengthRule, reference_models

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ifllm_hf.benchmark.scores import Record, Scored
-from ifllm_hf.benchmark.suite import Results
+from ifllm_hf.benchmark.protocol.scores import Record, Scored
+from ifllm_hf.benchmark.protocol.suite import Results
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.metrics import weighted
 

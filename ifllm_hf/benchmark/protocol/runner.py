@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ifllm_hf.benchmark.rows import Labelled, groups_of, refuse_raw, swap_sides, visible
-from ifllm_hf.benchmark.splits import IndexArray, Split, make_splits
-from ifllm_hf.benchmark.walls import refuse_asymmetry
+from ifllm_hf.benchmark.protocol.rows import Labelled, groups_of, refuse_raw, swap_sides, visible
+from ifllm_hf.benchmark.protocol.splits import IndexArray, Split, make_splits
+from ifllm_hf.benchmark.protocol.walls import refuse_asymmetry
 from ifllm_hf.errors import DataError, OutputError
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.baselines.protocol import Model, code_hash, config_hash

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ifllm_hf.benchmark.rows import labelled, tick_columns
-from ifllm_hf.benchmark.runner import cross_validate
-from ifllm_hf.benchmark.scores import Record, Scored, by_repeat, score
+from ifllm_hf.benchmark.protocol.rows import labelled, tick_columns
+from ifllm_hf.benchmark.protocol.runner import cross_validate
+from ifllm_hf.benchmark.protocol.scores import Record, Scored, by_repeat, score
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.baselines.protocol import PREFERENCE

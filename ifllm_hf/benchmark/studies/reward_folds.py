@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ifllm_hf.benchmark.predictions import write_predictions
-from ifllm_hf.benchmark.report import finite
-from ifllm_hf.benchmark.rows import labelled
-from ifllm_hf.benchmark.runner import PREDICTION_SCHEMA, keep_part
-from ifllm_hf.benchmark.scores import Record, Scored, score
-from ifllm_hf.benchmark.splits import Split, make_splits
+from ifllm_hf.benchmark.protocol.predictions import write_predictions
+from ifllm_hf.benchmark.protocol.rows import labelled
+from ifllm_hf.benchmark.protocol.runner import PREDICTION_SCHEMA, keep_part
+from ifllm_hf.benchmark.protocol.scores import Record, Scored, score
+from ifllm_hf.benchmark.protocol.splits import Split, make_splits
+from ifllm_hf.benchmark.report.report import finite
 from ifllm_hf.data.run_file import write_run
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.metrics.ridge import sigmoid

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from ifllm_hf.benchmark.channel_links import channel_links, habit_links, outcomes
-from ifllm_hf.benchmark.figures import blank_figure
-from ifllm_hf.benchmark.prepared_turns import load_prepared, source_hash
-from ifllm_hf.benchmark.reader_styles import HABITS, Clusters, Styles, find_clusters, reader_styles
-from ifllm_hf.benchmark.report import (
+from ifllm_hf.benchmark.protocol.prepared_turns import load_prepared, source_hash
+from ifllm_hf.benchmark.protocol.rows import Labelled, labelled
+from ifllm_hf.benchmark.protocol.runner import cross_validate
+from ifllm_hf.benchmark.protocol.scores import Record, Scored, difference, score
+from ifllm_hf.benchmark.report.figures import blank_figure
+from ifllm_hf.benchmark.report.report import (
     check_report_place,
     finite,
     markdown_rows,
@@ -25,9 +26,14 @@ from ifllm_hf.benchmark.report import (
     shown_number,
     to_json,
 )
-from ifllm_hf.benchmark.rows import Labelled, labelled
-from ifllm_hf.benchmark.runner import cross_validate
-from ifllm_hf.benchmark.scores import Record, Scored, difference, score
+from ifllm_hf.benchmark.studies.channel_links import channel_links, habit_links, outcomes
+from ifllm_hf.benchmark.studies.reader_styles import (
+    HABITS,
+    Clusters,
+    Styles,
+    find_clusters,
+    reader_styles,
+)
 from ifllm_hf.errors import OutputError
 from ifllm_hf.metrics import core
 from ifllm_hf.reward.baselines import choice as baselines

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ifllm_hf.benchmark.rows import Labelled, groups_of
-from ifllm_hf.benchmark.runner import fit_predict, progress_bar
-from ifllm_hf.benchmark.splits import make_splits
+from ifllm_hf.benchmark.protocol.rows import Labelled, groups_of
+from ifllm_hf.benchmark.protocol.runner import fit_predict, progress_bar
+from ifllm_hf.benchmark.protocol.splits import make_splits
 from ifllm_hf.metrics import core
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.baselines.protocol import Model

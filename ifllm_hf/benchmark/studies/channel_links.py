@@ -14,9 +14,9 @@ import numpy as np
 import polars as pl
 
 from ifllm_hf.behavior.declaration import CHANNELS
-from ifllm_hf.benchmark.rows import groups_of, swap_sides
-from ifllm_hf.benchmark.scores import Record
-from ifllm_hf.benchmark.splits import Split, make_splits
+from ifllm_hf.benchmark.protocol.rows import groups_of, swap_sides
+from ifllm_hf.benchmark.protocol.scores import Record
+from ifllm_hf.benchmark.protocol.splits import Split, make_splits
 from ifllm_hf.metrics.weighted import FloatArray
 
 _HABITS = (

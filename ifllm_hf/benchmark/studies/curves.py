@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ifllm_hf.benchmark.rows import Labelled, groups_of
-from ifllm_hf.benchmark.runner import fit_predict, progress_bar
-from ifllm_hf.benchmark.scores import Record, Scored, score
-from ifllm_hf.benchmark.splits import IndexArray, Split, make_splits
+from ifllm_hf.benchmark.protocol.rows import Labelled, groups_of
+from ifllm_hf.benchmark.protocol.runner import fit_predict, progress_bar
+from ifllm_hf.benchmark.protocol.scores import Record, Scored, score
+from ifllm_hf.benchmark.protocol.splits import IndexArray, Split, make_splits
 from ifllm_hf.errors import DataError
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.baselines.protocol import Model

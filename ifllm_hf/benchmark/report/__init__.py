@@ -1,0 +1,1 @@
+"""What is said of the results: `report` (terminal table, JSON, Markdown) and its `figures`."""
