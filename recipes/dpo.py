@@ -17,14 +17,14 @@ from __future__ import annotations
 
 import sys
 
-from ifllm_hf.alignment.recipe_arguments import recipe_main
+from ifllm_hf.training.arguments import recipe_main
 
 
 def run() -> str:
     """Parse and train; return where the result lies."""
     from ifllm_hf.alignment.dpo_config import PairDataConfig, PairDPOConfig, PolicyConfig
     from ifllm_hf.alignment.dpo_run import run_dpo
-    from ifllm_hf.alignment.recipe_arguments import parse_recipe
+    from ifllm_hf.training.arguments import parse_recipe
 
     data, training, policy = parse_recipe((PairDataConfig, PairDPOConfig, PolicyConfig))
     return str(run_dpo(policy, training, data))

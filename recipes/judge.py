@@ -21,7 +21,7 @@ from pathlib import Path
 def main() -> int:
     """Parse, run, and print the report."""
     from ifllm_hf.alignment.judge_config import JudgeConfig
-    from ifllm_hf.alignment.settings_file import describe
+    from ifllm_hf.training.settings_file import describe
 
     parser = argparse.ArgumentParser(
         description=__doc__,
@@ -39,8 +39,8 @@ def main() -> int:
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
 
     from ifllm_hf.alignment.judge import run_judge
-    from ifllm_hf.alignment.settings_file import read_settings
     from ifllm_hf.errors import IFLLMError
+    from ifllm_hf.training.settings_file import read_settings
 
     try:
         config = read_settings(JudgeConfig, arguments.config, overrides)

@@ -20,7 +20,7 @@ import warnings
 def main() -> int:
     """Parse, run the loop, and print what stands."""
     from ifllm_hf.alignment.pipeline_config import PipelineConfig
-    from ifllm_hf.alignment.settings_file import describe
+    from ifllm_hf.training.settings_file import describe
 
     parser = argparse.ArgumentParser(
         description=__doc__,

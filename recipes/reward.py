@@ -25,21 +25,21 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ifllm_hf.alignment.recipe_arguments import recipe_main
+from ifllm_hf.training.arguments import recipe_main
 
 
 def run() -> str:
     """Parse and train; return where the result lies."""
     from trl import ModelConfig
 
-    from ifllm_hf.alignment.recipe_arguments import parse_recipe
-    from ifllm_hf.alignment.tiny_models import TINY_PREFIX, build_tiny_model
     from ifllm_hf.errors import ConfigError
     from ifllm_hf.reward.training.config import (
         RewardDataConfig,
         RewardInputConfig,
         RewardTrainingConfig,
     )
+    from ifllm_hf.training.arguments import parse_recipe
+    from ifllm_hf.training.tiny_models import TINY_PREFIX, build_tiny_model
 
     data, inputs, training, backbone = parse_recipe(
         (RewardDataConfig, RewardInputConfig, RewardTrainingConfig, ModelConfig)

@@ -19,15 +19,15 @@ from __future__ import annotations
 
 import sys
 
-from ifllm_hf.alignment.recipe_arguments import recipe_main
+from ifllm_hf.training.arguments import recipe_main
 
 
 def run() -> str:
     """Parse and train; return where the result lies."""
     from ifllm_hf.alignment.dpo_config import PairDataConfig, PolicyConfig
-    from ifllm_hf.alignment.recipe_arguments import parse_recipe
     from ifllm_hf.alignment.sft_config import PairSFTConfig, of_dpo_alone
     from ifllm_hf.alignment.sft_run import run_sft
+    from ifllm_hf.training.arguments import parse_recipe
 
     data, training, policy = parse_recipe(
         (PairDataConfig, PairSFTConfig, PolicyConfig), leave_out=of_dpo_alone()

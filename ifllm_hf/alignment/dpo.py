@@ -33,8 +33,8 @@ from ifllm_hf.alignment.gradient_share import GradientShare
 from ifllm_hf.alignment.losses import nll_loss, preference_loss
 from ifllm_hf.alignment.named_reference import NamedReferenceTrainer
 from ifllm_hf.alignment.pair_collator import PairCollator, batch_counts
-from ifllm_hf.alignment.run_record import remove_local_paths
 from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.training.run_record import remove_local_paths
 
 logger = logging.getLogger(__name__)
 TRL_MINOR = "1.16"

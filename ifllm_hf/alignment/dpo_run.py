@@ -10,7 +10,7 @@ from ifllm_hf.alignment import policy as models
 from ifllm_hf.alignment.dpo import USES_CONFIDENCE, PairDPOTrainer
 from ifllm_hf.alignment.dpo_config import PairDataConfig, PairDPOConfig, PolicyConfig
 from ifllm_hf.alignment.losses import PAPER_EPSILON_MAX
-from ifllm_hf.alignment.training_run import (
+from ifllm_hf.training.training_run import (
     announce,
     base_record,
     finish,

@@ -11,13 +11,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
-from ifllm_hf.alignment.append_file import AppendFile
 from ifllm_hf.alignment.judge_config import ModelSpec, Sampling
 from ifllm_hf.alignment.judge_prompts import JudgedPrompt
 from ifllm_hf.alignment.pair_format import PromptFormat
 from ifllm_hf.benchmark.protocol.runner import progress_bar
-from ifllm_hf.data.run_file import public_name
 from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.training.append_file import AppendFile
+from ifllm_hf.training.run_file import public_name
 
 logger = logging.getLogger(__name__)
 

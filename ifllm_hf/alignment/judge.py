@@ -11,7 +11,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ifllm_hf.alignment.append_file import AppendFile
 from ifllm_hf.alignment.generate import (
     CUT,
     TOO_LONG,
@@ -37,8 +36,9 @@ from ifllm_hf.alignment.judge_verdict import (
 from ifllm_hf.alignment.pair_format import PromptFormat
 from ifllm_hf.alignment.policy import check_access
 from ifllm_hf.benchmark.protocol.runner import progress_bar
-from ifllm_hf.data.run_file import public_name, read_run, versions
 from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.training.append_file import AppendFile
+from ifllm_hf.training.run_file import public_name, read_run, versions
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from ifllm_hf.alignment.judge_verdict import (
     Judged,
     Verdict,
 )
-from ifllm_hf.data.run_file import public_name
 from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.training.run_file import public_name
 
 _OURS = "ifllm"
 

@@ -15,8 +15,8 @@ import polars as pl
 
 from ifllm_hf.alignment.pair_format import PromptFormat, format_row
 from ifllm_hf.alignment.pair_source import check_pairs, open_pairs, text_of
-from ifllm_hf.alignment.tiny_models import TINY_PREFIX
 from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.training.tiny_models import TINY_PREFIX
 
 if TYPE_CHECKING:
     from ifllm_hf.alignment.dpo_config import PairDataConfig

@@ -47,7 +47,7 @@ def _open(dataset: str, config: str | None, split: str) -> Dataset:
 
     path = Path(dataset)
     if dataset == MADE_UP:
-        from ifllm_hf.alignment.tiny_models import made_up_pairs
+        from ifllm_hf.training.tiny_models import made_up_pairs
 
         return made_up_pairs()
     if path.is_file():

@@ -29,9 +29,9 @@ from ifllm_hf.alignment.pipeline_labels import (
 )
 from ifllm_hf.alignment.pipeline_training import DPO, SFT, Training, train
 from ifllm_hf.alignment.run_state import DONE, FAILED, RUNNING, WAITING, Run, read_state
-from ifllm_hf.alignment.tiny_models import TINY_PREFIX
-from ifllm_hf.data.run_file import versions
 from ifllm_hf.errors import ConfigError, IFLLMError, OutputError
+from ifllm_hf.training.run_file import versions
+from ifllm_hf.training.tiny_models import TINY_PREFIX
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from ifllm_hf.alignment.label_noise import DEFAULT_NU
 from ifllm_hf.alignment.pair_format import JUDGE_FOLD
-from ifllm_hf.alignment.settings_file import read_settings
 from ifllm_hf.errors import ConfigError
+from ifllm_hf.training.settings_file import read_settings
 
 ALL, NEW = "all", "new"
 

@@ -15,8 +15,8 @@ from ifllm_hf.alignment.judge_pooled import pool, pooled_markdown
 from ifllm_hf.alignment.pipeline_config import PipelineConfig
 from ifllm_hf.alignment.pipeline_labels import Data
 from ifllm_hf.alignment.run_state import DONE, Run
-from ifllm_hf.alignment.settings_file import build
-from ifllm_hf.data.run_file import versions
+from ifllm_hf.training.run_file import versions
+from ifllm_hf.training.settings_file import build
 
 
 def judge_model(

@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from ifllm_hf.data.checkpoints import newest_checkpoint
 from ifllm_hf.errors import ConfigError, OutputError
+from ifllm_hf.training.checkpoints import newest_checkpoint
 
 SFT, DPO = "sft.py", "dpo.py"
 _LAST_LINES = 12
@@ -82,9 +82,9 @@ def _here(name: str, arguments: list[str]) -> None:
 
     from ifllm_hf.alignment.dpo_config import PairDataConfig, PairDPOConfig, PolicyConfig
     from ifllm_hf.alignment.dpo_run import run_dpo
-    from ifllm_hf.alignment.recipe_arguments import parse_recipe
     from ifllm_hf.alignment.sft_config import PairSFTConfig
     from ifllm_hf.alignment.sft_run import run_sft
+    from ifllm_hf.training.arguments import parse_recipe
 
     kind, run = (PairSFTConfig, run_sft) if name == SFT else (PairDPOConfig, run_dpo)
     try:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifllm_hf.alignment.tiny_models import TINY_PREFIX
-from ifllm_hf.data.run_file import public_name
 from ifllm_hf.errors import ConfigError
+from ifllm_hf.training.run_file import public_name
+from ifllm_hf.training.tiny_models import TINY_PREFIX
 
 if TYPE_CHECKING:
     from ifllm_hf.alignment.dpo_config import PairDPOConfig, PolicyConfig

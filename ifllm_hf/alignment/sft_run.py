@@ -9,16 +9,16 @@ from trl import SFTTrainer, get_peft_config
 
 from ifllm_hf.alignment import policy as models
 from ifllm_hf.alignment.dpo_config import PairDataConfig, PolicyConfig
-from ifllm_hf.alignment.run_record import remove_local_paths
 from ifllm_hf.alignment.sft_config import PairSFTConfig
-from ifllm_hf.alignment.training_run import (
+from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.training.run_record import remove_local_paths
+from ifllm_hf.training.training_run import (
     announce,
     base_record,
     finish,
     prepare_run,
     train_and_save,
 )
-from ifllm_hf.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ifllm_hf.data.run_file import public_name, read_run
 from ifllm_hf.data.synthetic.story import SYNTHETIC_PREFIX
 from ifllm_hf.errors import TableError
+from ifllm_hf.training.run_file import public_name, read_run
 
 READERS_KEY = "ifllm_readers"
 """In the YAML of the card: whose recordings the model learned from, so that a reader who withdraws

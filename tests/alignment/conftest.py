@@ -31,7 +31,7 @@ def _quiet_and_private(
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Build (once per architecture and seed) a tiny random model; returns its folder."""
-    from ifllm_hf.alignment.tiny_models import build_tiny_model, made_up_pairs
+    from ifllm_hf.training.tiny_models import build_tiny_model, made_up_pairs
 
     root = tmp_path_factory.mktemp("tiny")
     texts = [text for row in made_up_pairs() for text in (row["prompt"], row["chosen"])]

@@ -23,7 +23,7 @@ Run = Callable[..., Path]
 
 @pytest.fixture
 def pairs_file(tmp_path: Path) -> Path:
-    from ifllm_hf.alignment.tiny_models import made_up_pairs
+    from ifllm_hf.training.tiny_models import made_up_pairs
 
     path = tmp_path / "my_pairs.parquet"
     pl.DataFrame(made_up_pairs(20).to_list()).write_parquet(path)
@@ -302,7 +302,7 @@ def test_a_chat_template_is_used_where_it_is_asked_for(run: Run) -> None:
 
 
 def test_long_prompts_are_in_the_ledger(run: Run, tmp_path: Path) -> None:
-    from ifllm_hf.alignment.tiny_models import made_up_pairs
+    from ifllm_hf.training.tiny_models import made_up_pairs
 
     rows = made_up_pairs(6).to_list()
     rows[2]["prompt"] = "why " * 500

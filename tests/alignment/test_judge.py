@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from ifllm_hf.alignment.append_file import AppendFile
 from ifllm_hf.alignment.judge import run_judge
 from ifllm_hf.alignment.judge_config import JudgeConfig, ModelSpec, PromptSelection
 from ifllm_hf.alignment.judge_people import PeopleJudge, read_choice
@@ -18,8 +17,9 @@ from ifllm_hf.alignment.judge_pooled import pool, pooled_markdown, read_items
 from ifllm_hf.alignment.judge_prompts import REPEATED, TRAINED_ON, held_out_prompts, select_prompts
 from ifllm_hf.alignment.judge_reward import RewardJudge
 from ifllm_hf.alignment.pair_format import JUDGE_FOLD, PromptFormat
-from ifllm_hf.alignment.settings_file import build, describe, read_settings
 from ifllm_hf.errors import ConfigError, DataError, OutputError, SourceError
+from ifllm_hf.training.append_file import AppendFile
+from ifllm_hf.training.settings_file import build, describe, read_settings
 
 LOOPBACK = runpy.run_path(str(Path(__file__).with_name("loopback_judge.py")))
 Server, always_first = LOOPBACK["LoopbackJudge"], LOOPBACK["always_first"]

@@ -15,7 +15,7 @@ def test_trl_takes_the_preferences_as_they_are(prepared_synthetic: Path, tmp_pat
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import DPOConfig, DPOTrainer
 
-    from ifllm_hf.alignment.tiny_models import build_tiny_model
+    from ifllm_hf.training.tiny_models import build_tiny_model
 
     pairs = load_dataset(str(prepared_synthetic), "preferences", split="train").select(range(4))
     folder = build_tiny_model("llama", tmp_path / "tiny", pairs["chosen"], seed=0)

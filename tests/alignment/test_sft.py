@@ -59,7 +59,7 @@ def record_of(folder: Path) -> dict[str, Any]:
 
 def test_only_chosen_answers_are_learnt_unless_both_are_asked_for(run: Run, tmp_path: Path) -> None:
     from ifllm_hf.alignment.sft_run import answers_of
-    from ifllm_hf.alignment.tiny_models import made_up_pairs
+    from ifllm_hf.training.tiny_models import made_up_pairs
 
     pairs = made_up_pairs(4)
     assert answers_of(pairs, "chosen").to_list() == [

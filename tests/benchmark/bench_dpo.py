@@ -69,7 +69,7 @@ def build_model(folder: Path) -> Path:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from ifllm_hf.alignment.tiny_models import train_tiny_tokenizer
+    from ifllm_hf.training.tiny_models import train_tiny_tokenizer
 
     tokenizer = train_tiny_tokenizer(["a"])
     config = LlamaConfig(
@@ -172,7 +172,7 @@ _START = """
 import json, time
 start = time.perf_counter(), time.process_time()
 from ifllm_hf.alignment.dpo_config import PairDataConfig, PairDPOConfig, PolicyConfig
-from ifllm_hf.alignment.recipe_arguments import parse_recipe
+from ifllm_hf.training.arguments import parse_recipe
 from ifllm_hf.alignment import dpo, dpo_run, policy
 loading = [0.0, 0.0]
 def now():

@@ -76,7 +76,7 @@ def build(name: str, folder: Path, vocabulary: int | None = None) -> Path:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from ifllm_hf.alignment.tiny_models import train_tiny_tokenizer
+    from ifllm_hf.training.tiny_models import train_tiny_tokenizer
 
     tokenizer = train_tiny_tokenizer(["a"])
     shape = SHAPES[name][1] if torch.cuda.is_available() else small(name)
@@ -160,8 +160,8 @@ def _trainer(name: str, method: str, side: str, folder: Path, max_steps: int, on
     from ifllm_hf.alignment import policy as models
     from ifllm_hf.alignment.dpo import PairDPOTrainer
     from ifllm_hf.alignment.dpo_config import PairDataConfig, PairDPOConfig, PolicyConfig
-    from ifllm_hf.alignment.recipe_arguments import parse_recipe
-    from ifllm_hf.alignment.training_run import prepare_run
+    from ifllm_hf.training.arguments import parse_recipe
+    from ifllm_hf.training.training_run import prepare_run
 
     file = folder.parent / "pairs.jsonl"
     if not file.exists():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ifllm_hf.data.run_file import (
+from ifllm_hf.training.run_file import (
     RUN_FILE,
     is_free,
     keep_changed_settings,

@@ -10,7 +10,6 @@ import pytest
 from ifllm_hf.cli import main
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.prepared.prepare import prepare
-from ifllm_hf.data.run_file import write_run
 from ifllm_hf.data.sessions.card import waiting_questions
 from ifllm_hf.data.sessions.collected import open_sessions, query_id_of, reader_of
 from ifllm_hf.data.sessions.made_up import TrueSession, write_sessions
@@ -27,6 +26,7 @@ from ifllm_hf.data.sessions.session_file import tombstone
 from ifllm_hf.data.sessions.withdrawn import affected_models
 from ifllm_hf.errors import ConfigError, DataError, SourceError
 from ifllm_hf.hub.publish import push_dataset
+from ifllm_hf.training.run_file import write_run
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 def parse(*arguments: str) -> Any:
     from ifllm_hf.alignment.dpo_config import PairDataConfig, PairDPOConfig, PolicyConfig
-    from ifllm_hf.alignment.recipe_arguments import parse_recipe
+    from ifllm_hf.training.arguments import parse_recipe
 
     return parse_recipe((PairDataConfig, PairDPOConfig, PolicyConfig), arguments)
 

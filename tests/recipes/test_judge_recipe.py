@@ -13,7 +13,7 @@ import yaml
 
 from ifllm_hf.alignment.judge_config import JudgeConfig
 from ifllm_hf.alignment.pair_format import JUDGE_FOLD
-from ifllm_hf.alignment.settings_file import read_settings
+from ifllm_hf.training.settings_file import read_settings
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ifllm_hf.alignment.recipe_arguments import recipe_main
 from ifllm_hf.errors import ConfigError
+from ifllm_hf.training.arguments import recipe_main
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "recipes" / "configs"
@@ -23,12 +23,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:Futur
 def parse(*arguments: str) -> Any:
     from trl import ModelConfig
 
-    from ifllm_hf.alignment.recipe_arguments import parse_recipe
     from ifllm_hf.reward.training.config import (
         RewardDataConfig,
         RewardInputConfig,
         RewardTrainingConfig,
     )
+    from ifllm_hf.training.arguments import parse_recipe
 
     classes = (RewardDataConfig, RewardInputConfig, RewardTrainingConfig, ModelConfig)
     return parse_recipe(classes, list(arguments))

@@ -260,7 +260,7 @@ def test_settings_that_cannot_work_are_refused(make: Any, message: str) -> None:
 def test_an_adapter_is_merged_into_a_model_that_loads_alone(
     four_bits: bool, tmp_path: Path
 ) -> None:
-    from ifllm_hf.alignment.tiny_models import build_tiny_model
+    from ifllm_hf.training.tiny_models import build_tiny_model
 
     rows = make_turns(workers=4, each=4)
     path = build_tiny_model("llama", tmp_path / "backbone", [row["response_a"] for row in rows])

@@ -180,7 +180,7 @@ def test_the_operator_chooses(data: DemoData) -> None:
 
 
 def test_a_model_of_this_machine_answers(tmp_path: Path, data: DemoData) -> None:
-    from ifllm_hf.alignment.tiny_models import build_tiny_model
+    from ifllm_hf.training.tiny_models import build_tiny_model
 
     build_tiny_model("llama", tmp_path / "tiny", ["What is a map? It is a picture."])
     settings = Settings(responder="local", models=(str(tmp_path / "tiny"),), answer_tokens_max=5)

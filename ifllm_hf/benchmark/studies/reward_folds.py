@@ -23,7 +23,6 @@ from ifllm_hf.benchmark.protocol.runner import PREDICTION_SCHEMA, keep_part
 from ifllm_hf.benchmark.protocol.scores import Record, Scored, score
 from ifllm_hf.benchmark.protocol.splits import Split, make_splits
 from ifllm_hf.benchmark.report.report import finite
-from ifllm_hf.data.run_file import write_run
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.metrics.ridge import sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
@@ -41,6 +40,7 @@ from ifllm_hf.reward.training.run import (
     run_record,
     score_pairs,
 )
+from ifllm_hf.training.run_file import write_run
 
 logger = logging.getLogger(__name__)
 

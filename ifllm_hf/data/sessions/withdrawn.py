@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ifllm_hf.data.run_file import RUN_FILE, read_run
 from ifllm_hf.data.sessions.collected import READER_PREFIX
 from ifllm_hf.errors import SourceError
+from ifllm_hf.training.run_file import RUN_FILE, read_run
 
 READERS_KEY = "ifllm_readers"
 

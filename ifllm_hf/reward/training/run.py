@@ -10,15 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ifllm_hf.data.checkpoints import is_whole, newest_checkpoint
-from ifllm_hf.data.run_file import (
-    is_free,
-    keep_changed_settings,
-    public_name,
-    read_run,
-    versions,
-    write_run,
-)
 from ifllm_hf.errors import ConfigError, OutputError
 from ifllm_hf.metrics.core import score_interval
 from ifllm_hf.metrics.ridge import sigmoid
@@ -29,6 +20,15 @@ from ifllm_hf.reward.training.config import (
     RewardDataConfig,
     RewardInputConfig,
     RewardTrainingConfig,
+)
+from ifllm_hf.training.checkpoints import is_whole, newest_checkpoint
+from ifllm_hf.training.run_file import (
+    is_free,
+    keep_changed_settings,
+    public_name,
+    read_run,
+    versions,
+    write_run,
 )
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ifllm_hf.data.run_file import public_name
+from ifllm_hf.training.run_file import public_name
 
 
 def remove_local_paths(folder: Path, base_model: str | None = None) -> None:

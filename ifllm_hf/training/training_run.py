@@ -14,10 +14,9 @@ from accelerate import PartialState
 
 from ifllm_hf.alignment import policy as models
 from ifllm_hf.alignment.pair_format import DROPPED_LONG, PreferencePairs, load_pairs
-from ifllm_hf.alignment.run_record import card
-from ifllm_hf.alignment.tiny_models import TINY_PREFIX, build_tiny_model
-from ifllm_hf.data.checkpoints import is_whole, newest_checkpoint
-from ifllm_hf.data.run_file import (
+from ifllm_hf.errors import ConfigError, OutputError
+from ifllm_hf.training.checkpoints import is_whole, newest_checkpoint
+from ifllm_hf.training.run_file import (
     is_free,
     keep_changed_settings,
     public_name,
@@ -25,7 +24,8 @@ from ifllm_hf.data.run_file import (
     versions,
     write_run,
 )
-from ifllm_hf.errors import ConfigError, OutputError
+from ifllm_hf.training.run_record import card
+from ifllm_hf.training.tiny_models import TINY_PREFIX, build_tiny_model
 
 if TYPE_CHECKING:
     from ifllm_hf.alignment.dpo_config import PairDataConfig, PairDPOConfig, PolicyConfig
