@@ -244,9 +244,9 @@ def _run_readers(arguments: argparse.Namespace) -> int:
 
 
 def _run_label(arguments: argparse.Namespace) -> int:
-    from ifllm_hf.alignment.label_check import check_labels
-    from ifllm_hf.alignment.label_inputs import label_model
-    from ifllm_hf.alignment.labels import read_turns_with_features, write_labels
+    from ifllm_hf.alignment.labels.check import check_labels
+    from ifllm_hf.alignment.labels.inputs import label_model
+    from ifllm_hf.alignment.labels.write import read_turns_with_features, write_labels
 
     if arguments.source == "explicit" and (arguments.predictions or arguments.inputs != "best"):
         raise ConfigError(

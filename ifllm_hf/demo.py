@@ -177,7 +177,7 @@ def _write_pairs(out: Path) -> int:
 
 
 def _train(out: Path, say: Say) -> None:
-    from ifllm_hf.alignment.pipeline_training import recipe
+    from ifllm_hf.alignment.pipeline.training import recipe
 
     recipes = recipe("dpo.py").parent
     target = out / "dpo"

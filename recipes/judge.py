@@ -20,7 +20,7 @@ from pathlib import Path
 
 def main() -> int:
     """Parse, run, and print the report."""
-    from ifllm_hf.alignment.judge_config import JudgeConfig
+    from ifllm_hf.alignment.judge.config import JudgeConfig
     from ifllm_hf.training.settings_file import describe
 
     parser = argparse.ArgumentParser(
@@ -38,7 +38,7 @@ def main() -> int:
     # PEFT asks for a name that transformers deprecates; nothing a user of this script can change.
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
 
-    from ifllm_hf.alignment.judge import run_judge
+    from ifllm_hf.alignment.judge.run import run_judge
     from ifllm_hf.errors import IFLLMError
     from ifllm_hf.training.settings_file import read_settings
 

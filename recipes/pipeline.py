@@ -19,7 +19,7 @@ import warnings
 
 def main() -> int:
     """Parse, run the loop, and print what stands."""
-    from ifllm_hf.alignment.pipeline_config import PipelineConfig
+    from ifllm_hf.alignment.pipeline.config import PipelineConfig
     from ifllm_hf.training.settings_file import describe
 
     parser = argparse.ArgumentParser(
@@ -36,8 +36,8 @@ def main() -> int:
     # As in dpo.py: names that TRL uses and transformers deprecates.
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
 
-    from ifllm_hf.alignment.pipeline import run_pipeline
-    from ifllm_hf.alignment.pipeline_config import read_pipeline
+    from ifllm_hf.alignment.pipeline.config import read_pipeline
+    from ifllm_hf.alignment.pipeline.loop import run_pipeline
     from ifllm_hf.errors import IFLLMError
 
     try:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from accelerate import PartialState
 
-from ifllm_hf.alignment import policy as models
-from ifllm_hf.alignment.pair_format import DROPPED_LONG, PreferencePairs, load_pairs
+from ifllm_hf.alignment.pairs.format import DROPPED_LONG, PreferencePairs, load_pairs
+from ifllm_hf.alignment.policy import load as models
 from ifllm_hf.errors import ConfigError, OutputError
 from ifllm_hf.training.checkpoints import is_whole, newest_checkpoint
 from ifllm_hf.training.run_file import (
@@ -28,8 +28,8 @@ from ifllm_hf.training.run_record import card
 from ifllm_hf.training.tiny_models import TINY_PREFIX, build_tiny_model
 
 if TYPE_CHECKING:
-    from ifllm_hf.alignment.dpo_config import PairDataConfig, PairDPOConfig, PolicyConfig
-    from ifllm_hf.alignment.sft_config import PairSFTConfig
+    from ifllm_hf.alignment.dpo.config import PairDataConfig, PairDPOConfig, PolicyConfig
+    from ifllm_hf.alignment.sft.config import PairSFTConfig
 
     TrainingConfig = PairDPOConfig | PairSFTConfig
 
@@ -219,7 +219,7 @@ def _materialise(name: str, folder: Path, pairs: PreferencePairs, seed: int) -> 
     """Return where the weights are; a tiny random model is made inside the output folder."""
     if not name.startswith(TINY_PREFIX):
         return name
-    from ifllm_hf.alignment.pair_source import text_of
+    from ifllm_hf.alignment.pairs.source import text_of
 
     texts = [
         text_of(value)

@@ -75,8 +75,8 @@ def make_trainer(tiny: Callable[..., Path], pairs: Any, tmp_path: Path) -> Calla
     ) -> Any:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        from ifllm_hf.alignment.dpo import PairDPOTrainer
-        from ifllm_hf.alignment.dpo_config import PairDPOConfig
+        from ifllm_hf.alignment.dpo.config import PairDPOConfig
+        from ifllm_hf.alignment.dpo.trainer import PairDPOTrainer
 
         defaults: dict[str, Any] = {
             "output_dir": str(tmp_path / "run"),

@@ -139,7 +139,7 @@ def against_truth(table: pl.DataFrame, b_liked: np.ndarray) -> dict[str, np.ndar
 
 def main() -> None:
     """Print how often each label is right, over five seeds of 3,000 pairs of 50 readers."""
-    from ifllm_hf.alignment.labels import write_labels
+    from ifllm_hf.alignment.labels.write import write_labels
 
     cases = [
         (1.0, 0.15, 0.15, "independent"),

@@ -53,7 +53,7 @@ def test_the_parts_of_trl_that_are_overridden_have_not_moved() -> None:
     from trl.trainer.dpo_trainer import DataCollatorForPreference
     from trl.trainer.utils import add_fused_lm_head, use_adapter
 
-    from ifllm_hf.alignment.dpo import TRL_MINOR
+    from ifllm_hf.alignment.dpo.trainer import TRL_MINOR
 
     assert trl.__version__.startswith(f"{TRL_MINOR}.")
     signatures = {
@@ -433,7 +433,7 @@ def test_kept_values_of_one_reference_are_never_taken_for_another(
 ) -> None:
     from peft import PeftModel
 
-    from ifllm_hf.alignment import reference_cache
+    from ifllm_hf.alignment.dpo import reference_cache
 
     monkeypatch.setenv("IFLLM_CACHE", str(tmp_path / "cache"))
     computed: list[str] = []
@@ -512,7 +512,7 @@ def test_gradient_checkpointing_changes_no_gradient(make_trainer: Make) -> None:
 def test_settings_that_contradict_each_other_are_refused(
     make_trainer: Make, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], message: str
 ) -> None:
-    from ifllm_hf.alignment import dpo_config
+    from ifllm_hf.alignment.dpo import config as dpo_config
 
     monkeypatch.setattr(dpo_config, "is_torch_bf16_gpu_available", lambda: False)
     with pytest.raises(ConfigError, match=message):

@@ -35,8 +35,8 @@ def run(tmp_path: Path, pairs_file: Path) -> Run:
     """Return a function that runs DPO on 20 pairs for two steps; keyword arguments override."""
 
     def call(**settings: Any) -> Path:
-        from ifllm_hf.alignment.dpo_config import PairDataConfig, PairDPOConfig, PolicyConfig
-        from ifllm_hf.alignment.dpo_run import run_dpo
+        from ifllm_hf.alignment.dpo.config import PairDataConfig, PairDPOConfig, PolicyConfig
+        from ifllm_hf.alignment.dpo.run import run_dpo
 
         def of(cls: Any, **defaults: Any) -> Any:
             mine = {k: v for k, v in settings.items() if k in cls.__dataclass_fields__}
@@ -183,7 +183,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_says_how_to_go_on(
     run: Run, monkeypatch: pytest.MonkeyPatch, small_disk: Path, file: str
 ) -> None:
     """The disk fills up just before one file of the second checkpoint is written."""
-    from ifllm_hf.alignment.dpo import PairDPOTrainer
+    from ifllm_hf.alignment.dpo.trainer import PairDPOTrainer
 
     ballast = small_disk / "ballast"
     name = {

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ifllm_hf.alignment.generate import (
+from ifllm_hf.alignment.generate.answers import (
     CUT,
     STOPPED,
     TOO_LONG,
@@ -22,9 +22,9 @@ from ifllm_hf.alignment.generate import (
     stop_texts,
     weights_id,
 )
-from ifllm_hf.alignment.judge_config import ModelSpec, Sampling
-from ifllm_hf.alignment.judge_prompts import JudgedPrompt
-from ifllm_hf.alignment.pair_format import PromptFormat
+from ifllm_hf.alignment.judge.config import ModelSpec, Sampling
+from ifllm_hf.alignment.judge.prompts import JudgedPrompt
+from ifllm_hf.alignment.pairs.format import PromptFormat
 from ifllm_hf.errors import ConfigError, DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
@@ -72,7 +72,7 @@ def test_the_seed_decides_and_temperature_0_needs_none(
 def test_samples_follow_the_model_and_its_nucleus(tiny: Callable[..., Path]) -> None:
     import torch
 
-    from ifllm_hf.alignment.generate_transformers import SeededSampling
+    from ifllm_hf.alignment.generate.transformers_backend import SeededSampling
 
     probability = torch.tensor([0.5, 0.3, 0.15, 0.05])
     n = 4000
@@ -88,7 +88,7 @@ def test_samples_follow_the_model_and_its_nucleus(tiny: Callable[..., Path]) -> 
 def test_after_a_kill_only_the_rest_is_generated(
     tiny: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ifllm_hf.alignment.generate_transformers import TransformersBackend
+    from ifllm_hf.alignment.generate.transformers_backend import TransformersBackend
 
     spec, store = ModelSpec("m", str(tiny())), tmp_path / "a.jsonl"
     whole = write(spec, tmp_path / "whole.jsonl", batch_size=2)
@@ -156,7 +156,7 @@ def test_adapters_are_put_on_one_base_and_taken_off_again(
 def test_weights_may_be_4_bit_as_qlora_trained_on_them(
     tiny: Callable[..., Path], tmp_path: Path
 ) -> None:
-    from ifllm_hf.alignment.generate_transformers import TransformersBackend
+    from ifllm_hf.alignment.generate.transformers_backend import TransformersBackend
 
     sampling = Sampling(backend="transformers", max_new_tokens=4, load_in_4bit=True, stop=())
     backend = TransformersBackend(STYLE, sampling)

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from ifllm_hf.alignment.judge import run_judge
-from ifllm_hf.alignment.judge_config import JudgeConfig, ModelSpec, PromptSelection
-from ifllm_hf.alignment.judge_people import PeopleJudge, read_choice
-from ifllm_hf.alignment.judge_pooled import pool, pooled_markdown, read_items
-from ifllm_hf.alignment.judge_prompts import REPEATED, TRAINED_ON, held_out_prompts, select_prompts
-from ifllm_hf.alignment.judge_reward import RewardJudge
-from ifllm_hf.alignment.pair_format import JUDGE_FOLD, PromptFormat
+from ifllm_hf.alignment.judge.config import JudgeConfig, ModelSpec, PromptSelection
+from ifllm_hf.alignment.judge.people import PeopleJudge, read_choice
+from ifllm_hf.alignment.judge.pooled import pool, pooled_markdown, read_items
+from ifllm_hf.alignment.judge.prompts import REPEATED, TRAINED_ON, held_out_prompts, select_prompts
+from ifllm_hf.alignment.judge.reward import RewardJudge
+from ifllm_hf.alignment.judge.run import run_judge
+from ifllm_hf.alignment.pairs.format import JUDGE_FOLD, PromptFormat
 from ifllm_hf.errors import ConfigError, DataError, OutputError, SourceError
 from ifllm_hf.training.append_file import AppendFile
 from ifllm_hf.training.settings_file import build, describe, read_settings
@@ -502,7 +502,7 @@ def test_nobody_judges_a_model_that_was_trained_on_them(
 def test_a_report_names_models_whose_labeller_saw_the_judges(
     tmp_path: Path, questions: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ifllm_hf.alignment import judge
+    from ifllm_hf.alignment.judge import run as judge
 
     specs = []
     for name, saw in (("one", 4), ("two", 0)):

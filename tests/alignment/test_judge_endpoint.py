@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from ifllm_hf.alignment.judge_config import JudgeSettings
-from ifllm_hf.alignment.judge_endpoint import EndpointJudge
-from ifllm_hf.alignment.judge_rubric import (
+from ifllm_hf.alignment.judge.config import JudgeSettings
+from ifllm_hf.alignment.judge.endpoint import EndpointJudge
+from ifllm_hf.alignment.judge.rubric import (
     _EXAMPLES,
     MalformedAnswer,
     messages,
     read_verdict,
 )
-from ifllm_hf.alignment.judge_transport import retry_after_s
-from ifllm_hf.alignment.judge_verdict import Comparison, Judged
+from ifllm_hf.alignment.judge.transport import retry_after_s
+from ifllm_hf.alignment.judge.verdict import Comparison, Judged
 from ifllm_hf.errors import ConfigError, SourceError
 
 LOOPBACK = runpy.run_path(str(Path(__file__).with_name("loopback_judge.py")))

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ifllm_hf.alignment import judge_statistics as st
-from ifllm_hf.alignment.judge_verdict import Comparison, Verdict
+from ifllm_hf.alignment.judge import statistics as st
+from ifllm_hf.alignment.judge.verdict import Comparison, Verdict
 
 
 def comparison(i: int, user: str = "r0", base: str = "x" * 10, after: str = "x" * 10) -> Comparison:

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from ifllm_hf import cli
-from ifllm_hf.alignment.label_inputs import INPUTS, label_model
-from ifllm_hf.alignment.labels import read_turns_with_features, write_labels
+from ifllm_hf.alignment.labels.inputs import INPUTS, label_model
+from ifllm_hf.alignment.labels.write import read_turns_with_features, write_labels
 from ifllm_hf.benchmark.protocol.predictions import read_predictions, write_predictions
 from ifllm_hf.benchmark.protocol.rows import groups_of, labelled, visible
 from ifllm_hf.errors import ConfigError, DataError

@@ -12,10 +12,10 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from ifllm_hf.alignment import labels
-from ifllm_hf.alignment.label_file import LABELS, METADATA_KEY
-from ifllm_hf.alignment.label_noise import ASSUMPTION
-from ifllm_hf.alignment.labels import write_labels
+from ifllm_hf.alignment.labels import write as labels
+from ifllm_hf.alignment.labels.file import LABELS, METADATA_KEY
+from ifllm_hf.alignment.labels.noise import ASSUMPTION
+from ifllm_hf.alignment.labels.write import write_labels
 from ifllm_hf.data.tables.preferences import build_preferences
 from ifllm_hf.errors import ConfigError, DataError, OutputError
 
@@ -454,7 +454,7 @@ def test_pairs_without_behaviour_are_counted(tmp_path: Path) -> None:
 
 def test_nothing_heavy_is_imported() -> None:
     code = (
-        "import sys, ifllm_hf.alignment.labels, ifllm_hf.alignment.label_check;"
+        "import sys, ifllm_hf.alignment.labels.write, ifllm_hf.alignment.labels.check;"
         "print([m for m in ('torch', 'transformers', 'trl', 'sklearn') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

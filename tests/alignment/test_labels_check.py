@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ifllm_hf.alignment.label_check import PromptFormat, check_labels, recipe_files
-from ifllm_hf.alignment.labels import write_labels
+from ifllm_hf.alignment.labels.check import PromptFormat, check_labels, recipe_files
+from ifllm_hf.alignment.labels.write import write_labels
 from ifllm_hf.errors import ConfigError, DataError, SourceError
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
@@ -132,7 +132,7 @@ def test_files_that_cannot_be_checked(turns: pl.DataFrame, tmp_path: Path) -> No
 
 
 def test_formats_have_the_defaults_of_training() -> None:
-    from ifllm_hf.alignment.dpo_config import PairDataConfig
+    from ifllm_hf.alignment.dpo.config import PairDataConfig
 
     trained = {f.name: f.default for f in dataclasses.fields(PairDataConfig)}
     for f in dataclasses.fields(PromptFormat):

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ifllm_hf.alignment.calibration import fit_slope
-from ifllm_hf.alignment.label_noise import (
+from ifllm_hf.alignment.labels.calibration import fit_slope
+from ifllm_hf.alignment.labels.noise import (
     check_nu,
     combine,
     confidence_of,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from ifllm_hf.alignment.losses import (
+from ifllm_hf.alignment.dpo.losses import (
     NLL_REDUCTIONS,
     PREFERENCE_LOSSES,
     nll_loss,

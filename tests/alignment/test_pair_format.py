@@ -33,8 +33,8 @@ def row(i: int, **columns: Any) -> dict[str, Any]:
 
 
 def load(path: str, **settings: Any) -> Any:
-    from ifllm_hf.alignment.dpo_config import PairDataConfig
-    from ifllm_hf.alignment.pair_format import load_pairs
+    from ifllm_hf.alignment.dpo.config import PairDataConfig
+    from ifllm_hf.alignment.pairs.format import load_pairs
 
     return load_pairs(PairDataConfig(dataset=path, **settings), name="pairs.parquet")
 

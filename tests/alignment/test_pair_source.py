@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ifllm_hf.alignment.pair_source import check_pairs, open_pairs
+from ifllm_hf.alignment.pairs.source import check_pairs, open_pairs
 from ifllm_hf.errors import ConfigError, DataError, SourceError
 
 ROWS = {

@@ -17,19 +17,19 @@ import polars as pl
 import pytest
 import yaml
 
-from ifllm_hf.alignment import pipeline, pipeline_training
-from ifllm_hf.alignment.pair_format import JUDGE_FOLD
-from ifllm_hf.alignment.pipeline import Outcome, new_pairs, run_pipeline
-from ifllm_hf.alignment.pipeline_config import LabelSource, read_pipeline
-from ifllm_hf.alignment.pipeline_labels import (
+from ifllm_hf.alignment.pairs.format import JUDGE_FOLD
+from ifllm_hf.alignment.pipeline import loop as pipeline
+from ifllm_hf.alignment.pipeline import training as pipeline_training
+from ifllm_hf.alignment.pipeline.config import LabelSource, read_pipeline
+from ifllm_hf.alignment.pipeline.labels import (
     Data,
     label_run,
     make_labels,
     pairs_digest,
     remember_folds,
 )
-from ifllm_hf.alignment.pipeline_training import DPO, SFT, Training, recipe
-from ifllm_hf.alignment.run_state import (
+from ifllm_hf.alignment.pipeline.loop import Outcome, new_pairs, run_pipeline
+from ifllm_hf.alignment.pipeline.state import (
     DONE,
     FAILED,
     INTERRUPTED,
@@ -38,6 +38,7 @@ from ifllm_hf.alignment.run_state import (
     Run,
     run_key,
 )
+from ifllm_hf.alignment.pipeline.training import DPO, SFT, Training, recipe
 from ifllm_hf.errors import ConfigError, OutputError
 
 pytestmark = pytest.mark.filterwarnings(
@@ -351,7 +352,7 @@ def test_labels_come_with_the_reward_model_behind_them(
         .then(pl.col("preference").replace({"a": "b", "b": "a"}))
         .otherwise("preference")
     )
-    from ifllm_hf.alignment.pipeline_labels import fit_reward
+    from ifllm_hf.alignment.pipeline.labels import fit_reward
 
     fit_reward(flipped, source, 0, tmp_path / "again.skops")
     assert (load_model(tmp_path / "again.skops").predict_proba(turns) == p).all()
@@ -538,7 +539,7 @@ def test_judging_follows_when_all_sources_are_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The whole line: labels, SFT, two DPO runs from it, answers, verdicts."""
-    from ifllm_hf.alignment import judge
+    from ifllm_hf.alignment.judge import run as judge
 
     judge_file = {
         "baseline": {"name": "unused", "model": "unused"},

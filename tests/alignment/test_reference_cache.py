@@ -7,7 +7,7 @@ import pytest
 import torch
 from datasets import Dataset
 
-from ifllm_hf.alignment import reference_cache
+from ifllm_hf.alignment.dpo import reference_cache
 
 
 @pytest.fixture(autouse=True)

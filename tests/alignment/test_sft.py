@@ -23,9 +23,9 @@ def run(tmp_path: Path) -> Run:
     """Return a function that runs SFT on made-up pairs for two steps; settings can be given."""
 
     def call(**settings: Any) -> Path:
-        from ifllm_hf.alignment.dpo_config import PairDataConfig, PolicyConfig
-        from ifllm_hf.alignment.sft_config import PairSFTConfig
-        from ifllm_hf.alignment.sft_run import run_sft
+        from ifllm_hf.alignment.dpo.config import PairDataConfig, PolicyConfig
+        from ifllm_hf.alignment.sft.config import PairSFTConfig
+        from ifllm_hf.alignment.sft.run import run_sft
 
         def of(cls: Any, **defaults: Any) -> Any:
             mine = {k: v for k, v in settings.items() if k in cls.__dataclass_fields__}
@@ -58,7 +58,7 @@ def record_of(folder: Path) -> dict[str, Any]:
 
 
 def test_only_chosen_answers_are_learnt_unless_both_are_asked_for(run: Run, tmp_path: Path) -> None:
-    from ifllm_hf.alignment.sft_run import answers_of
+    from ifllm_hf.alignment.sft.run import answers_of
     from ifllm_hf.training.tiny_models import made_up_pairs
 
     pairs = made_up_pairs(4)
@@ -78,7 +78,7 @@ def test_only_chosen_answers_are_learnt_unless_both_are_asked_for(run: Run, tmp_
 
 def test_the_loss_is_that_of_the_answer_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """By hand: mean over the answer's tokens, its end included and the prompt left out."""
-    from ifllm_hf.alignment import sft_run
+    from ifllm_hf.alignment.sft import run as sft_run
 
     made: list[Any] = []
     init = sft_run.AnswerSFTTrainer.__init__
@@ -106,8 +106,8 @@ def test_the_loss_is_that_of_the_answer_alone(run: Run, monkeypatch: pytest.Monk
 def test_dpo_continues_the_adapter_against_its_start_or_against_the_base(
     run: Run, tmp_path: Path
 ) -> None:
-    from ifllm_hf.alignment.dpo_config import PairDataConfig, PairDPOConfig, PolicyConfig
-    from ifllm_hf.alignment.dpo_run import run_dpo
+    from ifllm_hf.alignment.dpo.config import PairDataConfig, PairDPOConfig, PolicyConfig
+    from ifllm_hf.alignment.dpo.run import run_dpo
 
     out = run(max_steps=6)
     margins = {}

@@ -21,7 +21,7 @@ def example(prompt: list[int], chosen: list[int], rejected: list[int]) -> dict[s
 
 
 def test_each_token_stands_once_and_the_end_of_the_prompt_twice() -> None:
-    from ifllm_hf.alignment.unpadded import collate_unpadded
+    from ifllm_hf.alignment.pairs.unpadded import collate_unpadded
 
     batch = collate_unpadded(
         [example([1, 2, 3], [4, 5], [6, 7, 8]), example([9], [10, 11, 12], [13])], max_length=5
@@ -44,7 +44,7 @@ def test_each_token_stands_once_and_the_end_of_the_prompt_twice() -> None:
     )
 )
 def test_rows_of_answers_are_what_a_padded_batch_holds(sizes: list[tuple[int, int, int]]) -> None:
-    from ifllm_hf.alignment.unpadded import collate_unpadded
+    from ifllm_hf.alignment.pairs.unpadded import collate_unpadded
 
     rng = np.random.default_rng(len(sizes))
     examples = [example(*(rng.integers(3, 99, size=n).tolist() for n in size)) for size in sizes]
@@ -65,7 +65,7 @@ def test_rows_of_answers_are_what_a_padded_batch_holds(sizes: list[tuple[int, in
 
 
 def test_the_first_token_of_all_is_not_scored() -> None:
-    from ifllm_hf.alignment.unpadded import collate_unpadded
+    from ifllm_hf.alignment.pairs.unpadded import collate_unpadded
 
     batch = collate_unpadded([example([], [4, 5, 6], [7, 8])], max_length=None)
     assert batch["input_ids"].tolist() == [[4, 5, 7]]
@@ -108,7 +108,7 @@ def test_layers_that_look_back_a_little_equal_the_padded_batch() -> None:
     from transformers import MistralConfig, MistralForCausalLM
     from trl.trainer.dpo_trainer import DataCollatorForPreference
 
-    from ifllm_hf.alignment import unpadded
+    from ifllm_hf.alignment.pairs import unpadded
 
     torch.manual_seed(0)
     model = MistralForCausalLM(

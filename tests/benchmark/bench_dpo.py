@@ -96,8 +96,8 @@ def make(side: str, folder: Path, data: Any, out: Path, *, warm: bool, grouped: 
     from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
     from trl import DPOConfig, DPOTrainer
 
-    from ifllm_hf.alignment.dpo import PairDPOTrainer
-    from ifllm_hf.alignment.dpo_config import PairDPOConfig
+    from ifllm_hf.alignment.dpo.config import PairDPOConfig
+    from ifllm_hf.alignment.dpo.trainer import PairDPOTrainer
 
     common: dict[str, Any] = {
         "output_dir": str(out),
@@ -171,9 +171,11 @@ def compare(progress: Any = None) -> dict[str, Any]:
 _START = """
 import json, time
 start = time.perf_counter(), time.process_time()
-from ifllm_hf.alignment.dpo_config import PairDataConfig, PairDPOConfig, PolicyConfig
+from ifllm_hf.alignment.dpo.config import PairDataConfig, PairDPOConfig, PolicyConfig
 from ifllm_hf.training.arguments import parse_recipe
-from ifllm_hf.alignment import dpo, dpo_run, policy
+from ifllm_hf.alignment.dpo import trainer as dpo
+from ifllm_hf.alignment.dpo import run as dpo_run
+from ifllm_hf.alignment.policy import load as policy
 loading = [0.0, 0.0]
 def now():
     return time.perf_counter(), time.process_time()

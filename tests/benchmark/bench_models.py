@@ -157,9 +157,9 @@ def _trainer(name: str, method: str, side: str, folder: Path, max_steps: int, on
     from bench_dpo import pairs
     from trl import DPOConfig, DPOTrainer
 
-    from ifllm_hf.alignment import policy as models
-    from ifllm_hf.alignment.dpo import PairDPOTrainer
-    from ifllm_hf.alignment.dpo_config import PairDataConfig, PairDPOConfig, PolicyConfig
+    from ifllm_hf.alignment.dpo.config import PairDataConfig, PairDPOConfig, PolicyConfig
+    from ifllm_hf.alignment.dpo.trainer import PairDPOTrainer
+    from ifllm_hf.alignment.policy import load as models
     from ifllm_hf.training.arguments import parse_recipe
     from ifllm_hf.training.training_run import prepare_run
 

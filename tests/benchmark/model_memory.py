@@ -134,7 +134,7 @@ def model_on_meta(name: str, config: Any, method: str | None = None) -> Any:
     from transformers import AutoModelForCausalLM
     from trl.trainer.utils import add_fused_lm_head, disable_dropout_in_model
 
-    from ifllm_hf.alignment import unpadded
+    from ifllm_hf.alignment.pairs import unpadded
 
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
@@ -181,7 +181,7 @@ def peak_of_a_step(
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    from ifllm_hf.alignment import unpadded
+    from ifllm_hf.alignment.pairs import unpadded
 
     batch = unpadded.collate_unpadded(examples, max_length=None)
     adapted = model_on_meta(name, config, method)

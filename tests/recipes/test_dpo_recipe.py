@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ifllm_hf.alignment.pair_format import JUDGE_FOLD
+from ifllm_hf.alignment.pairs.format import JUDGE_FOLD
 from ifllm_hf.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 def parse(*arguments: str) -> Any:
-    from ifllm_hf.alignment.dpo_config import PairDataConfig, PairDPOConfig, PolicyConfig
+    from ifllm_hf.alignment.dpo.config import PairDataConfig, PairDPOConfig, PolicyConfig
     from ifllm_hf.training.arguments import parse_recipe
 
     return parse_recipe((PairDataConfig, PairDPOConfig, PolicyConfig), arguments)
@@ -67,7 +67,7 @@ def test_a_recipe_trains_a_tiny_model_of_its_architecture(name: str, tmp_path: P
     """Two QLoRA steps with the recipe's own prompt, targets, length and loss, on the CPU."""
     from safetensors.torch import load_file
 
-    from ifllm_hf.alignment.dpo_run import run_dpo
+    from ifllm_hf.alignment.dpo.run import run_dpo
 
     architecture = MODELS[name][1]
     data, training, policy = parse(
@@ -100,7 +100,7 @@ def test_a_recipe_trains_a_tiny_model_of_its_architecture(name: str, tmp_path: P
 def test_lora_and_full_fine_tuning_are_one_override_away(
     override: str, used: str, tmp_path: Path
 ) -> None:
-    from ifllm_hf.alignment.dpo_run import run_dpo
+    from ifllm_hf.alignment.dpo.run import run_dpo
 
     data, training, policy = parse(
         "--config", str(CONFIGS / "smoke.yaml"), "--method", override, "--max_steps", "1",
@@ -236,7 +236,7 @@ def test_two_processes_equal_one_sharded_or_not(tmp_path: Path) -> None:
     import numpy as np
     from safetensors.numpy import load_file
 
-    from ifllm_hf.alignment.dpo_run import run_dpo
+    from ifllm_hf.alignment.dpo.run import run_dpo
 
     adapters, logs = [], []
     for processes, size, launcher in ((1, 4, None), (2, 2, TWO), (2, 2, SHARDED)):

@@ -1,0 +1,188 @@
+"""TRL's `DPOTrainer` without padding, and with a reference that is the one that was named.
+
+`PairDPOTrainer` in `dpo` adds the loss; see there for all that is overridden.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import broadcast_object_list, is_peft_model
+from datasets import Dataset
+from trl import DPOTrainer
+from trl.models.utils import disable_gradient_checkpointing
+from trl.trainer.utils import add_fused_lm_head, use_adapter
+
+from ifllm_hf.alignment.dpo import reference_cache
+from ifllm_hf.alignment.pairs import unpadded
+from ifllm_hf.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+
+class NamedReferenceTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
+    """How answers are scored by the policy and by its reference.
+
+    Attributes:
+        step0_margin: Largest absolute scaled margin of the first batch before the first step.
+        padded: Why batches are padded, or None when they are not.
+    """
+
+    _precompute_model_hash: str | None
+    step0_margin: float | None = None
+    padded: str | None = None
+    _form_chosen = False
+    _reference_dtype_matched = False
+
+    # Forward
+
+    def _choose_form(self) -> None:
+        """Leave padding out where the models can, and what the loss does not use."""
+        if self._form_chosen:
+            return
+        self._form_chosen = True
+        policy = self.model.get_base_model() if is_peft_model(self.model) else self.model
+        models = [policy]
+        if self.ref_model is not None:
+            models.append(self.accelerator.unwrap_model(self.ref_model))
+        if not self.args.remove_padding:
+            self.padded = "remove_padding is false"
+        elif is_peft_model(self.model) and self.model.active_peft_config.is_prompt_learning:
+            self.padded = "the adapter learns a prompt"
+        else:
+            self.padded = next(filter(None, map(unpadded.why_padded, models)), None)
+        self.data_collator.padded = self.padded is not None
+        if self.padded is None:
+            for model in models:
+                model.set_attn_implementation(unpadded.ATTENTION)
+        else:
+            logger.info("batches are padded: %s", self.padded)
+        # TRL's head also returns entropy, mean logits and accuracy, each a pass over all logits.
+        add_fused_lm_head(policy)
+
+    def _answer_log_probs(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        """Return log probabilities of tokens of answers, (2 pairs, scored), 0 off `answer_mask`."""
+        if self.padded is None:
+            return unpadded.answer_log_probs(model, inputs)
+        log_probs: torch.Tensor = model(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            labels=inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100),
+            use_cache=False,
+            fused_lm_head=True,
+        ).log_probs
+        return log_probs
+
+    # Reference
+
+    def _reference_adapter(self) -> contextlib.AbstractContextManager[Any]:
+        """Activate the frozen start adapter (`start`), or none (`base`, or a fresh adapter)."""
+        if self.ref_model is not None or not is_peft_model(self.model):
+            return contextlib.nullcontext()
+        policy = self.accelerator.unwrap_model(self.model)
+        frozen = self._frozen_adapter(policy)
+        if frozen and not self._reference_dtype_matched:
+            # TRL rounds the trained adapter of a quantised model to bf16 after copying it, which
+            # would leave the frozen copy in float32 and the margin at step 0 off zero.
+            for name, parameter in policy.named_parameters():
+                if ".ref." in name:
+                    trained = policy.get_parameter(name.replace(".ref.", ".default."))
+                    parameter.data = parameter.data.to(trained.dtype)
+            self._reference_dtype_matched = True
+        context: contextlib.AbstractContextManager[Any] = use_adapter(policy, adapter_name=frozen)
+        return context
+
+    def _frozen_adapter(self, policy: Any) -> str | None:
+        """Name of the adapter of the reference: TRL's copy of an earlier stage's, or none."""
+        return "ref" if self.args.reference == "start" and "ref" in policy.peft_config else None
+
+    def compute_ref_log_probs(
+        self, model: Any, inputs: dict[str, Any]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the reference's summed log probabilities (chosen, rejected), each `(pairs,)`."""
+        with (
+            torch.no_grad(),
+            disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs),
+            self._reference_adapter(),
+            self.accelerator.autocast(),
+        ):
+            chosen, rejected = self._answer_log_probs(model, inputs).sum(dim=1).chunk(2, dim=0)
+        return chosen, rejected
+
+    def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
+        self._choose_form()
+        with self._reference_adapter():  # also matches the dtypes of the frozen copy
+            pass
+        key = [self._reference_key(dataset)]
+        values = [reference_cache.load(key[0])] if self.accelerator.is_main_process else [None]
+        broadcast_object_list(key, from_process=0)
+        broadcast_object_list(values, from_process=0)
+        kept = values[0]
+        if kept is None or len(kept) != len(dataset):
+            order = reference_cache.longest_first(dataset)
+            self._precompute_model_hash = key[0]
+            rows = super()._precompute_ref_logps(dataset.select(order), name, batch_size)
+            kept = np.empty((len(dataset), 2), dtype=np.float32)
+            kept[order] = np.stack([rows["ref_chosen_logps"], rows["ref_rejected_logps"]], axis=1)
+            if self.accelerator.is_main_process:
+                reference_cache.save(key[0], kept)
+        else:
+            logger.info("%s: log probabilities of the reference from an earlier run", name)
+        dataset = dataset.add_column("ref_chosen_logps", kept[:, 0])
+        return dataset.add_column("ref_rejected_logps", kept[:, 1])
+
+    def _reference_key(self, dataset: Dataset) -> str:
+        reference, adapter = self.ref_model or self.model, None
+        if self.ref_model is None and is_peft_model(self.model):
+            # `start` and `base` share all weights but the frozen copy of the adapter.
+            adapter = self._frozen_adapter(self.model)
+        weights = reference_cache.weights_identity(reference, adapter)
+        return reference_cache.reference_key(dataset, weights, self.args.max_length)
+
+    def _reference_logps(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.precompute_ref_logps:
+            return inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
+        return self.compute_ref_log_probs(self.ref_model or self.model, inputs)
+
+    def _check_reference(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        answers: torch.Tensor,
+        reference: tuple[torch.Tensor, torch.Tensor],
+    ) -> None:
+        """Print the largest margin before the first step; with `start` it must be 0.
+
+        Args:
+            model: The policy.
+            inputs: The first batch.
+            answers: Log probabilities of its answers, chosen then rejected, shape (2 pairs,).
+            reference: Those of the reference, each of shape (pairs,).
+        """
+        if not self.args.disable_dropout:
+            with torch.no_grad():
+                self.model.eval()
+                answers = self._answer_log_probs(model, inputs).sum(dim=1)
+                self.model.train()
+        chosen, rejected = answers.detach().chunk(2, dim=0)
+        delta = (chosen - reference[0]) - (rejected - reference[1])
+        size = chosen.abs() + rejected.abs()
+        self.step0_margin = self.args.beta * float(delta.abs().max())
+        logger.info(
+            "largest margin before the first step (reference: %s): %.4g",
+            self.args.reference,
+            self.step0_margin,
+        )
+        # Precomputed log probabilities come from other batches, hence other rounding.
+        exact = self.model.dtype == torch.float32 and self.accelerator.mixed_precision == "no"
+        tolerance = 1e-3 + (1e-4 if exact else 2e-3) * size
+        if self.args.reference == "start" and bool((delta.abs() > tolerance).any()):
+            raise ConfigError(
+                f"reference is 'start', but the largest margin before the first step is "
+                f"{self.step0_margin:.4g} where it must be 0: the reference is not the policy as "
+                "it is now; pass the model as a path, or the right ref_model"
+            )

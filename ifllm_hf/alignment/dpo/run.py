@@ -1,0 +1,107 @@
+"""One DPO run from settings to adapter; `recipes/dpo.py` calls `run_dpo`."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from ifllm_hf.alignment.dpo.config import PairDataConfig, PairDPOConfig, PolicyConfig
+from ifllm_hf.alignment.dpo.losses import PAPER_EPSILON_MAX
+from ifllm_hf.alignment.dpo.trainer import USES_CONFIDENCE, PairDPOTrainer
+from ifllm_hf.alignment.policy import load as models
+from ifllm_hf.training.training_run import (
+    announce,
+    base_record,
+    finish,
+    prepare_run,
+    train_and_save,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def run_dpo(policy: PolicyConfig, training: PairDPOConfig, data: PairDataConfig) -> Path:
+    """Train, and put the adapter, its settings and its card into `training.output_dir` itself.
+
+    Args:
+        policy: What to train.
+        training: How.
+        data: On what.
+
+    Returns:
+        The output folder.
+
+    Raises:
+        IFLLMError: Anything a user can act on, before the download where it can be known.
+    """
+    run = prepare_run(policy, training, data)
+    loaded = models.load_policy(run.path, policy, training)
+    trainer = PairDPOTrainer(
+        model=loaded.model,
+        ref_model=loaded.ref_model,
+        args=training,
+        train_dataset=run.pairs.train,
+        eval_dataset=run.pairs.held_out if training.eval_strategy != "no" else None,
+        processing_class=run.tokenizer,
+        peft_config=loaded.peft_config,
+        base_model_name=run.base,
+    )
+    record = base_record(
+        run,
+        policy,
+        training,
+        data,
+        trainer,
+        too_long=sum(trainer.too_long.values()),
+        cut=sum(trainer.cut.values()),
+    )
+    record["stage"] = "dpo"
+    record["used"].update(
+        weights=loaded.weights,
+        loss=_loss(training, trainer),
+        reference=loaded.reference,
+        padding=trainer.padded or "none: both answers of a pair in one row",
+    )
+    announce(run, record)
+    if training.preference_loss == "rdpo_paper":
+        logger.warning(
+            "rdpo_paper: a pair of confidence c pulls with weight 1 / (1 - 2 min(1 - c, %.2f)), so "
+            "the least certain pairs pull up to ten times harder than certain ones, and the loss "
+            "has no lower bound; see gradient_share/decile_1 (least certain) to _10 in the log",
+            PAPER_EPSILON_MAX,
+        )
+    if training.nll_weight and training.nll_reduction == "sum":
+        logger.warning(
+            "nll_reduction sum: the NLL counts hundreds of nats per pair and the preference less "
+            "than one, so this is fine-tuning on the chosen answers; compare loss/preference"
+        )
+    train_and_save(trainer, run)
+    record["result"] = _result(trainer)
+    return finish(trainer, run, record)
+
+
+def _result(trainer: PairDPOTrainer) -> dict[str, Any]:
+    """Collect what happened, for `run.json`."""
+    mass = trainer.gradient_mass
+    return {
+        "steps": trainer.state.global_step,
+        "step0_margin": trainer.step0_margin,
+        "gradient_share_by_confidence_decile": (mass / mass.sum()).round(4).tolist()
+        if mass.sum() > 0
+        else None,
+        "log": trainer.state.log_history,
+    }
+
+
+def _loss(training: PairDPOConfig, trainer: PairDPOTrainer) -> str:
+    """Return the loss in words."""
+    confidence = (
+        "confidence per pair"
+        if training.preference_loss in USES_CONFIDENCE
+        else "confidence not used"
+    )
+    loss = f"{training.preference_loss} (beta {training.beta}, {confidence}"
+    if training.preference_loss == "rdpo":
+        loss += f", noise rate {trainer.noise_rate:.4g}"
+    return f"{loss}) + {training.nll_weight} x NLL of the chosen answer ({training.nll_reduction})"

@@ -1,0 +1,310 @@
+"""The DPO trainer with a confidence per pair: a small subclass of TRL's `DPOTrainer`.
+
+TRL 1.16 has no hook for a value per pair, so these parts are overridden. A test compares them with
+TRL on the same batch and fails when the signatures move; the run refuses another minor version.
+
+* collator and `_set_signature_columns_if_needed`: carry the column `confidence` into the batch, and
+  lay the pairs out without padding (`unpadded`);
+* `_prepare_dataset`: count what TRL drops because the prompt fills `max_length`, and cut answers;
+* `_get_num_items_in_batch`: pairs and chosen tokens of the whole accumulated batch, on all ranks;
+* `compute_ref_log_probs`, `_precompute_ref_logps`: the reference is the one that was named, and its
+  log probabilities are kept from run to run (`reference_cache`);
+* `compute_loss`: the per-pair losses of `losses`; replaces TRL's `_compute_loss`;
+* `log`, `_save`, `create_model_card`: gradient share by confidence; no local path in what is saved.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import trl
+from accelerate.utils import is_peft_model
+from datasets import Dataset
+from transformers import PreTrainedModel
+
+from ifllm_hf.alignment.dpo.config import PairDPOConfig
+from ifllm_hf.alignment.dpo.gradient_share import GradientShare
+from ifllm_hf.alignment.dpo.losses import nll_loss, preference_loss
+from ifllm_hf.alignment.dpo.named_reference import NamedReferenceTrainer
+from ifllm_hf.alignment.pairs.collator import PairCollator, batch_counts
+from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.training.run_record import remove_local_paths
+
+logger = logging.getLogger(__name__)
+TRL_MINOR = "1.16"
+USES_CONFIDENCE = ("cdpo", "rdpo_paper")
+
+
+class PairDPOTrainer(NamedReferenceTrainer):
+    """DPO with a confidence per pair, NLL on the chosen answer, and a reference that is named.
+
+    Args:
+        model: The policy: a path, a model, or a `PeftModel` with the adapter of an earlier stage.
+            A model without adapter is copied as it is now when `args.reference` is `start`; TRL
+            would reload the weights from the name in its config, whatever became of them since.
+        args: Settings.
+        ref_model: The reference, when it is neither the policy at its start nor its base.
+        train_dataset: Columns `prompt`, `chosen`, `rejected` and maybe `confidence` in [0.5, 1].
+        eval_dataset: The same, held out.
+        processing_class: The tokenizer.
+        base_model_name: Public name of the base model for what is saved; default: the last part of
+            its path.
+        **kwargs: Passed to TRL (`peft_config`, `quantization_config`, `callbacks`, `optimizers`).
+
+    Attributes:
+        step0_margin: Largest absolute scaled margin of the first batch before the first step.
+        too_long: Rows per dataset (`train`, `eval`) left out: the prompt fills max_length.
+        cut: Rows per dataset whose longer answer is cut at max_length.
+        padded: Why batches are padded, or None when they are not.
+        gradient_mass: Sum of |d loss / d margin| by decile of confidence over the run, shape (10,).
+    """
+
+    # The loss below is already divided by the counts of the whole accumulated batch.
+    loss_is_scaled_for_ga = True
+    precompute_ref_logps: bool
+    train_dataset: Dataset
+    eval_dataset: Dataset | None
+
+    def __init__(
+        self,
+        model: Any,
+        args: PairDPOConfig,
+        train_dataset: Dataset,
+        processing_class: Any,
+        ref_model: PreTrainedModel | None = None,
+        eval_dataset: Dataset | None = None,
+        base_model_name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Set the trainer up; see the class for the arguments."""
+        if not trl.__version__.startswith(f"{TRL_MINOR}."):
+            raise ConfigError(
+                f"trl {trl.__version__} is installed; this trainer overrides parts of trl "
+                f"{TRL_MINOR} that move between versions; run: pip install 'trl~={TRL_MINOR}.0'"
+            )
+        has_adapter = is_peft_model(model) or kwargs.get("peft_config") is not None
+        if ref_model is None and not has_adapter:
+            if args.reference == "base":
+                raise ConfigError(
+                    "reference is 'base' but all weights are trained and no base model is given; "
+                    "set reference_model (ref_model in Python), or reference: start"
+                )
+            if isinstance(model, PreTrainedModel) and not args.precompute_ref_log_probs:
+                ref_model = copy.deepcopy(model)
+        if processing_class.pad_token is None:
+            processing_class.pad_token = processing_class.eos_token
+        confidence = _confidence_of(train_dataset)
+        self._base_model_name = base_model_name
+        self.noise_rate = _noise_rate(args, confidence)
+        self._shares = GradientShare(confidence)
+        self._shares_matter = args.preference_loss in USES_CONFIDENCE and np.ptp(confidence) > 0
+        self._unlogged: dict[str, list[torch.Tensor]] = {"train": [], "eval": []}
+        self._measured: tuple[str, ...] = ()
+        self.too_long: dict[str, int] = {}
+        self.cut: dict[str, int] = {}
+        # Where TRL does not need to know (it skips loading a reference then), the log probabilities
+        # are computed below: TRL would first copy all weights to the CPU and hash them there.
+        precompute = args.precompute_ref_log_probs
+        args.precompute_ref_log_probs = precompute and not has_adapter and ref_model is None
+        super().__init__(
+            model=model,
+            ref_model=ref_model,
+            args=args,
+            data_collator=PairCollator(
+                pad_token_id=processing_class.pad_token_id,
+                max_length=args.max_length,
+                pad_to_multiple_of=args.pad_to_multiple_of
+                if isinstance(args.pad_to_multiple_of, int)
+                else None,
+            ),
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            **kwargs,
+        )
+        self._choose_form()
+        args.precompute_ref_log_probs = precompute
+        if precompute and not self.precompute_ref_logps:
+            self.precompute_ref_logps = True
+            size = args.precompute_ref_batch_size or args.per_device_train_batch_size
+            self.train_dataset = self._precompute_ref_logps(self.train_dataset, "train", size)
+            if self.eval_dataset is not None:
+                size = args.precompute_ref_batch_size or args.per_device_eval_batch_size
+                self.eval_dataset = self._precompute_ref_logps(self.eval_dataset, "eval", size)
+
+    @property
+    def gradient_mass(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Sum of |d loss / d margin| by decile of confidence over the run, shape (10,)."""
+        return self._shares.mass
+
+    # Data
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        if "confidence" not in self._signature_columns:
+            self._signature_columns.append("confidence")
+
+    def _prepare_dataset(
+        self, dataset: Dataset, processing_class: Any, args: PairDPOConfig, dataset_name: str
+    ) -> Dataset:
+        prepared = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
+        self.too_long[dataset_name] = len(dataset) - len(prepared)
+        if not len(prepared):
+            raise DataError(
+                f"{dataset_name} pairs: all {len(dataset)} prompts fill max_length "
+                f"{args.max_length}; raise max_length or use history: none"
+            )
+        limit = args.max_length or float("inf")
+        self.cut[dataset_name] = sum(
+            len(prompt) + max(len(chosen), len(rejected)) > limit
+            for prompt, chosen, rejected in zip(
+                prepared["prompt_ids"],
+                prepared["chosen_ids"],
+                prepared["rejected_ids"],
+                strict=True,
+            )
+        )
+        return prepared
+
+    def _get_num_items_in_batch(
+        self, batch_samples: list[dict[str, Any]], device: torch.device
+    ) -> torch.Tensor | None:
+        """Count pairs and chosen tokens of the accumulated batch on all ranks; shape (2,)."""
+        if not batch_samples:
+            return None
+        counts = torch.stack([batch_counts(b) for b in batch_samples]).sum(dim=0).to(device)
+        total: torch.Tensor = self.accelerator.reduce(counts, reduction="sum")
+        return total
+
+    # Loss
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> Any:
+        """Return this micro batch's share of the loss of the accumulated batch.
+
+        `[sum over pairs of preference_loss] / pairs + nll_weight * nll_loss`, both divided by the
+        counts of the whole accumulated batch, so 1 x 8 accumulation equals 8 x 1.
+        """
+        mode = "train" if self.model.training else "eval"
+        token_logps = self._answer_log_probs(model, inputs)
+        answers = token_logps.sum(dim=1)
+        reference = self._reference_logps(inputs)
+        if mode == "train" and self.step0_margin is None and self.state.global_step == 0:
+            self._check_reference(model, inputs, answers, reference)
+        chosen, rejected = answers.chunk(2, dim=0)
+        ref_chosen, ref_rejected = reference
+        chosen_mask, _ = inputs["answer_mask"].chunk(2, dim=0)
+        # TRL counts the first answer token too when the answer starts the sequence; so do we.
+        chosen_length, rejected_length = inputs["answer_lengths"].clamp(min=1).chunk(2, dim=0)
+        chosen_ratio, rejected_ratio = chosen - ref_chosen, rejected - ref_rejected
+        delta = chosen_ratio - rejected_ratio
+        delta_per_token = chosen_ratio / chosen_length - rejected_ratio / rejected_length
+        confidence = inputs["confidence"].to(delta.device)
+
+        in_training = num_items_in_batch is not None
+        counts = num_items_in_batch if num_items_in_batch is not None else batch_counts(inputs)
+        n_pairs, n_tokens = counts.to(delta.device)
+        loss_of = partial(
+            preference_loss,
+            self.args.preference_loss,
+            delta_per_token=delta_per_token,
+            confidence=confidence,
+            beta=self.beta,
+            noise_rate=self.noise_rate,
+        )
+        per_pair = loss_of(delta)
+        chosen_token_logps, _ = token_logps.chunk(2, dim=0)
+        nll = nll_loss(chosen_token_logps, chosen_mask, self.args.nll_reduction, n_pairs, n_tokens)
+        loss = per_pair.sum() / n_pairs + self.args.nll_weight * nll
+        if in_training:
+            # Ranks are averaged after this, while the counts are of all ranks.
+            loss = loss * self.accelerator.num_processes
+
+        values = {
+            "rewards/chosen": self.beta * chosen_ratio,
+            "rewards/rejected": self.beta * rejected_ratio,
+            "rewards/margins": self.beta * delta,
+            "rewards/accuracies": (delta > 0).float(),
+            "logps/chosen": chosen,
+            "logps/rejected": rejected,
+            "logps/chosen_drift": chosen_ratio,
+            "loss/preference": per_pair,
+            "loss/nll_per_token": -chosen / chosen_mask.sum(dim=1).clamp(min=1),
+            "confidence": confidence,
+        }
+        if self.padded is not None:
+            values["padding_share"] = 1 - inputs["attention_mask"].float().mean() + 0 * confidence
+        pulls = None
+        if mode == "train" and self._shares_matter:
+            pulls = self._shares.pulls(loss_of, delta, confidence)
+        self._measure(mode, values, pulls)
+        return (loss, {"log_probs": token_logps}) if return_outputs else loss
+
+    @torch.no_grad()
+    def _measure(
+        self, mode: str, values: dict[str, torch.Tensor], pulls: torch.Tensor | None
+    ) -> None:
+        """Average values per pair over all ranks in one exchange; the log waits for it, not we."""
+        columns = torch.stack([value.float() for value in values.values()], dim=1)
+        if pulls is not None:
+            columns = torch.cat([columns, pulls.float()], dim=1)
+        gather = self.accelerator.gather if mode == "train" else self.accelerator.gather_for_metrics
+        everywhere = gather(columns)
+        self._measured = tuple(values)
+        self._unlogged[mode].append(everywhere[:, : len(values)].mean(dim=0))
+        if pulls is not None:
+            self._shares.add(everywhere[:, len(values) :])
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the averages, and the share of gradient by decile of confidence in training."""
+        mode = "train" if self.model.training else "eval"
+        if self._unlogged[mode]:
+            means = torch.stack(self._unlogged[mode]).mean(dim=0).tolist()
+            self._unlogged[mode].clear()
+            for name, mean in zip(self._measured, means, strict=True):
+                self._metrics[mode][name].append(mean)
+        if mode == "train":
+            logs.update(self._shares.flush())
+        super().log(logs, start_time)
+
+    # Saving
+
+    def _save(
+        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
+    ) -> None:
+        super()._save(output_dir, state_dict)
+        if self.args.should_save:
+            remove_local_paths(Path(output_dir or self.args.output_dir), self._base_model_name)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Write nothing: the card is written at the end of the run, from what was done."""
+
+
+def _confidence_of(dataset: Dataset) -> np.ndarray[Any, np.dtype[np.float64]]:
+    if "confidence" not in dataset.column_names:
+        return np.ones(max(len(dataset), 1))
+    return np.asarray(list(dataset["confidence"]), dtype=np.float64)
+
+
+def _noise_rate(args: PairDPOConfig, confidence: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+    """The one rate of `rdpo`: given, or what the confidences expect (and then below one half)."""
+    if args.preference_loss != "rdpo":
+        return 0.0
+    rate = float(np.mean(1 - confidence)) if args.noise_rate is None else args.noise_rate
+    if not rate < 0.5:
+        raise DataError(
+            "the confidences of the training pairs are all 0.5, so the estimated noise rate is 0.5 "
+            "and rdpo is undefined there; set noise_rate, or use preference_loss: cdpo"
+        )
+    return rate

@@ -1,0 +1,202 @@
+"""Answers by `transformers`, on whatever device is there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+)
+from transformers.generation.logits_process import TopPLogitsWarper
+
+from ifllm_hf.alignment.generate.answers import (
+    TOO_LONG,
+    Answer,
+    finished_answer,
+    seed_of,
+    stop_texts,
+)
+from ifllm_hf.alignment.judge.config import ModelSpec, Sampling
+from ifllm_hf.alignment.judge.prompts import JudgedPrompt
+from ifllm_hf.alignment.pairs.format import PromptFormat
+from ifllm_hf.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+
+class SeededSampling(LogitsProcessor):  # type: ignore[misc, unused-ignore]
+    """Sample by adding Gumbel noise from a stream of random numbers of each question's own.
+
+    argmax(log p + g) with g from the Gumbel law is a draw from p. So the likeliest token after
+    this is a sample that depends on the question and the seed, not on what else is in the batch;
+    and two models that answer one question are compared under the same noise.
+    """
+
+    def __init__(
+        self, seeds: Sequence[int], temperature: float, top_p: float, device: torch.device
+    ) -> None:
+        """Start one stream for each row."""
+        self.temperature = temperature
+        self.nucleus = TopPLogitsWarper(top_p) if top_p < 1 else None
+        self.streams = [torch.Generator(device=device).manual_seed(seed) for seed in seeds]
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Return scores, shape (batch, vocabulary), whose largest is the token drawn."""
+        scores = scores.float() / self.temperature
+        if self.nucleus is not None:
+            scores = self.nucleus(input_ids, scores)
+        uniform = torch.stack(
+            [torch.rand(scores.shape[1], generator=s, device=scores.device) for s in self.streams]
+        )
+        tiny = torch.finfo(torch.float32).tiny  # log of 0 is no number
+        exponential = (-torch.log(uniform.clamp(min=tiny))).clamp(min=tiny)
+        return scores - torch.log(exponential)
+
+
+class TransformersBackend:
+    """Loads a base model once and puts one adapter after the other onto it."""
+
+    def __init__(self, style: PromptFormat, sampling: Sampling) -> None:
+        """Keep the settings; nothing is loaded yet."""
+        self.style, self.sampling = style, sampling
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._base: Any = None
+        self._base_name: str | None = None
+
+    def answer(
+        self, spec: ModelSpec, prompts: Sequence[JudgedPrompt]
+    ) -> Iterator[list[tuple[JudgedPrompt, Answer]]]:
+        """Yield the answers of one model, a batch at a time."""
+        tokenizer = load_tokenizer(spec, self.style)
+        model = self._load(spec)
+        encoded = [(p, token_ids(tokenizer, p, self.style)) for p in prompts]
+        positions = getattr(model.config, "max_position_embeddings", None)
+        room = positions - self.sampling.max_new_tokens if positions else None
+        if room is not None and room < 1:
+            raise ConfigError(
+                f"generation.max_new_tokens is {self.sampling.max_new_tokens}, but {spec.model} "
+                f"has {positions} positions; lower it"
+            )
+        fits = [(p, ids) for p, ids in encoded if room is None or len(ids) <= room]
+        if len(fits) < len(encoded):
+            inside = {p.prompt_id for p, _ in fits}
+            yield [(p, Answer("", TOO_LONG, 0)) for p in prompts if p.prompt_id not in inside]
+        # Alike lengths together waste no padding.
+        fits.sort(key=lambda pair: len(pair[1]))
+        for start in range(0, len(fits), self.sampling.batch_size):
+            yield self._batch(model, tokenizer, fits[start : start + self.sampling.batch_size])
+
+    @torch.inference_mode()
+    def _batch(
+        self, model: Any, tokenizer: Any, batch: Sequence[tuple[JudgedPrompt, list[int]]]
+    ) -> list[tuple[JudgedPrompt, Answer]]:
+        sampling = self.sampling
+        padded = tokenizer.pad(
+            {"input_ids": [ids for _, ids in batch]}, padding_side="left", return_tensors="pt"
+        ).to(self.device)
+        processors = LogitsProcessorList()
+        if sampling.temperature > 0:
+            seeds = [seed_of(p, sampling) for p, _ in batch]
+            processors.append(
+                SeededSampling(seeds, sampling.temperature, sampling.top_p, self.device)
+            )
+        stops = stop_texts(self.style, sampling)
+        extra = {"stop_strings": stops, "tokenizer": tokenizer} if stops else {}
+        written = model.generate(**padded, logits_processor=processors, **extra)
+        answers = []
+        for (prompt, _), row in zip(batch, written[:, padded["input_ids"].shape[1] :], strict=True):
+            ids = row.tolist()
+            ended = tokenizer.eos_token_id in ids
+            if ended:
+                ids = ids[: ids.index(tokenizer.eos_token_id)]
+            # A row that met a stop text early is filled up with padding.
+            ids = [i for i in ids if i != tokenizer.pad_token_id]
+            text = tokenizer.decode(ids, skip_special_tokens=True)
+            answers.append((prompt, finished_answer(text, stops, ended, len(ids) + ended)))
+        return answers
+
+    def _load(self, spec: ModelSpec) -> Any:
+        assert spec.model is not None
+        if self._base_name != spec.model:
+            self._base = None
+            self._base = load_model(AutoModelForCausalLM, spec.model, self.sampling, self.device)
+            self._base_name = spec.model
+        elif hasattr(self._base, "peft_config"):
+            self._base = self._base.unload()
+        tokenizer = load_tokenizer(spec, self.style)
+        # Ours alone: a model's own file may sample, or punish repetition. Set before an adapter is
+        # put on, which generates by its base's settings.
+        self._base.generation_config = GenerationConfig(
+            do_sample=False,
+            max_new_tokens=self.sampling.max_new_tokens,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        if spec.adapter is not None:
+            from peft import PeftModel
+
+            self._base = PeftModel.from_pretrained(self._base, spec.adapter)
+        return self._base.eval()
+
+
+def load_model(kind: Any, name: str, sampling: Sampling, device: torch.device) -> Any:
+    """Load weights for inference: 4-bit as QLoRA has them, or in one dtype.
+
+    Raises:
+        ConfigError: They cannot be loaded.
+    """
+    dtype = sampling.dtype or ("bfloat16" if device.type == "cuda" else "float32")
+    options: dict[str, Any] = {"dtype": dtype, "device_map": {"": device.type}}
+    if sampling.load_in_4bit:
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+    try:
+        return kind.from_pretrained(name, **options)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{name}: cannot be loaded ({error}); check the name and the generation settings"
+        ) from error
+
+
+def load_tokenizer(spec: ModelSpec, style: PromptFormat) -> Any:
+    """Load the tokenizer that was saved with the adapter, else the base model's.
+
+    Raises:
+        ConfigError: The end of an answer is not in the vocabulary.
+    """
+    own = spec.adapter and (Path(spec.adapter) / "tokenizer_config.json").exists()
+    tokenizer = AutoTokenizer.from_pretrained(spec.adapter if own else spec.model)
+    if style.eos_token is not None:
+        if style.eos_token not in tokenizer.get_vocab():
+            raise ConfigError(
+                f"format.eos_token is {style.eos_token!r}, which {spec.model} does not have; name "
+                "a token of its vocabulary"
+            )
+        tokenizer.eos_token = style.eos_token
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def token_ids(tokenizer: Any, prompt: JudgedPrompt, style: PromptFormat) -> list[int]:
+    """Return the tokens of a question as the model was trained to read it."""
+    if style.prompt_format == "chat":
+        ids = tokenizer.apply_chat_template(
+            prompt.prompt, add_generation_prompt=True, return_dict=False
+        )
+    else:
+        ids = tokenizer(prompt.prompt)["input_ids"]
+    return list(ids)

@@ -1,0 +1,8 @@
+"""What answers are worth, judged in both orders, with intervals over readers.
+
+* `config`, `prompts`: every setting; the questions of readers that training never saw
+* `verdict`: the types that all judges share
+* `endpoint` (with `rubric`, `transport`), `reward`, `people`: the judges
+* `statistics`, `report`, `figure`: what verdicts say; `pooled`: over several language models
+* `run`: a whole run; `recipes/judge.py` calls it
+"""

@@ -1,0 +1,221 @@
+"""Every setting of a judging run; the YAML of `recipes/judge.py` has these names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ifllm_hf.alignment.pairs.format import JUDGE_FOLD, PromptFormat
+from ifllm_hf.errors import ConfigError, require_one_of
+
+BACKENDS = ("auto", "transformers", "vllm")
+JUDGES = ("endpoint", "huggingface", "reward", "people")
+STRUCTURED = ("json_schema", "json_object", "none")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model whose answers are judged.
+
+    Attributes:
+        name: Name in the report.
+        model: Base model, on the Hub or a folder; default: that of the baseline.
+        adapter: LoRA adapter on it (a folder that `recipes/sft.py` or `recipes/dpo.py` wrote).
+        answers: Instead of a model: a `.jsonl` file of `prompt_id` or `question`, and `answer`.
+    """
+
+    name: str
+    model: str | None = None
+    adapter: str | None = None
+    answers: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check that it is one thing.
+
+        Raises:
+            ConfigError: Both ready answers and a model.
+        """
+        if self.answers and (self.model or self.adapter):
+            raise ConfigError(
+                f"{self.name}: has answers and a model; name one of them, so that it is clear whose"
+                " answers are judged"
+            )
+
+
+@dataclass(frozen=True)
+class PromptSelection:
+    """Which questions are asked.
+
+    Attributes:
+        dataset: `ifllm`, a prepared folder, a file, or a Hub dataset with a column `prompt`.
+        configs: Configs to take questions from; default for IFLLM: pairwise and pointwise.
+        split: Split of the dataset.
+        fold: Only questions of readers with this `fold`; those that another reader asked too are
+            left out. Null: all questions (nothing then says that training did not see them).
+        max_prompts: At most so many, chosen by `seed`.
+        seed: Of the choice.
+    """
+
+    dataset: str = "ifllm"
+    configs: tuple[str, ...] | None = None
+    split: str = "train"
+    fold: int | None = JUDGE_FOLD
+    max_prompts: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How answers are generated.
+
+    Attributes:
+        backend: `transformers`, `vllm`, or `auto`: vLLM where it is installed and there is a GPU.
+        max_new_tokens: Longest answer; the report says how many were cut there.
+        temperature: 0 takes the likeliest token.
+        top_p: Share of probability that is sampled from.
+        stop: Texts that end an answer; default: the beginning of another question.
+        batch_size: Questions at a time; changes no answer beyond rounding.
+        seed: Each question has its own stream of random numbers, made from it.
+        dtype: Of the weights; default: bfloat16 on a GPU, float32 on a CPU.
+        load_in_4bit: NF4 weights, as QLoRA trained on.
+    """
+
+    backend: str = "auto"
+    max_new_tokens: int = 512
+    temperature: float = 1.0
+    top_p: float = 0.95
+    stop: tuple[str, ...] | None = None
+    batch_size: int = 8
+    seed: int = 0
+    dtype: str | None = None
+    load_in_4bit: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            ConfigError: A value that no generation could use.
+        """
+        require_one_of("generation.backend", self.backend, BACKENDS)
+        if self.max_new_tokens < 1 or self.batch_size < 1:
+            raise ConfigError(
+                f"generation: max_new_tokens {self.max_new_tokens}, batch_size {self.batch_size}; "
+                "expected at least 1 each"
+            )
+        if self.temperature < 0 or not 0 < self.top_p <= 1:
+            raise ConfigError(
+                f"generation: temperature {self.temperature}, top_p {self.top_p}; expected a "
+                "temperature of 0 or more and top_p in (0, 1]"
+            )
+
+
+@dataclass(frozen=True)
+class JudgeSettings:
+    """Who judges.
+
+    Attributes:
+        kind: `endpoint` (any OpenAI-compatible server), `huggingface` (Inference Providers or an
+            Inference Endpoint), `reward` (a local reward model), or `people` (in the terminal).
+        model: Model at the endpoint; or the reward model; or, of people, the name of who judges.
+        base_url: Address of the endpoint, up to and with `/v1`.
+        api_key_env: Environment variable with its key; the key itself is never written anywhere.
+        provider: With `huggingface`: the inference provider.
+        structured: What the endpoint is asked for: `json_schema`, `json_object` or `none`. Answers
+            are checked against the schema in any case.
+        request: More fields of the request, for models that want other names: null takes one out,
+            as in `{max_tokens: null, max_completion_tokens: 512, temperature: null}`.
+        concurrency: Requests at a time.
+        timeout_s: Of one request.
+        tries: Requests for one verdict before it is given up.
+        max_tokens: Longest answer of the judge.
+        input_price: Price of a million tokens read, in any currency; null: the cost is not known.
+        output_price: Price of a million tokens written.
+        batch_size: With `reward`: answers at a time.
+        seed: With `people`: of the order of sides.
+    """
+
+    kind: str
+    model: str | None = None
+    base_url: str = "https://api.openai.com/v1"
+    api_key_env: str = "OPENAI_API_KEY"
+    provider: str = "auto"
+    structured: str = "json_schema"
+    request: dict[str, Any] = field(default_factory=dict)
+    concurrency: int = 8
+    timeout_s: float = 60.0
+    tries: int = 6
+    max_tokens: int = 512
+    input_price: float | None = None
+    output_price: float | None = None
+    batch_size: int = 8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check what can be known at once.
+
+        Raises:
+            ConfigError: An unknown kind, or a judge without a name.
+        """
+        require_one_of("judge.kind", self.kind, JUDGES)
+        require_one_of("judge.structured", self.structured, STRUCTURED)
+        if self.kind != "people" and not self.model:
+            raise ConfigError(f"judge.model is missing; a judge of kind {self.kind} needs one")
+        if self.concurrency < 1 or self.tries < 1 or self.timeout_s <= 0 or self.batch_size < 1:
+            raise ConfigError(
+                f"judge: concurrency {self.concurrency}, tries {self.tries}, timeout_s "
+                f"{self.timeout_s}, batch_size {self.batch_size}; expected more than 0 each"
+            )
+
+
+@dataclass(frozen=True)
+class JudgeConfig:
+    """A judging run: one baseline, one or more candidates, one judge.
+
+    Attributes:
+        baseline: What the candidates started from: the SFT model, or the base model.
+        candidates: The models after DPO, one for each label source, say.
+        judge: Who judges.
+        prompts: Which questions.
+        generation: How answers are generated.
+        format: How a question looks to the models; default: as the first candidate was trained.
+        ratio_to: The candidate that others' improvements are divided by; default: the first.
+        draws: Bootstrap draws.
+        seed: Of the bootstrap.
+        cache: File of verdicts; several runs may share it, one after the other. Default:
+            `verdicts.jsonl` in the output folder.
+        output_dir: Folder for answers, verdicts and the report.
+    """
+
+    baseline: ModelSpec
+    candidates: tuple[ModelSpec, ...]
+    judge: JudgeSettings
+    prompts: PromptSelection = field(default_factory=PromptSelection)
+    generation: Sampling = field(default_factory=Sampling)
+    format: PromptFormat | None = None
+    ratio_to: str | None = None
+    draws: int = 2000
+    seed: int = 0
+    cache: str | None = None
+    output_dir: str = "outputs/judge"
+
+    def __post_init__(self) -> None:
+        """Check the names.
+
+        Raises:
+            ConfigError: No candidate, a name twice or unusable as a file name, or an unknown
+                `ratio_to`.
+        """
+        names = [spec.name for spec in (self.baseline, *self.candidates)]
+        if len(names) < 2:
+            raise ConfigError("candidates is empty; name at least one model to be judged")
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigError(f"two models are named {name!r}; give each its own name")
+            if not name or "/" in name or name.startswith("."):
+                raise ConfigError(f"{name!r} names a model; expected a name that a file can have")
+        if self.ratio_to is not None and self.ratio_to not in names[1:]:
+            raise ConfigError(
+                f"ratio_to is {self.ratio_to!r}; expected a candidate: {', '.join(names[1:])}"
+            )
+        if self.baseline.answers is None and self.baseline.model is None:
+            raise ConfigError("baseline: neither model nor answers; name one of them")

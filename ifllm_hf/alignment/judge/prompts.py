@@ -1,0 +1,147 @@
+"""The questions on which models are judged: of readers whom training never saw."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from ifllm_hf.alignment.judge.config import PromptSelection
+from ifllm_hf.alignment.pairs.format import Message, PromptFormat, format_row
+from ifllm_hf.alignment.pairs.source import open_pairs, text_of
+from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.training.run_file import public_name
+
+_IFLLM_CONFIGS = ("pairwise", "pointwise")
+_COLUMNS = ("prompt", "user_id", "fold", "bullet_suffix", "history_chosen")
+TRAINED_ON = "a reader of the training side asked it too"
+REPEATED = "asked before"
+BEYOND = "beyond max_prompts"
+
+
+@dataclass(frozen=True)
+class JudgedPrompt:
+    """A question and who asked it.
+
+    Attributes:
+        prompt_id: 16 hex digits of the question as the judge sees it.
+        user_id: The reader who asked it; where that is not known, the question's own id, so that
+            it is a group of its own.
+        question: What the judge sees.
+        prompt: What the models see: a string, or messages for a chat template.
+    """
+
+    prompt_id: str
+    user_id: str
+    question: str
+    prompt: str | list[Message]
+
+
+def held_out_prompts(
+    chosen: PromptSelection, style: PromptFormat
+) -> tuple[list[JudgedPrompt], Ledger]:
+    """Return the questions to judge on, in the order of the dataset, each once.
+
+    Args:
+        chosen: Which questions.
+        style: How they look to the models.
+
+    Returns:
+        The questions, and what became of every row.
+
+    Raises:
+        SourceError: Nothing can be read.
+        ConfigError: A column that is needed is not there, or no row has the fold.
+        DataError: No question is left.
+    """
+    configs: tuple[str | None, ...] = chosen.configs or (
+        _IFLLM_CONFIGS if _is_ifllm(chosen.dataset) else (None,)
+    )
+    rows: list[dict[str, Any]] = []
+    for config in configs:
+        table = open_pairs(chosen.dataset, config, chosen.split)
+        needed = {
+            "prompt": True,
+            "fold": chosen.fold is not None,
+            "bullet_suffix": style.suffix,
+            "history_chosen": style.history == "chosen",
+        }
+        for column, is_needed in needed.items():
+            if is_needed and column not in table.column_names:
+                raise ConfigError(
+                    f"{public_name(chosen.dataset)}: no column '{column}'; it has "
+                    f"{', '.join(table.column_names)}. Take another config, or change prompts.fold,"
+                    " format.suffix or format.history"
+                )
+        rows += list(table.select_columns([c for c in _COLUMNS if c in table.column_names]))
+    return select_prompts(rows, chosen, style)
+
+
+def select_prompts(
+    rows: list[dict[str, Any]], chosen: PromptSelection, style: PromptFormat
+) -> tuple[list[JudgedPrompt], Ledger]:
+    """Choose among rows of a dataset; see `held_out_prompts`."""
+    ledger = Ledger(str(public_name(chosen.dataset)))
+    held = [row for row in rows if chosen.fold is None or row["fold"] == chosen.fold]
+    if not held:
+        raise ConfigError(
+            f"no question has fold {chosen.fold}; the dataset has folds "
+            f"{sorted({row['fold'] for row in rows}, key=str)}. Set prompts.fold to one of them"
+        )
+    ledger.drop("of readers of the training side", len(rows) - len(held))
+    trained = {
+        _normal(row) for row in rows if chosen.fold is not None and row["fold"] != chosen.fold
+    }
+    found: dict[str, JudgedPrompt] = {}
+    for row in held:
+        if _normal(row) in trained:
+            ledger.drop(TRAINED_ON)
+            continue
+        made = _make(row, style)
+        if made.prompt_id in found:
+            ledger.drop(REPEATED)
+            continue
+        found[made.prompt_id] = made
+    kept = list(found.values())
+    if chosen.max_prompts is not None and len(kept) > chosen.max_prompts:
+        # By hash, so that more data change the choice as little as can be.
+        ranked = sorted(kept, key=lambda p: _hash(f"{chosen.seed} {p.prompt_id}"))
+        taken = {p.prompt_id for p in ranked[: chosen.max_prompts]}
+        ledger.drop(BEYOND, len(kept) - len(taken))
+        kept = [p for p in kept if p.prompt_id in taken]
+    ledger.keep(len(kept))
+    ledger.check()
+    if not kept:
+        raise DataError(
+            f"0 of {ledger.seen} questions are left to judge on (dropped: {ledger.dropped}); "
+            "choose another fold or dataset"
+        )
+    return kept, ledger
+
+
+def _make(row: dict[str, Any], style: PromptFormat) -> JudgedPrompt:
+    answers = {"chosen": "", "rejected": ""}
+    # format_row reads nothing but these names of a PairDataConfig, which would import TRL.
+    as_chat = cast(Any, replace(style, prompt_format="chat"))
+    messages = format_row({**row, **answers}, as_chat, 1.0)["prompt"]
+    prompt = format_row({**row, **answers}, cast(Any, style), 1.0)["prompt"]
+    question = "\n\n".join(
+        m["content"] if len(messages) == 1 else f"{m['role']}: {m['content']}" for m in messages
+    ).strip()
+    prompt_id = _hash(question)
+    return JudgedPrompt(prompt_id, row.get("user_id") or prompt_id, question, prompt)
+
+
+def _normal(row: dict[str, Any]) -> str:
+    return text_of(row["prompt"]).strip().casefold()
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _is_ifllm(dataset: str) -> bool:
+    from ifllm_hf.data.prepared.folder import is_prepared
+
+    return dataset == "ifllm" or is_prepared(dataset)

@@ -1,0 +1,380 @@
+"""One judging run: questions, answers, verdicts, report; `recipes/judge.py` calls `run_judge`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from ifllm_hf.alignment.generate.answers import (
+    CUT,
+    TOO_LONG,
+    Answer,
+    backend_name,
+    generate_answers,
+    make_backend,
+)
+from ifllm_hf.alignment.judge.config import JudgeConfig, ModelSpec
+from ifllm_hf.alignment.judge.figure import figure
+from ifllm_hf.alignment.judge.pooled import REPORT, write_items
+from ifllm_hf.alignment.judge.prompts import JudgedPrompt, held_out_prompts
+from ifllm_hf.alignment.judge.report import compare, markdown, ratios
+from ifllm_hf.alignment.judge.statistics import Items
+from ifllm_hf.alignment.judge.verdict import (
+    Comparison,
+    Judge,
+    Judged,
+    Usage,
+    Verdict,
+    content_key,
+)
+from ifllm_hf.alignment.pairs.format import PromptFormat
+from ifllm_hf.alignment.policy.load import check_access
+from ifllm_hf.benchmark.protocol.runner import progress_bar
+from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.training.append_file import AppendFile
+from ifllm_hf.training.run_file import public_name, read_run, versions
+
+logger = logging.getLogger(__name__)
+
+
+def run_judge(
+    config: JudgeConfig, *, judge: Judge | None = None, progress: bool = True
+) -> dict[str, Any]:
+    """Generate what is missing, judge what is missing, and write the report.
+
+    Run it again after a kill: answers and verdicts that are there are not paid for twice.
+
+    Args:
+        config: Everything.
+        judge: Who judges; default: as `config.judge` says.
+        progress: Whether to draw progress bars on stderr.
+
+    Returns:
+        The report; it lies in `output_dir` as `report.json`, `report.md` and `report.png`, beside
+        `items.parquet`, one row for each question and candidate.
+
+    Raises:
+        IFLLMError: Anything a user can act on.
+    """
+    folder = Path(config.output_dir)
+    config = _with_base(config)
+    runs = _runs((config.baseline, *config.candidates))
+    _check_held_out(runs, config.prompts.fold)
+    style = config.format or _trained_format(_runs(config.candidates))
+    judge = judge or make_judge(config)
+    prompts, ledger = held_out_prompts(config.prompts, style)
+    answers = _answers(config, prompts, style, folder, progress)
+    base = answers[config.baseline.name]
+    judged: dict[str, list[Judged]] = {}
+    compared: dict[str, list[Comparison]] = {}
+    bar = progress and config.judge.kind != "people"  # it would be drawn over the answers
+    with AppendFile(config.cache or folder / "verdicts.jsonl") as cache:
+        for spec in config.candidates:
+            compared[spec.name] = _comparisons(prompts, base, answers[spec.name])
+            title = f"{spec.name} · verdicts"
+            judged[spec.name] = _judged(judge, compared[spec.name], cache, title, bar)
+    found, records = {}, {}
+    for name, all_of in judged.items():
+        verdicts = [j.verdict for j in all_of if j.verdict is not None]
+        orders = len(judge.orders(compared[name][0])) if compared[name] else 1
+        found[name], records[name] = compare(
+            compared[name],
+            verdicts,
+            orders=orders,
+            pointwise=judge.pointwise,
+            draws=config.draws,
+            seed=config.seed,
+        )
+        records[name]["answers"] = _endings(answers[name].values())
+    reference = config.ratio_to or config.candidates[0].name
+    report: dict[str, Any] = {
+        "judge": _account(config, judge, judged),
+        "prompts": {
+            "dataset": public_name(config.prompts.dataset),
+            "n": len(prompts),
+            "workers": len({p.user_id for p in prompts}),
+            "fold": config.prompts.fold,
+            "ledger": ledger.to_dict(),
+            "format": asdict(style),
+        },
+        "baseline": config.baseline.name,
+        "baseline_answers": _endings(base.values()),
+        "answers": _how_answered(config, answers),
+        "models": {s.name: _public(s) for s in (config.baseline, *config.candidates)},
+        "labellers_saw_readers": [
+            name for name, run in runs.items() if run.get("data", {}).get("labeller_saw")
+        ],
+        "candidates": records,
+        "ratios": []
+        if judge.pointwise
+        else ratios(found, reference, draws=config.draws, seed=config.seed),
+        "draws": config.draws,
+        "seed": config.seed,
+        "generation": asdict(config.generation),
+        "versions": versions(),
+    }
+    _write(report, found, folder)
+    return report
+
+
+def make_judge(config: JudgeConfig) -> Judge:
+    """Return the judge that the settings name."""
+    settings = config.judge
+    if settings.kind == "reward":
+        from ifllm_hf.alignment.judge.reward import RewardJudge
+
+        return RewardJudge(settings)
+    if settings.kind == "people":
+        from ifllm_hf.alignment.judge.people import PeopleJudge
+
+        return PeopleJudge(settings, show=_show)
+    from ifllm_hf.alignment.judge.endpoint import EndpointJudge
+
+    return EndpointJudge(settings)
+
+
+def _show(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+def _with_base(config: JudgeConfig) -> JudgeConfig:
+    """Fill in the base model of candidates that name only an adapter."""
+    filled = tuple(
+        spec if spec.answers or spec.model else replace(spec, model=config.baseline.model)
+        for spec in config.candidates
+    )
+    for spec in filled:
+        if spec.answers is None and spec.model is None:
+            raise ConfigError(f"{spec.name}: neither model nor answers; name one of them")
+    return replace(config, candidates=filled)
+
+
+def _runs(specs: Sequence[ModelSpec]) -> dict[str, dict[str, Any]]:
+    """Return what is written of the training of models, of those that have it (`run.json`)."""
+    found: dict[str, dict[str, Any]] = {}
+    for spec in specs:
+        place = spec.adapter or spec.model
+        run = read_run(Path(place)) if place and Path(place).is_dir() else None
+        if run is not None:
+            found[spec.name] = run
+    return found
+
+
+def _check_held_out(runs: Mapping[str, Mapping[str, Any]], fold: int | None) -> None:
+    """Refuse to judge a model on readers whom it was trained on.
+
+    Raises:
+        ConfigError: A model's `eval_fold` is another than the questions' fold.
+    """
+    for name, run in runs.items():
+        trained_without = run["settings"].get("eval_fold")
+        if fold is not None and trained_without != fold:
+            raise ConfigError(
+                f"{name} was trained with eval_fold {trained_without}, hence on the "
+                f"readers of fold {fold} who are to judge; set prompts.fold to its eval_fold, or "
+                f"train with eval_fold: {fold} (prompts.fold: null judges on all, and says so)"
+            )
+
+
+def _trained_format(runs: Mapping[str, Mapping[str, Any]]) -> PromptFormat:
+    """Return how the candidates were trained to read a question.
+
+    Raises:
+        ConfigError: They were trained on different formats.
+    """
+    known = PromptFormat.__dataclass_fields__
+    styles = {
+        name: PromptFormat(**{k: v for k, v in run["settings"].items() if k in known})
+        for name, run in runs.items()
+    }
+    if len(set(styles.values())) > 1:
+        raise ConfigError(
+            f"{' and '.join(styles)} were trained on different prompt formats (see their "
+            "run.json); judge them in separate runs, or set format for all"
+        )
+    if not styles:
+        logger.warning(
+            "no candidate says how it was trained to read a question; using the format %r",
+            PromptFormat().prompt_template,
+        )
+    return next(iter(styles.values()), PromptFormat())
+
+
+def _answers(
+    config: JudgeConfig,
+    prompts: Sequence[JudgedPrompt],
+    style: PromptFormat,
+    folder: Path,
+    progress: bool,
+) -> dict[str, dict[str, Answer]]:
+    """Generate for one model after the other, loading a base model once."""
+    specs = (config.baseline, *config.candidates)
+    name = backend_name(config.generation)
+    shared = None
+    asked = [spec for spec in specs if spec.answers is None]
+    if asked:
+        # All of them, before an hour goes into the answers of the first.
+        for place in {place for spec in asked for place in (spec.model, spec.adapter) if place}:
+            check_access(place)
+        shared = make_backend(name, style, config.generation)
+    answers = {
+        spec.name: generate_answers(
+            spec,
+            prompts,
+            style,
+            config.generation,
+            folder / "answers" / f"{spec.name}.jsonl",
+            backend=shared,
+            progress=progress,
+        )
+        for spec in sorted(specs, key=lambda spec: spec.answers is None)
+    }
+    return {spec.name: answers[spec.name] for spec in specs}
+
+
+def _comparisons(
+    prompts: Sequence[JudgedPrompt], base: Mapping[str, Answer], after: Mapping[str, Answer]
+) -> list[Comparison]:
+    return [
+        Comparison(
+            p.prompt_id, p.user_id, p.question, base[p.prompt_id].text, after[p.prompt_id].text
+        )
+        for p in prompts
+        if TOO_LONG not in (base[p.prompt_id].finish, after[p.prompt_id].finish)
+    ]
+
+
+def _judged(
+    judge: Judge,
+    comparisons: Sequence[Comparison],
+    cache: AppendFile,
+    title: str,
+    progress: bool,
+) -> list[Judged]:
+    """Return what came of every question and order, asking only for what the cache lacks."""
+    identity = dict(judge.identity)
+    asked = {
+        content_key(c, first, identity): (c, first)
+        for c in comparisons
+        for first in judge.orders(c)
+    }
+    todo = [pair for key, pair in asked.items() if not _is_done(cache.records.get(key))]
+    with progress_bar(len(todo), title, progress and len(todo) > 0) as tick:
+        for got in judge.judge(todo):
+            key = content_key(got.comparison, got.first, identity)
+            # A failure of an earlier run was paid for too.
+            before = Usage(**cache.records[key]["usage"]) if key in cache.records else Usage()
+            before.add(got.usage)
+            cache.add(
+                {
+                    "key": key,
+                    "verdict": got.verdict.to_dict() if got.verdict else None,
+                    "failed": got.failed,
+                    "usage": asdict(before),
+                }
+            )
+            tick(1)
+    out = []
+    for key, (comparison, first) in asked.items():
+        record = cache.records.get(key)
+        if record is None:
+            out.append(Judged(comparison, first, None, "not judged yet"))
+            continue
+        verdict = None
+        if record["verdict"] is not None:
+            verdict = Verdict.from_dict({**record["verdict"], "prompt_id": comparison.prompt_id})
+        out.append(Judged(comparison, first, verdict, record["failed"], Usage(**record["usage"])))
+    return out
+
+
+def _is_done(record: Mapping[str, Any] | None) -> bool:
+    return record is not None and record["verdict"] is not None
+
+
+def _account(
+    config: JudgeConfig, judge: Judge, judged: Mapping[str, Sequence[Judged]]
+) -> dict[str, Any]:
+    usage = Usage()
+    # Two models that gave the same answer share a verdict: it is counted once.
+    counted: set[str] = set()
+    failed: Counter[str] = Counter()
+    for all_of in judged.values():
+        for one in all_of:
+            key = content_key(one.comparison, one.first, {})
+            if key not in counted:
+                usage.add(one.usage)
+            counted.add(key)
+            if one.verdict is None:
+                failed[str(one.failed)] += 1
+    settings = config.judge
+    cost = None
+    if settings.input_price is not None and settings.output_price is not None:
+        cost = (
+            usage.input_tokens * settings.input_price + usage.output_tokens * settings.output_price
+        ) / 1e6
+    return {
+        "kind": settings.kind,
+        "model": public_name(settings.model),
+        "protocol": judge.protocol,
+        "usage": asdict(usage),
+        "cost": cost,
+        "input_price": settings.input_price,
+        "output_price": settings.output_price,
+        "failed": dict(failed),
+    }
+
+
+def _endings(answers: Any) -> dict[str, Any]:
+    """Count how answers ended."""
+    listed = list(answers)
+    return {
+        "n": len(listed),
+        "cut_at_max_new_tokens": sum(a.finish == CUT for a in listed),
+        "prompt_too_long": sum(a.finish == TOO_LONG for a in listed),
+        "empty": sum(not a.text for a in listed if a.finish != TOO_LONG),
+    }
+
+
+def _how_answered(config: JudgeConfig, answers: Mapping[str, Mapping[str, Answer]]) -> str:
+    sampling = config.generation
+    given = [s.name for s in (config.baseline, *config.candidates) if s.answers is not None]
+    if len(given) == len(answers):
+        return "one for each question, as they were given"
+    how = (
+        "one for each question, "
+        + (
+            "the likeliest token each time"
+            if sampling.temperature == 0
+            else f"sampled at temperature {sampling.temperature:g}, top-p {sampling.top_p:g}, seed "
+            f"{sampling.seed}"
+        )
+        + f", at most {sampling.max_new_tokens} tokens"
+        + (f" (those of {', '.join(given)} as they were given)" if given else "")
+    )
+    cut = {name: _endings(a.values())["cut_at_max_new_tokens"] for name, a in answers.items()}
+    return how + "; cut there: " + ", ".join(f"{name} {n}" for name, n in cut.items())
+
+
+def _public(spec: ModelSpec) -> dict[str, Any]:
+    return {k: v if k == "name" else public_name(v) for k, v in asdict(spec).items()}
+
+
+def _write(report: dict[str, Any], found: Mapping[str, Items], folder: Path) -> None:
+    if not any(r["n"] for r in report["candidates"].values()):
+        raise DataError(
+            "no question has a verdict yet "
+            f"({report['judge']['failed'] or 'nothing was asked'}); run the same command again"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_items(found, folder)
+    (folder / "report.md").write_text(markdown(report))
+    figure(report).savefig(folder / "report.png", dpi=120)
+    aside = folder / f".{REPORT}.part"
+    aside.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
+    aside.replace(folder / REPORT)

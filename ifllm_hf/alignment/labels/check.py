@@ -1,0 +1,275 @@
+"""Look at a label file as each language model will see it, and hold `chosen` to the reader.
+
+Torch and TRL are not needed: the pairs are opened, checked and formatted by the code that training
+uses, and the formats are read from the YAML of each model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import polars as pl
+
+from ifllm_hf.alignment.pairs.format import PromptFormat, format_row
+from ifllm_hf.alignment.pairs.source import check_pairs, open_pairs, text_of
+from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.training.tiny_models import TINY_PREFIX
+
+if TYPE_CHECKING:
+    from ifllm_hf.alignment.dpo.config import PairDataConfig
+
+_SHOWN_CHARS = 240
+
+
+@dataclass(frozen=True)
+class LabelCheck:
+    """What was found.
+
+    Attributes:
+        path: Name of the file.
+        pairs: Rows.
+        source: Pairs by source.
+        with_click: Pairs whose reader clicked on a side.
+        agree: Of those, pairs whose `chosen` is the answer that the reader preferred.
+        shown: `models` (names with the same format), `query_id, confidence, prompt, chosen,
+            rejected` as the model reads them.
+    """
+
+    path: str
+    pairs: int
+    source: dict[str, int]
+    with_click: int
+    agree: int
+    shown: list[dict[str, Any]] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON types."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """Return what to print for a person; long texts are cut in the middle."""
+        lines = []
+        for pair in self.shown:
+            lines += [
+                f"--- {', '.join(pair['models'])}: query {pair['query_id']}, confidence "
+                f"{pair['confidence']:.3f}",
+                f"prompt   {_cut(pair['prompt'])}",
+                f"chosen   {_cut(pair['chosen'])}",
+                f"rejected {_cut(pair['rejected'])}",
+            ]
+        share = f" ({self.agree / self.with_click:.1%})" if self.with_click else ""
+        lines.append(
+            f"{self.path}: {self.pairs} pairs ("
+            + ", ".join(f"{name} {n}" for name, n in sorted(self.source.items()))
+            + f"); chosen is what the reader clicked in {self.agree} of {self.with_click} pairs "
+            f"with a click{share}."
+        )
+        return "\n".join(lines)
+
+
+def check_labels(
+    path: Path | str,
+    turns: pl.DataFrame,
+    templates: Sequence[Path] | None = None,
+    *,
+    show: int = 3,
+) -> LabelCheck:
+    """Show some pairs as each model will read them, and assert that `chosen` is the right side.
+
+    For every pair and every format, the answers that the model reads are compared with the turn
+    itself. `explicit`: chosen must be the answer that the reader preferred. `reward` and `both`:
+    chosen must be the side that `p_b` names; how often that is the click is reported.
+
+    Args:
+        path: A label file (`.parquet` or `.jsonl`) with `query_id` and `source`.
+        turns: The `turns` table that it was made from: `query_id, response_a, response_b,
+            preference`.
+        templates: YAML files of models; default: those that come with the package, without the
+            one for dry runs.
+        show: Pairs to show, from the least certain to the most certain.
+
+    Returns:
+        Counts and the pairs to show.
+
+    Raises:
+        DataError: A pair is reversed, is not of its turn, or cannot be trained on; the first one
+            is named.
+        SourceError: The file cannot be read.
+        ConfigError: There are no templates, or one of them is broken.
+    """
+    path = Path(path)
+    formats = _formats(recipe_files() if templates is None else templates)
+    pairs = open_pairs(str(path))
+    confidence = check_pairs(pairs, path.name)
+    missing = [name for name in ("query_id", "source") if name not in pairs.column_names]
+    if missing:
+        raise DataError(
+            f"{path.name}: no column {', '.join(missing)}; it has {', '.join(pairs.column_names)}. "
+            "Expected a file that `ifllm label` wrote"
+        )
+    needed = ("query_id", "response_a", "response_b", "preference")
+    of_turn = {row["query_id"]: row for row in turns.select(needed).iter_rows(named=True)}
+    rows = [dict(row) for row in pairs]
+    sides = [_chosen_side(row, i, of_turn, path.name) for i, row in enumerate(rows)]
+    clicks = [of_turn[row["query_id"]]["preference"] for row in rows]
+    _hold_to_reader(rows, sides, clicks, path.name)
+    with_click = [
+        side == click for side, click in zip(sides, clicks, strict=True) if click in ("a", "b")
+    ]
+    picked = _spread(confidence, show)
+    shown = []
+    for look, models in formats.items():
+        for i, row in enumerate(rows):
+            seen = format_row(row, cast("PairDataConfig", look), confidence[i])
+            _hold_to_turn(seen, sides[i], of_turn[row["query_id"]], models, path.name)
+            if i in picked:
+                shown.append(_shown(seen, row, models, look))
+    source: dict[str, int] = {}
+    for row in rows:
+        source[row["source"]] = source.get(row["source"], 0) + 1
+    return LabelCheck(path.name, len(rows), source, len(with_click), sum(with_click), shown)
+
+
+def recipe_files() -> list[Path]:
+    """Return the YAML of every model that comes with the package, without the dry run's.
+
+    Raises:
+        ConfigError: They are not where the package keeps them.
+    """
+    package = Path(__file__).parents[1]
+    for folder in (package / "recipes" / "configs", package.parent / "recipes" / "configs"):
+        found = sorted(file for file in folder.glob("*.yaml") if _is_of_a_model(file))
+        if found:
+            return found
+    raise ConfigError(
+        "no recipes/configs/*.yaml beside or inside the package; name the YAML files of the models"
+    )
+
+
+def _is_of_a_model(file: Path) -> bool:
+    """Whether a recipe trains a real model on pairs: it names a loss, and no tiny random model."""
+    import yaml
+
+    settings = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    name = str(settings.get("model_name_or_path"))
+    return "preference_loss" in settings and not name.startswith(TINY_PREFIX)
+
+
+def _formats(templates: Sequence[Path]) -> dict[PromptFormat, list[str]]:
+    """Return the different formats, each with the models that use it."""
+    import yaml
+
+    known = {f.name for f in fields(PromptFormat)}
+    found: dict[PromptFormat, list[str]] = {}
+    for file in templates:
+        try:
+            settings = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigError(f"{file}: cannot be read as YAML ({error})") from error
+        if not isinstance(settings, dict):
+            raise ConfigError(f"{file}: expected settings, `name: value` on each line")
+        look = PromptFormat(**{key: value for key, value in settings.items() if key in known})
+        if look.prompt_template.count("{prompt}") != 1:
+            raise ConfigError(
+                f"{file}: prompt_template is {look.prompt_template!r}; expected {{prompt}} in it "
+                "once"
+            )
+        found.setdefault(look, []).append(Path(file).stem)
+    if not found:
+        raise ConfigError("no templates were given; name at least one YAML file of a model")
+    return found
+
+
+def _chosen_side(row: dict[str, Any], i: int, of_turn: dict[int, Any], name: str) -> str:
+    """Return which answer of its turn `chosen` is."""
+    turn = of_turn.get(row["query_id"])
+    if turn is None:
+        raise DataError(
+            f"{name}: row {i}, counted from 0, is of query {row['query_id']}, which is not among "
+            "the turns; check it against the data that it was made from"
+        )
+    texts = (text_of(row["chosen"]), text_of(row["rejected"]))
+    if texts == (turn["response_a"], turn["response_b"]):
+        return "a"
+    if texts == (turn["response_b"], turn["response_a"]):
+        return "b"
+    raise DataError(
+        f"{name}: row {i}, counted from 0: chosen and rejected are not the two answers of query "
+        f"{row['query_id']}; label again from these turns"
+    )
+
+
+def _hold_to_reader(
+    rows: list[dict[str, Any]], sides: list[str], clicks: list[str | None], name: str
+) -> None:
+    """Refuse pairs whose chosen side is not the one that their source names."""
+    wrong = [
+        (row, side, should)
+        for row, side, click in zip(rows, sides, clicks, strict=True)
+        for should in _should_be(row, click)
+        if side != should
+    ]
+    if wrong:
+        row, side, should = wrong[0]
+        what = "the reader's click" if row["source"] == "explicit" else f"p_b {row['p_b']:.3f}"
+        hint = " Chosen and rejected look exchanged." if len(wrong) > len(rows) / 2 else ""
+        raise DataError(
+            f"{name}: chosen is the wrong answer in {len(wrong)} of {len(rows)} pairs; first at "
+            f"query {row['query_id']}: it is {side}, but {what} names {should}.{hint} Label again, "
+            "and do not train on this file"
+        )
+
+
+def _should_be(row: dict[str, Any], click: str | None) -> Iterator[str]:
+    """Yield the side that chosen must be, if the row's source names one."""
+    if row["source"] == "explicit":
+        yield str(click)
+    elif row.get("p_b") is not None and row["p_b"] != 0.5:
+        yield "b" if row["p_b"] > 0.5 else "a"
+
+
+def _hold_to_turn(
+    seen: dict[str, Any], side: str, turn: dict[str, Any], models: list[str], name: str
+) -> None:
+    """Refuse a format that shows a model another answer than the chosen one as chosen."""
+    other = "b" if side == "a" else "a"
+    for place, its in (("chosen", side), ("rejected", other)):
+        if text_of(seen[place]).strip() != turn[f"response_{its}"].strip():
+            raise DataError(
+                f"{name}: {models[0]} would read another '{place}' than response {its} of query "
+                f"{turn['query_id']}; this is a defect of the format, please report it"
+            )
+
+
+def _spread(confidence: Sequence[float], show: int) -> list[int]:
+    """Return the rows to show: from the least certain to the most certain."""
+    order = sorted(range(len(confidence)), key=lambda i: (confidence[i], i))
+    show = min(show, len(order))
+    if show < 2:
+        return order[:show]
+    return [order[k * (len(order) - 1) // (show - 1)] for k in range(show)]
+
+
+def _shown(
+    seen: dict[str, Any], row: dict[str, Any], models: list[str], look: PromptFormat
+) -> dict[str, Any]:
+    end = look.eos_token or "<end of text>"
+    return {
+        "models": models,
+        "query_id": row["query_id"],
+        "confidence": float(seen["confidence"]),
+        "prompt": text_of(seen["prompt"]),
+        "chosen": text_of(seen["chosen"]) + end,
+        "rejected": text_of(seen["rejected"]) + end,
+    }
+
+
+def _cut(text: str) -> str:
+    """Show white space, and leave the middle of long texts out."""
+    if len(text) > _SHOWN_CHARS:
+        half = _SHOWN_CHARS // 2
+        text = f"{text[:half]} [... {len(text) - 2 * half} characters ...] {text[-half:]}"
+    return repr(text)

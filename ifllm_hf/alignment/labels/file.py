@@ -1,0 +1,85 @@
+"""The label file: its columns, and how it is written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from ifllm_hf.alignment.labels.report import LabelReport
+from ifllm_hf.data.output_file import check_free
+from ifllm_hf.data.schema import SCHEMAS
+from ifllm_hf.errors import ConfigError, OutputError
+
+SUFFIXES = (".parquet", ".jsonl")
+METADATA_KEY = b"ifllm_label"
+"""Key of the report, as JSON, in the metadata of a Parquet file."""
+
+LABELS = pa.schema(
+    [
+        *SCHEMAS["preferences"],
+        ("label_model", pa.string()),
+        ("label_fold", pa.int8()),
+        ("explicit_preference", pa.string()),
+        ("p_b_behavior", pa.float64()),
+        ("p_b", pa.float64()),
+        ("nu", pa.float64()),
+    ]
+)
+"""Columns of a label file: those of the `preferences` config, then what the label was made from.
+
+`label_model`: name and hash of the settings of the model, null for explicit. `label_fold`: which of
+its out-of-fold copies spoke. `explicit_preference`: the click (a, b, tie or null). `p_b_behavior`:
+calibrated P(click = b | behaviour). `p_b`: probability of b that was decided on; `confidence` is
+max(p_b, 1 - p_b). `nu`: rate of wrong clicks assumed, null unless used.
+"""
+
+
+def check_place(out: Path, overwrite: bool) -> None:
+    """Refuse a name that cannot be written, before anything is computed.
+
+    Raises:
+        ConfigError: An unknown suffix.
+        OutputError: The place is taken.
+    """
+    if out.suffix not in SUFFIXES:
+        raise ConfigError(
+            f"{out.name}: cannot write {out.suffix or 'a file without a suffix'}; expected a name "
+            f"that ends in {' or '.join(SUFFIXES)}"
+        )
+    check_free(out, overwrite=overwrite)
+
+
+def write_label_file(table: pl.DataFrame, out: Path, report: LabelReport) -> None:
+    """Write aside, then rename: a killed run or a full disk leaves no half file.
+
+    Args:
+        table: The columns of `LABELS`.
+        out: `.parquet` (the report travels in its metadata) or `.jsonl`.
+        report: What was made.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    import pyarrow.parquet as pq
+
+    from ifllm_hf.data.prepared.shards import conform
+
+    aside = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.suffix == ".jsonl":
+            table.write_ndjson(aside)
+        else:
+            arrow = conform(table.to_arrow(), LABELS, out.name)
+            metadata = {METADATA_KEY: report.to_json().encode()}
+            pq.write_table(arrow.replace_schema_metadata(metadata), aside, compression="zstd")
+        os.replace(aside, out)
+    except OSError as error:
+        raise OutputError(
+            f"{out}: cannot be written ({error}). Free some space, or choose another place"
+        ) from error
+    finally:
+        aside.unlink(missing_ok=True)

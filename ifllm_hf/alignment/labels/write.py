@@ -1,0 +1,362 @@
+"""From clicks and behaviour to preference pairs with a confidence: what `ifllm label` writes.
+
+    explicit   the click, confidence 1: the `preferences` config with a few columns more
+    reward     what behaviour says, without the click; pairs that nobody rated are labelled too
+    both       the click, weighed against what behaviour says; needs a click
+
+The model that labels a worker's pairs never saw that worker (`calibration`). The arithmetic of
+wrong clicks is in `label_noise`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ifllm_hf.alignment.labels.calibration import OutOfFold, Swap, out_of_fold
+from ifllm_hf.alignment.labels.file import LABELS, check_place, write_label_file
+from ifllm_hf.alignment.labels.noise import (
+    DEFAULT_NU,
+    UNSURE,
+    check_nu,
+    combine,
+    confidence_of,
+    flipped,
+    likert_contradictions,
+    nu_table,
+)
+from ifllm_hf.alignment.labels.predictions import told_by_file
+from ifllm_hf.alignment.labels.report import LabelReport, behavior_scores
+from ifllm_hf.benchmark.protocol.rows import swap_sides, tick_columns
+from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.data.schema import TURNS
+from ifllm_hf.data.tables.preferences import build_preferences
+from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.metrics.weighted import FloatArray
+from ifllm_hf.reward.baselines.protocol import Model, config_hash
+
+EXPLICIT, REWARD, BOTH = "explicit", "reward", "both"
+SOURCES = (EXPLICIT, REWARD, BOTH)
+
+
+def write_labels(
+    turns: pl.DataFrame,
+    out: Path | str,
+    *,
+    source: str,
+    model: Callable[[], Model] | None = None,
+    predictions: Path | str | None = None,
+    nu: float = DEFAULT_NU,
+    seed: int = 0,
+    folds: int = 5,
+    inner_folds: int = 5,
+    judge_fold: int | None = None,
+    swap: Swap | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> LabelReport:
+    """Write preference pairs in TRL's format, one file, whole or not at all.
+
+    With q = calibrated P(click = b | behaviour), out of fold, the probability of b is
+
+    * `explicit`: 1 or 0, as clicked.
+    * `reward`: q. So `confidence` is the probability that a click would name the chosen answer. A
+      pair with q = 1/2 exactly is left out (`undecided`).
+    * `both`: un-noise, then add the click: P(y = b | behaviour) = clip((q - nu) / (1 - 2 nu), .01,
+      .99); posterior odds of the clicked side = (1 - nu) / nu times its odds by behaviour. A click
+      that behaviour contradicts loses confidence, and below 1/2 the other answer is chosen.
+
+    `both` assumes that the error of a click is independent of behaviour given the preference
+    (`label_noise.ASSUMPTION`); the report says what other values of nu would change.
+
+    Args:
+        turns: The `turns` table (or the `pairwise` config), with the features that the model needs
+            joined by `query_id`. Raw ticks are ignored.
+        out: File to write, `.parquet` or `.jsonl`.
+        source: `explicit`, `reward` or `both`.
+        model: Makes the model that predicts clicks; default:
+            `ifllm_hf.reward.baselines.choice.default_model`. Not used by `explicit`.
+        predictions: Instead of a model: a file of predictions held out by reader, as `ifllm
+            benchmark --predictions` takes it; see `label_predictions`.
+        nu: Rate of wrong clicks, in [0, 0.5); used by `both`.
+        seed: Of the folds.
+        folds: Out-of-fold models.
+        inner_folds: Folds of the calibration inside each training part.
+        judge_fold: The value of the column `fold` on whose workers the trained language model will
+            be judged: their clicks train no labelling model. Without it every worker's clicks shape
+            the labels of the others.
+        swap: Exchanges left and right; default: columns ending in `_a` and `_b` change places, and
+            the antisymmetric features of `ifllm_hf.behavior.features.table` change sign.
+        overwrite: Replace a file that is there.
+        progress: Whether to draw a progress bar on stderr.
+
+    Returns:
+        What was written and what it rests on.
+
+    Raises:
+        ConfigError: An unknown source or suffix, a nu out of range, or no model.
+        OutputError: The place is taken or cannot be written.
+        DataError: A column is missing, an id is doubled, there are too few workers or clicks, or no
+            pair is left.
+    """
+    out = Path(out)
+    _check_settings(out, source, nu, overwrite)
+    _check_turns(turns)
+    turns = turns.drop(tick_columns(turns))
+    told: OutOfFold | None = None
+    name = None
+    evidence = pl.DataFrame(schema={"query_id": pl.Int64, **_EVIDENCE})
+    scores = None
+    if source == EXPLICIT:
+        decided = turns
+    else:
+        rows = _eligible(turns, source)
+        y = _clicks(rows)
+        if predictions is not None:
+            told, name = told_by_file(predictions, turns, rows, y, judge_fold=judge_fold)
+        else:
+            made = _default_model() if model is None else model()
+            name = f"{made.name} {config_hash(made)}"
+            told = out_of_fold(
+                made,
+                rows,
+                y,
+                swap=swap or _swap(rows),
+                folds=folds,
+                inner_folds=inner_folds,
+                seed=seed,
+                judge_fold=judge_fold,
+                progress=progress,
+            )
+        p_b = told.p_b if source == REWARD else combine(told.p_b, y == 1, nu)
+        evidence = _evidence(rows, told, p_b, name, nu if source == BOTH else None)
+        decided = _decide(turns, rows, p_b, y, source)
+        scores = behavior_scores(y, told.p_b, rows["user_id"], seed=seed)
+    pairs, ledger = build_preferences(decided)
+    if source == REWARD:
+        _rename(ledger, "tie", "undecided")
+    if not pairs.height:
+        raise DataError(
+            f"0 of {ledger.seen} turns can be labelled by '{source}' (dropped: {ledger.dropped}); "
+            "expected pairwise turns with a preference. Check the data, or choose another source"
+        )
+    table = _finish(pairs, turns, evidence, source)
+    confidence = table["confidence"].to_numpy().astype(np.float64)
+    report = LabelReport(
+        path=out.name,
+        source=source,
+        pairs=table.height,
+        workers=table["user_id"].n_unique(),
+        ledger=ledger,
+        mean_confidence=float(confidence.mean()),
+        unsure=float((confidence < UNSURE).mean()),
+        against_click=_against_click(table),
+        label_model=name,
+        nu=nu if source == BOTH else None,
+        nu_table=[] if source != BOTH or told is None else _nu_table(table),
+        likert=likert_contradictions(turns),
+        slopes={} if told is None else told.slopes,
+        trained_on={} if told is None else told.trained,
+        behavior=scores,
+        without_behavior=_without_behavior(turns, table) if told is not None else None,
+        settings={
+            "seed": seed,
+            "folds": folds,
+            "inner_folds": inner_folds,
+            "judge_fold": judge_fold,
+        },
+    )
+    write_label_file(table, out, report)
+    return report
+
+
+def read_turns_with_features(folder: Path | str) -> pl.DataFrame:
+    """Read the turns of a prepared folder and compute our features of them.
+
+    Args:
+        folder: A folder written by `ifllm prepare`.
+
+    Returns:
+        The `turns` table of both kinds with the features joined by `query_id`.
+
+    Raises:
+        TableError: It is not a prepared folder.
+    """
+    from ifllm_hf.behavior.features.table import behavior_features, read_turns
+    from ifllm_hf.data.prepared.folder import config_files
+
+    files = [*config_files(folder, "pairwise"), *config_files(folder, "pointwise")]
+    turns = pl.scan_parquet(files).select(TURNS.names).collect()
+    return turns.join(behavior_features(read_turns(folder)), on="query_id", how="left")
+
+
+def _default_model() -> Model:
+    place = "ifllm_hf.reward.baselines.choice"
+    try:
+        made: Model = importlib.import_module(place).default_model()
+    except ImportError as error:
+        raise ConfigError(
+            f"the default model of {place} cannot be loaded ({error}). Install ifllm-hf[learn], or "
+            "pass another model"
+        ) from error
+    return made
+
+
+def _check_settings(out: Path, source: str, nu: float, overwrite: bool) -> None:
+    if source not in SOURCES:
+        raise ConfigError(f"source is {source!r}; expected one of {', '.join(SOURCES)}")
+    check_nu(nu)
+    check_place(out, overwrite)
+
+
+def _check_turns(turns: pl.DataFrame) -> None:
+    needed = [*_FROM_TURNS, "kind", "preference", "has_error_answer", "response_a", "response_b"]
+    missing = [c for c in (*needed, "history_a", "history_b", "prompt") if c not in turns.columns]
+    if missing:
+        raise DataError(
+            f"the turns have no column {', '.join(missing)}; expected the columns of the `turns` "
+            "table, with features joined by query_id"
+        )
+    ids = turns["query_id"]
+    if ids.is_duplicated().any():
+        raise DataError(
+            f"query_id {ids.filter(ids.is_duplicated())[0]} stands in several rows; expected one "
+            "row per turn. Check the join that made them"
+        )
+    known = turns["preference"].is_null() | turns["preference"].is_in(["a", "b", "tie"])
+    if not known.all():
+        row = turns.filter(~known).row(0, named=True)
+        raise DataError(
+            f"query {row['query_id']} has the preference {row['preference']!r}; expected 'a', 'b', "
+            "'tie' or nothing"
+        )
+
+
+def _eligible(turns: pl.DataFrame, source: str) -> pl.DataFrame:
+    """Return the turns that can become a pair of this source, in order of query id."""
+    asked = turns if source == BOTH else turns.with_columns(preference=pl.lit("a"))
+    ids = build_preferences(asked)[0]["query_id"]
+    rows = turns.filter(pl.col("query_id").is_in(ids.implode())).sort("query_id")
+    if not rows.height:
+        raise DataError(
+            f"none of {turns.height} turns is a pair with two different answers"
+            f"{' and a click' if source == BOTH else ''}; there is nothing to label. Check the data"
+        )
+    return rows
+
+
+def _clicks(rows: pl.DataFrame) -> FloatArray:
+    """Return 1 where b was clicked, 0 where a was, NaN elsewhere."""
+    clicked = rows["preference"].replace_strict(
+        {"a": 0.0, "b": 1.0}, default=None, return_dtype=pl.Float64
+    )
+    return clicked.fill_null(float("nan")).to_numpy()
+
+
+def _swap(rows: pl.DataFrame) -> Swap:
+    from ifllm_hf.behavior.features.table import ANTISYMMETRIC_COLUMNS
+
+    signs = [name for name in ANTISYMMETRIC_COLUMNS if name in rows.columns]
+    return partial(swap_sides, antisymmetric=signs)
+
+
+_EVIDENCE = {
+    "label_model": pl.String,
+    "label_fold": pl.Int8,
+    "p_b_behavior": pl.Float64,
+    "p_b": pl.Float64,
+    "nu": pl.Float64,
+}
+_FROM_TURNS = (
+    "query_id",
+    "conversation_id",
+    "user_id",
+    "task_id",
+    "turn",
+    "fold",
+    "bullet_suffix",
+)
+
+
+def _evidence(
+    rows: pl.DataFrame, told: OutOfFold, p_b: FloatArray, name: str, nu: float | None
+) -> pl.DataFrame:
+    return rows.select(
+        "query_id",
+        pl.lit(name).alias("label_model"),
+        pl.Series("label_fold", told.label_fold),
+        pl.Series("p_b_behavior", told.p_b),
+        pl.Series("p_b", p_b),
+        pl.lit(nu, dtype=pl.Float64).alias("nu"),
+    )
+
+
+def _decide(
+    turns: pl.DataFrame, rows: pl.DataFrame, p_b: FloatArray, y: FloatArray, source: str
+) -> pl.DataFrame:
+    """Return the turns with the side that was decided on as their preference.
+
+    `build_preferences` then makes the pairs and counts what it leaves out: one piece of code
+    decides what `chosen` means, for clicks and for labels.
+    """
+    if source == BOTH:
+        b_wins = np.where(flipped(p_b, y == 1), y == 0, y == 1)
+        side = np.where(b_wins, "b", "a")
+    else:
+        side = np.where(p_b > 0.5, "b", np.where(p_b < 0.5, "a", "tie"))
+    sides = rows.select("query_id", pl.Series("decided", side.astype(object), dtype=pl.String))
+    # What is not eligible is left out for another reason than its click, which `reward` never saw.
+    otherwise = pl.lit("a") if source == REWARD else pl.col("preference")
+    return turns.join(sides, on="query_id", how="left", maintain_order="left").with_columns(
+        preference=pl.coalesce("decided", otherwise)
+    )
+
+
+def _finish(
+    pairs: pl.DataFrame, turns: pl.DataFrame, evidence: pl.DataFrame, source: str
+) -> pl.DataFrame:
+    """Put confidence and evidence beside the pairs: the columns of `LABELS`."""
+    clicks = turns.select("query_id", pl.col("preference").alias("explicit_preference"))
+    table = pairs.join(clicks, on="query_id", how="left", maintain_order="left").join(
+        evidence, on="query_id", how="left", maintain_order="left"
+    )
+    if source == EXPLICIT:
+        table = table.with_columns(p_b=(pl.col("explicit_preference") == "b").cast(pl.Float64))
+    confidence = confidence_of(table["p_b"].to_numpy())
+    return table.with_columns(
+        pl.Series("confidence", confidence, dtype=pl.Float32), pl.lit(source).alias("source")
+    ).select(LABELS.names)
+
+
+def _rename(ledger: Ledger, old: str, new: str) -> None:
+    if old in ledger.dropped:
+        ledger.dropped[new] = ledger.dropped.pop(old)
+
+
+def _against_click(table: pl.DataFrame) -> dict[str, int]:
+    """Count the pairs with a click on a side, and those whose chosen side is the other one."""
+    clicked = table.filter(pl.col("explicit_preference").is_in(["a", "b"]))
+    p_b, on_b = clicked["p_b"].to_numpy(), (clicked["explicit_preference"] == "b").to_numpy()
+    return {"n": clicked.height, "against": int(flipped(p_b, on_b).sum())}
+
+
+def _nu_table(table: pl.DataFrame) -> list[dict[str, Any]]:
+    return nu_table(table["p_b_behavior"].to_numpy(), table["explicit_preference"] == "b")
+
+
+def _without_behavior(turns: pl.DataFrame, table: pl.DataFrame) -> int | None:
+    """Count the pairs of which every behaviour feature is missing; None without such columns."""
+    from ifllm_hf.behavior.features.table import FEATURE_COLUMNS
+
+    there = [c for c in FEATURE_COLUMNS if c in turns.columns]
+    if not there:
+        return None
+    of_pairs = turns.filter(pl.col("query_id").is_in(table["query_id"].implode()))
+    known = [pl.col(c).is_not_null() & pl.col(c).is_not_nan() for c in there]
+    return of_pairs.filter(~pl.any_horizontal(known)).height

@@ -1,0 +1,238 @@
+"""Turn checked pairs into what the model reads, and hold one fold of workers out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ifllm_hf.alignment.pairs.source import check_pairs, open_pairs, text_of
+from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from ifllm_hf.alignment.dpo.config import PairDataConfig
+
+Message = dict[str, str]
+JUDGE_FOLD = 3  # of the release: its 37 readers judge and train nothing; docs/dpo.md says why
+BULLET_SUFFIX = " respond using bullet points"  # as the collection site appended it
+DROPPED_BOTH_SIDES = "prompt also stands in the held-out side"
+DROPPED_UNSURE = "confidence below min_confidence"
+DROPPED_BEYOND = "beyond max_pairs"
+DROPPED_LONG = "prompt fills max_length"
+
+
+@dataclass(frozen=True)
+class PromptFormat:
+    """How a question looks to a model: the part of its YAML, or of its `run.json`, that says so.
+
+    Names and defaults are those of `PairDataConfig`.
+    """
+
+    history: str = "none"
+    suffix: bool = False
+    prompt_format: str = "template"
+    prompt_template: str = "Question: {prompt}\n\nAnswer:"
+    response_prefix: str = " "
+    turn_separator: str = "\n\n"
+    eos_token: str | None = None
+
+
+@dataclass
+class PreferencePairs:
+    """Pairs in TRL's form with a confidence, ready for the trainer.
+
+    Attributes:
+        train: Columns `prompt`, `chosen`, `rejected`, `confidence`.
+        held_out: The same, or None when nothing is held out.
+        ledger: What became of every row of the source.
+        fingerprint: Hash of what the model will read, in order; the same on every machine.
+        labeller_saw: Held-out pairs of readers whose clicks trained a labelling model.
+    """
+
+    train: Dataset
+    held_out: Dataset | None
+    ledger: Ledger
+    fingerprint: str
+    labeller_saw: int = 0
+
+
+def render_prompt(messages: Sequence[Message], template: str, prefix: str, separator: str) -> str:
+    r"""Write a conversation with a string template; the last message is the question.
+
+    >>> past = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}]
+    >>> question = {"role": "user", "content": "Why?"}
+    >>> render_prompt([*past, question], "Q: {prompt}\nA:", " ", "\n\n")
+    'Q: Hi\nA: Yes?\n\nQ: Why?\nA:'
+    """
+    parts: list[str] = []
+    for message in messages:
+        content = message["content"]
+        match message["role"]:
+            case "user":
+                parts.append((separator if parts else "") + template.replace("{prompt}", content))
+            case "assistant":
+                parts.append(prefix + content.strip())
+            case _:
+                parts.append((separator if parts else "") + content)
+    return "".join(parts)
+
+
+def format_row(row: dict[str, Any], config: PairDataConfig, confidence: float) -> dict[str, Any]:
+    """Return `prompt`, `chosen`, `rejected`, `confidence` as the trainer takes them.
+
+    White space around an answer is removed: the prompt format supplies the separator, and an answer
+    that starts with a line break would merge with it into one token.
+    """
+    prompt = row["prompt"]
+    messages: list[Message]
+    if isinstance(prompt, str):
+        messages = [{"role": "user", "content": prompt}]
+        if config.history == "chosen":
+            past = [
+                {"role": m["role"], "content": m["content"]} for m in row["history_chosen"] or ()
+            ]
+            messages = past + messages
+    else:
+        messages = [{"role": m["role"], "content": m["content"]} for m in prompt]
+    if config.suffix and row["bullet_suffix"]:
+        messages[-1] = {**messages[-1], "content": messages[-1]["content"] + BULLET_SUFFIX}
+    answers = {side: text_of(row[side]).strip() for side in ("chosen", "rejected")}
+    if config.prompt_format == "chat":
+        return {
+            "prompt": messages,
+            **{side: [{"role": "assistant", "content": text}] for side, text in answers.items()},
+            "confidence": confidence,
+        }
+    return {
+        "prompt": render_prompt(
+            messages, config.prompt_template, config.response_prefix, config.turn_separator
+        ),
+        **{side: config.response_prefix + text for side, text in answers.items()},
+        "confidence": confidence,
+    }
+
+
+def load_pairs(config: PairDataConfig, name: str | None = None) -> PreferencePairs:
+    """Open, check, format and split the pairs of a run.
+
+    A prompt (the current question, compared without case and outer white space) that stands on
+    both sides leaves the training side. `min_confidence` applies to the training side only.
+
+    Args:
+        config: Which pairs and how.
+        name: What to call the source in messages; default: `config.dataset`.
+
+    Returns:
+        Training and held-out pairs with the ledger.
+
+    Raises:
+        SourceError: Nothing can be read.
+        DataError: Rows that cannot be trained on, or nothing left to train on.
+        ConfigError: A setting needs a column that is not there, or held-out readers trained the
+            models that labelled the others.
+    """
+    from datasets import Dataset
+
+    name = name or config.dataset
+    pairs = open_pairs(config.dataset, config.dataset_config, config.dataset_split)
+    confidence = check_pairs(pairs, name)
+    needed = {
+        "fold": config.eval_fold is not None,
+        "history_chosen": config.history == "chosen" and isinstance(pairs[0]["prompt"], str),
+        "bullet_suffix": config.suffix,
+    }
+    for column, is_needed in needed.items():
+        if is_needed and column not in pairs.column_names:
+            raise ConfigError(
+                f"{name}: no column '{column}', which "
+                f"{_needed_by(column)} needs; it has {', '.join(pairs.column_names)}"
+            )
+    held = [config.eval_fold is not None and fold == config.eval_fold for fold in _folds(pairs)]
+    labeller_saw = _labeller_saw(pairs, held, config, name)
+    prompts = [text_of(prompt).strip().casefold() for prompt in pairs["prompt"]]
+    held_prompts = {prompt for prompt, is_held in zip(prompts, held, strict=True) if is_held}
+
+    ledger = Ledger(name)
+    train: list[dict[str, Any]] = []
+    held_out: list[dict[str, Any]] = []
+    for i, row in enumerate(pairs):
+        if not held[i]:
+            if prompts[i] in held_prompts:
+                ledger.drop(DROPPED_BOTH_SIDES)
+                continue
+            if confidence[i] < config.min_confidence:
+                ledger.drop(DROPPED_UNSURE)
+                continue
+            if config.max_pairs is not None and len(train) >= config.max_pairs:
+                ledger.drop(DROPPED_BEYOND)
+                continue
+        formatted = format_row(row, config, confidence[i])
+        if formatted["chosen"] == formatted["rejected"]:
+            raise DataError(
+                f"{name}: 'chosen' and 'rejected' of row {i} differ in outer white space only; "
+                "remove that row"
+            )
+        (held_out if held[i] else train).append(formatted)
+        ledger.keep()
+    ledger.check()
+    if config.eval_fold is not None and not held_out:
+        raise ConfigError(
+            f"{name}: no pair has fold {config.eval_fold}; it has folds "
+            f"{sorted(set(_folds(pairs)), key=str)}; set eval_fold to one of them"
+        )
+    if not train:
+        raise DataError(f"{name}: 0 pairs left to train on; dropped: {ledger.dropped}; loosen that")
+    digest = hashlib.sha256()
+    for part in (train, held_out):
+        digest.update(json.dumps(part, ensure_ascii=False, sort_keys=True).encode())
+    return PreferencePairs(
+        labeller_saw=labeller_saw,
+        train=Dataset.from_list(train),
+        held_out=Dataset.from_list(held_out) if held_out else None,
+        ledger=ledger,
+        fingerprint=digest.hexdigest()[:16],
+    )
+
+
+def _folds(pairs: Dataset, column: str = "fold") -> list[int | None]:
+    return list(pairs[column]) if column in pairs.column_names else [None] * len(pairs)
+
+
+def _labeller_saw(pairs: Dataset, held: list[bool], config: PairDataConfig, name: str) -> int:
+    """Count held-out pairs of readers whose clicks trained a labelling model.
+
+    Raises:
+        ConfigError: There are some, and the settings do not allow it.
+    """
+    # `ifllm label` marks readers who trained no labelling model with -1; clicks have no label_fold.
+    taught = [fold is not None and fold >= 0 for fold in _folds(pairs, "label_fold")]
+    saw = [is_held and has_taught for is_held, has_taught in zip(held, taught, strict=True)]
+    if any(saw) and not config.labeller_may_see_judged_readers:
+        folds = _folds(pairs)
+        apart = set(folds) - {f for f, has_taught in zip(folds, taught, strict=True) if has_taught}
+        readers = "held-out readers"
+        if "user_id" in pairs.column_names:
+            known = zip(pairs["user_id"], saw, strict=True)
+            readers = f"{len({user for user, is_one in known if is_one})} {readers}"
+        instead = f"set eval_fold: {min(apart, key=str)}, whose readers did not, " if apart else ""
+        raise ConfigError(
+            f"{name}: the clicks of {readers} (fold {config.eval_fold}, {sum(saw)} pairs) trained "
+            "the models that labelled the others, so they cannot judge the result; "
+            f"{instead}{'or ' if apart else ''}label again with --judge-fold {config.eval_fold} "
+            "and --inputs (for an experiment that nobody judges: "
+            "labeller_may_see_judged_readers: true)"
+        )
+    return sum(saw)
+
+
+def _needed_by(column: str) -> str:
+    return {
+        "fold": "eval_fold",
+        "history_chosen": "history: chosen",
+        "bullet_suffix": "suffix: true",
+    }[column]

@@ -1,0 +1,1 @@
+"""Supervised fine-tuning before DPO: `config`, and `run`, which `recipes/sft.py` calls."""

@@ -1,0 +1,137 @@
+"""One SFT run from settings to adapter; `recipes/sft.py` calls `run_sft`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trl import SFTTrainer, get_peft_config
+
+from ifllm_hf.alignment.dpo.config import PairDataConfig, PolicyConfig
+from ifllm_hf.alignment.policy import load as models
+from ifllm_hf.alignment.sft.config import PairSFTConfig
+from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.training.run_record import remove_local_paths
+from ifllm_hf.training.training_run import (
+    announce,
+    base_record,
+    finish,
+    prepare_run,
+    train_and_save,
+)
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+class AnswerSFTTrainer(SFTTrainer):  # type: ignore[misc, unused-ignore]
+    """TRL's trainer, which saves no local path and no card of its own.
+
+    Args:
+        base_model_name: Public name of the base model for what is saved.
+        **kwargs: Passed to TRL.
+    """
+
+    def __init__(self, *, base_model_name: str, **kwargs: Any) -> None:
+        """Set the trainer up."""
+        self._base_model_name = base_model_name
+        super().__init__(**kwargs)
+
+    def _save(
+        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
+    ) -> None:
+        super()._save(output_dir, state_dict)
+        if self.args.should_save:
+            remove_local_paths(Path(output_dir or self.args.output_dir), self._base_model_name)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Write nothing: the card is written at the end of the run, from what was done."""
+
+
+def answers_of(pairs: Dataset, answers: str) -> Dataset:
+    """Return one row per answer, `prompt` and `completion`.
+
+    Args:
+        pairs: Columns `prompt`, `chosen`, `rejected`, as the model reads them.
+        answers: `chosen`, or `both` (all chosen answers first, then all rejected ones).
+    """
+    from datasets import concatenate_datasets
+
+    sides = ("chosen",) if answers == "chosen" else ("chosen", "rejected")
+    return concatenate_datasets(
+        [pairs.select_columns(["prompt", side]).rename_column(side, "completion") for side in sides]
+    )
+
+
+def run_sft(policy: PolicyConfig, training: PairSFTConfig, data: PairDataConfig) -> Path:
+    """Train on the answers, and put the adapter, its settings and its card into the output folder.
+
+    Args:
+        policy: What to train.
+        training: How.
+        data: On what; the same as for DPO, so that held-out readers stay unseen in both.
+
+    Returns:
+        The output folder; `sft_adapter` of a DPO run names it.
+
+    Raises:
+        IFLLMError: Anything a user can act on, before the download where it can be known.
+    """
+    for name in ("sft_adapter", "reference_model"):
+        if getattr(policy, name):
+            raise ConfigError(
+                f"{name} is set, but SFT starts from the model itself and has no reference; "
+                "remove it"
+            )
+    run = prepare_run(policy, training, data)
+    train = answers_of(run.pairs.train, training.answers)
+    held_out = None
+    if run.pairs.held_out is not None and training.eval_strategy != "no":
+        held_out = answers_of(run.pairs.held_out, training.answers)
+    trainer = AnswerSFTTrainer(
+        model=models.load_model(run.path, policy, training),
+        args=training,
+        train_dataset=train,
+        eval_dataset=held_out,
+        processing_class=run.tokenizer,
+        peft_config=get_peft_config(policy),
+        base_model_name=run.base,
+    )
+    if not len(trainer.train_dataset):
+        raise DataError(
+            f"all {len(train)} prompts fill max_length {training.max_length}; raise max_length or "
+            "use history: none"
+        )
+    left_out = sum(
+        len(before) - len(after)
+        for before, after in ((train, trainer.train_dataset), (held_out, trainer.eval_dataset))
+        if before is not None
+    )
+    sides = 1 if training.answers == "chosen" else 2
+    record = base_record(
+        run,
+        policy,
+        training,
+        data,
+        trainer,
+        too_long=left_out // sides,
+        cut=_cut(trainer, run.tokenizer.eos_token_id),
+    )
+    record["stage"] = "sft"
+    record["used"].update(
+        weights=models.weights_in_words(policy),
+        loss="NLL per token of "
+        + ("the chosen answers" if sides == 1 else "chosen and rejected answers alike"),
+    )
+    announce(run, record)
+    train_and_save(trainer, run)
+    record["result"] = {"steps": trainer.state.global_step, "log": trainer.state.log_history}
+    return finish(trainer, run, record)
+
+
+def _cut(trainer: Any, end: int) -> int:
+    """Count training answers that lost their end at max_length."""
+    return sum(
+        len(ids) == trainer.args.max_length and ids[-1] != end
+        for ids in trainer.train_dataset["input_ids"]
+    )
