@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ifllm_hf.data.prepared.folder import is_prepared
 from ifllm_hf.errors import IFLLMError, TableError
-from ifllm_hf.hub.dataset_card import rewrite_card
+from ifllm_hf.hub.cards.dataset_card import rewrite_card
 
 _EXPECTED = "Expected the output of `ifllm prepare --json`."
 

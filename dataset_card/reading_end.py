@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ifllm_hf.errors import IFLLMError
-from ifllm_hf.hub.reading_end import write_reading_end
+from ifllm_hf.hub.cards.reading_end import write_reading_end
 
 
 def main() -> int:

@@ -13,8 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from ifllm_hf import _registration
-
-__version__ = "0.1.0"
+from ifllm_hf.version import __version__ as __version__
 
 # Public name -> the module that defines it; imported when somebody asks for the name.
 _EXPORTS = {
@@ -26,7 +25,7 @@ _EXPORTS = {
     "IFLLMProcessor": "ifllm_hf.reward.model.processing_ifllm",
     "ImplicitRewardPipeline": "ifllm_hf.reward.model.pipeline_ifllm",
     "explain": "ifllm_hf.reward.explain.gradients",
-    "push_dataset": "ifllm_hf.hub.publish",
+    "push_dataset": "ifllm_hf.hub.publish.dataset",
     "ticks_to_numpy": "ifllm_hf.data.ticks.tick_arrays",
 }
 

@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run_prepare(arguments: argparse.Namespace) -> int:
     from ifllm_hf.data.prepared.prepare import prepare, prepare_synthetic
     from ifllm_hf.data.sessions.collected import is_sessions_folder
-    from ifllm_hf.hub.dataset_card import write_card
+    from ifllm_hf.hub.cards.dataset_card import write_card
 
     if arguments.models and not is_sessions_folder(arguments.source or ""):
         raise ConfigError(
@@ -163,11 +163,11 @@ def _shown(path: Path) -> str:
 
 def _run_push(arguments: argparse.Namespace) -> int:
     if arguments.what == "space":
-        from ifllm_hf.hub.space import push_space as push
+        from ifllm_hf.hub.publish.space import push_space as push
     elif arguments.what == "model":
-        from ifllm_hf.hub.publish_model import push_model as push
+        from ifllm_hf.hub.publish.model import push_model as push
     else:
-        from ifllm_hf.hub.publish import push_dataset as push
+        from ifllm_hf.hub.publish.dataset import push_dataset as push
 
     # Without the flag the account or organisation decides, and may well say private.
     url = push(arguments.folder, arguments.repository, private=arguments.private or None)

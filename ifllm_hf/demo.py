@@ -115,7 +115,7 @@ def _claim(out: Path) -> None:
 def _prepare(
     source: str | os.PathLike[str] | None, folder: Path, synthetic: int | None, say: Say
 ) -> PrepareReport:
-    from ifllm_hf.hub.dataset_card import write_card
+    from ifllm_hf.hub.cards.dataset_card import write_card
 
     card: CardWriter = write_card
     if synthetic is not None:

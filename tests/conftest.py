@@ -155,7 +155,7 @@ def prepared_synthetic(synthetic_report: PrepareReport) -> Path:
 def release_report(release_path: Path, tmp_path_factory: pytest.TempPathFactory) -> PrepareReport:
     """The real release, prepared with its card: half a minute, once per run."""
     from ifllm_hf.data.prepared.prepare import prepare
-    from ifllm_hf.hub.dataset_card import write_card
+    from ifllm_hf.hub.cards.dataset_card import write_card
 
     out = tmp_path_factory.mktemp("prepared") / "ifllm"
     return prepare(release_path, out, progress=False, card=write_card)

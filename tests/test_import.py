@@ -36,7 +36,7 @@ def test_data_room_needs_no_torch_and_no_transformers() -> None:
     loaded = modules_after(
         "import ifllm_hf.data.prepared.ifllm, ifllm_hf.data.prepared.prepare\n"
         "import ifllm_hf.data.synthetic\n"
-        "import ifllm_hf.data.ticks.tick_arrays, ifllm_hf.hub.publish"
+        "import ifllm_hf.data.ticks.tick_arrays, ifllm_hf.hub.publish.dataset"
     )
     assert loaded.isdisjoint(("torch", "transformers", "trl", "sklearn", "matplotlib"))
 

@@ -92,7 +92,7 @@ def test_wheel_carries_the_recipes_with_their_settings(wheel: Path) -> None:
 
 def test_wheel_carries_the_card_templates(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    assert any(name.startswith("ifllm_hf/hub/templates/") for name in names)
+    assert any(name.startswith("ifllm_hf/hub/cards/templates/") for name in names)
 
 
 def test_base_install_imports_and_reads_data_without_torch(

@@ -1,1 +1,1 @@
-"""Cards, and publishing on the Hugging Face Hub."""
+"""Cards, and publishing on the Hugging Face Hub: `cards`, `publish`."""

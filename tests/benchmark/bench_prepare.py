@@ -10,7 +10,7 @@ from measuring import Row, release, row, run_python
 
 _PREPARE = """
 from ifllm_hf.data.prepared.prepare import prepare
-from ifllm_hf.hub.dataset_card import write_card
+from ifllm_hf.hub.cards.dataset_card import write_card
 prepare(sys.argv[1], sys.argv[2], progress=False, card=write_card)
 """
 

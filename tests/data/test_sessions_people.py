@@ -25,7 +25,7 @@ from ifllm_hf.data.sessions.review import (
 from ifllm_hf.data.sessions.session_file import tombstone
 from ifllm_hf.data.sessions.withdrawn import affected_models
 from ifllm_hf.errors import ConfigError, DataError, SourceError
-from ifllm_hf.hub.publish import push_dataset
+from ifllm_hf.hub.publish.dataset import push_dataset
 from ifllm_hf.training.run_file import write_run
 
 

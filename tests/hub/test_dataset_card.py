@@ -19,19 +19,19 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ifllm_hf.card_template import fill, placeholders
 from ifllm_hf.data.prepared.folder import card_metadata, is_prepared
 from ifllm_hf.data.prepared.prepare import prepare_synthetic
 from ifllm_hf.data.prepared.shards import ConversationRows
 from ifllm_hf.data.raw.download import RELEASE_DIGEST
 from ifllm_hf.data.schema import CONFIGS, SCHEMAS, TICKS
 from ifllm_hf.errors import TableError
-from ifllm_hf.hub import card_numbers
-from ifllm_hf.hub.card_template import fill, placeholders
-from ifllm_hf.hub.column_meanings import MEANINGS, column_tables
-from ifllm_hf.hub.dataset_card import TEMPLATE, rewrite_card, write_card
-from ifllm_hf.hub.shown_turn import ShownTurn, choose_turn
-from ifllm_hf.hub.tick_numbers import count_percentile, count_ticks
-from ifllm_hf.hub.wrapped_text import wrap
+from ifllm_hf.hub.cards import numbers as card_numbers
+from ifllm_hf.hub.cards.column_meanings import MEANINGS, column_tables
+from ifllm_hf.hub.cards.dataset_card import TEMPLATE, rewrite_card, write_card
+from ifllm_hf.hub.cards.shown_turn import ShownTurn, choose_turn
+from ifllm_hf.hub.cards.tick_numbers import count_percentile, count_ticks
+from ifllm_hf.hub.cards.wrapped_text import wrap
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = runpy.run_path(str(ROOT / "tests" / "data" / "prepared_example.py"))
@@ -369,7 +369,7 @@ def test_figures_are_solid_and_the_same_each_time(made_up: Path) -> None:
 def test_drawing_leaves_matplotlib_as_it_was(made_up: Path) -> None:
     code = (
         "import sys, matplotlib; from pathlib import Path\n"
-        "from ifllm_hf.hub.dataset_card import write_card\n"
+        "from ifllm_hf.hub.cards.dataset_card import write_card\n"
         "matplotlib.rcParams['font.size'] = 3.0; matplotlib.rcParams['axes.facecolor'] = 'black'\n"
         f"write_card(Path({str(made_up)!r}))\n"
         "assert matplotlib.rcParams['font.size'] == 3.0\n"

@@ -16,7 +16,7 @@ from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
 from ifllm_hf.cli import main
 from ifllm_hf.data.schema import CONFIGS
 from ifllm_hf.errors import ConfigError, OutputError, TableError
-from ifllm_hf.hub.publish import push_dataset
+from ifllm_hf.hub.publish.dataset import push_dataset
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = runpy.run_path(str(ROOT / "tests" / "data" / "prepared_example.py"))
@@ -201,7 +201,7 @@ def test_failure_at_any_step_leaves_the_repository_as_it_was(
 def test_offline_mode_says_so(hub: Any, prepared: Path, tmp_path: Path) -> None:
     script = f"""
 import json
-from ifllm_hf.hub.publish import push_dataset
+from ifllm_hf.hub.publish.dataset import push_dataset
 try:
     push_dataset({str(prepared)!r}, {REPO!r})
 except Exception as error:

@@ -14,8 +14,8 @@ import yaml
 
 from ifllm_hf.cli import main
 from ifllm_hf.errors import ConfigError, OutputError, TableError
-from ifllm_hf.hub.model_card import model_card
-from ifllm_hf.hub.publish_model import push_model
+from ifllm_hf.hub.cards.model_card import model_card
+from ifllm_hf.hub.publish.model import push_model
 
 TINY = runpy.run_path(str(Path(__file__).parents[1] / "reward" / "tiny_reward_model.py"))
 QUESTION, ANSWERS, TICKS = TINY["QUESTION"], TINY["ANSWERS"], TINY["TICKS"]

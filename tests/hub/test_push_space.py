@@ -20,7 +20,7 @@ import yaml
 import ifllm_hf
 from ifllm_hf.cli import main
 from ifllm_hf.errors import ConfigError, TableError
-from ifllm_hf.hub.space import pinned_requirements, push_space
+from ifllm_hf.hub.publish.space import pinned_requirements, push_space
 
 REPO = "lab/readers"
 # What a Space has: its folder and what requirements.txt named. Anything else is out of reach.
@@ -172,7 +172,7 @@ def test_folder_must_be_a_prepared_one(tmp_path: Path) -> None:
 def test_missing_dependency_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.metadata as metadata
 
-    import ifllm_hf.hub.space as space
+    import ifllm_hf.hub.publish.space as space
 
     def version_of(name: str) -> str:
         if name == "gradio":

@@ -118,7 +118,6 @@ class RewardJudge:
                 AutoTokenizer,
             )
 
-            import ifllm_hf  # noqa: F401  (registers our own reward model)
             from ifllm_hf.alignment.policy.load import check_access
 
             name = str(self.settings.model)

@@ -16,6 +16,7 @@ import polars as pl
 from ifllm_hf.alignment.pairs.format import PromptFormat, format_row
 from ifllm_hf.alignment.pairs.source import check_pairs, open_pairs, text_of
 from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.files import shipped_folder
 from ifllm_hf.training.tiny_models import TINY_PREFIX
 
 if TYPE_CHECKING:
@@ -139,14 +140,8 @@ def recipe_files() -> list[Path]:
     Raises:
         ConfigError: They are not where the package keeps them.
     """
-    package = Path(__file__).parents[1]
-    for folder in (package / "recipes" / "configs", package.parent / "recipes" / "configs"):
-        found = sorted(file for file in folder.glob("*.yaml") if _is_of_a_model(file))
-        if found:
-            return found
-    raise ConfigError(
-        "no recipes/configs/*.yaml beside or inside the package; name the YAML files of the models"
-    )
+    configs = shipped_folder("recipes") / "configs"
+    return sorted(file for file in configs.glob("*.yaml") if _is_of_a_model(file))
 
 
 def _is_of_a_model(file: Path) -> bool:

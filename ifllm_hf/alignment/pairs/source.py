@@ -77,8 +77,6 @@ def _open(dataset: str, config: str | None, split: str) -> Dataset:
             ", or use --dataset ifllm"
         )
     if dataset == "ifllm":
-        import ifllm_hf  # noqa: F401  (makes the bare name resolve)
-
         config = config or "preferences"
     return _read(lambda: load_dataset(dataset, config), dataset, split)
 

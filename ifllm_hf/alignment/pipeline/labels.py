@@ -55,7 +55,7 @@ def find_data(source: str | None, out: Path, *, dry: bool = False) -> Path | Non
         return Path(source)
     from ifllm_hf.data.prepared.ifllm import fingerprint
     from ifllm_hf.data.prepared.prepare import find_release, prepare
-    from ifllm_hf.hub.dataset_card import write_card
+    from ifllm_hf.hub.cards.dataset_card import write_card
 
     found = find_release(source)
     if not found.exists():

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from ifllm_hf.errors import ConfigError, OutputError
+from ifllm_hf.files import shipped_folder
 from ifllm_hf.training.checkpoints import newest_checkpoint
 
 SFT, DPO = "sft.py", "dpo.py"
@@ -65,16 +66,8 @@ def train(training: Training, launch: Sequence[str] | None) -> None:
 
 
 def recipe(name: str) -> Path:
-    """Return a file of the recipes: in a wheel inside the package, else beside it.
-
-    Raises:
-        ConfigError: It is not there.
-    """
-    package = Path(__file__).parent.parent
-    for place in (package / "recipes", package.parent / "recipes"):
-        if (place / name).exists():
-            return place / name
-    raise ConfigError(f"no recipes/{name} beside {package}; install the package again")
+    """Return a file of the recipes that come with the package."""
+    return shipped_folder("recipes") / name
 
 
 def _here(name: str, arguments: list[str]) -> None:

@@ -24,11 +24,11 @@ from datasets.builder import Key
 from datasets.load import DatasetModule
 from datasets.table import table_cast
 
-import ifllm_hf
 from ifllm_hf.data.prepared.folder import config_files, is_prepared
 from ifllm_hf.data.schema import CONFIGS, DEFAULT_CONFIG, SCHEMA_VERSION, SCHEMAS, features
 from ifllm_hf.data.sessions.collected import is_sessions_folder
 from ifllm_hf.errors import ConfigError, SourceError
+from ifllm_hf.version import __version__
 
 _PINNED = "pinned release"
 _SESSIONS = "sessions_folder"
@@ -187,7 +187,7 @@ def fingerprint(source: str | None) -> str:
     The versions of package and schema are part of it, so a new version prepares anew.
     """
     content = [_PINNED] if source is None else [source, *sorted(_stats(source))]
-    text = json.dumps([ifllm_hf.__version__, SCHEMA_VERSION, content])
+    text = json.dumps([__version__, SCHEMA_VERSION, content])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -144,8 +144,6 @@ def _turns(dataset: str, kind: str) -> Any:
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
 
-    import ifllm_hf  # noqa: F401  (lets the bare name resolve)
-
     try:
         return load_dataset(dataset, kind, split="train")
     except (OSError, ValueError, DatasetsError) as error:

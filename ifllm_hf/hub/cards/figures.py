@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifllm_hf.data.schema import ENUMERATIONS
-from ifllm_hf.hub.card_numbers import Values, shards
-from ifllm_hf.hub.shown_turn import SIDES, ShownTurn, choose_turn
-from ifllm_hf.hub.tick_numbers import TickNumbers
-from ifllm_hf.hub.wrapped_text import wrap
+from ifllm_hf.hub.cards.numbers import Values, shards
+from ifllm_hf.hub.cards.shown_turn import SIDES, ShownTurn, choose_turn
+from ifllm_hf.hub.cards.tick_numbers import TickNumbers
+from ifllm_hf.hub.cards.wrapped_text import wrap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,7 +16,7 @@ from ifllm_hf.data.schema import CONFIGS
 from ifllm_hf.data.tables.tasks import EMAIL_PATTERN
 from ifllm_hf.data.tables.turns import EXCLUDED_BY_PAPER
 from ifllm_hf.data.tables.workers import QUASI_IDENTIFIERS
-from ifllm_hf.hub.tick_numbers import PERCENTILES, TickNumbers
+from ifllm_hf.hub.cards.tick_numbers import PERCENTILES, TickNumbers
 
 Values = dict[str, Any]
 

@@ -35,7 +35,7 @@ def model_card(folder: Path, repo_id: str, config: Mapping[str, Any]) -> str:
     Raises:
         TableError: `benchmark.json` is not what `ifllm benchmark --json` prints.
     """
-    from ifllm_hf.hub.card_template import fill
+    from ifllm_hf.card_template import fill
 
     run = read_run(folder) or {}
     data: Mapping[str, Any] = run.get("data", {})

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ifllm_hf.data.schema import ENUMERATIONS
-from ifllm_hf.hub.tick_numbers import codes, read_ticks_of
+from ifllm_hf.hub.cards.tick_numbers import codes, read_ticks_of
 
 SIDES = ("a", "b")
 _SCALARS = (

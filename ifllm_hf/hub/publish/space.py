@@ -21,15 +21,12 @@ import warnings
 from collections.abc import Iterable
 from importlib.metadata import requires, version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import ifllm_hf
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import ConfigError
-from ifllm_hf.hub.publish import check_repo_id, hub_errors, refuse_unreviewed
-
-if TYPE_CHECKING:
-    pass
+from ifllm_hf.files import package_folder, shipped_folder
+from ifllm_hf.hub.publish.dataset import check_repo_id, hub_errors, refuse_unreviewed
+from ifllm_hf.version import __version__
 
 DISTRIBUTION = "ifllm-hf"
 EXTRA = "space"
@@ -39,7 +36,7 @@ CONFIGS = ("pairwise", "pointwise")
 _OURS = ("ifllm_hf/**", "ifllm_space/**", "data/**", "model/**")
 _NOT_UPLOADED = shutil.ignore_patterns("__pycache__", "*.pyc", "recipes", "spaces")
 _KINDS = ("synthetic", "sessions", "release")
-_CARD = Path(__file__).parent / "templates" / "space_card.md"
+_CARD = Path(__file__).parents[1] / "cards" / "templates" / "space_card.md"
 
 
 def push_space(
@@ -111,10 +108,10 @@ def write_space(folder: str | os.PathLike[str], out: Path) -> None:
 
     shards = [Path(file) for config in CONFIGS for file in config_files(folder, config)]
     requirements = pinned_requirements()
-    app = _app()
+    app = shipped_folder("spaces")
     reward = fit_prepared(folder)
     shutil.copytree(app, out, ignore=_NOT_UPLOADED)
-    shutil.copytree(Path(ifllm_hf.__file__).parent, out / "ifllm_hf", ignore=_NOT_UPLOADED)
+    shutil.copytree(package_folder(), out / "ifllm_hf", ignore=_NOT_UPLOADED)
     for shard in shards:
         place = out / "data" / shard.parent.name / shard.name
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -136,7 +133,7 @@ def pinned_requirements() -> str:
     """
     from importlib.metadata import PackageNotFoundError
 
-    head = f"# {DISTRIBUTION} {ifllm_hf.__version__} itself lies in ifllm_hf/: it is on no index.\n"
+    head = f"# {DISTRIBUTION} {__version__} itself lies in ifllm_hf/: it is on no index.\n"
     try:
         pins = {f"{name}=={version(name.partition('[')[0])}" for name in _needed([EXTRA])}
     except PackageNotFoundError as error:
@@ -165,24 +162,15 @@ def _needed(extras: Iterable[str]) -> set[str]:
     return names
 
 
-def _app() -> Path:
-    """Return the folder of the app: in a wheel inside the package, else beside it."""
-    here = Path(ifllm_hf.__file__).parent
-    for place in (here / "spaces", here.parent / "spaces"):
-        if (place / "app.py").exists():
-            return place
-    raise ConfigError(f"no spaces/app.py beside {here}. Install the package again.")
-
-
 def _card(kind: str, pairs: int) -> str:
-    from ifllm_hf.hub.card_template import fill
+    from ifllm_hf.card_template import fill
 
     template = _CARD.read_text(encoding="utf-8")
     return fill(
         template,
         {
             "sdk_version": version("gradio"),
-            "version": ifllm_hf.__version__,
+            "version": __version__,
             "pairs": pairs,
             **{name: "" if name == kind else None for name in _KINDS},
         },

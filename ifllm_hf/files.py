@@ -1,0 +1,153 @@
+"""Files that are whole or not there, digests, locks, and the folders that we keep things in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from ifllm_hf.errors import ConfigError, OutputError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+PART = ".part"
+"""How the name of a file ends that is still being written; it begins with a dot."""
+
+
+@contextmanager
+def whole_file(
+    path: Path, *, advice: str = "free some space or choose another place"
+) -> Iterator[Path]:
+    """Yield a name beside `path` to write to; what is there when the block ends becomes `path`.
+
+    Where the block or the disk fails, an earlier `path` stays as it was and nothing is left beside
+    it. Processes and threads that write the same path do not meet; the last one counts.
+
+    Args:
+        path: The file; folders on the way to it are made.
+        advice: What to do when it cannot be written.
+
+    Raises:
+        OutputError: It cannot be written: full disk, no permission.
+    """
+    aside = path.with_name(f".{path.name}.{uuid4().hex[:8]}{PART}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield aside
+        aside.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error}); {advice}") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file, whole or not at all; text as UTF-8. Raises OutputError as `whole_file` does."""
+    with whole_file(path) as aside:
+        aside.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def write_json(path: Path, content: Any, *, indent: int | None = 2) -> None:
+    """Write JSON with sorted keys, whole or not at all; what JSON does not know is its `str`."""
+    write_whole(path, json.dumps(content, indent=indent, sort_keys=True, default=str) + "\n")
+
+
+def write_parquet(path: Path, table: pl.DataFrame) -> None:
+    """Write a table as Parquet, whole or not at all. Raises OutputError as `whole_file` does."""
+    with whole_file(path) as aside:
+        table.write_parquet(aside, compression="zstd")
+
+
+def check_free(out: str | os.PathLike[str], *, overwrite: bool) -> Path:
+    """Return `out`, the name of a file to write, as a path.
+
+    Raises:
+        OutputError: Something is there and must not be replaced.
+    """
+    out = Path(out)
+    if out.is_dir():
+        raise OutputError(f"{out}: is a folder; expected the name of a file.")
+    if out.exists() and not overwrite:
+        raise OutputError(
+            f"{out}: exists already; expected a free name. Choose another one or ask to overwrite "
+            "(--overwrite)."
+        )
+    return out
+
+
+def digest(content: Any, length: int = 64) -> str:
+    """Return the first hex digits of a sha256.
+
+    Args:
+        content: Bytes; text, as UTF-8; or anything else as JSON with sorted keys.
+        length: How many digits, at most 64.
+
+    >>> digest("worker_1", 8) == digest(b"worker_1", 8)
+    True
+    """
+    if not isinstance(content, bytes):
+        if not isinstance(content, str):
+            content = json.dumps(content, sort_keys=True, default=str)
+        content = content.encode()
+    return hashlib.sha256(content).hexdigest()[:length]
+
+
+@contextmanager
+def held(path: Path, busy: str) -> Iterator[None]:
+    """Hold the lock beside `path` (`path.lock`) while the block runs; never wait for it.
+
+    Args:
+        path: What is locked; its folder is made.
+        busy: What is said when another process holds it.
+
+    Raises:
+        OutputError: Another process holds it, or the lock cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(f"{path}.lock", timeout=0)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise OutputError(busy) from error
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error})") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
+    """Return `cache_dir`, else `$IFLLM_CACHE`, `$XDG_CACHE_HOME/ifllm` or `~/.cache/ifllm`."""
+    given = cache_dir or os.environ.get("IFLLM_CACHE")
+    if given:
+        return Path(given).expanduser()
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "ifllm"
+
+
+def package_folder() -> Path:
+    """Return the folder of this package."""
+    return Path(str(resources.files("ifllm_hf")))
+
+
+def shipped_folder(name: str) -> Path:
+    """Return `recipes` or `spaces`: in a wheel inside the package, in a checkout beside it.
+
+    Raises:
+        ConfigError: It is in neither place.
+    """
+    package = package_folder()
+    for place in (package / name, package.parent / name):
+        if place.is_dir():
+            return place
+    raise ConfigError(f"no {name}/ inside {package} or beside it; install the package again")

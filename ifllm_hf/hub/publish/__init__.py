@@ -1,0 +1,1 @@
+"""One commit per push, and plain words on failure: `dataset`, `model`, `space`."""
