@@ -69,7 +69,7 @@ def _models(model: str | os.PathLike[str]) -> Iterable[tuple[str, set[str]]]:
         raise SourceError(f"{model}: is no folder here and no ORG/NAME on the Hub. Correct it.")
     from huggingface_hub import ModelCard
 
-    from ifllm_hf.hub.publish.dataset import hub_errors
+    from ifllm_hf.hub_errors import hub_errors
 
     with hub_errors(str(model)):
         return [(str(model), _readers(ModelCard.load(str(model)).content, str(model)))]

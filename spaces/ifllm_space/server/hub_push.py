@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ifllm_hf.data.sessions.session_file import tombstone as tombstone_of
 from ifllm_hf.errors import ConfigError, IFLLMError
-from ifllm_hf.hub.publish.dataset import check_repo_id, hub_errors
+from ifllm_hf.hub_errors import check_repo_id, hub_errors
 from ifllm_space.server.session_file import SUFFIX, session_path, write_durably
 
 if TYPE_CHECKING:
