@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
+pytest.register_assert_rewrite("tests.helpers")
+
 # A gate must not depend on luck: there the examples are the same in every run. Elsewhere they are
 # new ones, and find more. Shared cores make time limits meaningless.
 settings.register_profile("gate", derandomize=True, deadline=None)

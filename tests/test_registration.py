@@ -12,8 +12,6 @@ from typing import Any
 import datasets
 import pytest
 
-EXAMPLE_FILE = Path(__file__).parent / "data" / "prepared_example.py"
-
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
@@ -24,7 +22,7 @@ def elsewhere(tmp_path: Path) -> Path:
 
 
 GUARD = """
-import json, os, runpy
+import json
 from pathlib import Path
 import datasets.load
 del datasets.load.dataset_module_factory
@@ -35,7 +33,8 @@ def attempt(function):
     except Exception as error:
         return f"{type(error).__name__}: {error}"
 answers = [attempt(datasets.load_dataset), attempt(datasets.load_dataset_builder)]
-runpy.run_path(os.environ["EXAMPLE"])["write"](Path("ifllm"))
+from tests.helpers.prepared_folder import write
+write(Path("ifllm"))
 try:
     datasets.load_dataset("ifllm")
 except NameError as error:  # passed on to datasets, which we broke
@@ -47,7 +46,7 @@ print(json.dumps([datasets.__version__, *answers]))
 def test_moved_internals_are_said_with_the_way_out(
     elsewhere: Path, tmp_path: Path, python: Callable[..., Any]
 ) -> None:
-    version, *refused, passed_on = python(GUARD, elsewhere, tmp_path, EXAMPLE=str(EXAMPLE_FILE))
+    version, *refused, passed_on = python(GUARD, elsewhere, tmp_path)
     for answer in refused:
         assert answer.startswith("ConfigError: ")
         assert 'load_dataset("./ifllm")' in answer and version in answer

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import shutil
 import subprocess
 import sys
@@ -14,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.helpers import prepared_folder
+
 ROOT = Path(__file__).parents[1]
-EXAMPLE = runpy.run_path(str(ROOT / "tests" / "data" / "prepared_example.py"))
 
 pytestmark = pytest.mark.slow
 
@@ -98,7 +98,7 @@ def test_wheel_carries_the_card_templates(wheel: Path) -> None:
 def test_base_install_imports_and_reads_data_without_torch(
     base_python: str, tmp_path: Path
 ) -> None:
-    EXAMPLE["write"](tmp_path / "prepared")
+    prepared_folder.write(tmp_path / "prepared")
     script = """
 import importlib.util, json
 import ifllm_hf

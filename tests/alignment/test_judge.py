@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,9 @@ from ifllm_hf.alignment.pairs.format import JUDGE_FOLD, PromptFormat
 from ifllm_hf.errors import ConfigError, DataError, OutputError, SourceError
 from ifllm_hf.training.append_file import AppendFile
 from ifllm_hf.training.settings_file import build, describe, read_settings
-
-LOOPBACK = runpy.run_path(str(Path(__file__).with_name("loopback_judge.py")))
-Server, always_first = LOOPBACK["LoopbackJudge"], LOOPBACK["always_first"]
+from tests.helpers.loopback_judge import LoopbackJudge as Server
+from tests.helpers.loopback_judge import always_first
+from tests.helpers.model_with_processor import ANSWERS, QUESTION, make
 
 
 @pytest.fixture(autouse=True)
@@ -297,12 +296,11 @@ def test_a_reward_model_judges_each_answer_by_itself(
 
 
 def test_our_own_reward_model_judges_text_alone(tmp_path: Path) -> None:
-    tiny = runpy.run_path(str(Path(__file__).parents[1] / "reward" / "tiny_reward_model.py"))
-    model, processor = tiny["make"]()
+    model, processor = make()
     model.save_pretrained(tmp_path / "ours")
     processor.save_pretrained(tmp_path / "ours")
     settings = build(JudgeConfig, _smallest(kind="reward", model=str(tmp_path / "ours")), "t").judge
-    question, (one, two) = tiny["QUESTION"], tiny["ANSWERS"]
+    question, (one, two) = QUESTION, ANSWERS
     got = RewardJudge(settings).rewards([(question, one), (question, two)])
     read = processor(question, [one, two], return_tensors="pt")
     assert got == pytest.approx(model(**read).logits[:, 0].tolist(), abs=1e-5)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import json
-import runpy
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,9 +20,8 @@ from ifllm_hf.alignment.judge.rubric import (
 from ifllm_hf.alignment.judge.transport import retry_after_s
 from ifllm_hf.alignment.judge.verdict import Comparison, Judged
 from ifllm_hf.errors import ConfigError, SourceError
+from tests.helpers.loopback_judge import LoopbackJudge as Server
 
-LOOPBACK = runpy.run_path(str(Path(__file__).with_name("loopback_judge.py")))
-Server = LOOPBACK["LoopbackJudge"]
 PAIR = Comparison("p0", "r0", "Why?", "short", "a good deal longer than that")
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -18,9 +17,7 @@ from ifllm_hf.alignment.labels.noise import ASSUMPTION
 from ifllm_hf.alignment.labels.write import write_labels
 from ifllm_hf.data.tables.preferences import build_preferences
 from ifllm_hf.errors import ConfigError, DataError, OutputError
-
-EXAMPLE = runpy.run_path(str(Path(__file__).with_name("labels_example.py")))
-make_turns, GapModel = EXAMPLE["make_turns"], EXAMPLE["GapModel"]
+from tests.helpers.labelled_turns import GapModel, against_truth, make_turns
 
 
 def small(**settings: Any) -> pl.DataFrame:
@@ -290,7 +287,7 @@ def gain(better: np.ndarray, than: np.ndarray) -> float:
 def test_combined_is_right_more_often_than_either_alone(tmp_path: Path, seed: int) -> None:
     turns, b_liked = make_turns(workers=50, per_worker=60, separation=1.0, nu=0.15, seed=seed)
     table, report = label(turns, tmp_path / "x.parquet", nu=0.15)
-    found = EXAMPLE["against_truth"](table, b_liked)
+    found = against_truth(table, b_liked)
     assert found["click"].mean() == pytest.approx(0.85, abs=0.02)
     assert gain(found["both"], found["click"]) > 4
     assert gain(found["both"], found["behaviour"]) > 4
@@ -305,7 +302,7 @@ def test_confidence_ranks_the_wrong_clicks(tmp_path: Path) -> None:
     """Where behaviour is too weak to overrule a click it still finds the doubtful ones."""
     turns, b_liked = make_turns(workers=50, per_worker=60, separation=0.5, nu=0.05, seed=3)
     table, report = label(turns, tmp_path / "x.parquet", nu=0.05)
-    found = EXAMPLE["against_truth"](table, b_liked)
+    found = against_truth(table, b_liked)
     assert abs(found["both"].mean() - found["click"].mean()) < 0.005
     order = np.argsort(found["confidence"])
     third = len(order) // 3
@@ -319,7 +316,7 @@ def test_errors_that_follow_behaviour_break_the_assumption(tmp_path: Path) -> No
     for errors in ("independent", "follow"):
         turns, b_liked = make_turns(**settings, errors=errors)
         table, _ = label(turns, tmp_path / f"{errors}.parquet", nu=0.1)
-        found = EXAMPLE["against_truth"](table, b_liked)
+        found = against_truth(table, b_liked)
         gaps[errors] = found["both"].mean() - found["click"].mean()
         overs[errors] = found["confidence"].mean() - found["both"].mean()
     assert 0.015 < gaps["independent"] < 0.045

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import runpy
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,14 @@ import pytest
 from ifllm_hf.alignment.labels.check import PromptFormat, check_labels, recipe_files
 from ifllm_hf.alignment.labels.write import write_labels
 from ifllm_hf.errors import ConfigError, DataError, SourceError
+from tests.helpers.labelled_turns import GapModel, make_turns
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
-
-EXAMPLE = runpy.run_path(str(Path(__file__).with_name("labels_example.py")))
-GapModel = EXAMPLE["GapModel"]
 
 
 @pytest.fixture(scope="module")
 def turns() -> pl.DataFrame:
-    made: pl.DataFrame = EXAMPLE["make_turns"](workers=10, per_worker=10, nu=0.3, separation=1.5)[0]
+    made: pl.DataFrame = make_turns(workers=10, per_worker=10, nu=0.3, separation=1.5)[0]
     return made
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -36,9 +35,8 @@ from ifllm_hf.data.schema import (
     TURN_TICK_COLUMNS,
 )
 from ifllm_hf.errors import OutputError, TableError
-
-EXAMPLE = runpy.run_path(str(Path(__file__).with_name("prepared_example.py")))
-write = EXAMPLE["write"]
+from tests.helpers import prepared_folder
+from tests.helpers.prepared_folder import write
 
 
 def rows(folder: Path, config: str) -> list[dict[str, Any]]:
@@ -111,7 +109,7 @@ def test_ticks_reach_their_turn_in_file_order(tmp_path: Path) -> None:
 def test_turns_keep_what_they_are(tmp_path: Path) -> None:
     write(tmp_path / "ifllm")
     written = rows(tmp_path / "ifllm", "pairwise") + rows(tmp_path / "ifllm", "pointwise")
-    expected = EXAMPLE["turns"]().to_dicts()
+    expected = prepared_folder.turns().to_dicts()
     assert [row["query_id"] for row in written] == [11, 12, 13, 31, 21, 22]
     got = {row["query_id"]: row for row in written}
     for row in expected:
@@ -130,11 +128,11 @@ def test_turn_without_ticks_has_empty_lists_and_no_reading_end(tmp_path: Path) -
 def test_ticks_config_has_every_instant_also_those_without_turn(tmp_path: Path) -> None:
     write(tmp_path / "ifllm")
     written = {row["conversation_id"]: row for row in rows(tmp_path / "ifllm", "ticks")}
-    assert list(written) == list(EXAMPLE["TICKS_OF"])
-    for name, (kind, fold, query_ids) in EXAMPLE["TICKS_OF"].items():
+    assert list(written) == list(prepared_folder.TICKS_OF)
+    for name, (kind, fold, query_ids) in prepared_folder.TICKS_OF.items():
         row = written[name]
         assert (row["kind"], row["fold"]) == (kind, fold)
-        source = EXAMPLE["ticks"](name, query_ids).to_pydict()
+        source = prepared_folder.ticks(name, query_ids).to_pydict()
         assert {column: row[column] for column in CONVERSATION_TICK_COLUMNS} == {
             column: source[column] for column in CONVERSATION_TICK_COLUMNS
         }
@@ -151,7 +149,7 @@ def test_files_have_the_schema_one_row_group_and_zstd(tmp_path: Path) -> None:
 
 
 def test_empty_table_is_a_file_with_columns_and_no_rows(tmp_path: Path) -> None:
-    nothing = EXAMPLE["frame"](SCHEMAS["preferences"].empty_table())
+    nothing = prepared_folder.frame(SCHEMAS["preferences"].empty_table())
     write(tmp_path / "ifllm", preferences=nothing)
     (file,) = config_files(tmp_path / "ifllm", "preferences")
     assert pq.read_table(file).equals(SCHEMAS["preferences"].empty_table())
@@ -161,7 +159,7 @@ def test_shards_are_written_while_conversations_still_come(tmp_path: Path) -> No
     there: list[int] = []
 
     def conversations() -> Iterator[ConversationRows]:
-        for conversation in EXAMPLE["conversations"]():
+        for conversation in prepared_folder.conversations():
             there.append(len(list(tmp_path.rglob("*.parquet"))))
             yield conversation
 
@@ -187,7 +185,9 @@ def test_every_tick_of_a_turn_arrives_once_and_in_order(
     tmp_path_factory: pytest.TempPathFactory, drawn: list[list[int | None]], shard_bytes: int
 ) -> None:
     names = [f"u{i}/101" for i in range(len(drawn))]
-    turns = [EXAMPLE["turn"](10 * i + k, n, k + 1) for i, n in enumerate(names) for k in range(3)]
+    turns = [
+        prepared_folder.turn(10 * i + k, n, k + 1) for i, n in enumerate(names) for k in range(3)
+    ]
     folder = tmp_path_factory.mktemp("rows")
     writer = TickRows(folder, pa.Table.from_pylist(turns, schema=shards.TURNS), shard_bytes)
     expected: dict[int, list[int]] = {turn["query_id"]: [] for turn in turns}
@@ -196,7 +196,7 @@ def test_every_tick_of_a_turn_arrives_once_and_in_order(
         for row, query_id in enumerate(ids):
             if query_id is not None:
                 expected[query_id].append(row)
-        table = EXAMPLE["ticks"](name, ids) if ids else shards.TICKS.empty_table()
+        table = prepared_folder.ticks(name, ids) if ids else shards.TICKS.empty_table()
         writer.add(ConversationRows(name, f"u{i}", 101, "pairwise", 0, table))
     writer.close()
     written = pq.read_table(folder / "pairwise").to_pylist()
@@ -206,8 +206,10 @@ def test_every_tick_of_a_turn_arrives_once_and_in_order(
 
 def test_dictionary_encoded_ticks_are_taken_and_written_as_strings(tmp_path: Path) -> None:
     def conversations() -> Iterator[ConversationRows]:
-        for c in EXAMPLE["conversations"]():
-            frame = EXAMPLE["frame"](c.ticks).with_columns(pl.col("gaze_on").cast(pl.Categorical))
+        for c in prepared_folder.conversations():
+            frame = prepared_folder.frame(c.ticks).with_columns(
+                pl.col("gaze_on").cast(pl.Categorical)
+            )
             ticks = frame.to_arrow()
             yield ConversationRows(c.conversation_id, c.user_id, c.task_id, c.kind, c.fold, ticks)
 
@@ -217,27 +219,27 @@ def test_dictionary_encoded_ticks_are_taken_and_written_as_strings(tmp_path: Pat
 
 
 def test_missing_and_unknown_columns_are_named(tmp_path: Path) -> None:
-    turns = EXAMPLE["turns"]().rename({"prompt": "question"})
+    turns = prepared_folder.turns().rename({"prompt": "question"})
     with pytest.raises(TableError, match=r"turns: columns missing: \['prompt'\].*\['question'\]"):
         write(tmp_path / "ifllm", turns=turns)
     assert os.listdir(tmp_path) == []
 
 
 def test_values_that_do_not_fit_are_named(tmp_path: Path) -> None:
-    turns = EXAMPLE["turns"]().with_columns(pl.lit(300).alias("fold"))
+    turns = prepared_folder.turns().with_columns(pl.lit(300).alias("fold"))
     with pytest.raises(TableError, match=r"turns: column 'fold' is .* does not fit int8.*300"):
         write(tmp_path / "ifllm", turns=turns)
 
 
 def test_tick_of_an_unknown_turn_is_an_error(tmp_path: Path) -> None:
-    ticks = EXAMPLE["ticks"]("ann/101", [99, 11, 11])
+    ticks = prepared_folder.ticks("ann/101", [99, 11, 11])
     stray = ConversationRows("ann/101", "ann", 101, "pairwise", 0, ticks)
     with pytest.raises(TableError, match="query_id 99 belongs to no turn"):
         write(tmp_path / "ifllm", conversations=[stray])
 
 
 def test_conversation_that_comes_twice_is_an_error(tmp_path: Path) -> None:
-    one = next(EXAMPLE["conversations"]())
+    one = next(prepared_folder.conversations())
     with pytest.raises(TableError, match="ann/101 came twice"):
         write(tmp_path / "ifllm", conversations=[one, one])
 
@@ -248,7 +250,7 @@ def test_old_folder_stays_when_reading_fails(tmp_path: Path, error: BaseExceptio
     before = content(tmp_path / "ifllm")
 
     def conversations() -> Iterator[ConversationRows]:
-        yield from list(EXAMPLE["conversations"]())[:1]
+        yield from list(prepared_folder.conversations())[:1]
         raise error
 
     with pytest.raises(type(error)):
@@ -271,14 +273,14 @@ def test_full_disk_is_one_clear_error_and_leaves_nothing(
 
 def test_file_that_cannot_grow_is_the_same_error(tmp_path: Path) -> None:
     # The real thing: the kernel refuses to write beyond the limit.
-    script = f"""
-import resource, runpy, sys
+    script = """
+import resource, sys
 from pathlib import Path
 from ifllm_hf.errors import OutputError
-example = runpy.run_path({str(Path(__file__).with_name("prepared_example.py"))!r})
+from tests.helpers.prepared_folder import write
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 try:
-    example["write"](Path(sys.argv[1]))
+    write(Path(sys.argv[1]))
 except OutputError as error:
     print(error)
 """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,10 +23,9 @@ from ifllm_hf.data.schema import CONFIGS, SCHEMAS, TURN_TICK_COLUMNS, features
 from ifllm_hf.data.sessions.made_up import write_sessions
 from ifllm_hf.data.ticks.tick_arrays import ticks_to_numpy
 from ifllm_hf.errors import ConfigError, DataError, SourceError, TableError
+from tests.helpers import prepared_folder
 
 ROOT = Path(__file__).parents[2]
-EXAMPLE_FILE = Path(__file__).with_name("prepared_example.py")
-EXAMPLE = runpy.run_path(str(EXAMPLE_FILE))
 N_ROWS = {
     "pairwise": 4, "pointwise": 2, "ticks": 3, "preferences": 1, "tasks": 1, "workers": 1
 }  # fmt: skip
@@ -36,7 +34,7 @@ N_ROWS = {
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("prepared") / "ifllm"
-    EXAMPLE["write"](folder, shard_bytes=1)
+    prepared_folder.write(folder, shard_bytes=1)
     return folder
 
 
@@ -58,7 +56,7 @@ def prepare(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
 
     def write(source: str | None, out: Path, *, progress: bool = True) -> None:
         sources.append(source)
-        EXAMPLE["write"](out, shard_bytes=1)
+        prepared_folder.write(out, shard_bytes=1)
 
     module = ModuleType("ifllm_hf.data.prepared.prepare")
     module.prepare = write  # type: ignore[attr-defined]
@@ -94,7 +92,7 @@ def test_a_folder_of_other_content_is_not_taken_from_the_cache(tmp_path: Path) -
     # `datasets` knows a local folder by its name and its card, not by its Parquet files.
     for rows in (3, 2):
         folder = tmp_path / str(rows) / "ifllm"
-        EXAMPLE["write"](folder)
+        prepared_folder.write(folder)
         (shard,) = (folder / "pairwise").glob("*.parquet")
         pq.write_table(pq.read_table(shard).slice(0, rows), shard)
         card = folder / "README.md"
@@ -226,7 +224,7 @@ def test_missing_place_says_who_named_it(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_folder_of_another_version_is_refused(tmp_path: Path) -> None:
-    EXAMPLE["write"](tmp_path / "old")
+    prepared_folder.write(tmp_path / "old")
     card = tmp_path / "old" / "README.md"
     card.write_text(re.sub(r"ifllm_prepared: \d+", "ifllm_prepared: 99", card.read_text()))
     with pytest.raises(TableError, match="schema version 99"):
@@ -259,7 +257,7 @@ def test_fingerprint_follows_names_sizes_and_times(tmp_path: Path) -> None:
 def test_other_names_are_untouched(tmp_path: Path, elsewhere: Path) -> None:
     (tmp_path / "a.csv").write_text("x\n1\n")
     assert load_dataset("csv", data_files=str(tmp_path / "a.csv"))["train"]["x"] == [1]
-    EXAMPLE["write"](elsewhere / "ifllm")
+    prepared_folder.write(elsewhere / "ifllm")
     assert load_dataset("./ifllm")["train"].builder_name == "parquet"
     assert load_dataset("ifllm")["train"].builder_name == "ifllm"
 
@@ -324,16 +322,16 @@ def test_builder_in_a_fresh_process_in_either_import_order(
 ) -> None:
     script = ANSWER.format(imports=imports)
     answer = python(script, elsewhere, tmp_path, IFLLM_RELEASE=str(prepared))
-    assert answer == ["ifllm", [11, 12, 13, 31], list(EXAMPLE["TICKS_OF"]), list(CONFIGS)]
+    assert answer == ["ifllm", [11, 12, 13, 31], list(prepared_folder.TICKS_OF), list(CONFIGS)]
 
 
 def test_plain_load_beside_the_folder_needs_no_import_of_ours(
     elsewhere: Path, tmp_path: Path, python: Callable[..., Any]
 ) -> None:
-    EXAMPLE["write"](elsewhere / "ifllm", shard_bytes=1)
+    prepared_folder.write(elsewhere / "ifllm", shard_bytes=1)
     script = ANSWER.format(imports=PLAIN)
     answer = python(script, elsewhere, tmp_path)
-    assert answer == ["parquet", [11, 12, 13, 31], list(EXAMPLE["TICKS_OF"]), list(CONFIGS)]
+    assert answer == ["parquet", [11, 12, 13, 31], list(prepared_folder.TICKS_OF), list(CONFIGS)]
 
 
 def test_both_ways_give_the_same_columns(prepared: Path) -> None:

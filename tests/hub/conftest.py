@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.helpers.loopback_hub import LoopbackHub
 
 
 @pytest.fixture
@@ -28,7 +27,7 @@ def _running(patch: pytest.MonkeyPatch) -> Iterator[Any]:
     import huggingface_hub.hf_api
     from huggingface_hub import constants
 
-    with _loopback().LoopbackHub() as hub:
+    with LoopbackHub() as hub:
         template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, hub.url)
         patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         patch.setattr(constants, "ENDPOINT", hub.url)
@@ -45,14 +44,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"hub", "hub_of_module"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(mark)
-
-
-def _loopback() -> Any:
-    """Load the sibling file; tests are no package."""
-    name = "ifllm_tests_loopback"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("loopback.py"))
-        assert spec is not None and spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]

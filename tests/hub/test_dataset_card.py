@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,9 +31,9 @@ from ifllm_hf.hub.cards.dataset_card import TEMPLATE, rewrite_card, write_card
 from ifllm_hf.hub.cards.shown_turn import ShownTurn, choose_turn
 from ifllm_hf.hub.cards.tick_numbers import count_percentile, count_ticks
 from ifllm_hf.hub.cards.wrapped_text import wrap
+from tests.helpers import prepared_folder
 
 ROOT = Path(__file__).parents[2]
-EXAMPLE = runpy.run_path(str(ROOT / "tests" / "data" / "prepared_example.py"))
 BUILD = ROOT / "dataset_card" / "build.py"
 
 LEDGERS = {
@@ -67,7 +66,7 @@ def with_package() -> dict[str, str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return EXAMPLE["write"](tmp_path / "ifllm").path
+    return prepared_folder.write(tmp_path / "ifllm").path
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +232,7 @@ def write_ticks(out: Path, *conversations: Any) -> list[Path]:
             user, task = name.split("/")
             yield ConversationRows(name, user, int(task), "pairwise", 0, table)
 
-    EXAMPLE["write"](out, conversations=rows())
+    prepared_folder.write(out, conversations=rows())
     return card_numbers.shards(out, "ticks")
 
 
@@ -288,7 +287,7 @@ def test_the_leak_is_measured_where_the_click_was(tmp_path: Path) -> None:
     turns, conversations = [], []
     for i in range(12):
         name, choice = f"u{i}/{2 * i + 1}", "ab"[i % 2]
-        turns.append({**EXAMPLE["turn"](100 + i, name, 1), "preference": choice})
+        turns.append({**prepared_folder.turn(100 + i, name, 1), "preference": choice})
         places = [0, 1000, 400, 800 if choice == "b" else 600]
         ticks = conversation(
             name,
@@ -306,7 +305,7 @@ def test_the_leak_is_measured_where_the_click_was(tmp_path: Path) -> None:
         for name, table in conversations
     )
     frame = pl.from_arrow(pa.Table.from_pylist(turns, schema=TURNS))
-    EXAMPLE["write"](out, turns=frame, conversations=rows)
+    prepared_folder.write(out, turns=frame, conversations=rows)
     values = card_numbers.tick_values(
         count_ticks(card_numbers.shards(out, "ticks")), card_numbers.read_turns(out)
     )
@@ -390,7 +389,7 @@ def test_without_matplotlib_the_card_says_how_to_get_the_figures(
 
 
 def test_no_figure_of_a_turn_where_there_is_none(tmp_path: Path) -> None:
-    out = EXAMPLE["write"](tmp_path / "ifllm", conversations=iter(())).path
+    out = prepared_folder.write(tmp_path / "ifllm", conversations=iter(())).path
     card = write_card(out)
     assert "figures/" not in card and "What readers did" not in card
     assert "pip install matplotlib" not in card
@@ -400,7 +399,7 @@ def reading_turn(query_id: int, answers: tuple[str, str], on: list[tuple[str, st
     """Return a turn and its conversation; `on` is (gaze, mouse) per half second."""
     name = f"u{query_id}/1{query_id}1"
     turn = {
-        **EXAMPLE["turn"](query_id, name, 1),
+        **prepared_folder.turn(query_id, name, 1),
         "response_a": answers[0],
         "response_b": answers[1],
         "preference": "a",
@@ -426,7 +425,7 @@ def write_turns(out: Path, *made: Any) -> Path:
     from ifllm_hf.data.schema import TURNS
 
     frame = pl.from_arrow(pa.Table.from_pylist([turn for turn, _ in made], schema=TURNS))
-    path: Path = EXAMPLE["write"](out, turns=frame, conversations=(c for _, c in made)).path
+    path: Path = prepared_folder.write(out, turns=frame, conversations=(c for _, c in made)).path
     return path
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -17,15 +16,15 @@ from ifllm_hf.cli import main
 from ifllm_hf.data.schema import CONFIGS
 from ifllm_hf.errors import ConfigError, OutputError, TableError
 from ifllm_hf.hub.publish.dataset import push_dataset
+from tests.helpers import prepared_folder
 
 ROOT = Path(__file__).parents[2]
-EXAMPLE = runpy.run_path(str(ROOT / "tests" / "data" / "prepared_example.py"))
 REPO = "lab/ifllm-test"
 
 
 @pytest.fixture
 def prepared(tmp_path: Path) -> Path:
-    folder: Path = EXAMPLE["write"](tmp_path / "ifllm", shard_bytes=1).path
+    folder: Path = prepared_folder.write(tmp_path / "ifllm", shard_bytes=1).path
     return folder
 
 
@@ -86,7 +85,7 @@ print(json.dumps([list(rows["query_id"]), rows[0]["file_row"], rows[1]["preferen
         [1, 2, 3, 6, 7],
         "b",
         list(CONFIGS),
-        list(EXAMPLE["TICKS_OF"]),
+        list(prepared_folder.TICKS_OF),
     ]
 
 
@@ -106,7 +105,7 @@ def test_second_push_deletes_shards_that_are_no_more(
     HfApi().upload_file(
         path_or_fileobj=b"kept", path_in_repo="notes.txt", repo_id=REPO, repo_type="dataset"
     )
-    fewer = EXAMPLE["write"](tmp_path / "again").path
+    fewer = prepared_folder.write(tmp_path / "again").path
     push_dataset(fewer, REPO)
     assert hub.files(REPO) == {**on_disk(fewer), "notes.txt": b"kept"}
     assert len(hub.repos["datasets", REPO].commits) == 4

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +15,8 @@ from ifllm_hf.cli import main
 from ifllm_hf.errors import ConfigError, OutputError, TableError
 from ifllm_hf.hub.cards.model_card import model_card
 from ifllm_hf.hub.publish.model import push_model
+from tests.helpers.model_with_processor import ANSWERS, QUESTION, TICKS, make
 
-TINY = runpy.run_path(str(Path(__file__).parents[1] / "reward" / "tiny_reward_model.py"))
-QUESTION, ANSWERS, TICKS = TINY["QUESTION"], TINY["ANSWERS"], TINY["TICKS"]
 REPO = "lab/reward-test"
 SESSIONS = ["00ff00ff00ff00ff", "11ee11ee11ee11ee"]
 RUN = {
@@ -62,7 +60,7 @@ SCORES = [
 
 @pytest.fixture(scope="module")
 def parts() -> tuple[Any, Any]:
-    model, processor = TINY["make"](seed=2)
+    model, processor = make(seed=2)
     model.config.text_config._name_or_path = "/somewhere/deep/backbone"
     return model, processor
 

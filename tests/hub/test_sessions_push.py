@@ -232,7 +232,7 @@ def test_withdrawn_session_is_gone_everywhere(
     lfs: bool,
 ) -> None:
     if lfs:  # as real hubs do with large files
-        monkeypatch.setattr("ifllm_tests_loopback._LFS_SIZE", 100)
+        monkeypatch.setattr("tests.helpers.loopback_hub._LFS_SIZE", 100)
     store = make_store()
     kept, leaving = (store.open_session(**CONSENT) for _ in range(2))
     assert store.hub is not None
@@ -264,7 +264,7 @@ def test_withdrawn_session_is_gone_everywhere(
 def test_withdrawal_that_the_hub_interrupts_is_finished_later(
     hub: Any, make_store: Callable[..., SessionStore], monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    monkeypatch.setattr("ifllm_tests_loopback._LFS_SIZE", 100)
+    monkeypatch.setattr("tests.helpers.loopback_hub._LFS_SIZE", 100)
     store = make_store()
     opened = store.open_session(**CONSENT)
     assert store.hub is not None

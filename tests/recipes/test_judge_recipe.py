@@ -14,10 +14,10 @@ import yaml
 from ifllm_hf.alignment.judge.config import JudgeConfig
 from ifllm_hf.alignment.pairs.format import JUDGE_FOLD
 from ifllm_hf.training.settings_file import read_settings
+from tests.helpers.loopback_judge import LoopbackJudge
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"
-LOOPBACK = runpy.run_path(str(ROOT / "tests" / "alignment" / "loopback_judge.py"))
 
 
 def script(name: str, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -47,7 +47,7 @@ def test_the_script_judges_and_prints_the_report(
     for name, words in (("before", 2), ("after", 5)):
         said = [{"question": r["prompt"], "answer": "word " * words} for r in rows]
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in said))
-    with LOOPBACK["LoopbackJudge"]() as server:
+    with LoopbackJudge() as server:
         settings: dict[str, Any] = {
             "baseline": {"name": "before", "answers": str(tmp_path / "before.jsonl")},
             "candidates": [{"name": "after", "answers": str(tmp_path / "after.jsonl")}],

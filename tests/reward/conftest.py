@@ -11,8 +11,7 @@ import pytest
 
 from ifllm_hf.behavior.features.table import ANTISYMMETRIC_COLUMNS, CATALOGUE, FEATURE_COLUMNS
 from ifllm_hf.benchmark.protocol.rows import swap_sides
-
-from .reward_turns import make_backbone
+from tests.helpers.reward_turns import make_backbone
 
 Rows = tuple[pl.DataFrame, np.ndarray, np.ndarray]
 _WORDS = [

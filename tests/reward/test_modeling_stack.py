@@ -14,8 +14,14 @@ import transformers  # noqa: E402
 from ifllm_hf.errors import DataError  # noqa: E402
 from ifllm_hf.reward.model.configuration_ifllm import CHANNELS, IFLLMConfig  # noqa: E402
 from ifllm_hf.reward.model.modeling_ifllm import IFLLMForRewardModeling, IFLLMModel  # noqa: E402
-
-from .reward_models import BACKBONES, assert_near, make_batch, reward_model, scores, text_of  # noqa: E402
+from tests.helpers.reward_models import (  # noqa: E402
+    BACKBONES,
+    assert_near,
+    make_batch,
+    reward_model,
+    scores,
+    text_of,
+)
 
 # Wide enough for blocks of 64 weights.
 _WIDE = {"hidden_size": 64, "intermediate_size": 128, "head_dim": 16, "num_key_value_heads": 4}

@@ -14,8 +14,16 @@ from ifllm_hf.errors import DataError
 from ifllm_hf.reward.model.configuration_ifllm import CHANNELS, TOKEN_CHANNELS
 from ifllm_hf.reward.model.feature_extraction_ifllm import IFLLMFeatureExtractor
 from ifllm_hf.reward.model.processing_ifllm import IFLLMProcessor
-
-from .processing_turn import ANSWERS, TICKS, changed, column, encode, log, without, word_processor
+from tests.helpers.processed_turn import (
+    ANSWERS,
+    TICKS,
+    changed,
+    column,
+    encode,
+    log,
+    without,
+    word_processor,
+)
 
 
 @pytest.fixture(scope="module")

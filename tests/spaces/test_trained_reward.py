@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import runpy
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,12 @@ from ifllm_space.pickers import first_turn
 from ifllm_space.score.recording import own_turn
 from ifllm_space.score.score_view import score_view
 from ifllm_space.score.trained_reward import TrainedReward
-
-TINY = runpy.run_path(str(Path(__file__).parents[1] / "reward" / "tiny_reward_model.py"))
+from tests.helpers.model_with_processor import make
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    model, processor = TINY["make"]()
+    model, processor = make()
     place = tmp_path_factory.mktemp("model") / "tiny-reward"
     model.save_pretrained(place)
     processor.save_pretrained(place)

@@ -1,4 +1,4 @@
-"""A small made-up prepared folder; tests run this file with `runpy` and call `write`.
+"""A small made-up prepared folder: `write` makes it.
 
 Four conversations: pairwise with a reload and ticks before the first question, pointwise,
 pairwise without behaviour, and behaviour without a turn.

@@ -1,6 +1,6 @@
 """A judge on the loopback interface that speaks the OpenAI chat-completions protocol.
 
-Run by `runpy.run_path`. It checks every request as a strict server would, and misbehaves on order.
+It checks every request as a strict server would, and misbehaves on order.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Made-up turns whose true preference is known, and a small model; loaded by the label tests.
+"""Made-up turns whose true preference is known, and a small model of them.
 
-python tests/alignment/labels_example.py     # the table of docs/label.md
+python tests/helpers/labelled_turns.py     # the table of docs/label.md
 """
 
 from __future__ import annotations

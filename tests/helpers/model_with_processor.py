@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
 from typing import Any
 
 QUESTION = "why is the sky blue"
@@ -23,11 +21,11 @@ def make(seed: int = 0, kind: str = "wordpiece", **settings: Any) -> tuple[Any, 
     """Return model and processor; random weights, gates open."""
     from ifllm_hf.reward.model.feature_extraction_ifllm import IFLLMFeatureExtractor
     from ifllm_hf.reward.model.processing_ifllm import IFLLMProcessor
+    from tests.helpers.reward_models import reward_model
+    from tests.helpers.tiny_tokenizers import make_tokenizer
 
-    here = Path(__file__)
-    tokenizers = runpy.run_path(str(here.with_name("tiny_tokenizers.py")))
-    tokenizer = tokenizers["make_tokenizer"](kind, [QUESTION, *ANSWERS])
-    model = runpy.run_path(str(here.with_name("reward_models.py")))["reward_model"](
+    tokenizer = make_tokenizer(kind, [QUESTION, *ANSWERS])
+    model = reward_model(
         "bert",
         seed=seed,
         backbone_settings={"vocab_size": len(tokenizer), "max_position_embeddings": 512},
