@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Callable
 from typing import Any
 
 import polars as pl
 import pytest
 
 from ifllm_hf.behavior.features.table import behavior_features
+from tests.helpers.reading_turns import table, turn
 
-Turn = Callable[..., dict[str, Any]]
-Table = Callable[..., pl.DataFrame]
 NOON = datetime.datetime(2025, 10, 1, 12, tzinfo=datetime.UTC)
 
 
@@ -25,7 +23,7 @@ def by_id(features: pl.DataFrame) -> dict[int, dict[str, Any]]:
     return {row["query_id"]: row for row in features.iter_rows(named=True)}
 
 
-def test_level_and_leaning_against_earlier_turns(turn: Turn, table: Table) -> None:
+def test_level_and_leaning_against_earlier_turns() -> None:
     # dwell per character of a (100 characters) and b (200): 4 and 1; then 2 and 2; then 8 and 0
     shape = [(400, 200), (200, 400), (800, 0)]
     rows = table(
@@ -53,7 +51,7 @@ def test_level_and_leaning_against_earlier_turns(turn: Turn, table: Table) -> No
     assert f[3]["reading_ms_vs_own"] == pytest.approx(math.log(1800 / 1600))
 
 
-def test_turns_without_the_channel_do_not_count(turn: Turn, table: Table) -> None:
+def test_turns_without_the_channel_do_not_count() -> None:
     rows = table(
         [
             turn([0, 400], ["a0", "-"], query_id=1, turn=1, asked_at=at(1)),
@@ -68,7 +66,7 @@ def test_turns_without_the_channel_do_not_count(turn: Turn, table: Table) -> Non
     assert f[4]["mouse_dwell_ms_log_ratio_vs_own"] == pytest.approx(lean - lean / (1 + 3))
 
 
-def test_conversations_are_ordered_by_time_not_by_name(turn: Turn, table: Table) -> None:
+def test_conversations_are_ordered_by_time_not_by_name() -> None:
     common: dict[str, Any] = {"t_ms": [0, 400], "mouse": ["a0", "-"]}
     rows = table(
         [
@@ -82,7 +80,7 @@ def test_conversations_are_ordered_by_time_not_by_name(turn: Turn, table: Table)
     assert [f[i]["earlier_turns"] for i in (1, 3, 2, 4)] == [0, 1, 2, 0]
 
 
-def test_a_turn_without_a_time_follows_the_one_before_it(turn: Turn, table: Table) -> None:
+def test_a_turn_without_a_time_follows_the_one_before_it() -> None:
     common: dict[str, Any] = {"t_ms": [0, 400], "mouse": ["a0", "-"]}
     rows = table(
         [
@@ -98,7 +96,7 @@ def test_a_turn_without_a_time_follows_the_one_before_it(turn: Turn, table: Tabl
     assert [f[i]["earlier_turns"] for i in range(1, 6)] == [0, 1, 2, 0, 1]
 
 
-def test_pairwise_and_pointwise_reading_times_are_compared_apart(turn: Turn, table: Table) -> None:
+def test_pairwise_and_pointwise_reading_times_are_compared_apart() -> None:
     rows = table(
         [
             turn([0, 400], ["a0", "-"], query_id=1, turn=1, asked_at=at(1)),

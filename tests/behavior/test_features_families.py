@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 
-FeaturesOf = Callable[..., dict[str, Any]]
+from tests.helpers.reading_turns import features_of
 
 
 def nan(value: float) -> bool:
@@ -19,7 +17,7 @@ def nan(value: float) -> bool:
 # time: 0, 100, 300, 600, 1600 (capped from 2600), last tick has none
 
 
-def test_dwell_is_the_capped_time_to_the_next_tick(features_of: FeaturesOf) -> None:
+def test_dwell_is_the_capped_time_to_the_next_tick() -> None:
     f = features_of([0, 100, 300, 600, 3200], mouse=["a0", "a1", "-", "b5", "a9"])
     # a: 100 + 200 (+ 0 for the last tick); off: 300; b: 2600 capped to 1000
     assert f["reading_ms"] == 1600.0
@@ -36,7 +34,7 @@ def test_dwell_is_the_capped_time_to_the_next_tick(features_of: FeaturesOf) -> N
     assert f["mouse_dwell_ms_log_ratio"] == pytest.approx(math.log((1000 + delta) / (300 + delta)))
 
 
-def test_dwell_per_word_sentence_and_paragraph(features_of: FeaturesOf) -> None:
+def test_dwell_per_word_sentence_and_paragraph() -> None:
     text = "1. One two. Three!\n- Four"  # 6 words; "1." ends no sentence; 2 lines
     f = features_of([0, 600], mouse=["a0", "a0"], a=text)
     assert f["mouse_dwell_ms_per_word_a"] == 100.0
@@ -44,14 +42,14 @@ def test_dwell_per_word_sentence_and_paragraph(features_of: FeaturesOf) -> None:
     assert f["mouse_dwell_ms_per_paragraph_a"] == 300.0
 
 
-def test_a_page_load_ends_a_ticks_time(features_of: FeaturesOf) -> None:
+def test_a_page_load_ends_a_ticks_time() -> None:
     f = features_of([0, 100, 5, 105], mouse=["a0", "a0", "a0", "a0"], page_load=[0, 0, 1, 1])
     assert f["mouse_dwell_ms_a"] == 200.0
     assert f["reading_ms"] == 200.0
     assert f["mouse_visits_a"] == 2.0
 
 
-def test_recency_halves_with_the_half_life(features_of: FeaturesOf) -> None:
+def test_recency_halves_with_the_half_life() -> None:
     # on a for the first 3 s, on b for the last 3 s of 6 s
     t = np.arange(0, 6001, 500)
     f = features_of(t, mouse=["a0"] * 6 + ["b0"] * 7)
@@ -62,7 +60,7 @@ def test_recency_halves_with_the_half_life(features_of: FeaturesOf) -> None:
     assert f["mouse_recency_15s_ms_b"] == pytest.approx(long * (1 - 2 ** (-3 / 15)))
 
 
-def test_recency_does_not_depend_on_how_time_is_cut(features_of: FeaturesOf) -> None:
+def test_recency_does_not_depend_on_how_time_is_cut() -> None:
     coarse = features_of([0, 900, 1800], mouse=["a0", "b0", "b0"])
     fine = features_of(range(0, 1801, 100), mouse=["a0"] * 9 + ["b0"] * 10)
     for side in "ab":
@@ -70,7 +68,7 @@ def test_recency_does_not_depend_on_how_time_is_cut(features_of: FeaturesOf) -> 
         assert fine[name] == pytest.approx(coarse[name], rel=1e-12)
 
 
-def test_last_third_cuts_through_a_tick(features_of: FeaturesOf) -> None:
+def test_last_third_cuts_through_a_tick() -> None:
     f = features_of([0, 500, 900], mouse=["a0", "b0", "-"])
     # 900 ms: the last third is 600-900; b spans 500-900
     assert f["mouse_last_third_ms_a"] == 0.0
@@ -78,7 +76,7 @@ def test_last_third_cuts_through_a_tick(features_of: FeaturesOf) -> None:
     assert f["mouse_last_third_share_b"] == pytest.approx(1.0)
 
 
-def test_pauses_are_stays_of_half_a_second(features_of: FeaturesOf) -> None:
+def test_pauses_are_stays_of_half_a_second() -> None:
     f = features_of(
         [0, 300, 600, 900, 1100, 1200], mouse=["a10", "a12", "a50", "a51", "a80", "a80"]
     )
@@ -88,7 +86,7 @@ def test_pauses_are_stays_of_half_a_second(features_of: FeaturesOf) -> None:
     assert f["mouse_pause_share_a"] == pytest.approx(1100 / 1200)
 
 
-def test_idle_counts_only_on_the_answer(features_of: FeaturesOf) -> None:
+def test_idle_counts_only_on_the_answer() -> None:
     f = features_of(
         [0, 200, 500, 900],
         mouse=["a0", "a0", "-", "b0"],
@@ -99,7 +97,7 @@ def test_idle_counts_only_on_the_answer(features_of: FeaturesOf) -> None:
     assert f["mouse_idle_ms_b"] == 0.0
 
 
-def test_spread_over_blocks_sentences_and_paragraphs(features_of: FeaturesOf) -> None:
+def test_spread_over_blocks_sentences_and_paragraphs() -> None:
     text = "a" * 39 + "\n" + "b" * 39 + "\n" + "c" * 20  # 100 characters, 3 lines, 3 blocks
     f = features_of([0, 300, 400, 800], mouse=["a5", "a41", "a79", "-"], a=text)
     # 300 ms in line 1, 100 ms in line 2; character 79 is the line break that ends line 2: 400 ms
@@ -118,14 +116,14 @@ def test_spread_over_blocks_sentences_and_paragraphs(features_of: FeaturesOf) ->
     assert f["mouse_sentences_visited_share_a"] == pytest.approx(2 / 3)
 
 
-def test_all_dwell_in_one_place_has_no_entropy(features_of: FeaturesOf) -> None:
+def test_all_dwell_in_one_place_has_no_entropy() -> None:
     f = features_of([0, 300], mouse=["a5", "a5"])
     assert f["mouse_spread_entropy_a"] == 0.0
     assert math.copysign(1.0, f["mouse_paragraph_entropy_bits_a"]) == 1.0
     assert f["mouse_paragraph_entropy_bits_a"] == 0.0
 
 
-def test_regressions_and_rereading(features_of: FeaturesOf) -> None:
+def test_regressions_and_rereading() -> None:
     f = features_of(
         [0, 100, 200, 300, 400, 500, 600], gaze=["a0", "a40", "a20", "a15", "a60", "a30", "a30"]
     )
@@ -139,7 +137,7 @@ def test_regressions_and_rereading(features_of: FeaturesOf) -> None:
     assert f["gaze_forward_share_a"] == pytest.approx(2 / 5)
 
 
-def test_velocity_and_its_changes(features_of: FeaturesOf) -> None:
+def test_velocity_and_its_changes() -> None:
     f = features_of([0, 100, 300, 400], gaze=["a0", "a10", "a50", "a40"])
     # 100, 200, -100 characters per second
     assert f["gaze_speed_chars_per_s_a"] == pytest.approx(60 / 0.4)
@@ -147,14 +145,14 @@ def test_velocity_and_its_changes(features_of: FeaturesOf) -> None:
     assert f["gaze_speed_change_chars_per_s_a"] == pytest.approx((100 + 300) / 2)
 
 
-def test_steps_do_not_cross_visits(features_of: FeaturesOf) -> None:
+def test_steps_do_not_cross_visits() -> None:
     f = features_of([0, 100, 200], gaze=["a90", "b0", "a0"])
     assert f["gaze_regressions_a"] == 0.0
     assert nan(f["gaze_regression_share_a"])
     assert nan(f["gaze_speed_chars_per_s_a"])
 
 
-def test_visits_first_and_last_look_and_switches(features_of: FeaturesOf) -> None:
+def test_visits_first_and_last_look_and_switches() -> None:
     t = [0, 100, 200, 300, 400, 1700, 1800, 1900]
     f = features_of(t, mouse=["-", "a0", "b0", "-", "b1", "b2", "a0", "-"])
     # b: 200-500 (a short way off the text ends nothing), then 1.3 s without a tick, then again
@@ -174,12 +172,12 @@ def test_visits_first_and_last_look_and_switches(features_of: FeaturesOf) -> Non
     assert f["mouse_switches_per_min"] == pytest.approx(2 / (on_text / 60000))
 
 
-def test_camera_lost(features_of: FeaturesOf) -> None:
+def test_camera_lost() -> None:
     f = features_of([0, 100, 400, 500], gaze=["-"] * 4, camera_ok=[True, False, None, True])
     assert f["gaze_camera_lost_share"] == pytest.approx(300 / 400)
 
 
-def test_fixations_of_a_turn(features_of: FeaturesOf) -> None:
+def test_fixations_of_a_turn() -> None:
     t = [0, 100, 200, 300, 400, 500]
     f = features_of(t, gaze=["b0", "b90", "b100", "b101", "b199", "b199"])
     # 0-100 spreads 100 characters over 200 ms; then 101-199 over 200 ms
@@ -192,7 +190,7 @@ def test_fixations_of_a_turn(features_of: FeaturesOf) -> None:
     assert nan(f["gaze_fixation_ms_mean_a"])
 
 
-def test_agreement_counts_only_with_both_on_an_answer(features_of: FeaturesOf) -> None:
+def test_agreement_counts_only_with_both_on_an_answer() -> None:
     f = features_of(
         [0, 100, 300, 600, 1000],
         gaze=["a10", "a20", "b0", "-", "a0"],
@@ -206,7 +204,7 @@ def test_agreement_counts_only_with_both_on_an_answer(features_of: FeaturesOf) -
 
 
 @pytest.mark.parametrize("lag", [-3, 0, 2])
-def test_lag_is_found(features_of: FeaturesOf, lag: int) -> None:
+def test_lag_is_found(lag: int) -> None:
     rng = np.random.default_rng(5)
     path = rng.integers(0, 200, 120)
     n = 100
@@ -218,7 +216,7 @@ def test_lag_is_found(features_of: FeaturesOf, lag: int) -> None:
     assert f["mouse_gaze_correlation"] == pytest.approx(1.0)
 
 
-def test_events_in_their_own_ticks(features_of: FeaturesOf) -> None:
+def test_events_in_their_own_ticks() -> None:
     """Collected sessions have one event per tick; the other channel is not sampled there."""
     f = features_of(
         [0, 50, 100, 150, 400],
@@ -233,7 +231,7 @@ def test_events_in_their_own_ticks(features_of: FeaturesOf) -> None:
     assert f["mouse_gaze_agreement"] == 0.0
 
 
-def test_scroll_where_recorded(features_of: FeaturesOf) -> None:
+def test_scroll_where_recorded() -> None:
     f = features_of(
         [0, 100, 200, 300],
         mouse=["a0"] * 4,
@@ -246,7 +244,7 @@ def test_scroll_where_recorded(features_of: FeaturesOf) -> None:
     assert nan(features_of([0, 100], mouse=["a0", "a0"])["scroll_px_a"])
 
 
-def test_what_was_on_screen_where_recorded(features_of: FeaturesOf) -> None:
+def test_what_was_on_screen_where_recorded() -> None:
     """A range holds until the next one of the same answer; 0 to 0 is nothing on screen."""
     f = features_of(
         [0, 100, 250, 450, 700],
@@ -265,7 +263,7 @@ def test_what_was_on_screen_where_recorded(features_of: FeaturesOf) -> None:
     assert nan(unknown["visible_ms_a"]) and nan(unknown["visible_depth_a"])
 
 
-def test_what_was_on_screen_is_forgotten_at_a_reload(features_of: FeaturesOf) -> None:
+def test_what_was_on_screen_is_forgotten_at_a_reload() -> None:
     f = features_of(
         [0, 100, 0, 100, 300],
         page_load=[0, 0, 1, 1, 1],
@@ -276,7 +274,7 @@ def test_what_was_on_screen_is_forgotten_at_a_reload(features_of: FeaturesOf) ->
     assert f["visible_ms_a"] == 100.0 + 200.0
 
 
-def test_either_takes_the_mouse_only_if_it_was_on_an_answer(features_of: FeaturesOf) -> None:
+def test_either_takes_the_mouse_only_if_it_was_on_an_answer() -> None:
     t = [0, 100, 300]
     by_gaze = features_of(t, gaze=["a0", "b0", "-"], mouse=["-", "-", "-"])
     assert (by_gaze["either_dwell_ms_a"], by_gaze["either_dwell_ms_b"]) == (100.0, 200.0)

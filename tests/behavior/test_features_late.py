@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-FeaturesOf = Callable[..., dict[str, float]]
+from tests.helpers.reading_turns import features_of
 
 
-def test_late_share_halves_with_a_share_of_the_reading_time(features_of: FeaturesOf) -> None:
+def test_late_share_halves_with_a_share_of_the_reading_time() -> None:
     # on a for the first 4 s of 5 s, on b for the last: one half-life of a fifth of the time
     t = np.arange(0, 5001, 500)
     f = features_of(t, mouse=["a0"] * 8 + ["b0"] * 3)
@@ -21,7 +20,7 @@ def test_late_share_halves_with_a_share_of_the_reading_time(features_of: Feature
     assert f["mouse_late_10pct_b"] == pytest.approx(0.1 / math.log(2) * 3 / 4)
 
 
-def test_late_share_does_not_depend_on_the_pace(features_of: FeaturesOf) -> None:
+def test_late_share_does_not_depend_on_the_pace() -> None:
     t = np.arange(0, 5001, 500)
     sides = ["a0"] * 7 + ["b0"] * 4
     fast, slow = features_of(t / 5, mouse=sides), features_of(t, mouse=sides)
@@ -31,7 +30,7 @@ def test_late_share_does_not_depend_on_the_pace(features_of: FeaturesOf) -> None
     )
 
 
-def test_pooled_adds_half_of_the_gaze(features_of: FeaturesOf) -> None:
+def test_pooled_adds_half_of_the_gaze() -> None:
     t = np.arange(0, 3001, 500)
     f = features_of(t, mouse=["a0"] * 7, gaze=["b0"] * 7)
     whole = (1 - 2**-10) * 0.1 / math.log(2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,7 @@ from ifllm_hf.behavior.features.table import (
     write_features,
 )
 from ifllm_hf.errors import DataError, OutputError, TableError
-
-Turn = Callable[..., dict[str, Any]]
-Table = Callable[..., pl.DataFrame]
-FeaturesOf = Callable[..., dict[str, Any]]
+from tests.helpers.reading_turns import features_of, random_turns, table, turn
 
 
 def of_channel(row: dict[str, Any], channel: str) -> list[float]:
@@ -33,7 +29,7 @@ def of_channel(row: dict[str, Any], channel: str) -> list[float]:
     ]
 
 
-def test_a_turn_without_ticks_is_missing_altogether(turn: Turn, table: Table) -> None:
+def test_a_turn_without_ticks_is_missing_altogether() -> None:
     rows = table([turn(query_id=1), turn([0, 50], ["a0", "a1"], query_id=2)])
     features = behavior_features(rows)
     assert features["query_id"].to_list() == [1, 2]
@@ -46,18 +42,18 @@ def test_a_turn_without_ticks_is_missing_altogether(turn: Turn, table: Table) ->
     assert behavior_features(null_lists).equals(features, null_equal=True)
 
 
-def test_a_turn_without_reading_is_missing_altogether(features_of: FeaturesOf) -> None:
+def test_a_turn_without_reading_is_missing_altogether() -> None:
     f = features_of([0, 100], mouse=["a0", "a1"], phase=["rating", "after"])
     assert all(math.isnan(f[c]) for c in FEATURE_COLUMNS)
 
 
-def test_no_turns_at_all(table: Table) -> None:
+def test_no_turns_at_all() -> None:
     features = behavior_features(table([]))
     assert features.height == 0
     assert features.columns == ["query_id", "contaminated", *FEATURE_COLUMNS]
 
 
-def test_a_channel_that_was_not_recorded_is_missing(features_of: FeaturesOf) -> None:
+def test_a_channel_that_was_not_recorded_is_missing() -> None:
     f = features_of([0, 100, 200], mouse=["a0", "b0", "-"])
     assert all(math.isnan(v) for v in of_channel(f, "gaze"))
     assert f["mouse_dwell_ms_a"] == 100.0
@@ -66,14 +62,14 @@ def test_a_channel_that_was_not_recorded_is_missing(features_of: FeaturesOf) -> 
     assert f["either_dwell_ms_a"] == 100.0
 
 
-def test_a_channel_that_is_no_column_is_missing(turn: Turn, table: Table) -> None:
+def test_a_channel_that_is_no_column_is_missing() -> None:
     rows = table([turn([0, 100, 200], mouse=["a0", "b0", "-"], gaze=["a0", "a0", "a0"])])
     f = behavior_features(rows.drop("gaze_on", "gaze_char", "gaze_x_px")).row(0, named=True)
     assert all(math.isnan(v) for v in of_channel(f, "gaze"))
     assert f["mouse_dwell_ms_a"] == 100.0
 
 
-def test_recorded_but_never_on_an_answer_is_zero(features_of: FeaturesOf) -> None:
+def test_recorded_but_never_on_an_answer_is_zero() -> None:
     f = features_of([0, 100, 200], mouse=["-", "-", "-"])
     zero = (
         "dwell_ms_a dwell_ms_per_char_b dwell_share_a recency_3s_ms_a last_third_share_b pauses_a "
@@ -93,7 +89,7 @@ def test_recorded_but_never_on_an_answer_is_zero(features_of: FeaturesOf) -> Non
     assert f["mouse_off_text_ms"] == 200.0
 
 
-def test_a_pointwise_turn_has_no_second_side(features_of: FeaturesOf) -> None:
+def test_a_pointwise_turn_has_no_second_side() -> None:
     f = features_of([0, 100, 200], mouse=["a0", "a50", "-"], gaze=["a1", "-", "a2"], b=None)
     for feature in CATALOGUE:
         if feature.scope == "per_response":
@@ -106,7 +102,7 @@ def test_a_pointwise_turn_has_no_second_side(features_of: FeaturesOf) -> None:
     assert math.isnan(f["mouse_switches"])
 
 
-def test_answers_of_one_character_and_of_none(features_of: FeaturesOf) -> None:
+def test_answers_of_one_character_and_of_none() -> None:
     f = features_of([0, 100, 300], mouse=["a0", "-", "a0"], a="?", b="")
     assert f["mouse_coverage_a"] == 1.0
     assert f["mouse_depth_a"] == 1.0
@@ -118,13 +114,13 @@ def test_answers_of_one_character_and_of_none(features_of: FeaturesOf) -> None:
     assert math.isnan(f["mouse_coverage_b"])
 
 
-def test_an_answer_of_white_space_has_no_words(features_of: FeaturesOf) -> None:
+def test_an_answer_of_white_space_has_no_words() -> None:
     f = features_of([0, 100], mouse=["a1", "a1"], a=" \n ")
     assert math.isnan(f["mouse_dwell_ms_per_word_a"])
     assert f["mouse_dwell_ms_per_sentence_a"] == 100.0
 
 
-def test_a_single_tick_has_no_time(features_of: FeaturesOf) -> None:
+def test_a_single_tick_has_no_time() -> None:
     f = features_of([5], mouse=["a3"], gaze=["b4"])
     assert f["reading_ms"] == 0.0
     assert f["mouse_dwell_ms_a"] == 0.0
@@ -134,7 +130,7 @@ def test_a_single_tick_has_no_time(features_of: FeaturesOf) -> None:
     assert math.isnan(f["mouse_spread_entropy_a"])
 
 
-def test_on_an_answer_without_a_character_is_off_the_text(turn: Turn, table: Table) -> None:
+def test_on_an_answer_without_a_character_is_off_the_text() -> None:
     row = turn([0, 100, 200], mouse=["a0", "a5", "-"])
     row["mouse_char"] = [None, 5, None]
     f = behavior_features(table([row])).row(0, named=True)
@@ -142,7 +138,7 @@ def test_on_an_answer_without_a_character_is_off_the_text(turn: Turn, table: Tab
     assert f["mouse_off_text_ms"] == 100.0
 
 
-def test_nothing_is_infinite(random_turns: Callable[..., pl.DataFrame]) -> None:
+def test_nothing_is_infinite() -> None:
     values = behavior_features(random_turns(11, n=40)).select(FEATURE_COLUMNS).to_numpy()
     assert not np.isinf(values).any()
 
@@ -150,28 +146,28 @@ def test_nothing_is_infinite(random_turns: Callable[..., pl.DataFrame]) -> None:
 # --- bad input --------------------------------------------------------------------------------
 
 
-def test_lists_of_different_length_are_named(turn: Turn, table: Table) -> None:
+def test_lists_of_different_length_are_named() -> None:
     row = turn([0, 100, 200], mouse=["a0", "a0", "a0"], query_id=77)
     row["mouse_char"] = [0, 0]
     with pytest.raises(DataError, match=r"query 77: 2 values in 'mouse_char' and 3 in 't_ms'"):
         behavior_features(table([turn(query_id=76), row]))
 
 
-def test_a_position_outside_its_answer_is_named(features_of: FeaturesOf) -> None:
+def test_a_position_outside_its_answer_is_named() -> None:
     with pytest.raises(DataError, match=r"query 9: mouse_char is 100 on answer a, which has 100"):
         features_of([0, 100], mouse=["a99", "a100"], query_id=9)
     with pytest.raises(DataError, match="on answer b, which has 0"):
         features_of([0, 100], gaze=["b0", "b0"], b=None)
 
 
-def test_time_running_backwards_is_named(features_of: FeaturesOf) -> None:
+def test_time_running_backwards_is_named() -> None:
     with pytest.raises(DataError, match=r"query 1: t_ms runs backwards from 100.0 to 90.0"):
         features_of([0, 100, 90], mouse=["a0"] * 3)
     with pytest.raises(DataError, match="no time"):
         features_of([0, float("nan")], mouse=["a0"] * 2)
 
 
-def test_unknown_sides_and_phases_are_named(features_of: FeaturesOf, table: Table) -> None:
+def test_unknown_sides_and_phases_are_named() -> None:
     with pytest.raises(DataError, match="expected gaze_on and mouse_on|Expected gaze_on"):
         features_of([0, 100], mouse_on=["left", "a"])
     with pytest.raises(DataError, match="phases holds 'writing'"):
@@ -184,13 +180,13 @@ def test_unknown_sides_and_phases_are_named(features_of: FeaturesOf, table: Tabl
     ("dropped", "named"),
     [("phase", "phase"), ("response_b", "response_b"), ("user_id", "user_id"), ("turn", "turn")],
 )
-def test_missing_columns_are_named(turn: Turn, table: Table, dropped: str, named: str) -> None:
+def test_missing_columns_are_named(dropped: str, named: str) -> None:
     rows = table([turn([0, 100], ["a0", "a0"])])
     with pytest.raises(DataError, match=f"no column {named}"):
         behavior_features(rows.drop(dropped))
 
 
-def test_single_ticks_doubled_ids_and_other_objects(turn: Turn, table: Table) -> None:
+def test_single_ticks_doubled_ids_and_other_objects() -> None:
     rows = table([turn([0, 100], ["a0", "a0"])])
     with pytest.raises(DataError, match="query_id 1 stands in several rows"):
         behavior_features(pl.concat([rows, rows]))
@@ -203,9 +199,7 @@ def test_single_ticks_doubled_ids_and_other_objects(turn: Turn, table: Table) ->
 # --- input and output -------------------------------------------------------------------------
 
 
-def test_arrow_datasets_and_polars_give_the_same(
-    random_turns: Callable[..., pl.DataFrame],
-) -> None:
+def test_arrow_datasets_and_polars_give_the_same() -> None:
     from datasets import Dataset
 
     rows = random_turns(4, n=9)
@@ -219,9 +213,7 @@ def test_arrow_datasets_and_polars_give_the_same(
     assert chosen["query_id"].to_list() == rows["query_id"].gather([6, 2]).to_list()
 
 
-def test_written_features_read_back(
-    random_turns: Callable[..., pl.DataFrame], tmp_path: Any
-) -> None:
+def test_written_features_read_back(tmp_path: Any) -> None:
     rows = random_turns(5, n=6)
     out = tmp_path / "new" / "features.parquet"
     written = write_features(rows, out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,8 @@ from ifllm_hf.behavior.features.table import (
     feature_table,
 )
 from ifllm_hf.benchmark.protocol.rows import swap_sides
+from tests.helpers.reading_turns import random_turns
 
-RandomTurns = Callable[..., pl.DataFrame]
 OTHER = {"a": "b", "b": "a", "none": "none"}
 
 
@@ -39,7 +38,7 @@ def swapped(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 @pytest.fixture(name="pairs", scope="module")
-def pairs_fixture(random_turns: RandomTurns) -> pl.DataFrame:
+def pairs_fixture() -> pl.DataFrame:
     rows = pl.concat(
         random_turns(seed, n=30, ticks=240).with_columns(
             pl.col("query_id") + 1000 * seed,
@@ -150,7 +149,7 @@ _QUICK = settings(
 
 @_QUICK
 @given(seed=_SEEDS, shift=st.integers(-(10**6), 10**9))
-def test_shifting_time_changes_nothing(random_turns: RandomTurns, seed: int, shift: int) -> None:
+def test_shifting_time_changes_nothing(seed: int, shift: int) -> None:
     rows = random_turns(seed, n=8)
     later = rows.with_columns(pl.col("t_ms").list.eval(pl.element() + float(shift)))
     assert_frame_equal(behavior_features(later), behavior_features(rows), check_exact=True)
@@ -158,7 +157,7 @@ def test_shifting_time_changes_nothing(random_turns: RandomTurns, seed: int, shi
 
 @_QUICK
 @given(seed=_SEEDS)
-def test_the_order_of_the_rows_changes_nothing(random_turns: RandomTurns, seed: int) -> None:
+def test_the_order_of_the_rows_changes_nothing(seed: int) -> None:
     rows = random_turns(seed, n=12)
     mixed = rows.sample(fraction=1.0, shuffle=True, seed=seed)
     assert_frame_equal(
@@ -170,9 +169,7 @@ def test_the_order_of_the_rows_changes_nothing(random_turns: RandomTurns, seed: 
 
 @_QUICK
 @given(seed=_SEEDS, factor=st.sampled_from([0.5, 2.0, 3.0]))
-def test_slower_reading_scales_times_and_speeds(
-    random_turns: RandomTurns, seed: int, factor: float
-) -> None:
+def test_slower_reading_scales_times_and_speeds(seed: int, factor: float) -> None:
     rows = random_turns(seed, n=8)
     # Steps of 1 ms, so that neither the cap nor the gap between visits is ever reached.
     dense = rows.with_columns(
@@ -207,7 +204,7 @@ def test_slower_reading_scales_times_and_speeds(
 
 @_QUICK
 @given(seed=_SEEDS)
-def test_dwell_adds_up_to_the_recorded_time(random_turns: RandomTurns, seed: int) -> None:
+def test_dwell_adds_up_to_the_recorded_time(seed: int) -> None:
     features = behavior_features(random_turns(seed, n=12)).filter(
         pl.col("reading_ms").fill_nan(0) > 0
     )

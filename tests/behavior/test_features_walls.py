@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,8 @@ from polars.testing import assert_frame_equal
 from ifllm_hf.behavior.features.table import behavior_features
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import DataError
+from tests.helpers.reading_turns import random_turns
 
-RandomTurns = Callable[..., pl.DataFrame]
 KEYS = (
     "query_id",
     "conversation_id",
@@ -103,7 +102,7 @@ def scrambled_off_the_answers(rows: pl.DataFrame, seed: int) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_ticks_outside_reading_change_nothing(random_turns: RandomTurns, seed: int) -> None:
+def test_ticks_outside_reading_change_nothing(seed: int) -> None:
     rows = random_turns(seed)
     other = scrambled_outside_reading(rows, seed + 50)
     assert other["t_ms"].to_list() != rows["t_ms"].to_list()
@@ -111,7 +110,7 @@ def test_ticks_outside_reading_change_nothing(random_turns: RandomTurns, seed: i
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_ticks_outside_reading_may_be_missing(random_turns: RandomTurns, seed: int) -> None:
+def test_ticks_outside_reading_may_be_missing(seed: int) -> None:
     rows = random_turns(seed)
     ticks, lists = exploded(rows)
     cut = packed(rows, ticks.filter(pl.col("phase") == "reading"), lists)
@@ -119,14 +118,14 @@ def test_ticks_outside_reading_may_be_missing(random_turns: RandomTurns, seed: i
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_positions_off_the_answers_change_nothing(random_turns: RandomTurns, seed: int) -> None:
+def test_positions_off_the_answers_change_nothing(seed: int) -> None:
     rows = random_turns(seed)
     other = scrambled_off_the_answers(rows, seed + 50)
     assert other["mouse_x_px"].to_list() != rows["mouse_x_px"].to_list()
     same(behavior_features(other), behavior_features(rows))
 
 
-def test_the_walls_can_fail(random_turns: RandomTurns) -> None:
+def test_the_walls_can_fail() -> None:
     rows = random_turns(0)
     whole = behavior_features(rows, phases=("reading", "rating", "after"))
     scrambled = scrambled_outside_reading(rows, 50)
@@ -134,7 +133,7 @@ def test_the_walls_can_fail(random_turns: RandomTurns) -> None:
         same(behavior_features(scrambled, phases=("reading", "rating", "after")), whole)
 
 
-def test_other_phases_are_marked(random_turns: RandomTurns) -> None:
+def test_other_phases_are_marked() -> None:
     rows = random_turns(1)
     assert not behavior_features(rows)["contaminated"].any()
     whole = behavior_features(rows, phases=("reading", "rating", "after"))
@@ -146,14 +145,14 @@ def test_other_phases_are_marked(random_turns: RandomTurns) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_later_turns_feed_nothing(random_turns: RandomTurns, seed: int) -> None:
+def test_later_turns_feed_nothing(seed: int) -> None:
     rows = random_turns(seed).sort("asked_at")
     everything = behavior_features(rows)
     for k in (1, 7, 15):
         same(behavior_features(rows[:k]), everything[:k])
 
 
-def test_other_readers_feed_nothing(random_turns: RandomTurns) -> None:
+def test_other_readers_feed_nothing() -> None:
     rows = random_turns(2)
     everything = behavior_features(rows)
     for user in rows["user_id"].unique():
@@ -161,7 +160,7 @@ def test_other_readers_feed_nothing(random_turns: RandomTurns) -> None:
         same(behavior_features(rows.filter(own)), everything.filter(own))
 
 
-def test_labels_are_not_even_read(random_turns: RandomTurns) -> None:
+def test_labels_are_not_even_read() -> None:
     rows = random_turns(3)
     labelled = rows.with_columns(
         preference=pl.lit("a"), likert_a=pl.lit(5, pl.Int8), better_than_previous=pl.lit(value=True)

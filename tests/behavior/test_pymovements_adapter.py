@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,11 @@ from ifllm_hf.behavior.features.fixations import fixations_by_dispersion
 from ifllm_hf.behavior.features.table import behavior_features
 from ifllm_hf.behavior.pymovements_adapter import from_pymovements, to_pymovements
 from ifllm_hf.errors import ConfigError, DataError
-
-Turn = Callable[..., dict[str, Any]]
-Table = Callable[..., pl.DataFrame]
+from tests.helpers.reading_turns import random_turns, table, turn
 
 
 @pytest.fixture(name="row")
-def row_fixture(turn: Turn) -> dict[str, Any]:
+def row_fixture() -> dict[str, Any]:
     row = turn(
         [1000.5, 1090.0, 1160.0, 1250.0, 30.0, 120.0, 210.0],
         gaze=["a3", "a5", "-", "b7", "b9", "none", "b9"],
@@ -61,9 +58,7 @@ def test_samples_of_the_reading_phase(row: dict[str, Any]) -> None:
     assert len(with_rating.samples) == 6
 
 
-def test_there_and_back_gives_the_same_features(
-    random_turns: Callable[..., pl.DataFrame],
-) -> None:
+def test_there_and_back_gives_the_same_features() -> None:
     pytest.importorskip("pymovements")
     rows = random_turns(8, n=20)
     scalars = [n for n, dtype in rows.schema.items() if not isinstance(dtype, pl.List)]
@@ -83,7 +78,7 @@ def test_there_and_back_gives_the_same_features(
     assert checked > 10
 
 
-def test_its_event_detection_works_on_the_grid(turn: Turn) -> None:
+def test_its_event_detection_works_on_the_grid() -> None:
     pytest.importorskip("pymovements")
     rng = np.random.default_rng(0)
     t = 500 + np.cumsum(rng.uniform(60, 110, 60))
@@ -110,7 +105,7 @@ def test_a_long_gap_is_null_on_the_grid(row: dict[str, Any]) -> None:
     assert held == [True] * 12 + [False] * 8 + [True] * 2
 
 
-def test_trials_of_a_foreign_recording_become_page_loads(turn: Turn, table: Table) -> None:
+def test_trials_of_a_foreign_recording_become_page_loads() -> None:
     pymovements = pytest.importorskip("pymovements")
     samples = pl.DataFrame(
         {
@@ -138,7 +133,7 @@ def test_trials_of_a_foreign_recording_become_page_loads(turn: Turn, table: Tabl
         from_pymovements(gaze)
 
 
-def test_bad_arguments_are_named(row: dict[str, Any], turn: Turn) -> None:
+def test_bad_arguments_are_named(row: dict[str, Any]) -> None:
     pytest.importorskip("pymovements")
     with pytest.raises(ConfigError, match="no channel 'eye'"):
         to_pymovements(row, "eye")

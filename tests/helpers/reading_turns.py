@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
-import pytest
 
 TICK_LISTS: dict[str, Any] = {
     "t_ms": pl.Float64,
@@ -131,27 +130,8 @@ def random_turns(seed: int, n: int = 24, ticks: int = 120) -> pl.DataFrame:
     return table(rows)
 
 
-@pytest.fixture(name="turn", scope="session")
-def turn_fixture() -> Callable[..., dict[str, Any]]:
-    return turn
-
-
-@pytest.fixture(name="table", scope="session")
-def table_fixture() -> Callable[..., pl.DataFrame]:
-    return table
-
-
-@pytest.fixture(name="random_turns", scope="session")
-def random_turns_fixture() -> Callable[..., pl.DataFrame]:
-    return random_turns
-
-
-@pytest.fixture(name="features_of", scope="session")
-def features_of_fixture() -> Callable[..., dict[str, float]]:
+def features_of(*args: Any, **columns: Any) -> dict[str, float]:
     """Compute the features of one made-up turn."""
     from ifllm_hf.behavior.features.table import behavior_features
 
-    def features_of(*args: Any, **columns: Any) -> dict[str, float]:
-        return behavior_features(table([turn(*args, **columns)])).row(0, named=True)
-
-    return features_of
+    return behavior_features(table([turn(*args, **columns)])).row(0, named=True)
