@@ -16,7 +16,7 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 help:
 	@echo "make demo   set up, then the whole line in minutes: data, scores by worker, pairs, DPO"
 	@echo "make test   set up, then lint, types and all tests"
-	@echo "make bench  speed and memory, against the targets in tests/benchmark/"
+	@echo "make bench  speed and memory, against the targets in tests/speed/"
 	@echo "make reward-report  text and behaviour around a sentence encoder, by fold of readers: hours;"
 	@echo "            REPORT=--quick: one repeat, an hour"
 	@echo "make webgazer-test  fetch WebGazer (GPL) into a temporary folder and run it"
@@ -48,7 +48,7 @@ test: check
 	$(BIN)/python -m pytest -q tests/browser --reruns 2
 
 bench: setup
-	$(BIN)/python tests/benchmark/run.py
+	$(BIN)/python tests/speed/run.py
 
 # Fetches WebGazer (GPL-3.0-or-later) into a temporary folder and runs it before a drawn face.
 webgazer-test: setup

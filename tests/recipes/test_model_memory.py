@@ -1,16 +1,15 @@
-"""What the recipes say about memory is the arithmetic of `tests/benchmark/model_memory.py`."""
+"""What the recipes say about memory is the arithmetic of `tests/speed/model_memory.py`."""
 
 from __future__ import annotations
 
 import importlib
-import runpy
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+from tests.speed import model_memory as memory
+
 ROOT = Path(__file__).parents[2]
-memory = SimpleNamespace(**runpy.run_path(str(ROOT / "tests" / "benchmark" / "model_memory.py")))
 # As published with each model.
 PARAMETERS = {
     "gpt2-xl": 1_557_611_200,

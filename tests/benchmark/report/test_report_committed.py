@@ -15,7 +15,7 @@ from ifllm_hf.benchmark.protocol.suite import HEADLINE, PAPER
 from ifllm_hf.reward.baselines import choice as baselines
 from ifllm_hf.reward.baselines.reference import LengthRule
 
-_REPORT = Path(__file__).parents[2] / "docs" / "benchmark" / "report.json"
+_REPORT = Path(__file__).parents[3] / "docs" / "benchmark" / "report.json"
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
 """The eight models, each with its own recipe, by QLoRA and by bf16 LoRA; weights are random.
 
-    python tests/benchmark/run.py models                  # all eight
-    python tests/benchmark/bench_models.py qwen3-4b       # one
-    python tests/benchmark/bench_models.py --vocabulary 512   # a head that costs next to nothing
+    python tests/speed/run.py models                  # all eight
+    python tests/speed/bench_models.py qwen3-4b       # one
+    python tests/speed/bench_models.py --vocabulary 512   # a head that costs next to nothing
 
 On a GPU the shapes are the true ones, and TRL's trainer runs beside ours. On a CPU every dimension
 is an eighth (hidden, feed-forward, vocabulary, layers; heads keep their ratio), one thread, CPU

@@ -1,7 +1,7 @@
 """Measure speed and memory against the targets: `make bench`, or this file with names of parts.
 
-    python tests/benchmark/run.py                # every part
-    python tests/benchmark/run.py prepare load   # bench_prepare.py and bench_load.py
+    python tests/speed/run.py                # every part
+    python tests/speed/run.py prepare load   # bench_prepare.py and bench_load.py
 
 Each part is a file `bench_<part>.py` with `main() -> list[Row]`. Parts that need the real release
 take `$IFLLM_RELEASE` (an archive or a folder) and say so where it is missing. Results go to
@@ -10,7 +10,7 @@ take `$IFLLM_RELEASE` (an archive or a folder) and say so where it is missing. R
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import os
 import platform
@@ -22,7 +22,6 @@ HERE = Path(__file__).parent
 
 
 def main() -> int:
-    sys.path.insert(0, str(HERE))
     names = sys.argv[1:] or [
         file.stem.removeprefix("bench_") for file in sorted(HERE.glob("bench_*"))
     ]
@@ -30,13 +29,10 @@ def main() -> int:
     sys.stdout.write(f"{machine}; load before: {os.getloadavg()[0]:.1f}\n")
     rows: list[dict[str, Any]] = []
     for name in names:
-        spec = importlib.util.spec_from_file_location(f"bench_{name}", HERE / f"bench_{name}.py")
-        if spec is None or spec.loader is None:
+        if not (HERE / f"bench_{name}.py").exists():
             sys.stderr.write(f"no part {name!r} in {HERE}\n")
             return 2
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        for row in module.main():
+        for row in importlib.import_module(f"bench_{name}").main():
             rows.append({"part": name, **row})
             sys.stdout.write(_line(rows[-1]) + "\n")
             sys.stdout.flush()

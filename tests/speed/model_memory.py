@@ -1,7 +1,7 @@
 """What DPO of the eight models needs: the arithmetic behind the head of each recipe.
 
-    python tests/benchmark/model_memory.py            # the lines of every recipe
-    python tests/benchmark/model_memory.py qwen3-4b   # of one
+    python tests/speed/model_memory.py            # the lines of every recipe
+    python tests/speed/model_memory.py qwen3-4b   # of one
 
 Parameters are those of the true shapes. What one layer needs while its gradient is computed is
 counted, not guessed: the forward and backward pass of our own trainer's batch runs on fake tensors
@@ -321,7 +321,7 @@ def head_lines(name: str) -> str:
 #   checkpoints {config.num_hidden_layers} layers x {of.checkpoints / config.num_hidden_layers / 1e6:.0f} MB = {of.checkpoints / 1e9:.1f} GB; one layer recomputed = {step / 1e9:.1f} GB; CUDA {_CUDA_GB} GB.
 #   QLoRA: {of.total_gb("qlora"):.1f} GB. bf16 LoRA: {need["lora"].total_gb("lora"):.1f} GB.
 #   1,000 pairs of {_TOKENS_OF_A_PAIR} tokens: 8 x {of.multiplied / 1e9:.2f} G x {_TOKENS_OF_A_PAIR},000 = {flops:.1e} FLOP, {flops / _A100_FLOPS / _SHARE / 60:.1f} min at {_SHARE * 100:.0f} % of an A100
-#   (312 TFLOPS), before the cost of unpacking NF4. python tests/benchmark/model_memory.py {name}
+#   (312 TFLOPS), before the cost of unpacking NF4. python tests/speed/model_memory.py {name}
 """  # noqa: E501
 
 
