@@ -25,7 +25,7 @@ from ifllm_hf.data.ticks.tick_arrays import ticks_to_numpy
 from ifllm_hf.errors import ConfigError, DataError, SourceError, TableError
 from tests.helpers import prepared_folder
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 N_ROWS = {
     "pairwise": 4, "pointwise": 2, "ticks": 3, "preferences": 1, "tasks": 1, "workers": 1
 }  # fmt: skip

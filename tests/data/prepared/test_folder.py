@@ -290,7 +290,7 @@ except OutputError as error:
 
 
 def run_python(script: str, *args: str) -> subprocess.CompletedProcess[str]:
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     env = {**os.environ, "PYTHONPATH": root}
     return subprocess.run(
         [sys.executable, "-c", script, *args], capture_output=True, text=True, env=env, check=False
