@@ -217,7 +217,7 @@ def test_dwell_adds_up_to_the_recorded_time(seed: int) -> None:
 
 
 def test_the_page_about_features_has_the_table_of_the_catalogue() -> None:
-    page = Path(__file__).parents[2] / "docs" / "features.md"
+    page = Path(__file__).parents[3] / "docs" / "features.md"
     if not page.exists():
         pytest.skip("no docs beside the tests")
     # Write it anew with `feature_table()` after a change of the catalogue.
