@@ -34,7 +34,7 @@ settings.register_profile("search", deadline=None)
 settings.load_profile("gate" if os.environ.get("CI") else "search")
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import polars as pl
     from fastapi import FastAPI
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ifllm_hf.data.prepared.prepare import PrepareReport
     from ifllm_space.demo_data import DemoData
     from ifllm_space.settings import Settings
+    from tests.helpers.loopback_hub import LoopbackHub
 
 
 def _place(variable: str, what: str) -> Path:
@@ -193,3 +194,41 @@ def build_space() -> Callable[..., FastAPI]:
         return app
 
     return build
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
+    """A running loopback hub, which this process uses as well."""
+    yield from _running(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def hub_of_module() -> Iterator[LoopbackHub]:
+    """The same for all tests of a module, where a push takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield from _running(patch)
+
+
+def _running(patch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
+    import huggingface_hub.hf_api
+    from huggingface_hub import constants
+
+    from tests.helpers.loopback_hub import LoopbackHub
+
+    with LoopbackHub() as hub:
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, hub.url)
+        patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        patch.setattr(constants, "ENDPOINT", hub.url)
+        patch.setattr(huggingface_hub.hf_api.api, "endpoint", hub.url)
+        patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        patch.setattr(constants, "HF_HUB_OFFLINE", False)
+        patch.setenv("HF_TOKEN", hub.TOKEN)
+        yield hub
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # huggingface_hub 2.4 uploads LFS files with an argument that httpx2 calls deprecated.
+    mark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+    for item in items:
+        if {"hub", "hub_of_module"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(mark)

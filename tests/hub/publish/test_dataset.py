@@ -18,7 +18,7 @@ from ifllm_hf.errors import ConfigError, OutputError, TableError
 from ifllm_hf.hub.publish.dataset import push_dataset
 from tests.helpers import prepared_folder
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 REPO = "lab/ifllm-test"
 
 

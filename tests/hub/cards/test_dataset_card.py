@@ -33,7 +33,7 @@ from ifllm_hf.hub.cards.tick_numbers import count_percentile, count_ticks
 from ifllm_hf.hub.cards.wrapped_text import wrap
 from tests.helpers import prepared_folder
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 BUILD = ROOT / "dataset_card" / "build.py"
 
 LEDGERS = {
