@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifllm_hf.metrics.ridge import ridge_logistic, root_mean_square, sigmoid
+from ifllm_hf.metrics.ridge import logit, ridge_logistic, root_mean_square, sigmoid
 
 
 @settings(max_examples=25, deadline=None)
@@ -39,3 +39,9 @@ def test_a_column_of_zeros_is_scaled_by_one() -> None:
     x = np.array([[0.0, 3.0], [0.0, 4.0]])
     np.testing.assert_allclose(root_mean_square(x), [1.0, np.sqrt(12.5)])
     assert sigmoid(np.array([3.0]))[0] + sigmoid(np.array([-3.0]))[0] == 1.0
+
+
+def test_logit_is_finite_and_odd() -> None:
+    p = np.array([0.0, 0.2, 0.5, 1.0])
+    assert np.isfinite(logit(p)).all()
+    np.testing.assert_allclose(logit(1 - p), -logit(p), atol=1e-9)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import sys
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,35 +13,17 @@ from ifllm_hf.alignment.generate.answers import (
     CUT,
     STOPPED,
     TOO_LONG,
-    finished_answer,
     generate_answers,
     make_backend,
-    stop_texts,
     weights_id,
 )
 from ifllm_hf.alignment.judge.config import ModelSpec, Sampling
 from ifllm_hf.alignment.judge.prompts import JudgedPrompt
 from ifllm_hf.alignment.pairs.format import PromptFormat
-from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.errors import ConfigError
+from tests.helpers.asked_prompts import STYLE, prompts, write
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
-STYLE = PromptFormat()
-
-
-def prompts(n: int = 5) -> list[JudgedPrompt]:
-    return [
-        JudgedPrompt(
-            f"p{i}", f"r{i}", f"Why {'so ' * i}?", f"Question: Why {'so ' * i}?\n\nAnswer:"
-        )
-        for i in range(n)
-    ]
-
-
-def write(spec: ModelSpec, store: Path, asked: Any = None, **settings: Any) -> Any:
-    sampling = Sampling(
-        **{"backend": "transformers", "max_new_tokens": 6, "stop": (), **settings}  # type: ignore[arg-type]
-    )
-    return generate_answers(spec, asked or prompts(), STYLE, sampling, store, progress=False)
 
 
 def test_batches_and_order_change_no_answer(tiny: Callable[..., Path], tmp_path: Path) -> None:
@@ -196,16 +175,6 @@ def test_a_chat_template_is_used_and_the_end_of_a_turn_ends(
         )  # fmt: skip
 
 
-def test_an_answer_ends_where_another_question_begins() -> None:
-    stops = stop_texts(STYLE, Sampling())
-    assert stops == ["\n\nQuestion:"]
-    ended = finished_answer(" Because.\n\nQuestion: And", stops, False, 9)
-    assert (ended.text, ended.finish) == ("Because.", STOPPED)
-    assert finished_answer(" Because", stops, False, 9).finish == CUT
-    assert finished_answer(" Because", stops, True, 9).finish == STOPPED
-    assert stop_texts(STYLE, Sampling(stop=("END",))) == ["END"]
-
-
 def test_generation_halts_at_a_stop_text(tiny: Callable[..., Path], tmp_path: Path) -> None:
     spec = ModelSpec("m", str(tiny()))
     free = write(spec, tmp_path / "free.jsonl", prompts(2), max_new_tokens=12)
@@ -216,66 +185,3 @@ def test_generation_halts_at_a_stop_text(tiny: Callable[..., Path], tmp_path: Pa
     halted = write(spec, tmp_path / "s.jsonl", prompts(2), max_new_tokens=12, stop=(stop,))
     assert halted["p1"].text == text[: text.index(stop)].strip()
     assert halted["p1"].tokens < free["p1"].tokens
-
-
-def test_ready_answers_are_found_by_id_or_question(tmp_path: Path) -> None:
-    file = tmp_path / "a.jsonl"
-    rows = [{"prompt_id": "p0", "answer": " one "}, {"question": "Why so ?", "answer": "two"}]
-    file.write_text("".join(json.dumps(r) + "\n" for r in rows))
-    spec = ModelSpec("given", answers=str(file))
-    got = write(spec, tmp_path / "unused.jsonl", prompts(2))
-    assert [got[f"p{i}"].text for i in (0, 1)] == ["one", "two"]
-    with pytest.raises(DataError, match="no answer to 'Why so so"):
-        write(spec, tmp_path / "unused.jsonl", prompts(3))
-    file.write_text("[1]\n")
-    with pytest.raises(DataError, match="cannot be read as answers"):
-        write(spec, tmp_path / "unused.jsonl", prompts(1))
-
-
-def test_weights_without_a_file_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match="no weights"):
-        weights_id(str(tmp_path / "empty"))
-    assert weights_id("ORG/NAME") == "ORG/NAME"
-
-
-def test_vllm_gets_tokens_seeds_and_the_adapter(
-    tiny: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A stand-in with vLLM's names: what is handed over, not what vLLM makes of it."""
-    seen: dict[str, Any] = {}
-
-    class LLM:
-        def __init__(self, **options: Any) -> None:
-            seen["engine"] = options
-            config = types.SimpleNamespace(max_model_len=64)
-            self.llm_engine = types.SimpleNamespace(model_config=config)
-
-        def generate(self, asked: Any, parameters: Any, **options: Any) -> Any:
-            seen.update(asked=asked, parameters=parameters, **options)
-            output = types.SimpleNamespace(
-                text=" So.\n\nQuestion:", finish_reason="length", token_ids=[1, 2, 3]
-            )
-            return [types.SimpleNamespace(outputs=[output]) for _ in asked]
-
-    module = types.ModuleType("vllm")
-    module.LLM, module.SamplingParams = LLM, lambda **kw: kw  # type: ignore[attr-defined]
-    lora = types.ModuleType("vllm.lora")
-    request = types.ModuleType("vllm.lora.request")
-    request.LoRARequest = lambda *a: a  # type: ignore[attr-defined]
-    for name, made in (("vllm", module), ("vllm.lora", lora), ("vllm.lora.request", request)):
-        monkeypatch.setitem(sys.modules, name, made)
-    sampling = Sampling(backend="vllm", max_new_tokens=8, seed=3)
-    spec = ModelSpec("m", str(tiny()), adapter="ORG/adapter")
-    got = generate_answers(spec, prompts(2), STYLE, sampling, tmp_path / "a.jsonl", progress=False)
-    assert got["p0"].text == "So." and got["p0"].finish == STOPPED
-    assert seen["lora_request"] == ("m", 1, "ORG/adapter")
-    assert all(isinstance(ids, int) for ids in seen["asked"][0]["prompt_token_ids"])
-    assert len({p["seed"] for p in seen["parameters"]}) == 2
-    assert seen["parameters"][0]["max_tokens"] == 8
-
-
-def test_vllm_that_is_not_there_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "vllm", None)
-    with pytest.raises(ConfigError, match="backend: transformers"):
-        make_backend("vllm", STYLE, Sampling())

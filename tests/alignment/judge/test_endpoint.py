@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email.utils
-import json
 import time
 from typing import Any
 
@@ -11,12 +10,6 @@ import pytest
 
 from ifllm_hf.alignment.judge.config import JudgeSettings
 from ifllm_hf.alignment.judge.endpoint import EndpointJudge
-from ifllm_hf.alignment.judge.rubric import (
-    _EXAMPLES,
-    MalformedAnswer,
-    messages,
-    read_verdict,
-)
 from ifllm_hf.alignment.judge.transport import retry_after_s
 from ifllm_hf.alignment.judge.verdict import Comparison, Judged
 from ifllm_hf.errors import ConfigError, SourceError
@@ -91,18 +84,6 @@ def test_models_that_want_other_names_get_them_and_the_report_says_so() -> None:
     plain = EndpointJudge(JudgeSettings(kind="endpoint", model="m"))
     assert "m at its own temperature" in judge.protocol and "m at temperature 0" in plain.protocol
     assert judge.identity != plain.identity
-
-
-def test_the_worked_examples_favour_no_outcome() -> None:
-    outcomes = [verdict["winner"] for *_, verdict in _EXAMPLES]
-    assert sorted(outcomes) == ["first", "second", "tie"]
-    said = messages(PAIR, "baseline")
-    for message in said:
-        if message["role"] == "assistant":
-            read_verdict(message["content"], "p", "baseline")
-    longer = [len(b) > len(a) for _, a, b, v in _EXAMPLES if v["winner"] != "tie"]
-    wins = [v["winner"] == "second" for *_, v in _EXAMPLES if v["winner"] != "tie"]
-    assert sum(a == b for a, b in zip(longer, wins, strict=True)) == 1
 
 
 def test_a_429_waits_as_long_as_it_is_told() -> None:
@@ -248,28 +229,3 @@ def test_hugging_face_inference_offline_says_so(monkeypatch: Any) -> None:
     settings = JudgeSettings(kind="huggingface", model="http://127.0.0.1:9/v1/chat/completions")
     with pytest.raises(ConfigError, match="HF_HUB_OFFLINE"):
         list(EndpointJudge(settings).judge([(PAIR, "baseline")]))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "", "null", "[]", '"first"', "{}",
-        '{"reason": "r", "score_first": 5, "score_second": 5}',
-        '{"reason": "r", "score_first": 5, "score_second": 5, "winner": "A"}',
-        '{"reason": "r", "score_first": 5.5, "score_second": 5, "winner": "tie"}',
-        '{"reason": "r", "score_first": "5", "score_second": 5, "winner": "tie"}',
-        '{"reason": "r", "score_first": true, "score_second": 5, "winner": "tie"}',
-        '{"reason": "r", "score_first": 0, "score_second": 5, "winner": "tie"}',
-        '{"reason": "r", "score_first": 5, "score_second": 5, "winner": "tie", "x": 1}',
-        '{"reason": null, "score_first": 5, "score_second": 5, "winner": "tie"}',
-    ],
-)  # fmt: skip
-def test_what_is_no_verdict_is_refused(text: str) -> None:
-    with pytest.raises(MalformedAnswer):
-        read_verdict(text, "p", "baseline")
-
-
-def test_a_fence_around_the_object_is_forgiven() -> None:
-    said = json.dumps({"reason": "r", "score_first": 5, "score_second": 6, "winner": "second"})
-    verdict = read_verdict(f"```json\n{said}\n```", "p", "candidate")
-    assert (verdict.winner, verdict.scores, verdict.win) == ("second", (5.0, 6.0), 0.0)

@@ -5,10 +5,9 @@ import math
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from ifllm_hf.alignment.labels.calibration import fit_slope
 from ifllm_hf.alignment.labels.noise import (
     check_nu,
     combine,
@@ -20,7 +19,6 @@ from ifllm_hf.alignment.labels.noise import (
     unnoise,
 )
 from ifllm_hf.errors import ConfigError
-from ifllm_hf.metrics.ridge import logit, sigmoid
 
 PROBABILITY = st.floats(0, 1)
 RATE = st.floats(0, 0.49)
@@ -142,48 +140,3 @@ def test_ratings_that_contradict_the_click() -> None:
     )
     assert likert_contradictions(turns) == {"n": 4, "contradicted": 1, "equal": 1, "share": 0.25}
     assert likert_contradictions(pl.DataFrame({"preference": ["a"]}))["share"] is None
-
-
-def test_slope_finds_the_temperature() -> None:
-    rng = np.random.default_rng(0)
-    z = rng.normal(size=20_000) * 2
-    y = (rng.random(20_000) < sigmoid(z)).astype(float)
-    assert fit_slope(z, y) == pytest.approx(1.0, abs=0.05)
-    assert fit_slope(4 * z, y) == pytest.approx(0.25, abs=0.02)
-    assert fit_slope(z / 3, y) == pytest.approx(3.0, abs=0.15)
-    assert fit_slope(-z, y) == 0.0
-
-
-def test_slope_minimises_its_formula() -> None:
-    rng = np.random.default_rng(1)
-    z, y = rng.normal(size=40), (rng.random(40) < 0.5).astype(float)
-    z += y
-    t = np.where(y == 1, 41 / 42, 1 / 42)
-
-    def loss(s: float) -> float:
-        return float(-np.sum(t * np.log(sigmoid(s * z)) + (1 - t) * np.log(sigmoid(-s * z))))
-
-    s = fit_slope(z, y)
-    assert s > 0
-    assert all(loss(s) <= loss(s + d) for d in (-0.1, -0.01, 0.01, 0.1))
-
-
-def test_slope_of_perfect_and_of_silent_logits_is_finite() -> None:
-    y = np.array([0.0, 1, 0, 1])
-    perfect = fit_slope(np.array([-1.0, 1, -1, 1]), y)
-    assert sigmoid(np.array([perfect]))[0] == pytest.approx(5 / 6)  # (n + 1) / (n + 2)
-    assert fit_slope(np.zeros(4), y) == 0.0
-
-
-@given(st.lists(st.tuples(st.floats(-5, 5), st.booleans()), min_size=1, max_size=20))
-@example([(0.0, False), (3e-132, False), (3e-132, True)])
-def test_slope_does_not_know_left_from_right(pairs: list[tuple[float, bool]]) -> None:
-    z = np.array([p[0] for p in pairs])
-    y = np.array([float(p[1]) for p in pairs])
-    assert fit_slope(-z, 1 - y) == pytest.approx(fit_slope(z, y), rel=1e-6, abs=1e-9)
-
-
-def test_logit_is_finite_and_odd() -> None:
-    p = np.array([0.0, 0.2, 0.5, 1.0])
-    assert np.isfinite(logit(p)).all()
-    np.testing.assert_allclose(logit(1 - p), -logit(p), atol=1e-9)

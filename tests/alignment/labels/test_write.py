@@ -18,36 +18,7 @@ from ifllm_hf.alignment.labels.write import write_labels
 from ifllm_hf.data.tables.preferences import build_preferences
 from ifllm_hf.errors import ConfigError, DataError, OutputError
 from tests.helpers.labelled_turns import GapModel, against_truth, make_turns
-
-
-def small(**settings: Any) -> pl.DataFrame:
-    turns: pl.DataFrame = make_turns(**{"workers": 12, "per_worker": 10, **settings})[0]
-    return turns
-
-
-def label(turns: pl.DataFrame, out: Path, **settings: Any) -> tuple[pl.DataFrame, Any]:
-    settings = {"source": "both", "model": GapModel, "progress": False, **settings}
-    report = write_labels(turns, out, **settings)
-    read = pl.read_ndjson if out.suffix == ".jsonl" else pl.read_parquet
-    return read(out), report
-
-
-def changed(turns: pl.DataFrame, column: str, values: dict[int, Any]) -> pl.DataFrame:
-    """Set a column at some row numbers."""
-    kept = turns[column].to_list()
-    for row, value in values.items():
-        kept[row] = value
-    return turns.with_columns(pl.Series(column, kept, dtype=turns.schema[column]))
-
-
-def awkward() -> pl.DataFrame:
-    turns = small()
-    turns = changed(turns, "preference", {0: None, 13: None, 27: "tie"})
-    turns = changed(turns, "has_error_answer", {1: True})
-    turns = changed(turns, "response_a", {2: ""})
-    turns = changed(turns, "response_b", {3: "left 3"})
-    return changed(changed(turns, "kind", {4: "pointwise"}), "preference", {4: None})
-
+from tests.helpers.written_labels import awkward, changed, label, small
 
 # --- explicit ------------------------------------------------------------------------------------
 
@@ -420,33 +391,6 @@ def test_a_missing_default_model_is_one_message(
 
 
 # --- the report ----------------------------------------------------------------------------------
-
-
-def test_report_is_json_and_prints(tmp_path: Path) -> None:
-    _, report = label(awkward(), tmp_path / "x.parquet", nu=0.1)
-    record = json.loads(report.to_json())
-    assert record["ledger"]["seen"] == 120
-    assert record["likert"]["n"] > 0
-    text = report.text()
-    for part in (ASSUMPTION, "contradict", "no_preference 2", "gap ", "0.02", "0.20", "judge_fold"):
-        assert part in text
-    explicit = label(awkward(), tmp_path / "y.parquet", source="explicit")[1].text()
-    assert ASSUMPTION not in explicit
-
-
-def test_pairs_without_behaviour_are_counted(tmp_path: Path) -> None:
-    features = pytest.importorskip("ifllm_hf.behavior.features.table")
-    name = next(c for c in features.FEATURE_COLUMNS if c.endswith("_a"))
-    turns = small().with_columns(
-        pl.Series(name, [float("nan")] * 5 + [1.0] * 115), pl.lit(0.0).alias(name[:-1] + "b")
-    )
-    turns = turns.with_columns(
-        pl.when(pl.col("query_id") < 1005).then(float("nan")).otherwise(0.0).alias(name[:-1] + "b")
-    )
-    _, report = label(turns, tmp_path / "x.parquet")
-    assert report.without_behavior == 5
-    assert "5 pairs have no behaviour" in report.text()
-    assert label(small(), tmp_path / "y.parquet")[1].without_behavior is None
 
 
 def test_nothing_heavy_is_imported() -> None:

@@ -17,45 +17,19 @@ import polars as pl
 import pytest
 import yaml
 
-from ifllm_hf.alignment.pairs.format import JUDGE_FOLD
 from ifllm_hf.alignment.pipeline import loop as pipeline
-from ifllm_hf.alignment.pipeline import training as pipeline_training
-from ifllm_hf.alignment.pipeline.config import LabelSource, read_pipeline
-from ifllm_hf.alignment.pipeline.labels import (
-    Data,
-    label_run,
-    make_labels,
-    pairs_digest,
-    remember_folds,
-)
+from ifllm_hf.alignment.pipeline.config import read_pipeline
 from ifllm_hf.alignment.pipeline.loop import Outcome, new_pairs, run_pipeline
-from ifllm_hf.alignment.pipeline.state import (
-    DONE,
-    FAILED,
-    INTERRUPTED,
-    RUNNING,
-    WAITING,
-    Run,
-    run_key,
-)
+from ifllm_hf.alignment.pipeline.state import DONE, FAILED, INTERRUPTED, RUNNING, WAITING
 from ifllm_hf.alignment.pipeline.training import DPO, SFT, Training, recipe
 from ifllm_hf.errors import ConfigError, OutputError
+from tests.helpers.pipeline_files import CLICKS
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*gradient_checkpointing.*:FutureWarning",
     "ignore::DeprecationWarning",
     "ignore:Could not find a config file:UserWarning",  # of a base that is a tiny random model
 )
-TINY = {
-    "model_name_or_path": "tiny-random/llama", "method": "lora", "dtype": "float32", "lora_r": 2,
-    "use_cpu": True, "bf16": False, "max_length": 128, "per_device_train_batch_size": 8,
-    "max_steps": 1, "eval_strategy": "no", "save_strategy": "no", "gradient_checkpointing": False,
-    "disable_tqdm": True, "dataloader_pin_memory": False, "report_to": "none",
-    "learning_rate": 1e-2,
-}  # fmt: skip
-CLICKS = {"name": "explicit", "source": "explicit", "dpo": {"preference_loss": "dpo"}}
-# The loop does not care what labels are made of; those of clicks are made fastest.
-SECOND = {"name": "second", "source": "explicit", "dpo": {"beta": 0.5}}
 
 
 class Trainer:
@@ -75,28 +49,6 @@ class Trainer:
         (training.folder / "adapter_model.safetensors").write_bytes(training.folder.name.encode())
         (training.folder / "tiny_model").mkdir()
         (training.folder / "tiny_model" / "model.safetensors").write_bytes(b"tiny")
-
-
-@pytest.fixture
-def files(tmp_path: Path, prepared_small: Path) -> Callable[..., Path]:
-    """Write a pipeline of two models and two sources; returns its YAML."""
-
-    def write(**changes: Any) -> Path:
-        for name in ("small", "large"):
-            text = yaml.safe_dump({**TINY, "lora_r": 2 if name == "small" else 4})
-            (tmp_path / f"{name}.yaml").write_text(text)
-        for source in (CLICKS, SECOND):
-            (tmp_path / f"{source['name']}.yaml").write_text(yaml.safe_dump(source))
-        settings = {
-            "data": str(prepared_small), "judge_fold": 0, "models": ["small.yaml", "large.yaml"],
-            "sources": ["explicit.yaml", "second.yaml"], "output_dir": str(tmp_path / "out"),
-            **changes,
-        }  # fmt: skip
-        path = tmp_path / "pipeline.yaml"
-        path.write_text(yaml.safe_dump(settings))
-        return path
-
-    return write
 
 
 def run(path: Path, *overrides: str, dry: bool = False) -> Outcome:
@@ -222,83 +174,6 @@ def test_the_table_shows_models_and_sources() -> None:
 # --- runs and their state ------------------------------------------------------------------------
 
 
-def test_a_run_is_locked_while_it_is_worked_on(tmp_path: Path) -> None:
-    a_run = Run(tmp_path, "x", {"a": 1})
-    assert a_run.state() == {"status": WAITING}
-    with a_run.working(stage="test") as state:
-        assert a_run.state()["status"] == RUNNING
-        with (
-            pytest.raises(OutputError, match="another process"),
-            Run(tmp_path, "x", {"a": 1}).working(),
-        ):
-            pass
-        state["found"] = 3
-    assert (a_run.state()["status"], a_run.state()["found"]) == (DONE, 3)
-
-
-def test_a_run_whose_process_is_gone_was_interrupted(tmp_path: Path) -> None:
-    a_run = Run(tmp_path, "x", {"a": 1})
-    a_run.state_file.write_text(json.dumps({"status": RUNNING, "name": "x"}))
-    assert a_run.state()["status"] == INTERRUPTED
-
-
-def test_keys_do_not_depend_on_order() -> None:
-    assert run_key({"a": 1, "b": {"c": 2, "d": 3}}) == run_key({"b": {"d": 3, "c": 2}, "a": 1})
-    assert run_key({"a": 1}) != run_key({"a": 2})
-
-
-def test_a_training_run_goes_on_from_a_checkpoint_and_clears_what_has_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[list[str]] = []
-    monkeypatch.setattr(pipeline_training, "_here", lambda name, said: seen.append(said))
-    training = Training(DPO, {"beta": 0.1}, tmp_path / "p.parquet", tmp_path / "run")
-    (tmp_path / "run" / "tiny_model").mkdir(parents=True)
-    pipeline_training.train(training, None)
-    assert not (tmp_path / "run").exists()
-    settings = yaml.safe_load((tmp_path / "run.yaml").read_text())
-    assert settings == {
-        "beta": 0.1, "dataset": str(tmp_path / "p.parquet"), "output_dir": str(tmp_path / "run"),
-    }  # fmt: skip
-    state = tmp_path / "run" / "checkpoint-3" / "trainer_state.json"
-    state.parent.mkdir(parents=True)
-    state.write_text('{"log_history": [')  # the disk was full
-    pipeline_training.train(training, None)
-    assert not (tmp_path / "run").exists() and seen[1] == seen[0]
-    state.parent.mkdir(parents=True)
-    state.write_text("{}")
-    pipeline_training.train(training, None)
-    assert [seen[0], seen[2]] == [
-        ["--config", str(tmp_path / "run.yaml")],
-        ["--config", str(tmp_path / "run.yaml"), "--resume_from_checkpoint", "true"],
-    ]
-    assert state.exists()
-
-
-def test_a_launched_command_gets_the_recipe_and_its_failure_is_told(tmp_path: Path) -> None:
-    training = Training(DPO, {"beta": 0.1}, tmp_path / "p.parquet", tmp_path / "run")
-    script = tmp_path / "launcher.py"
-    script.write_text("import sys\nprint(sys.argv[1:])\n")
-    pipeline_training.train(training, ("python", str(script)))
-    said = (tmp_path / "run.log").read_text()
-    assert said.strip() == str([str(recipe("dpo.py")), "--config", str(tmp_path / "run.yaml")])
-    script.write_text("print('CUDA out of memory')\nraise SystemExit(3)\n")
-    with pytest.raises(OutputError, match="exit code 3.*CUDA out of memory"):
-        pipeline_training.train(training, ("python", str(script)))
-    with pytest.raises(ConfigError, match="cannot be started"):
-        pipeline_training.train(training, (str(tmp_path / "nothing"),))
-
-
-def test_settings_that_the_recipe_refuses_are_an_error_of_that_run(tmp_path: Path) -> None:
-    for wrong, says in (
-        ({"no_such_setting": 1}, "unknown settings no_such_setting"),
-        ({"beta": "much"}, "recipes/dpo.py refuses these settings"),
-    ):
-        training = Training(DPO, {**TINY, **wrong}, tmp_path / "p.parquet", tmp_path / "run")
-        with pytest.raises(ConfigError, match=says):
-            pipeline_training.train(training, None)
-
-
 def test_a_process_that_is_killed_leaves_a_run_that_goes_on(
     files: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -329,111 +204,12 @@ def test_a_process_that_is_killed_leaves_a_run_that_goes_on(
 # --- labels, folds, reward -----------------------------------------------------------------------
 
 
-def test_labels_come_with_the_reward_model_behind_them(
-    prepared_synthetic: Path, tmp_path: Path
-) -> None:
-    from ifllm_hf.reward.baselines.saving import load_model
-
-    data = Data(prepared_synthetic, tmp_path)
-    source = LabelSource("mouse", "reward", "mouse")
-    a_run = label_run(source, data, 0, tmp_path)
-    labels = make_labels(source, data, 0, a_run)
-    model = load_model(a_run.folder / "reward.skops")
-    turns = data.turns().filter(pl.col("kind") == "pairwise")
-    p = model.predict_proba(turns)
-    assert p.shape == (turns.height,) and ((p > 0) & (p < 1)).all()
-    report = a_run.state()["report"]
-    assert report["settings"]["judge_fold"] == 0
-    table = pl.read_parquet(labels.pairs)
-    assert set(table.filter(fold=0)["label_fold"]) == {-1}
-    # The judge's readers shape no weight: their clicks reversed change nothing.
-    flipped = turns.with_columns(
-        preference=pl.when(pl.col("fold") == 0)
-        .then(pl.col("preference").replace({"a": "b", "b": "a"}))
-        .otherwise("preference")
-    )
-    from ifllm_hf.alignment.pipeline.labels import fit_reward
-
-    fit_reward(flipped, source, 0, tmp_path / "again.skops")
-    assert (load_model(tmp_path / "again.skops").predict_proba(turns) == p).all()
-    fit_reward(flipped, source, None, tmp_path / "all.skops")
-    assert (load_model(tmp_path / "all.skops").predict_proba(turns) != p).any()
-
-
-def test_a_reader_keeps_the_first_fold_and_newcomers_move_nobody(tmp_path: Path) -> None:
-    from ifllm_hf.data.tables.folds import fold_of_unknown
-
-    file = tmp_path / "folds.json"
-    first = pl.DataFrame({"user_id": ["a", "b"], "fold": [0, 1]})
-    assert remember_folds(first, file) == {"a": 0, "b": 1}
-    dealt_anew = pl.DataFrame({"user_id": ["a", "b", "c"], "fold": [2, 0, 1]})
-    assert remember_folds(dealt_anew, file) == {"a": 0, "b": 1, "c": fold_of_unknown("c")}
-    # Somebody withdrew, and is not there any more.
-    assert remember_folds(dealt_anew[1:], file) == {"b": 1, "c": fold_of_unknown("c")}
-
-
 def test_new_pairs_are_those_that_no_run_has_seen() -> None:
     pairs = pl.DataFrame({"query_id": [1, 2, 3, 4], "fold": [1, 1, 0, 2]})
     fresh, table = new_pairs(pairs, {1}, 0)
     assert fresh == [2, 4] and table["query_id"].to_list() == [2, 3, 4]
     assert new_pairs(pairs, {1, 2, 4}, 0)[0] == []
     assert new_pairs(pairs, set(), None)[0] == [1, 2, 3, 4]
-
-
-def test_the_digest_of_pairs_is_of_their_content(prepared_synthetic: Path) -> None:
-    pairs = pl.read_parquet(prepared_synthetic / "preferences" / "*.parquet")
-    same = pairs.sample(fraction=1.0, shuffle=True, seed=1).with_columns(source=pl.lit("other"))
-    assert pairs_digest(same) == pairs_digest(pairs)
-    assert pairs_digest(pairs[1:]) != pairs_digest(pairs)
-    assert pairs_digest(pairs.with_columns(confidence=pl.lit(0.9))) != pairs_digest(pairs)
-
-
-# --- settings ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"models": []}, "models or sources is empty"),
-        ({"models": ["nope.yaml"]}, "names nope.yaml"),
-        ({"sources": ["explicit.yaml", "explicit.yaml"]}, "two sources are named 'explicit'"),
-        ({"models": ["small.yaml", "./small.yaml"]}, "two models are named small"),
-        ({"train_on": "some"}, "train_on is 'some'"),
-        ({"settings": {"dataset": "x"}}, "dataset is decided by the pipeline"),
-        ({"source": "x"}, "no setting 'source'"),
-    ],
-)
-def test_pipelines_that_cannot_work(
-    files: Callable[..., Path], changes: dict[str, Any], says: str
-) -> None:
-    with pytest.raises(ConfigError, match=says):
-        read_pipeline(files(**changes))
-
-
-@pytest.mark.parametrize("name", ["pipeline.yaml", "refresh.yaml"])
-def test_the_recipes_name_files_that_are_there_and_sources_of_the_papers_table(name: str) -> None:
-    config, models, sources = read_pipeline(recipe(name))
-    assert config.launch == ("accelerate", "launch") and config.judge_fold is not None
-    if name == "pipeline.yaml":
-        assert config.judge_fold == JUDGE_FOLD
-        assert len(models) == 8
-        assert [s.name for s in sources] == [
-            "explicit", "text", "text-behaviour", "gaze", "mouse", "gaze-mouse",
-        ]  # fmt: skip
-    else:
-        assert config.train_on == "new"
-
-
-def test_every_source_file_labels(prepared_synthetic: Path, tmp_path: Path) -> None:
-    data = Data(prepared_synthetic, tmp_path)
-    files = sorted((recipe("pipeline.yaml").parent / "configs" / "sources").glob("*.yaml"))
-    assert len(files) == 7
-    digests = set()
-    for file in files:
-        source = LabelSource(**yaml.safe_load(file.read_text()))
-        assert source.name == file.stem
-        digests.add(make_labels(source, data, 0, label_run(source, data, 0, tmp_path)).digest)
-    assert len(digests) == 7
 
 
 # --- with real training --------------------------------------------------------------------------

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ifllm_hf.alignment.generate.answers import (
+    CUT,
+    STOPPED,
+    finished_answer,
+    stop_texts,
+    weights_id,
+)
+from ifllm_hf.alignment.judge.config import ModelSpec, Sampling
+from ifllm_hf.errors import ConfigError, DataError
+from tests.helpers.asked_prompts import STYLE, prompts, write
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
+
+
+def test_an_answer_ends_where_another_question_begins() -> None:
+    stops = stop_texts(STYLE, Sampling())
+    assert stops == ["\n\nQuestion:"]
+    ended = finished_answer(" Because.\n\nQuestion: And", stops, False, 9)
+    assert (ended.text, ended.finish) == ("Because.", STOPPED)
+    assert finished_answer(" Because", stops, False, 9).finish == CUT
+    assert finished_answer(" Because", stops, True, 9).finish == STOPPED
+    assert stop_texts(STYLE, Sampling(stop=("END",))) == ["END"]
+
+
+def test_ready_answers_are_found_by_id_or_question(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    rows = [{"prompt_id": "p0", "answer": " one "}, {"question": "Why so ?", "answer": "two"}]
+    file.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    spec = ModelSpec("given", answers=str(file))
+    got = write(spec, tmp_path / "unused.jsonl", prompts(2))
+    assert [got[f"p{i}"].text for i in (0, 1)] == ["one", "two"]
+    with pytest.raises(DataError, match="no answer to 'Why so so"):
+        write(spec, tmp_path / "unused.jsonl", prompts(3))
+    file.write_text("[1]\n")
+    with pytest.raises(DataError, match="cannot be read as answers"):
+        write(spec, tmp_path / "unused.jsonl", prompts(1))
+
+
+def test_weights_without_a_file_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="no weights"):
+        weights_id(str(tmp_path / "empty"))
+    assert weights_id("ORG/NAME") == "ORG/NAME"

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ifllm_hf.alignment.judge.config import JudgeConfig
+from ifllm_hf.alignment.judge.reward import RewardJudge
+from ifllm_hf.alignment.judge.run import run_judge
+from ifllm_hf.errors import ConfigError
+from ifllm_hf.training.settings_file import build
+from tests.helpers.judging import config, smallest
+from tests.helpers.model_with_processor import ANSWERS, QUESTION, make
+
+
+@pytest.fixture(scope="module")
+def reward_model(tiny: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny llama with one output, next to the tokenizer of the tiny language model."""
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+    place = tmp_path_factory.mktemp("reward") / "model"
+    torch.manual_seed(0)
+    made = AutoModelForSequenceClassification.from_config(
+        AutoConfig.from_pretrained(tiny(), num_labels=1), dtype=torch.float32
+    )
+    made.save_pretrained(place)
+    AutoTokenizer.from_pretrained(tiny()).save_pretrained(place)
+    return place
+
+
+def test_a_reward_model_judges_each_answer_by_itself(
+    tmp_path: Path, questions: Path, reward_model: Path
+) -> None:
+    settings = {"kind": "reward", "model": str(reward_model), "batch_size": 4}
+    made = config(tmp_path, questions, judge=settings)
+    report = run_judge(made, progress=False)
+    got = report["candidates"]["both"]
+    assert got["n"] == 15 and got["candidate_score"] is not None
+    assert got["relative_improvement"] is None and got["position"] is None
+    assert report["ratios"] == []
+    assert "Rewards have no zero" in (tmp_path / "out" / "report.md").read_text()
+    judge = RewardJudge(made.judge)
+    pairs = [("Why?", "word"), ("Why 3?", "word " * 30), ("W", "x")]
+    together = judge.rewards(pairs)
+    assert together == pytest.approx([judge.rewards([pair])[0] for pair in pairs], abs=1e-5)
+    said = [(f"Why {i}?", ("word " * (6 + i % 4)).strip()) for i in range(0, 30, 2)]
+    expected = sum(judge.rewards([pair])[0] for pair in said) / 15
+    assert got["candidate_score"]["estimate"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_our_own_reward_model_judges_text_alone(tmp_path: Path) -> None:
+    model, processor = make()
+    model.save_pretrained(tmp_path / "ours")
+    processor.save_pretrained(tmp_path / "ours")
+    settings = build(JudgeConfig, smallest(kind="reward", model=str(tmp_path / "ours")), "t").judge
+    question, (one, two) = QUESTION, ANSWERS
+    got = RewardJudge(settings).rewards([(question, one), (question, two)])
+    read = processor(question, [one, two], return_tensors="pt")
+    assert got == pytest.approx(model(**read).logits[:, 0].tolist(), abs=1e-5)
+    assert got[0] != got[1]
+
+
+def test_a_classifier_is_no_reward_model(tmp_path: Path, tiny: Callable[..., Path]) -> None:
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+    place = tmp_path / "three"
+    AutoModelForSequenceClassification.from_config(
+        AutoConfig.from_pretrained(tiny(), num_labels=3)
+    ).save_pretrained(place)
+    AutoTokenizer.from_pretrained(tiny()).save_pretrained(place)
+    settings = build(JudgeConfig, smallest(kind="reward", model=str(place)), "t").judge
+    with pytest.raises(ConfigError, match="expected one number each"):
+        RewardJudge(settings).rewards([("Why?", "So.")])
