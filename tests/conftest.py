@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 
 # Before anything imports them: one thread on shared cores, and nobody talks to the network.
 for name, value in {
@@ -20,7 +17,7 @@ for name, value in {
     os.environ.setdefault(name, value)
 
 from pathlib import Path  # noqa: E402
-from typing import TYPE_CHECKING, Any  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
 
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
@@ -34,14 +31,12 @@ settings.register_profile("search", deadline=None)
 settings.load_profile("gate" if os.environ.get("CI") else "search")
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     import polars as pl
-    from fastapi import FastAPI
 
     from ifllm_hf.data.prepared.prepare import PrepareReport
     from ifllm_space.demo_data import DemoData
-    from ifllm_space.settings import Settings
     from tests.helpers.loopback_hub import LoopbackHub
 
 
@@ -50,32 +45,6 @@ def _place(variable: str, what: str) -> Path:
     if not place:
         pytest.skip(f"${variable} ({what}) is not set")
     return Path(place).resolve()
-
-
-@pytest.fixture(scope="session")
-def python() -> Callable[..., Any]:
-    """`python(script, cwd, home, **env)`: what a fresh process without network prints, as JSON."""
-
-    def run(script: str, cwd: Path, home: Path, **env: str) -> Any:
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            cwd=cwd,
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(home),
-                "PYTHONPATH": str(Path(__file__).parents[1]),
-                "OMP_NUM_THREADS": "1",
-                "HF_HUB_OFFLINE": "1",
-                **env,
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return run
 
 
 @pytest.fixture(scope="session")
@@ -176,24 +145,6 @@ def demo_data(prepared_synthetic: Path) -> DemoData:
     from ifllm_space.demo_data import open_demo_data
 
     return open_demo_data(prepared_synthetic)
-
-
-@pytest.fixture(scope="session")
-def build_space() -> Callable[..., FastAPI]:
-    """Build the application of the Space; Gradio forgets to close event loops that it opens."""
-    import gc
-    import warnings
-
-    def build(data: DemoData, settings: Settings) -> FastAPI:
-        from ifllm_space.shell import build_app
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            app = build_app(data, settings)
-            gc.collect()
-        return app
-
-    return build
 
 
 @pytest.fixture

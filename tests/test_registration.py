@@ -12,6 +12,8 @@ from typing import Any
 import datasets
 import pytest
 
+from tests.helpers.fresh_process import python
+
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
@@ -43,9 +45,7 @@ print(json.dumps([datasets.__version__, *answers]))
 """
 
 
-def test_moved_internals_are_said_with_the_way_out(
-    elsewhere: Path, tmp_path: Path, python: Callable[..., Any]
-) -> None:
+def test_moved_internals_are_said_with_the_way_out(elsewhere: Path, tmp_path: Path) -> None:
     version, *refused, passed_on = python(GUARD, elsewhere, tmp_path)
     for answer in refused:
         assert answer.startswith("ConfigError: ")
@@ -77,9 +77,7 @@ def test_every_moved_internal_is_noticed(
     assert not _registration._internals_fit([None, datasets.inspect])
 
 
-def test_concurrent_first_imports_register_once(
-    elsewhere: Path, tmp_path: Path, python: Callable[..., Any]
-) -> None:
+def test_concurrent_first_imports_register_once(elsewhere: Path, tmp_path: Path) -> None:
     script = """
 import json, threading
 start = threading.Barrier(4)
@@ -134,9 +132,7 @@ def test_hook_runs_when_another_thread_is_past_our_finder(
     monkeypatch.delitem(sys.modules, "some_slow_module")
 
 
-def test_import_hook_leaves_the_module_as_it_was(
-    elsewhere: Path, tmp_path: Path, python: Callable[..., Any]
-) -> None:
+def test_import_hook_leaves_the_module_as_it_was(elsewhere: Path, tmp_path: Path) -> None:
     script = """
 import json
 import ifllm_hf, datasets, importlib.resources, inspect

@@ -37,6 +37,7 @@ from ifllm_hf.data.release import open_release, read_samples
 from ifllm_hf.errors import OutputError, TableError
 from ifllm_hf.reward.baselines import choice as baselines
 from ifllm_hf.reward.baselines.reference import LengthLR
+from tests.helpers.dwell_turns import make_turns
 
 _PAPER_PAIRS = 675
 
@@ -117,9 +118,7 @@ def _same(left: list[dict[str, Any]], right: list[dict[str, Any]]) -> bool:
 
 
 @pytest.mark.slow
-def test_without_later_readers_the_protocol_future_is_left_out_and_said(
-    make_turns: Callable[..., pl.DataFrame],
-) -> None:
+def test_without_later_readers_the_protocol_future_is_left_out_and_said() -> None:
     turns = make_turns()
     rows = PreparedTurns(turns, turns, [], (), ())
     run = BenchmarkRun(Results())

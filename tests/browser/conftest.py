@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from fastapi import FastAPI
+from tests.helpers.space import build_space
 
+if TYPE_CHECKING:
     from ifllm_space.demo_data import DemoData
 
 HERE = Path(__file__).parent
@@ -173,9 +173,7 @@ def space_sessions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def space_url(
-    demo_data: DemoData, build_space: Callable[..., FastAPI], space_sessions: Path
-) -> Iterator[str]:
+def space_url(demo_data: DemoData, space_sessions: Path) -> Iterator[str]:
     """The whole Space on the made-up release, in a thread of this process."""
     import threading
 
@@ -194,19 +192,3 @@ def space_url(
     yield f"http://localhost:{port}/"
     server.should_exit = True
     thread.join(10)
-
-
-@pytest.fixture(scope="session")
-def serious_faults() -> Callable[[Any], list[str]]:
-    """Ask axe for the serious and critical faults of a page."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    def run(page: Any) -> list[str]:
-        return [
-            f"{v['impact']} {v['id']}: {node['html'][:200]} {node['failureSummary'][:300]}"
-            for v in Axe().run(page).response["violations"]
-            if v["impact"] in ("serious", "critical")
-            for node in v["nodes"]
-        ]
-
-    return run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from ifllm_hf.data.sessions.made_up import write_sessions
 from ifllm_space.demo_data import DemoData
 from ifllm_space.pickers import first_turn
+from tests.helpers.accessibility import serious_faults
 
 VIEW = ".ifllm-explore"
 REPLAY = "document.querySelector('.ifllm-explore').replay"
@@ -220,9 +221,7 @@ def test_hostile_text_stays_text(page: Any) -> None:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_no_serious_fault(
-    context: Any, space_url: str, theme: str, serious_faults: Callable[[Any], list[str]]
-) -> None:
+def test_axe_finds_no_serious_fault(context: Any, space_url: str, theme: str) -> None:
     page = opened(context, space_url, theme)
     assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
     assert serious_faults(page) == []
@@ -238,9 +237,7 @@ OUTSIDE = """(root) => [...document.querySelectorAll(root + ' *')]
   .map(e => e.outerHTML.slice(0, 120))"""
 
 
-def test_fits_a_phone(
-    chromium: Any, space_url: str, serious_faults: Callable[[Any], list[str]]
-) -> None:
+def test_fits_a_phone(chromium: Any, space_url: str) -> None:
     context = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
     try:
         page = opened(context, space_url)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 
 from ifllm_space.demo_data import DemoData
 from ifllm_space.pickers import first_turn
+from tests.helpers.accessibility import serious_faults
 
 VIEW = ".ifllm-score"
 REPLAY = "document.querySelector('.ifllm-score').replay"
@@ -182,9 +183,7 @@ def test_empty_answer_is_refused_in_words(page: Any) -> None:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_no_serious_fault(
-    context: Any, space_url: str, theme: str, serious_faults: Callable[[Any], list[str]]
-) -> None:
+def test_axe_finds_no_serious_fault(context: Any, space_url: str, theme: str) -> None:
     page = opened(context, space_url, theme)
     page.get_by_label("Two answers of my own").check()
     page.get_by_role("button", name="Score these answers").wait_for()

@@ -6,12 +6,11 @@ import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from ifllm_hf.errors import SourceError
@@ -19,6 +18,7 @@ from ifllm_space import demo_data as demo
 from ifllm_space.demo_data import DemoData, open_demo_data
 from ifllm_space.operator import is_here, may_see_sessions
 from ifllm_space.settings import Settings
+from tests.helpers.space import build_space
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,9 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def client(
-    demo_data: DemoData, folder: Path, build_space: Callable[..., FastAPI]
-) -> Iterator[TestClient]:
+def client(demo_data: DemoData, folder: Path) -> Iterator[TestClient]:
     settings = Settings(
         sessions=folder / "sessions", contact="a@b.example", legal_basis="consent", secret="x" * 40
     )
@@ -75,9 +73,7 @@ def test_without_data_a_release_is_made_up_and_that_is_said(
     assert list(tmp_path.iterdir()) == []  # nothing is left where the app was started
 
 
-def test_few_turns_are_explored_even_if_no_reward_can_be_fitted(
-    tmp_path: Path, build_space: Callable[..., FastAPI]
-) -> None:
+def test_few_turns_are_explored_even_if_no_reward_can_be_fitted(tmp_path: Path) -> None:
     data = open_demo_data(synthetic=2)
     with TestClient(build_space(data, Settings(sessions=tmp_path / "sessions"))) as client:
         config = client.get("/config").json()

@@ -14,6 +14,7 @@ from ifllm_hf.benchmark.protocol.predictions import (
 from ifllm_hf.benchmark.protocol.rows import labelled
 from ifllm_hf.benchmark.protocol.runner import cross_validate
 from ifllm_hf.errors import DataError, OutputError
+from tests.helpers.dwell_turns import DwellModel
 
 
 @pytest.fixture
@@ -22,8 +23,8 @@ def data(turns):
 
 
 @pytest.fixture
-def good(data, dwell_model) -> pl.DataFrame:
-    return cross_validate(dwell_model(), data, "worker", repeats=2, progress=False)
+def good(data) -> pl.DataFrame:
+    return cross_validate(DwellModel(), data, "worker", repeats=2, progress=False)
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
@@ -137,8 +138,8 @@ def test_a_leak_through_rows_outside_the_set_is_refused(good: pl.DataFrame, turn
         check_predictions(bad, small, known=turns)
 
 
-def test_a_conversation_may_not_be_split_under_its_protocol(data, dwell_model) -> None:
-    by_rows = cross_validate(dwell_model(), data, "rows", repeats=1, progress=False)
+def test_a_conversation_may_not_be_split_under_its_protocol(data) -> None:
+    by_rows = cross_validate(DwellModel(), data, "rows", repeats=1, progress=False)
     bad = by_rows.with_columns(protocol=pl.lit("conversation"))
     with pytest.raises(DataError, match="conversation_id was trained on"):
         check_predictions(bad, data)
@@ -162,8 +163,8 @@ def test_an_unknown_protocol_is_named(good: pl.DataFrame, data) -> None:
         check_predictions(good.with_columns(protocol=pl.lit("random")), data)
 
 
-def test_future_expects_the_late_workers_only(data, dwell_model) -> None:
-    made = cross_validate(dwell_model(), data, "future", progress=False)
+def test_future_expects_the_late_workers_only(data) -> None:
+    made = cross_validate(DwellModel(), data, "future", progress=False)
     assert 0 < len(made) < len(data.y)
     assert len(check_predictions(made, data)) == len(made)
     with pytest.raises(IncompleteError):

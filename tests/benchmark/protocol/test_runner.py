@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,51 +12,48 @@ import pytest
 
 from ifllm_hf.benchmark.protocol.permutation import permutation_test, permute_within_workers
 from ifllm_hf.benchmark.protocol.rows import labelled, swap_sides
-from ifllm_hf.benchmark.protocol.runner import (
-    PREDICTION_SCHEMA,
-    cross_validate,
-    fit_predict,
-)
+from ifllm_hf.benchmark.protocol.runner import PREDICTION_SCHEMA, cross_validate, fit_predict
 from ifllm_hf.benchmark.protocol.scores import Scored, score
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.reward.baselines.protocol import Model, config_hash
 from ifllm_hf.reward.baselines.reference import LengthRule, Memory
+from tests.helpers.dwell_turns import DwellModel, make_turns
 
 
 def run(model, data, protocol="worker", **kwargs):
     return cross_validate(model, data, protocol, **{"repeats": 2, "progress": False} | kwargs)
 
 
-def test_the_test_model_satisfies_the_protocol(dwell_model) -> None:
-    assert isinstance(dwell_model(), Model)
+def test_the_test_model_satisfies_the_protocol() -> None:
+    assert isinstance(DwellModel(), Model)
     assert isinstance(LengthRule(), Model)
 
 
-def test_every_row_gets_one_prediction_per_repeat(turns, dwell_model) -> None:
-    predictions = run(dwell_model(), labelled(turns))
+def test_every_row_gets_one_prediction_per_repeat(turns) -> None:
+    predictions = run(DwellModel(), labelled(turns))
     assert dict(predictions.schema) == PREDICTION_SCHEMA
     counted = predictions.group_by("query_id").len()
     assert len(counted) == len(turns)
     assert (counted["len"] == 2).all()
-    assert predictions["config_hash"].unique().to_list() == [config_hash(dwell_model())]
+    assert predictions["config_hash"].unique().to_list() == [config_hash(DwellModel())]
 
 
-def test_row_order_does_not_change_predictions(turns, dwell_model) -> None:
+def test_row_order_does_not_change_predictions(turns) -> None:
     shuffled = turns.sample(fraction=1.0, shuffle=True, seed=3)
-    assert run(dwell_model(), labelled(turns)).equals(run(dwell_model(), labelled(shuffled)))
+    assert run(DwellModel(), labelled(turns)).equals(run(DwellModel(), labelled(shuffled)))
 
 
-def test_a_planted_signal_is_found_and_the_test_labels_are_not_used(make_turns, dwell_model):
+def test_a_planted_signal_is_found_and_the_test_labels_are_not_used():
     data = labelled(make_turns(workers=20))
-    found = score(Scored(run(dwell_model(), data), data), draws=200)
+    found = score(Scored(run(DwellModel(), data), data), draws=200)
     assert found["auc"] > 0.8
     none = labelled(make_turns(workers=20, signal=0.0))
-    assert score(Scored(run(dwell_model(), none), none), draws=200)["auc"] == pytest.approx(
+    assert score(Scored(run(DwellModel(), none), none), draws=200)["auc"] == pytest.approx(
         0.5, abs=0.12
     )
 
 
-def test_memory_leaks_by_rows_and_not_by_worker(make_turns: Callable[..., pl.DataFrame]) -> None:
+def test_memory_leaks_by_rows_and_not_by_worker() -> None:
     rng = np.random.default_rng(1)
     turns = make_turns(workers=30, turns=4)
     keys = turns["conversation_id"].unique(maintain_order=True).to_list()
@@ -74,48 +70,46 @@ def test_memory_leaks_by_rows_and_not_by_worker(make_turns: Callable[..., pl.Dat
     assert by_worker < 0.65
 
 
-def test_a_model_is_copied_before_every_fit(turns, dwell_model) -> None:
+def test_a_model_is_copied_before_every_fit(turns) -> None:
     log: list[int] = []
-    model = dwell_model(log=log)
+    model = DwellModel(log=log)
     run(model, labelled(turns), repeats=3)
     assert len(log) == 15
     assert model.slope == 0.0
 
 
-def test_one_class_in_training_gives_a_half_and_a_warning(turns, dwell_model, caplog) -> None:
+def test_one_class_in_training_gives_a_half_and_a_warning(turns, caplog) -> None:
     data = labelled(turns.with_columns(preference=pl.lit("a")))
-    p = fit_predict(dwell_model(), data, np.arange(50), np.arange(50, 60))
+    p = fit_predict(DwellModel(), data, np.arange(50), np.arange(50, 60))
     assert (p == 0.5).all()
-    predictions = run(dwell_model(), data)
+    predictions = run(DwellModel(), data)
     assert (predictions["p_b"] == 0.5).all()
     assert caplog.messages == [
         "dwell, worker: 10 of 10 training sets hold one class only; their test rows get 1/2"
     ]
 
 
-def test_a_killed_run_goes_on(turns, dwell_model, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on(turns, tmp_path: Path) -> None:
     data = labelled(turns)
     log: list[int] = []
-    first = run(dwell_model(log=log), data, repeats=2, cache=tmp_path)
+    first = run(DwellModel(log=log), data, repeats=2, cache=tmp_path)
     assert len(log) == 10
-    second = run(dwell_model(log=log), data, repeats=4, cache=tmp_path)
+    second = run(DwellModel(log=log), data, repeats=4, cache=tmp_path)
     assert len(log) == 20
     assert second.filter(pl.col("repeat") < 2).equals(first)
-    assert second.equals(run(dwell_model(), data, repeats=4))
+    assert second.equals(run(DwellModel(), data, repeats=4))
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_other_settings_data_seed_or_protocol_are_computed_anew(
-    turns, dwell_model, tmp_path: Path
-) -> None:
+def test_other_settings_data_seed_or_protocol_are_computed_anew(turns, tmp_path: Path) -> None:
     data = labelled(turns)
     log: list[int] = []
-    run(dwell_model(log=log), data, cache=tmp_path)
-    run(dwell_model(log=log), data, cache=tmp_path, seed=1)
-    run(dwell_model(log=log), data, "rows", cache=tmp_path)
-    run(dwell_model(log=log, antisymmetric=False, intercept=0.1), data, cache=tmp_path)
+    run(DwellModel(log=log), data, cache=tmp_path)
+    run(DwellModel(log=log), data, cache=tmp_path, seed=1)
+    run(DwellModel(log=log), data, "rows", cache=tmp_path)
+    run(DwellModel(log=log, antisymmetric=False, intercept=0.1), data, cache=tmp_path)
     flipped = turns.with_columns(dwell_a=pl.col("dwell_a") + 1e-3)
-    run(dwell_model(log=log), labelled(flipped), cache=tmp_path)
+    run(DwellModel(log=log), labelled(flipped), cache=tmp_path)
     assert len(log) == 50
 
 
@@ -167,15 +161,15 @@ def test_labels_are_hidden_from_prediction(turns: pl.DataFrame) -> None:
         run(Cheat(0.5), labelled(turns))
 
 
-def test_a_model_that_breaks_its_word_on_sides_is_refused(turns, dwell_model) -> None:
+def test_a_model_that_breaks_its_word_on_sides_is_refused(turns) -> None:
     data = labelled(turns)
     with pytest.raises(DataError, match="dwell declares that swapping .* gives 1 - p, but query"):
-        run(dwell_model(intercept=0.01), data)
-    run(dwell_model(intercept=0.01, antisymmetric=False), data)
+        run(DwellModel(intercept=0.01), data)
+    run(DwellModel(intercept=0.01, antisymmetric=False), data)
 
 
-def test_per_pair_features_need_the_right_swap(turns, dwell_model) -> None:
-    class Difference(dwell_model):
+def test_per_pair_features_need_the_right_swap(turns) -> None:
+    class Difference(DwellModel):
         @staticmethod
         def _x(rows):
             return rows["dwell_difference"].to_numpy()
@@ -189,13 +183,13 @@ def test_per_pair_features_need_the_right_swap(turns, dwell_model) -> None:
     run(Difference(), data, swap=lambda rows: swap_sides(rows, ["dwell_difference"]))
 
 
-def test_raw_ticks_are_refused(turns, dwell_model) -> None:
+def test_raw_ticks_are_refused(turns) -> None:
     from dataclasses import replace
 
     data = labelled(turns)
     raw = replace(data, rows=data.rows.with_columns(mouse_x_px=pl.lit([0.1])))
     with pytest.raises(ConfigError, match="raw ticks"):
-        run(dwell_model(), raw)
+        run(DwellModel(), raw)
 
 
 def test_permuting_keeps_every_workers_rate(turns: pl.DataFrame) -> None:
@@ -209,12 +203,12 @@ def test_permuting_keeps_every_workers_rate(turns: pl.DataFrame) -> None:
     assert mixed.rows.drop("preference").equals(data.rows.drop("preference"))
 
 
-def test_permutation_test_finds_a_signal_and_its_absence(make_turns, dwell_model) -> None:
-    signal = permutation_test(dwell_model(), labelled(make_turns()), n=40, progress=False)
+def test_permutation_test_finds_a_signal_and_its_absence() -> None:
+    signal = permutation_test(DwellModel(), labelled(make_turns()), n=40, progress=False)
     assert signal.p_auc == pytest.approx(1 / 41)
     assert signal.mean_auc == pytest.approx(0.5, abs=0.06)
     nothing = permutation_test(
-        dwell_model(), labelled(make_turns(signal=0.0, seed=4)), n=40, progress=False
+        DwellModel(), labelled(make_turns(signal=0.0, seed=4)), n=40, progress=False
     )
     assert nothing.p_auc > 0.05
 

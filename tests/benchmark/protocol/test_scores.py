@@ -19,6 +19,7 @@ from ifllm_hf.benchmark.protocol.subsets import length_thirds, similar_length, s
 from ifllm_hf.errors import DataError
 from ifllm_hf.metrics import core
 from ifllm_hf.reward.baselines.protocol import LIKERT
+from tests.helpers.dwell_turns import DwellModel
 
 
 def frame(ids: list[int], repeat: int, p: list[float]) -> pl.DataFrame:
@@ -90,14 +91,14 @@ def test_per_worker_counts_those_with_too_few_rows(data) -> None:
     assert record["worker_macro"] == record["worker_min"] == 1.0
 
 
-def test_ratings_have_errors_and_correlations(turns, dwell_model) -> None:
+def test_ratings_have_errors_and_correlations(turns) -> None:
     rng = np.random.default_rng(0)
     rated = turns.with_columns(
         kind=pl.lit("pointwise"), likert_a=pl.Series(rng.integers(1, 6, len(turns)))
     )
     data = labelled(rated, LIKERT)
 
-    class Rating(dwell_model):
+    class Rating(DwellModel):
         def fit(self, rows, y, groups, weight=None):
             self.slope = float(y.mean())
             return self

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import polars as pl
 import pytest
@@ -10,6 +8,7 @@ from hypothesis import strategies as st
 
 from ifllm_hf.benchmark.protocol.splits import GROUP_COLUMN, REPEATS, Split, make_splits
 from ifllm_hf.errors import ConfigError, DataError
+from tests.helpers.dwell_turns import make_turns
 
 
 def ids_of(rows: pl.DataFrame, split: Split) -> tuple[frozenset[int], frozenset[int]]:
@@ -87,7 +86,7 @@ def test_future_tests_a_worker_in_the_block_where_it_was_first_seen() -> None:
     ]
 
 
-def test_a_turn_without_a_date_is_placed_by_its_id(make_turns: Callable[..., pl.DataFrame]) -> None:
+def test_a_turn_without_a_date_is_placed_by_its_id() -> None:
     rows = make_turns(workers=8)
     dateless = rows.with_columns(
         asked_at=pl.when(pl.int_range(pl.len()) == 30).then(None).otherwise(pl.col("asked_at"))
@@ -113,7 +112,7 @@ def test_more_repeats_leave_the_first_ones_alone(turns: pl.DataFrame) -> None:
     assert [s.test.tolist() for s in few] == [s.test.tolist() for s in many[:10]]
 
 
-def test_folds_are_of_similar_size(make_turns: Callable[..., pl.DataFrame]) -> None:
+def test_folds_are_of_similar_size() -> None:
     rows = make_turns(workers=40)
     sizes = [len(s.test) for s in make_splits(rows, "worker", repeats=4)]
     assert max(sizes) - min(sizes) <= 9

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -12,15 +11,11 @@ from ifllm_hf.benchmark.protocol.rows import labelled
 from ifllm_hf.benchmark.protocol.runner import cross_validate
 from ifllm_hf.benchmark.protocol.side_bias import PROTOCOL
 from ifllm_hf.benchmark.protocol.suite import HEADLINE, Plan, run_suite
-from ifllm_hf.benchmark.report.report import (
-    markdown_table,
-    terminal_table,
-    to_json,
-    write_report,
-)
+from ifllm_hf.benchmark.report.report import markdown_table, terminal_table, to_json, write_report
 from ifllm_hf.benchmark.studies.curves import worker_curve
 from ifllm_hf.errors import ConfigError, DataError, OutputError
 from ifllm_hf.reward.baselines.protocol import BETTER, LIKERT
+from tests.helpers.dwell_turns import DwellModel
 
 QUICK = {"rows": 2, "conversation": 2, "worker": 2, "future": 1}
 
@@ -30,8 +25,8 @@ def plan(**kwargs) -> Plan:
 
 
 @pytest.fixture
-def results(turns, dwell_model):
-    return run_suite(turns, [dwell_model()], plan(text_model="length LR", side_bias=["dwell"]))
+def results(turns):
+    return run_suite(turns, [DwellModel()], plan(text_model="length LR", side_bias=["dwell"]))
 
 
 def record_of(results, model: str, protocol: str = "worker", subset: str = "all"):
@@ -80,37 +75,37 @@ def test_side_bias_is_a_protocol_of_its_own(results) -> None:
     assert "d_length" in mine[-1]
 
 
-def test_two_runs_agree_to_the_last_digit(turns, dwell_model, tmp_path: Path) -> None:
-    first = run_suite(turns, [dwell_model()], plan(cache=tmp_path))
+def test_two_runs_agree_to_the_last_digit(turns, tmp_path: Path) -> None:
+    first = run_suite(turns, [DwellModel()], plan(cache=tmp_path))
     shuffled = turns.sample(fraction=1.0, shuffle=True, seed=5)
-    second = run_suite(shuffled, [dwell_model()], plan())
-    third = run_suite(turns, [dwell_model()], plan(cache=tmp_path))
+    second = run_suite(shuffled, [DwellModel()], plan())
+    third = run_suite(turns, [DwellModel()], plan(cache=tmp_path))
     assert to_json(first.records) == to_json(second.records) == to_json(third.records)
 
 
-def test_sets_are_reported_apart(turns, dwell_model) -> None:
+def test_sets_are_reported_apart(turns) -> None:
     ids = turns["query_id"][:90].to_list()
     both = run_suite(
-        turns, [dwell_model()], plan(repeats={"worker": 1}), sets={"small": ids, "all": None}
+        turns, [DwellModel()], plan(repeats={"worker": 1}), sets={"small": ids, "all": None}
     )
     assert [r["n"] for r in both.records if r["subset"] == "all"] == [90] * 5 + [108] * 5
     assert both.ledgers["small"]["dropped"] == {"outside the set": 18}
 
 
-def test_permutations_are_added_to_the_worker_row(turns, dwell_model) -> None:
+def test_permutations_are_added_to_the_worker_row(turns) -> None:
     results = run_suite(
         turns,
-        [dwell_model()],
+        [DwellModel()],
         plan(repeats={"worker": 1}, permute=["dwell"], permutations=5),
     )
     assert record_of(results, "dwell")["permuted_p_auc"] == pytest.approx(1 / 6)
 
 
-def test_a_file_is_scored_like_the_model_that_wrote_it(turns, dwell_model, tmp_path: Path) -> None:
-    made = cross_validate(dwell_model(), labelled(turns), "worker", repeats=2, progress=False)
+def test_a_file_is_scored_like_the_model_that_wrote_it(turns, tmp_path: Path) -> None:
+    made = cross_validate(DwellModel(), labelled(turns), "worker", repeats=2, progress=False)
     write_predictions(made, tmp_path / "stranger.csv")
     results = run_suite(
-        turns, [dwell_model()], plan(repeats={"worker": 2}), files=[tmp_path / "stranger.csv"]
+        turns, [DwellModel()], plan(repeats={"worker": 2}), files=[tmp_path / "stranger.csv"]
     )
     file, own = record_of(results, "stranger (file)"), record_of(results, "dwell")
     assert file["file"] == "stranger.csv"
@@ -119,10 +114,10 @@ def test_a_file_is_scored_like_the_model_that_wrote_it(turns, dwell_model, tmp_p
     assert "stranger (from file)" in terminal_table(results.records)
 
 
-def test_a_file_for_a_smaller_set_is_scored_there_alone(turns, dwell_model, tmp_path: Path) -> None:
+def test_a_file_for_a_smaller_set_is_scored_there_alone(turns, tmp_path: Path) -> None:
     ids = turns["query_id"][:90].to_list()
     small = labelled(turns, ids=ids)
-    made = cross_validate(dwell_model(), small, "worker", repeats=2, progress=False)
+    made = cross_validate(DwellModel(), small, "worker", repeats=2, progress=False)
     write_predictions(made, tmp_path / "small.parquet")
     files = [tmp_path / "small.parquet"]
     one = plan(repeats={"worker": 1})
@@ -134,8 +129,8 @@ def test_a_file_for_a_smaller_set_is_scored_there_alone(turns, dwell_model, tmp_
         run_suite(turns, [], plan(repeats={"rows": 1}), sets={"small": ids}, files=files)
 
 
-def test_two_files_of_one_name_do_not_hide_each_other(turns, dwell_model, tmp_path: Path) -> None:
-    made = cross_validate(dwell_model(), labelled(turns), "worker", repeats=1, progress=False)
+def test_two_files_of_one_name_do_not_hide_each_other(turns, tmp_path: Path) -> None:
+    made = cross_validate(DwellModel(), labelled(turns), "worker", repeats=1, progress=False)
     files = [tmp_path / run / "predictions.parquet" for run in ("one", "other")]
     for file in files:
         write_predictions(made, file)
@@ -143,11 +138,11 @@ def test_two_files_of_one_name_do_not_hide_each_other(turns, dwell_model, tmp_pa
         run_suite(turns, [], plan(repeats={"worker": 1}), files=files)
 
 
-def test_names_must_be_unique_and_known(turns, dwell_model) -> None:
+def test_names_must_be_unique_and_known(turns) -> None:
     with pytest.raises(ConfigError, match="two models are called 'dwell'"):
-        run_suite(turns, [dwell_model(), dwell_model()], plan())
+        run_suite(turns, [DwellModel(), DwellModel()], plan())
     with pytest.raises(ConfigError, match="the plan names 'nobody'"):
-        run_suite(turns, [dwell_model()], plan(permute=["nobody"]))
+        run_suite(turns, [DwellModel()], plan(permute=["nobody"]))
 
 
 @pytest.mark.parametrize("task", [BETTER, LIKERT])
@@ -186,11 +181,9 @@ def test_tables_line_up(results) -> None:
     assert markdown_table(worker).count("\n") == 6
 
 
-def test_report_is_written_with_figures(
-    results, turns, dwell_model: Callable, tmp_path: Path
-) -> None:
+def test_report_is_written_with_figures(results, turns, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    curves = worker_curve(dwell_model(), labelled(turns), repeats=1, draws=20, progress=False)
+    curves = worker_curve(DwellModel(), labelled(turns), repeats=1, draws=20, progress=False)
     page = write_report(results, tmp_path / "out", command="ifllm benchmark", curves=curves)
     text = page.read_text(encoding="utf-8")
     assert "`ifllm benchmark`" in text

@@ -11,13 +11,14 @@ from ifllm_hf.benchmark.studies.curves import (
 )
 from ifllm_hf.errors import DataError
 from ifllm_hf.reward.baselines.reference import LengthRule
+from tests.helpers.dwell_turns import DwellModel
 
 
-def test_worker_curve_trains_on_so_many_workers(turns, dwell_model) -> None:
+def test_worker_curve_trains_on_so_many_workers(turns) -> None:
     log: list[int] = []
     data = labelled(turns)
     records = worker_curve(
-        dwell_model(log=log), data, [2, 4, 9], repeats=2, draws=50, progress=False
+        DwellModel(log=log), data, [2, 4, 9], repeats=2, draws=50, progress=False
     )
     assert [r["x"] for r in records] == [2, 4, 9]
     # every worker has nine turns; two of the five training sets hold nine workers, three ten
@@ -37,19 +38,19 @@ def test_what_is_not_fitted_has_a_flat_curve(turns) -> None:
     assert len({r["accuracy"] for r in records}) == 1
 
 
-def test_label_curve_keeps_a_share_of_the_labels(turns, dwell_model) -> None:
+def test_label_curve_keeps_a_share_of_the_labels(turns) -> None:
     log: list[int] = []
     label_curve(
-        dwell_model(log=log), labelled(turns), [0.5, 1.0], repeats=1, draws=20, progress=False
+        DwellModel(log=log), labelled(turns), [0.5, 1.0], repeats=1, draws=20, progress=False
     )
     half, full = log[:5], log[5:]
     assert half == [round(0.5 * n) for n in full]
 
 
-def test_new_readers_add_their_first_labels_and_are_tested_on_the_rest(turns, dwell_model) -> None:
+def test_new_readers_add_their_first_labels_and_are_tested_on_the_rest(turns) -> None:
     log: list[int] = []
     data = labelled(turns)
-    records = new_reader_curve(dwell_model(log=log), data, (0, 1, 5), draws=50, progress=False)
+    records = new_reader_curve(DwellModel(log=log), data, (0, 1, 5), draws=50, progress=False)
     assert [r["x"] for r in records] == [0, 1, 5]
     assert {r["n"] for r in records} == {12 * 4}
     assert set(log[:12]) == {99}
@@ -57,12 +58,12 @@ def test_new_readers_add_their_first_labels_and_are_tested_on_the_rest(turns, dw
     assert set(log[24:]) == {104}
 
 
-def test_readers_without_a_test_turn_are_counted(turns, dwell_model) -> None:
+def test_readers_without_a_test_turn_are_counted(turns) -> None:
     few = turns.filter(~turns["query_id"].is_in(turns["query_id"][:6].to_list()))
-    records = new_reader_curve(dwell_model(), labelled(few), (0, 3), draws=20, progress=False)
+    records = new_reader_curve(DwellModel(), labelled(few), (0, 3), draws=20, progress=False)
     assert records[0]["readers_without_test"] == 1
     with pytest.raises(DataError, match="no worker has more than 9"):
-        new_reader_curve(dwell_model(), labelled(few), (9,), progress=False)
+        new_reader_curve(DwellModel(), labelled(few), (9,), progress=False)
 
 
 def test_extrapolation_recovers_a_known_law() -> None:

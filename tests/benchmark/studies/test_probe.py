@@ -1,19 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import polars as pl
 import pytest
 
-from ifllm_hf.benchmark.studies.probe import (
-    GRID_X,
-    PREFIX,
-    Probe,
-    pointer_histogram,
-    run_probes,
-)
+from ifllm_hf.benchmark.studies.probe import GRID_X, PREFIX, Probe, pointer_histogram, run_probes
 from ifllm_hf.errors import ConfigError, DataError
+from tests.helpers.dwell_turns import make_turns
 
 OFF = Probe("off", "off", "reading")
 WHOLE = Probe("whole", "off", None, contaminated=True)
@@ -83,7 +76,7 @@ def test_missing_columns_and_unknown_places_are_named() -> None:
         pointer_histogram(turn, Probe("x", "below", None))
 
 
-def test_probe_sees_the_click_and_nothing_before_it(make_turns: Callable[..., pl.DataFrame]):
+def test_probe_sees_the_click_and_nothing_before_it():
     pytest.importorskip("sklearn")
     rng = np.random.default_rng(1005)
     turns = make_turns(workers=25, seed=5)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,6 +23,7 @@ from ifllm_hf.data.sessions.made_up import write_sessions
 from ifllm_hf.data.ticks.tick_arrays import ticks_to_numpy
 from ifllm_hf.errors import ConfigError, DataError, SourceError, TableError
 from tests.helpers import prepared_folder
+from tests.helpers.fresh_process import python
 
 ROOT = Path(__file__).parents[3]
 N_ROWS = {
@@ -318,7 +318,7 @@ PLAIN = "from datasets import load_dataset"
 
 @pytest.mark.parametrize("imports", [DATASETS_FIRST, OURS_FIRST], ids=["datasets", "ours"])
 def test_builder_in_a_fresh_process_in_either_import_order(
-    imports: str, prepared: Path, elsewhere: Path, tmp_path: Path, python: Callable[..., Any]
+    imports: str, prepared: Path, elsewhere: Path, tmp_path: Path
 ) -> None:
     script = ANSWER.format(imports=imports)
     answer = python(script, elsewhere, tmp_path, IFLLM_RELEASE=str(prepared))
@@ -326,7 +326,7 @@ def test_builder_in_a_fresh_process_in_either_import_order(
 
 
 def test_plain_load_beside_the_folder_needs_no_import_of_ours(
-    elsewhere: Path, tmp_path: Path, python: Callable[..., Any]
+    elsewhere: Path, tmp_path: Path
 ) -> None:
     prepared_folder.write(elsewhere / "ifllm", shard_bytes=1)
     script = ANSWER.format(imports=PLAIN)

@@ -23,6 +23,7 @@ from ifllm_hf.data.ticks.alignment import (
 )
 from ifllm_hf.data.ticks.merge import MergedTicks
 from ifllm_hf.data.ticks.page_texts import PLACEHOLDER
+from tests.helpers import hand_made as made
 
 WORDS = ("alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel")
 
@@ -75,12 +76,12 @@ def test_boundaries_are_the_best_of_all(n: int, k: int, data: st.DataObject) -> 
 
 
 @pytest.mark.parametrize("late_s", [0, 10, -10])
-def test_texts_seen_decide_even_if_the_log_is_ten_seconds_off(made: Any, late_s: int) -> None:
-    spots = [made.nowhere] * 10
+def test_texts_seen_decide_even_if_the_log_is_ten_seconds_off(late_s: int) -> None:
+    spots = [made.NOWHERE] * 10
     for k in range(3):
         spots += [made.look_at("ab"[i % 2], (A, B)[i % 2][k], 20 + i) for i in range(30)]
     asked = [ms + 1000.0 * late_s for ms in ASKED]
-    for gaze, mouse in ((spots, None), ([made.nowhere] * 100, spots), (spots, spots)):
+    for gaze, mouse in ((spots, None), ([made.NOWHERE] * 100, spots), (spots, spots)):
         aligned = align(made.ticks(gaze, mouse), turns(3, asked))
         # Before the first sighting the log decides, which is early or late.
         before = -1 if late_s >= 0 else 0
@@ -94,8 +95,8 @@ def test_texts_seen_decide_even_if_the_log_is_ten_seconds_off(made: Any, late_s:
 @pytest.mark.parametrize(
     "asked", [ASKED[:3], [0.0, 0.0, 5.0], [1e9, 1e9, 1e9], [1000.0, 500.0, 2.0]]
 )
-def test_without_any_text_the_logged_time_decides(made: Any, asked: list[float]) -> None:
-    ticks = made.ticks([made.nowhere] * 120)
+def test_without_any_text_the_logged_time_decides(asked: list[float]) -> None:
+    ticks = made.ticks([made.NOWHERE] * 120)
     aligned = align(ticks, turns(3, asked))  # type: ignore[arg-type]
     expected = [max((k for k in range(3) if asked[k] <= t), default=-1) for t in ticks.page_ms]
     if expected == sorted(expected):
@@ -105,8 +106,8 @@ def test_without_any_text_the_logged_time_decides(made: Any, asked: list[float])
     assert (aligned.char["gaze"] == -1).all()
 
 
-def test_a_turn_never_seen_takes_its_place_by_the_log(made: Any) -> None:
-    spots = [made.nowhere] * 100
+def test_a_turn_never_seen_takes_its_place_by_the_log() -> None:
+    spots = [made.NOWHERE] * 100
     for i in range(12, 30):
         spots[i] = made.look_at("a", A[0], i)
     for i in range(75, 100):
@@ -118,13 +119,13 @@ def test_a_turn_never_seen_takes_its_place_by_the_log(made: Any) -> None:
     assert turn == [-1] * 10 + [0] * 60 + [2] * 30
 
 
-def test_texts_of_a_turn_whose_time_is_unknown_place_it(made: Any) -> None:
+def test_texts_of_a_turn_whose_time_is_unknown_place_it() -> None:
     spots = [made.look_at("a", A[k], 30) for k in range(3) for _ in range(20)]
     turn = align(made.ticks(spots), turns(3, [None, None, None])).turn.tolist()
     assert turn == [0] * 20 + [1] * 20 + [2] * 20
 
 
-def test_no_tick_is_assigned_by_its_own_text_alone(made: Any) -> None:
+def test_no_tick_is_assigned_by_its_own_text_alone() -> None:
     spots = [made.look_at("a", A[0], 30)] * 40 + [made.look_at("b", B[1], 30)] * 40
     spots[5], spots[60] = made.look_at("a", A[1], 50), made.look_at("b", B[0], 50)
     aligned = align(made.ticks(spots), turns(2))
@@ -134,13 +135,13 @@ def test_no_tick_is_assigned_by_its_own_text_alone(made: Any) -> None:
     assert aligned.char["gaze"][[5, 60]].tolist() == [-1, -1]
 
 
-def test_the_side_of_the_element_counts_not_the_text_alone(made: Any) -> None:
+def test_the_side_of_the_element_counts_not_the_text_alone() -> None:
     spots = [made.look_at("a", A[0], 30)] * 20 + [made.look_at("b", A[0], 30)] * 3
     aligned = align(made.ticks(spots), turns(1))
     assert aligned.on["gaze"].tolist() == [1] * 20 + [0] * 3
 
 
-def test_the_placeholder_comes_before_the_first_answers(made: Any) -> None:
+def test_the_placeholder_comes_before_the_first_answers() -> None:
     spots = [placeholder("ab"[i % 2]) for i in range(30)] + [made.look_at("a", A[0], 30)] * 30
     aligned = align(made.ticks(spots), turns(1, [0.0]))  # the log says the answers were there
     assert aligned.turn.tolist() == [-1] * 30 + [0] * 30
@@ -149,7 +150,7 @@ def test_the_placeholder_comes_before_the_first_answers(made: Any) -> None:
     assert aligned.turn.tolist() == [-1] * 30
 
 
-def test_the_placeholder_between_two_answers_belongs_to_a_turn(made: Any) -> None:
+def test_the_placeholder_between_two_answers_belongs_to_a_turn() -> None:
     spots = [made.look_at("a", A[0], 30)] * 30 + [placeholder()] * 20
     spots += [made.look_at("b", B[1], 30)] * 30
     aligned = align(made.ticks(spots), turns(2, [0.0, 5000.0]))
@@ -157,7 +158,7 @@ def test_the_placeholder_between_two_answers_belongs_to_a_turn(made: Any) -> Non
     assert surfaces(aligned, "gaze")[30:50] == ["placeholder"] * 20
 
 
-def test_the_rating_widget_is_told_from_the_answers(made: Any) -> None:
+def test_the_rating_widget_is_told_from_the_answers() -> None:
     widget = [("a", "Very Dissatisfied", 9), ("b", "Which resp", 3), ("a", "Left Response", 4)]
     spots = (
         [made.look_at("a", A[0], 30)] * 20 + widget + [("a", "no such text", 3), ("a", None, -1)]
@@ -167,7 +168,7 @@ def test_the_rating_widget_is_told_from_the_answers(made: Any) -> None:
     assert aligned.on["gaze"].tolist() == [1] * 20 + [0] * 5
 
 
-def test_a_reload_starts_again_before_the_first_answers(made: Any) -> None:
+def test_a_reload_starts_again_before_the_first_answers() -> None:
     first = [made.look_at("a", A[0], 30)] * 30
     second = [placeholder()] * 20 + [made.look_at("a", A[1], 30)] * 30
     ticks = made.ticks(
@@ -180,7 +181,7 @@ def test_a_reload_starts_again_before_the_first_answers(made: Any) -> None:
     assert aligned.turn.tolist() == [0] * 30 + [-1] * 20 + [1] * 30
 
 
-def test_pointwise_has_one_answer(made: Any) -> None:
+def test_pointwise_has_one_answer() -> None:
     spots = [made.look_at("a", A[0], 30)] * 20 + [made.look_at("a", A[1], 30)] * 20
     only = [TurnText((A[k],), None) for k in range(2)]
     aligned = align(made.ticks(spots, kind="pointwise"), only)
@@ -188,7 +189,7 @@ def test_pointwise_has_one_answer(made: Any) -> None:
     assert (aligned.on["gaze"] == 1).all()
 
 
-def test_characters_count_code_points_of_the_stored_answer(made: Any) -> None:
+def test_characters_count_code_points_of_the_stored_answer() -> None:
     stored = "  🦊🦊 two foxes\n\n\nand then a long line of text, \r\nbroken once  "
     spots = [made.look_at("a", stored, c) for c in (0, 2, 5, 14, 15, 30, 48)]
     aligned = align(made.ticks(spots), [TurnText((stored, "other"), 0.0)])
@@ -200,7 +201,7 @@ def test_characters_count_code_points_of_the_stored_answer(made: Any) -> None:
     assert aligned.char["gaze"].tolist() == [2, 3, 5, 14, 17, 32, 50]
 
 
-def test_no_turns_and_no_ticks(made: Any) -> None:
+def test_no_turns_and_no_ticks() -> None:
     spots = [made.look_at("a", A[0], 30)] * 5
     aligned = align(made.ticks(spots), [])
     assert aligned.turn.tolist() == [-1] * 5
@@ -208,12 +209,12 @@ def test_no_turns_and_no_ticks(made: Any) -> None:
     assert len(align(made.ticks([]), turns(2)).turn) == 0
 
 
-def test_empty_answers_hold_no_window(made: Any) -> None:
+def test_empty_answers_hold_no_window() -> None:
     aligned = align(made.ticks([("a", "zz", 0), ("b", "qq", 0)] * 9), [TurnText(("", ""), 0.0)])
     assert set(surfaces(aligned, "gaze")) == {"page"}
 
 
-def test_equal_answers_in_two_turns_follow_the_log(made: Any) -> None:
+def test_equal_answers_in_two_turns_follow_the_log() -> None:
     same = [TurnText((A[0], B[0]), ms) for ms in (0.0, 3000.0)]
     aligned = align(made.ticks([made.look_at("a", A[0], 30)] * 60), same)
     assert aligned.turn.tolist() == [0] * 30 + [1] * 30
@@ -222,7 +223,7 @@ def test_equal_answers_in_two_turns_follow_the_log(made: Any) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_ticks_not_used_do_not_move_the_boundaries(made: Any, data: st.DataObject) -> None:
+def test_ticks_not_used_do_not_move_the_boundaries(data: st.DataObject) -> None:
     n, k = 60, 3
     seen = data.draw(st.lists(st.integers(-1, k - 1), min_size=n, max_size=n))
     use = data.draw(hnp.arrays(np.bool_, n))

@@ -26,9 +26,10 @@ from ifllm_hf.data.ticks.phase import (
     find_phases,
     page_geometry,
 )
+from tests.helpers import hand_made as made
 
 ANSWERS = tuple(" ".join(f"{side}{i:03}" for i in range(200)) for side in ("left", "right"))
-NOWHERE = ("none", None, -1)
+NOWHERE = made.NOWHERE
 LIKERT = tuple(enumerate(LIKERT_COLUMNS))
 
 
@@ -36,7 +37,6 @@ LIKERT = tuple(enumerate(LIKERT_COLUMNS))
 class Session:
     """A reader's pointer and gaze on a page, 100 ms per tick."""
 
-    made: Any
     width: float = 1500.0
     kind: str = "pairwise"
     answers: tuple[str, ...] = ANSWERS
@@ -55,7 +55,7 @@ class Session:
     def on_text(self, side: str, step: int, turn: int = 0) -> tuple[float, float, Any]:
         caret = 30 + 7 * (step % 60)
         x = self.left(side) + 15 + 9 * (step % 37)
-        spot = self.made.look_at(side, self.answer(turn)["ab".index(side)], caret)
+        spot = made.look_at(side, self.answer(turn)["ab".index(side)], caret)
         return x, 330.0 + 5 * (step % 41), spot
 
     def answer(self, turn: int) -> tuple[str, ...]:
@@ -99,7 +99,7 @@ class Session:
 
     def phases(self) -> Phases:
         assert len(self.mouse) == len(self.gaze)
-        ticks = self.made.ticks(self.channel(self.gaze), self.channel(self.mouse), kind=self.kind)
+        ticks = made.ticks(self.channel(self.gaze), self.channel(self.mouse), kind=self.kind)
         turns = [
             TurnText(self.answer(k)[: len(self.sides)], 100.0 * at)
             for k, at in enumerate(self.starts)
@@ -110,9 +110,7 @@ class Session:
 
     def channel(self, places: list[tuple[float, float, Any]]) -> Channel:
         x, y, spots = zip(*places, strict=True)
-        found: Channel = self.made.channel(
-            spots, x, y, {side: self.left(side) for side in self.sides}
-        )
+        found: Channel = made.channel(spots, x, y, {side: self.left(side) for side in self.sides})
         return found
 
 
@@ -123,9 +121,9 @@ def in_order(phase: np.ndarray) -> bool:
 @pytest.mark.parametrize("width", [1054.0, 1280.0, 1366.0, 1536.0, 1920.0, 2560.0])
 @pytest.mark.parametrize(("left", "right"), [(0, 4), (4, 0), (2, 2), (3, 3)])
 def test_reading_ends_where_the_way_to_the_ratings_begins(
-    made: Any, width: float, left: int, right: int
+    width: float, left: int, right: int
 ) -> None:
-    session = Session(made, width)
+    session = Session(width)
     session.read()
     begin = session.rate(left, right)
     last = len(session.mouse)
@@ -138,12 +136,12 @@ def test_reading_ends_where_the_way_to_the_ratings_begins(
     assert phases.phase.tolist() == expected
 
 
-def test_what_is_clicked_changes_nothing(made: Any) -> None:
+def test_what_is_clicked_changes_nothing() -> None:
     readings = []
     for left in range(5):
         for right in range(5):
             for choice in (0, 1):
-                session = Session(made)
+                session = Session()
                 session.read()
                 session.rate(left, right, choice)
                 session.leave()
@@ -154,8 +152,8 @@ def test_what_is_clicked_changes_nothing(made: Any) -> None:
     assert names == {"ticks", "aligned", "n_turns"}  # no label goes in
 
 
-def test_the_right_answer_rated_first(made: Any) -> None:
-    session = Session(made)
+def test_the_right_answer_rated_first() -> None:
+    session = Session()
     session.read()
     begin = session.rest(LIKERT_COLUMNS[1] * 1500, 760)
     session.rest(LIKERT_COLUMNS[3] * 1500, 700)
@@ -167,8 +165,8 @@ def test_the_right_answer_rated_first(made: Any) -> None:
 
 
 @pytest.mark.parametrize("rows", ["two likert", "likert and preference"])
-def test_two_rows_are_enough(made: Any, rows: str) -> None:
-    session = Session(made)
+def test_two_rows_are_enough(rows: str) -> None:
+    session = Session()
     session.read()
     begin = session.rest(LIKERT_COLUMNS[3] * 1500, 700)
     if rows == "two likert":
@@ -180,8 +178,8 @@ def test_two_rows_are_enough(made: Any, rows: str) -> None:
     assert phases.phase.tolist() == [READING] * begin + [RATING] * (len(session.mouse) - begin)
 
 
-def test_rests_that_are_no_series_do_not_end_reading(made: Any) -> None:
-    session = Session(made)
+def test_rests_that_are_no_series_do_not_end_reading() -> None:
+    session = Session()
     session.read(30)
     column = LIKERT_COLUMNS[2] * 1500
     session.rest(column, 700)  # once in a column, and never again soon
@@ -208,8 +206,8 @@ def test_rests_that_are_no_series_do_not_end_reading(made: Any) -> None:
     assert phases.phase.tolist() == [READING] * last + [AFTER] * (len(session.mouse) - last)
 
 
-def test_a_rest_too_long_ago_belongs_to_no_series(made: Any) -> None:
-    session = Session(made)
+def test_a_rest_too_long_ago_belongs_to_no_series() -> None:
+    session = Session()
     session.read()
     session.rest(LIKERT_COLUMNS[3] * 1500, 700)
     session.read(100)
@@ -218,8 +216,8 @@ def test_a_rest_too_long_ago_belongs_to_no_series(made: Any) -> None:
     assert (phases.phase == READING).nonzero()[0].tolist() == list(range(begin))
 
 
-def test_a_single_stop_as_low_as_in_another_turn(made: Any) -> None:
-    session = Session(made)
+def test_a_single_stop_as_low_as_in_another_turn() -> None:
+    session = Session()
     session.read(turn=0)
     first = session.rate(y=700)
     session.leave()
@@ -237,8 +235,8 @@ def test_a_single_stop_as_low_as_in_another_turn(made: Any) -> None:
         assert in_order(phase[rows])
 
 
-def test_the_text_of_the_widget_ends_reading(made: Any) -> None:
-    session = Session(made)
+def test_the_text_of_the_widget_ends_reading() -> None:
+    session = Session()
     session.read()
     label = ("a", "Very Satisfied", 8)
     begin = session.rest(1234.0, 700, spot=label)  # in no column
@@ -251,8 +249,8 @@ def test_the_text_of_the_widget_ends_reading(made: Any) -> None:
 
 
 @pytest.mark.parametrize("mouse", [True, False])
-def test_without_a_rating_reading_ends_with_the_last_text(made: Any, mouse: bool) -> None:
-    session = Session(made)
+def test_without_a_rating_reading_ends_with_the_last_text(mouse: bool) -> None:
+    session = Session()
     session.read(mouse=mouse)
     end = len(session.mouse)
     if mouse:
@@ -265,10 +263,10 @@ def test_without_a_rating_reading_ends_with_the_last_text(made: Any, mouse: bool
     assert phases.phase.tolist() == [READING] * end + [AFTER] * (len(session.mouse) - end)
 
 
-def test_waiting_for_the_next_answer_ends_reading(made: Any) -> None:
+def test_waiting_for_the_next_answer_ends_reading() -> None:
     from ifllm_hf.data.ticks.page_texts import PLACEHOLDER
 
-    session = Session(made)
+    session = Session()
     session.read()
     end = len(session.mouse)
     waits = (300.0, 400.0, ("a", PLACEHOLDER[20:40].strip(), 30))
@@ -280,8 +278,8 @@ def test_waiting_for_the_next_answer_ends_reading(made: Any) -> None:
     assert (phases.phase == READING).nonzero()[0].tolist() == list(range(end))
 
 
-def test_a_turn_in_which_no_text_was_seen_has_no_reading(made: Any) -> None:
-    session = Session(made)
+def test_a_turn_in_which_no_text_was_seen_has_no_reading() -> None:
+    session = Session()
     session.starts.append(0)
     session.rest(100.0, 120.0, 30)
     phases = session.phases()
@@ -290,8 +288,8 @@ def test_a_turn_in_which_no_text_was_seen_has_no_reading(made: Any) -> None:
     assert set(phases.phase.tolist()) == {AFTER}
 
 
-def test_no_geometry_without_both_answers(made: Any) -> None:
-    session = Session(made)
+def test_no_geometry_without_both_answers() -> None:
+    session = Session()
     session.read()
     session.mouse = [(x, y, s if s[0] == "a" else NOWHERE) for x, y, s in session.mouse]
     session.gaze = [(x, y, s if s[0] == "a" else NOWHERE) for x, y, s in session.gaze]
@@ -303,10 +301,8 @@ def test_no_geometry_without_both_answers(made: Any) -> None:
     assert (phases.phase == READING).nonzero()[0].tolist() == list(range(last + 1))
 
 
-def test_ticks_before_the_first_answers_have_no_phase_and_turns_without_ticks_no_source(
-    made: Any,
-) -> None:
-    session = Session(made)
+def test_ticks_before_the_first_answers_have_no_phase_and_turns_without_ticks_no_source() -> None:
+    session = Session()
     session.rest(100.0, 120.0, 30)
     session.read()
     session.starts.append(10**6)  # asked when nothing was recorded any more
@@ -317,7 +313,7 @@ def test_ticks_before_the_first_answers_have_no_phase_and_turns_without_ticks_no
     assert phases.phase[begin] == RATING
 
 
-def test_no_ticks_and_no_turns(made: Any) -> None:
+def test_no_ticks_and_no_turns() -> None:
     empty = made.ticks([])
     assert find_phases(empty, align(empty, []), 0).phase.shape == (0,)
     some = made.ticks([NOWHERE] * 5)
@@ -325,9 +321,9 @@ def test_no_ticks_and_no_turns(made: Any) -> None:
     assert (phases.phase.tolist(), phases.source, phases.geometry) == ([-1] * 5, [], None)
 
 
-def test_a_pointwise_page_has_one_row_of_radio_buttons(made: Any) -> None:
+def test_a_pointwise_page_has_one_row_of_radio_buttons() -> None:
     for column in range(5):
-        session = Session(made, kind="pointwise")
+        session = Session(kind="pointwise")
         session.read(120)
         # The width follows from where the text reaches, and from the stops of all turns.
         session.mouse.append((20.0 + 1500.0 - 64.0, 400.0, session.on_text("a", 3)[2]))
@@ -343,8 +339,8 @@ def test_a_pointwise_page_has_one_row_of_radio_buttons(made: Any) -> None:
         assert (phases.phase == READING).nonzero()[0].tolist() == list(range(begin))
 
 
-def test_geometry_is_told_from_where_points_fell(made: Any) -> None:
-    session = Session(made, 1366.0)
+def test_geometry_is_told_from_where_points_fell() -> None:
+    session = Session(1366.0)
     session.read(90)
     ticks = made.ticks(session.channel(session.gaze), session.channel(session.mouse))
     aligned = align(ticks, [TurnText(session.answer(0), 0.0)])
@@ -366,10 +362,10 @@ def test_geometry_is_told_from_where_points_fell(made: Any) -> None:
     again=st.booleans(),
 )
 def test_reading_never_holds_a_rating_and_is_not_cut_early(
-    made: Any, width: float, clicks: Any, off_px: float, y: float, ticks: int, way: int,
-    reading: int, again: bool,
+    width: float, clicks: Any, off_px: float, y: float, ticks: int, way: int, reading: int,
+    again: bool,
 ) -> None:  # fmt: skip
-    session = Session(made, width)
+    session = Session(width)
     session.read(reading)
     first = session.rest(LIKERT_COLUMNS[clicks[0]] * width + off_px, y, ticks, way=way)
     session.rest(LIKERT_COLUMNS[clicks[1]] * width - off_px, y + 60, ticks, way=way)

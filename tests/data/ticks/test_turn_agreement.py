@@ -11,6 +11,7 @@ import pytest
 
 from ifllm_hf.data.ticks.alignment import TurnText, align
 from ifllm_hf.data.ticks.turn_agreement import BLOCK_TICKS, Agreement, agreement_out_of_sample
+from tests.helpers import hand_made as made
 
 WORDS = ("alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel")
 A = [" ".join(f"{w}{k}{i}" for i, w in enumerate(WORDS * 6)) for k in range(3)]
@@ -22,7 +23,7 @@ def agreement(
     made: Any, said: list[int], turns: list[TurnText] = TURNS, **settings: Any
 ) -> Agreement:
     """Judge ticks that look at the answer of the turn `said`, -1 for nowhere."""
-    spots = [made.nowhere if s < 0 else made.look_at("a", A[s], 40) for s in said]
+    spots = [made.NOWHERE if s < 0 else made.look_at("a", A[s], 40) for s in said]
     ticks = made.ticks(spots, **settings)
     found = agreement_out_of_sample(ticks, align(ticks, turns), [t.asked_ms for t in turns])
     parts = found.agree + found.at_boundary + found.earlier + found.later + found.before_first
@@ -30,26 +31,26 @@ def agreement(
     return found
 
 
-def test_all_agree_where_every_block_sees_its_turn(made: Any) -> None:
+def test_all_agree_where_every_block_sees_its_turn() -> None:
     found = agreement(made, [-1] * 100 + [0] * 100 + [1] * 100 + [2] * 100)
     assert found == Agreement(ticks=300, agree=300)
     assert found.share == 1.0
     assert found.to_dict()["block_ticks"] == BLOCK_TICKS
 
 
-def test_both_channels_count(made: Any) -> None:
+def test_both_channels_count() -> None:
     spots = [made.look_at("a", A[0], 40)] * 50
     ticks = made.ticks(spots, spots, epoch_ms=[20_000] * 50)
     found = agreement_out_of_sample(ticks, align(ticks, TURNS[:1]), ASKED[:1])
     assert found == Agreement(ticks=100, agree=100)
 
 
-def test_texts_that_fit_two_answers_are_no_witnesses(made: Any) -> None:
+def test_texts_that_fit_two_answers_are_no_witnesses() -> None:
     same = [TurnText((A[0], "x"), 1e4), TurnText((A[0], "y"), 2e4)]
     assert agreement(made, [0] * 400, same).ticks == 0
 
 
-def test_causes_of_disagreement(made: Any) -> None:
+def test_causes_of_disagreement() -> None:
     calm = [0] * 200 + [1] * 200
     asked = [TurnText((A[0], "x"), 0.0), TurnText((A[1], "y"), 2e4)]
     late = list(calm)
@@ -63,18 +64,18 @@ def test_causes_of_disagreement(made: Any) -> None:
     assert agreement(made, near, asked) == Agreement(ticks=400, agree=399, at_boundary=1)
 
 
-def test_a_block_is_not_judged_by_boundaries_that_it_fitted(made: Any) -> None:
+def test_a_block_is_not_judged_by_boundaries_that_it_fitted() -> None:
     # Only the first block sees the answer, and the log comes too late: left to the other blocks,
     # its ticks lie before the first answers.
     said = [0] * BLOCK_TICKS + [-1] * 100
     found = agreement(made, said, TURNS[:1])
     assert found == Agreement(ticks=BLOCK_TICKS, before_first=BLOCK_TICKS)
-    spots = [made.look_at("a", A[0], 40)] * BLOCK_TICKS + [made.nowhere] * 100
+    spots = [made.look_at("a", A[0], 40)] * BLOCK_TICKS + [made.NOWHERE] * 100
     inside = align(made.ticks(spots), TURNS[:1]).turn
     assert (inside[:BLOCK_TICKS] == 0).all()  # in sample they agree
 
 
-def test_noise_is_found_at_its_rate(made: Any) -> None:
+def test_noise_is_found_at_its_rate() -> None:
     rng = np.random.default_rng(0)
     said = np.repeat([0, 1, 2], 500)
     wrong = rng.random(1500) < 0.1
@@ -86,7 +87,7 @@ def test_noise_is_found_at_its_rate(made: Any) -> None:
     assert found.share == pytest.approx(1 - wrong.mean(), abs=0.01)
 
 
-def test_nothing_to_judge(made: Any) -> None:
+def test_nothing_to_judge() -> None:
     assert agreement(made, []) == Agreement()
     assert agreement(made, [0] * 5, []) == Agreement()
     assert math.isnan(Agreement().share)
@@ -98,7 +99,7 @@ def test_the_sum_adds_every_count() -> None:
     assert one + one == Agreement(*(2 * getattr(one, f.name) for f in fields(one)))
 
 
-def test_a_boundary_counts_in_its_own_page_load_only(made: Any) -> None:
+def test_a_boundary_counts_in_its_own_page_load_only() -> None:
     # The boundary stands at 10 s of the second load; the odd text at 10 s of the first is far off.
     said = [0] * 200 + [0] * 100 + [1] * 100
     said[105] = 1
@@ -114,7 +115,7 @@ def test_a_boundary_counts_in_its_own_page_load_only(made: Any) -> None:
     assert found == Agreement(ticks=400, agree=399, later=1)
 
 
-def test_a_reload_is_no_boundary_between_turns(made: Any) -> None:
+def test_a_reload_is_no_boundary_between_turns() -> None:
     said = [0] * 100 + [0] * 100
     times = [*(100.0 * np.arange(100)), *(100.0 * np.arange(100))]
     found = agreement(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,9 +21,9 @@ from ifllm_hf.reward.baselines.pointwise import PointwiseRidge
 from ifllm_hf.reward.baselines.protocol import Model, config_hash
 from ifllm_hf.reward.baselines.reference import LengthLR
 from ifllm_hf.reward.baselines.text_models import TfidfLR
+from tests.helpers.feature_rows import make_rows, swap
 
 Rows = tuple[pl.DataFrame, np.ndarray, np.ndarray]
-Swap = Callable[[pl.DataFrame], pl.DataFrame]
 
 BEHAVIOR_MODELS = [
     baselines.first_behavior_model(),
@@ -36,9 +35,7 @@ BEHAVIOR_MODELS = [
 
 
 @pytest.mark.parametrize("model", BEHAVIOR_MODELS, ids=lambda m: m.name)
-def test_learns_the_signal_and_mirrors(
-    model: Any, rows: Rows, make_rows: Callable[..., Rows], swap: Swap
-) -> None:
+def test_learns_the_signal_and_mirrors(model: Any, rows: Rows) -> None:
     frame, y, reader = rows
     assert isinstance(model, Model)
     model.fit(frame, y, reader)
@@ -100,9 +97,7 @@ def test_a_member_of_the_average_is_the_plain_regression(rows: Rows) -> None:
     assert model.weights[0, 2:].any() == np.False_
 
 
-def test_inner_choice_finds_the_member_that_carries_the_signal(
-    make_rows: Callable[..., Rows],
-) -> None:
+def test_inner_choice_finds_the_member_that_carries_the_signal() -> None:
     frame, y, reader = make_rows(
         workers=40, signal=3.0, column="either_late_30pct_log_ratio", missing=0.0
     )
@@ -121,9 +116,7 @@ def test_inner_choice_with_a_single_reader_is_defined(rows: Rows) -> None:
     assert np.isfinite(model.predict_proba(frame)).all()
 
 
-def test_context_is_standardised_on_training_rows_alone(
-    rows: Rows, make_rows: Callable[..., Rows]
-) -> None:
+def test_context_is_standardised_on_training_rows_alone(rows: Rows) -> None:
     frame, y, reader = rows
     model = LateReading().fit(frame, y, reader)
     new, _, _ = make_rows(seed=3)
@@ -181,7 +174,7 @@ def test_what_is_left_out_has_a_reason(rows: Rows) -> None:
     assert not set(ablations) & set(names)
 
 
-def test_pointwise_ridge_learns_ratings_and_shrinks_noise(make_rows: Callable[..., Rows]) -> None:
+def test_pointwise_ridge_learns_ratings_and_shrinks_noise() -> None:
     frame, _, reader = make_rows(workers=30, missing=0.0)
     rng = np.random.default_rng(0)
     x = frame["mouse_depth_a"].to_numpy()

@@ -8,12 +8,8 @@ from ifllm_hf.benchmark.protocol.rows import labelled, swap_sides
 from ifllm_hf.benchmark.protocol.runner import cross_validate
 from ifllm_hf.benchmark.protocol.side_bias import SideBias, _offset
 from ifllm_hf.metrics.ridge import sigmoid
-from ifllm_hf.reward.baselines.reference import (
-    LengthLR,
-    LengthRule,
-    Memory,
-    TrainingMean,
-)
+from ifllm_hf.reward.baselines.reference import LengthLR, LengthRule, Memory, TrainingMean
+from tests.helpers.dwell_turns import DwellModel, make_turns
 
 
 def pairs(*lengths: tuple[int, int]) -> pl.DataFrame:
@@ -79,7 +75,7 @@ def test_side_offset_is_the_mode_of_its_posterior() -> None:
     assert offset > 0
 
 
-def test_side_bias_helps_readers_who_lean(make_turns, dwell_model) -> None:
+def test_side_bias_helps_readers_who_lean() -> None:
     turns = make_turns(workers=20, conversations=8)
     lean = turns.with_columns(
         preference=pl.when(pl.col("user_id").str.slice(7).cast(pl.Int64) % 2 == 0)
@@ -93,13 +89,13 @@ def test_side_bias_helps_readers_who_lean(make_turns, dwell_model) -> None:
         mean = p.group_by("query_id").agg(pl.col("p_b").mean()).sort("query_id")["p_b"].to_numpy()
         return float(((mean > 0.5) == (data.y == 1)).mean())
 
-    assert accuracy(SideBias(dwell_model(), spread=2.0)) > accuracy(dwell_model()) + 0.1
+    assert accuracy(SideBias(DwellModel(), spread=2.0)) > accuracy(DwellModel()) + 0.1
 
 
-def test_side_bias_of_an_unknown_reader_is_none(turns, dwell_model) -> None:
+def test_side_bias_of_an_unknown_reader_is_none(turns) -> None:
     data = labelled(turns)
     groups = data.workers.to_numpy()
-    model = SideBias(dwell_model()).fit(data.rows, data.y, groups)
+    model = SideBias(DwellModel()).fit(data.rows, data.y, groups)
     stranger = data.rows.with_columns(user_id=pl.lit("stranger"))
     assert model.predict_proba(stranger) == pytest.approx(
         model.fitted.predict_proba(stranger), abs=1e-5

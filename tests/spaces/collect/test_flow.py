@@ -15,6 +15,7 @@ from ifllm_space.collect.flow import Flow
 from ifllm_space.collect.quota import DailyQuota
 from ifllm_space.responders import Answer, Answers
 from ifllm_space.server import SessionStore
+from tests.helpers.session_store import lines_of
 
 Reply = dict[str, Any]
 
@@ -64,9 +65,7 @@ def ask(flow: Flow, me: Reply, **more: Any) -> Reply:
 RATED = {"step": "rate", "turn": 0, "likert_a": 5, "likert_b": 2, "preference": "a"}
 
 
-def test_consent_is_what_opens_a_session(
-    flow: Flow, store: SessionStore, lines_of: Callable[..., Any]
-) -> None:
+def test_consent_is_what_opens_a_session(flow: Flow, store: SessionStore) -> None:
     begun = flow.step({"step": "begin"})
     assert begun["consent"]["version"] == VERSION and "lab@example.org" in begun["consent"]["html"]
     told = {"age": "25-34", "vision": "glasses"}
@@ -109,9 +108,7 @@ def test_it_is_off_until_an_operator_says_who_and_why(
     assert flow.step({"step": "ask"})["error"] == "off"
 
 
-def test_a_turn_is_stored_before_it_is_shown(
-    flow: Flow, me: Reply, store: SessionStore, lines_of: Callable[..., Any]
-) -> None:
+def test_a_turn_is_stored_before_it_is_shown(flow: Flow, me: Reply, store: SessionStore) -> None:
     shown = ask(flow, me, question=" Why? ")["shown"]
     turn = lines_of(store, me["session"])[-1]
     assert turn["question"] == "Why?" and turn["kind"] == "pairwise"
@@ -127,7 +124,7 @@ def test_a_turn_is_stored_before_it_is_shown(
 
 
 def test_sides_are_drawn_and_models_keep_theirs(
-    flow: Flow, me: Reply, store: SessionStore, responder: Scripted, lines_of: Callable[..., Any]
+    flow: Flow, me: Reply, store: SessionStore, responder: Scripted
 ) -> None:
     for turn in range(4):
         ask(flow, me)
@@ -174,7 +171,7 @@ def test_ratings_become_a_preference(flow: Flow, me: Reply, store: SessionStore)
     ],
 )
 def test_half_a_rating_is_refused(
-    flow: Flow, me: Reply, store: SessionStore, lines_of: Callable[..., Any], change: Reply
+    flow: Flow, me: Reply, store: SessionStore, change: Reply
 ) -> None:
     ask(flow, me)
     assert flow.step({**RATED, **me, **change})["error"] == "malformed"
@@ -190,13 +187,7 @@ def test_half_a_rating_is_refused(
     ],
 )
 def test_trouble_is_told_kindly_and_stored(
-    flow: Flow,
-    me: Reply,
-    store: SessionStore,
-    responder: Scripted,
-    lines_of: Callable[..., Any],
-    answer: Answer,
-    said: str,
+    flow: Flow, me: Reply, store: SessionStore, responder: Scripted, answer: Answer, said: str
 ) -> None:
     responder.made[0] = answer
     reply = ask(flow, me)
@@ -227,9 +218,7 @@ def test_a_reload_goes_on_where_it_was(flow: Flow, me: Reply) -> None:
     assert flow.step({"step": "resume", **me})["ended"] is True
 
 
-def test_calibration_and_summary_are_stored(
-    flow: Flow, me: Reply, store: SessionStore, lines_of: Callable[..., Any]
-) -> None:
+def test_calibration_and_summary_are_stored(flow: Flow, me: Reply, store: SessionStore) -> None:
     record = {"when": "before", "provider": "scripted", "version": "1", "mean_px": 100.0}
     record |= {"share_within_200_px": 0.9, "samples_per_s": 20.0, "viewport": [1000, 800]}
     assert flow.step({"step": "calibration", **me, "record": record})["ok"]
@@ -240,9 +229,7 @@ def test_calibration_and_summary_are_stored(
     assert flow.step({"step": "calibration", **me, "record": record})["error"] == "malformed"
 
 
-def test_personal_data_is_flagged(
-    flow: Flow, me: Reply, store: SessionStore, lines_of: Callable[..., Any]
-) -> None:
+def test_personal_data_is_flagged(flow: Flow, me: Reply, store: SessionStore) -> None:
     ask(flow, me, question="Can you mail me@example.org?")
     assert lines_of(store, me["session"])[-1]["needs_review"] == ["e-mail"]
 

@@ -14,9 +14,9 @@ from ifllm_hf.errors import ConfigError, OutputError
 from ifllm_space.server import Refusal, SessionStore, Stored
 from ifllm_space.server.hub_push import WITHDRAWAL
 from ifllm_space.settings import Settings
+from tests.helpers.session_store import CONSENT
 
 REPO = "lab/sessions"
-CONSENT = {"consent_version": "1", "consent_text": "I agree."}
 NEVER_S = 3600.0
 
 

@@ -6,7 +6,7 @@ import copy
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,11 @@ from ifllm_space.server.checks import schema
 from ifllm_space.server.limits import RateLimit
 from ifllm_space.server.routes import BODY_BYTES_MAX
 from ifllm_space.settings import Settings
-
-CONSENT = {"consent_version": "1", "consent_text": "I agree."}
-Settled = Callable[..., Settings]
+from tests.helpers.session_store import CONSENT, make_settings
 
 
 @pytest.fixture(scope="module")
-def client(
-    make_settings: Settled, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[TestClient]:
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     folder = tmp_path_factory.mktemp("routes") / "sessions"
     yield from _client(make_settings(folder, trusted_proxies=1))
 
@@ -249,9 +245,7 @@ def frozen_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ifllm_space.server.routes.REQUESTS_PER_ADDRESS_AND_MINUTE", 50)
 
 
-def test_floods_by_session_and_by_address(
-    make_settings: Settled, tmp_path: Path, frozen_limits: None
-) -> None:
+def test_floods_by_session_and_by_address(tmp_path: Path, frozen_limits: None) -> None:
     for client in _client(make_settings(tmp_path / "s", trusted_proxies=1, uploads_per_minute=20)):
         store: SessionStore = client.store  # type: ignore[attr-defined]
         one, two = (store.open_session(**CONSENT) for _ in range(2))
@@ -271,15 +265,13 @@ def test_floods_by_session_and_by_address(
         assert probe("203.0.113.8") == 400
 
 
-def test_without_trusted_proxies_no_address_counts(
-    make_settings: Settled, tmp_path: Path, frozen_limits: None
-) -> None:
+def test_without_trusted_proxies_no_address_counts(tmp_path: Path, frozen_limits: None) -> None:
     for client in _client(make_settings(tmp_path / "s", trusted_proxies=None)):
         codes = {client.post("/api/v1/events", content=b"").status_code for _ in range(60)}
         assert codes == {400}
 
 
-def test_nothing_is_taken_where_nobody_collects(make_settings: Settled, tmp_path: Path) -> None:
+def test_nothing_is_taken_where_nobody_collects(tmp_path: Path) -> None:
     for client in _client(make_settings(tmp_path / "s", contact="")):
         body = {"session": "s_" + "a" * 22, "token": "0" * 64}
         answer = client.post("/api/v1/events", json=body)

@@ -17,10 +17,8 @@ from ifllm_hf.errors import ConfigError
 from ifllm_space.server import OpenedSession, Refusal, SessionStore, Stored, session_file
 from ifllm_space.server.identity import new_identity, session_id_of
 from ifllm_space.server.limits import AddressHash, RateLimit
+from tests.helpers.session_store import CONSENT, lines_of, make_batch
 
-Lines = Callable[[SessionStore, str], list[dict[str, Any]]]
-Batch = Callable[..., dict[str, Any]]
-CONSENT = {"consent_version": "1", "consent_text": "I agree."}
 TURN = {
     "type": "turn",
     "turn": 0,
@@ -40,26 +38,20 @@ RATING = {
 }
 
 
-def test_session_begins_with_its_consent(
-    store: SessionStore, opened: OpenedSession, lines_of: Lines
-) -> None:
+def test_session_begins_with_its_consent(store: SessionStore, opened: OpenedSession) -> None:
     (first,) = lines_of(store, opened.session_id)
     assert first["type"] == "session" and first["session_id"] == opened.session_id
     assert first["consent"]["adult"] is True and len(first["consent"]["text_sha256"]) == 64
 
 
-def test_lines_come_back_in_order(
-    store: SessionStore, opened: OpenedSession, lines_of: Lines, make_batch: Batch
-) -> None:
+def test_lines_come_back_in_order(store: SessionStore, opened: OpenedSession) -> None:
     sent = [TURN, make_batch(seq=0), make_batch(seq=1), RATING]
     for line in sent:
         assert store.append(opened.session_id, line) == Stored(duplicate=False, durable=True)
     assert lines_of(store, opened.session_id)[1:] == sent
 
 
-def test_batch_is_stored_once_also_after_a_restart(
-    make_store: Callable[..., SessionStore], lines_of: Lines, make_batch: Batch
-) -> None:
+def test_batch_is_stored_once_also_after_a_restart(make_store: Callable[..., SessionStore]) -> None:
     store = make_store()
     session_id = store.open_session(**CONSENT).session_id
     assert not store.append(session_id, make_batch()).duplicate
@@ -76,7 +68,7 @@ def test_batch_is_stored_once_also_after_a_restart(
 
 
 def test_same_batch_from_many_threads_is_stored_once(
-    store: SessionStore, opened: OpenedSession, lines_of: Lines, make_batch: Batch
+    store: SessionStore, opened: OpenedSession
 ) -> None:
     with ThreadPoolExecutor(16) as pool:
         answers = list(
@@ -88,10 +80,7 @@ def test_same_batch_from_many_threads_is_stored_once(
 
 
 def test_answer_comes_after_the_sync(
-    store: SessionStore,
-    opened: OpenedSession,
-    make_batch: Batch,
-    monkeypatch: pytest.MonkeyPatch,
+    store: SessionStore, opened: OpenedSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entered, go = threading.Event(), threading.Event()
 
@@ -108,11 +97,7 @@ def test_answer_comes_after_the_sync(
 
 @pytest.mark.parametrize("broken", ["write", "short write", "sync"])
 def test_disk_failure_is_told_and_leaves_no_trace(
-    store: SessionStore,
-    opened: OpenedSession,
-    lines_of: Lines,
-    make_batch: Batch,
-    broken: str,
+    store: SessionStore, opened: OpenedSession, broken: str
 ) -> None:
     store.append(opened.session_id, make_batch(seq=0))
 
@@ -134,7 +119,7 @@ def test_disk_failure_is_told_and_leaves_no_trace(
 
 @pytest.mark.parametrize("tail", [b'{"type":"ba', b"\0" * 5000, "🙂".encode()[:2], b"x" * 70000])
 def test_torn_tail_is_cut_off_and_kept(
-    make_store: Callable[..., SessionStore], lines_of: Lines, make_batch: Batch, tail: bytes
+    make_store: Callable[..., SessionStore], tail: bytes
 ) -> None:
     store = make_store()
     session_id = store.open_session(**CONSENT).session_id
@@ -184,7 +169,7 @@ def test_two_servers_cannot_share_a_folder(store: SessionStore) -> None:
     ],
 )
 def test_only_what_the_schema_says_is_stored(
-    store: SessionStore, opened: OpenedSession, lines_of: Lines, record: dict[str, Any]
+    store: SessionStore, opened: OpenedSession, record: dict[str, Any]
 ) -> None:
     with pytest.raises(Refusal) as refused:
         store.append(opened.session_id, record)
@@ -192,16 +177,12 @@ def test_only_what_the_schema_says_is_stored(
     assert len(lines_of(store, opened.session_id)) == 1
 
 
-def test_second_first_line_is_refused(
-    store: SessionStore, opened: OpenedSession, lines_of: Lines
-) -> None:
+def test_second_first_line_is_refused(store: SessionStore, opened: OpenedSession) -> None:
     with pytest.raises(Refusal, match="one first line"):
         store.append(opened.session_id, lines_of(store, opened.session_id)[0])
 
 
-def test_full_session_takes_no_more(
-    make_store: Callable[..., SessionStore], make_batch: Batch, lines_of: Lines
-) -> None:
+def test_full_session_takes_no_more(make_store: Callable[..., SessionStore]) -> None:
     store = make_store(session_bytes_max=900)
     session_id = store.open_session(**CONSENT).session_id
     refused = []
@@ -215,9 +196,7 @@ def test_full_session_takes_no_more(
 
 
 @pytest.mark.parametrize("session_id", ["", "../x", "s_" + "/" * 22, "s_" + "a" * 21 + "\n", "s_a"])
-def test_names_that_are_no_sessions_touch_nothing(
-    store: SessionStore, make_batch: Batch, session_id: str
-) -> None:
+def test_names_that_are_no_sessions_touch_nothing(store: SessionStore, session_id: str) -> None:
     before = sorted(store.folder.rglob("*"))
     with pytest.raises(Refusal):
         store.append(session_id, make_batch())
@@ -225,14 +204,14 @@ def test_names_that_are_no_sessions_touch_nothing(
     assert sorted(store.folder.rglob("*")) == before
 
 
-def test_session_that_is_not_here_may_come_back(store: SessionStore, make_batch: Batch) -> None:
+def test_session_that_is_not_here_may_come_back(store: SessionStore) -> None:
     with pytest.raises(Refusal) as refused:
         store.append(new_identity()[0], make_batch())
     assert refused.value.error == "missing" and refused.value.retry
 
 
 def test_more_sessions_than_open_files(
-    store: SessionStore, make_batch: Batch, monkeypatch: pytest.MonkeyPatch, lines_of: Lines
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ifllm_space.server import store as module
 
@@ -350,10 +329,7 @@ class SlowHub:
 
 
 def test_a_lost_session_keeps_nobody_waiting(
-    make_store: Callable[..., SessionStore],
-    make_batch: Batch,
-    lines_of: Lines,
-    monkeypatch: pytest.MonkeyPatch,
+    make_store: Callable[..., SessionStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = make_store().open_session(**CONSENT)
     store = make_store()  # started anew: no file is open

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -12,14 +11,12 @@ import pytest
 from ifllm_hf.data.sessions.session_file import tombstone as tombstone_of
 from ifllm_space.server import OpenedSession, Refusal, SessionStore
 from ifllm_space.server.identity import new_identity
+from tests.helpers.session_store import CONSENT, make_batch
 
-CONSENT = {"consent_version": "1", "consent_text": "I agree."}
 Make = Callable[..., SessionStore]
 
 
-def test_tombstone_keeps_a_hash_alone(
-    store: SessionStore, opened: OpenedSession, make_batch: Any
-) -> None:
+def test_tombstone_keeps_a_hash_alone(store: SessionStore, opened: OpenedSession) -> None:
     other = store.open_session(**CONSENT)
     store.append(opened.session_id, make_batch())
     assert store.withdraw(opened.withdrawal_code).complete
@@ -31,7 +28,7 @@ def test_tombstone_keeps_a_hash_alone(
     assert not store.append(other.session_id, make_batch()).duplicate
 
 
-def test_late_batches_are_gone_also_after_a_restart(make_store: Make, make_batch: Any) -> None:
+def test_late_batches_are_gone_also_after_a_restart(make_store: Make) -> None:
     store = make_store()
     opened = store.open_session(**CONSENT)
     store.withdraw(opened.withdrawal_code)
@@ -53,7 +50,7 @@ def test_crash_between_tombstone_and_deletion_is_finished_at_the_start(make_stor
 
 
 def test_batch_in_the_queue_does_not_bring_it_back(
-    store: SessionStore, opened: OpenedSession, make_batch: Any
+    store: SessionStore, opened: OpenedSession
 ) -> None:
     with store.lock:
         waiting = [store.submit(opened.session_id, make_batch(seq=seq)) for seq in range(20)]

@@ -1,13 +1,11 @@
-"""Hand-made ticks for the tests of what comes after the files are read."""
+"""Hand-made ticks, for what comes after the files are read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pytest
 
 from ifllm_hf.data.ticks.displayed_text import DisplayedText
 from ifllm_hf.data.ticks.merge import Channel, MergedTicks
@@ -18,7 +16,7 @@ Spot = tuple[str, str | None, int]
 NOWHERE: Spot = ("none", None, -1)
 
 
-def make_channel(
+def channel(
     spots: Sequence[Spot],
     x_px: Any = None,
     y_px: Any = None,
@@ -49,7 +47,7 @@ def make_channel(
     )
 
 
-def make_ticks(
+def ticks(
     gaze: Channel | Sequence[Spot],
     mouse: Channel | Sequence[Spot] | None = None,
     *,
@@ -59,11 +57,11 @@ def make_ticks(
     page_load: Any = None,
 ) -> MergedTicks:
     """Make ticks of 100 ms; one epoch millisecond per page millisecond unless given."""
-    gaze = gaze if isinstance(gaze, Channel) else make_channel(gaze)
+    gaze = gaze if isinstance(gaze, Channel) else channel(gaze)
     n = len(gaze.side)
     if mouse is None:
         mouse = [NOWHERE] * n
-    mouse = mouse if isinstance(mouse, Channel) else make_channel(mouse)
+    mouse = mouse if isinstance(mouse, Channel) else channel(mouse)
     page_ms = 100.0 * np.arange(n) if t_ms is None else np.asarray(t_ms, dtype=np.float64)
     return MergedTicks(
         kind=kind,
@@ -81,19 +79,3 @@ def look_at(side: str, stored: str, caret: int) -> Spot:
     """Look at a caret of an answer: ten units on each side, trimmed, as the page recorded it."""
     units = DisplayedText(stored).units[max(0, caret - 10) : caret + 10]
     return side, units.tobytes().decode("utf-16-le", "ignore").strip(), caret
-
-
-@dataclass(frozen=True)
-class HandMade:
-    """The functions of this file, as tests are no package."""
-
-    nowhere: Spot
-    channel: Callable[..., Channel]
-    ticks: Callable[..., MergedTicks]
-    look_at: Callable[[str, str, int], Spot]
-
-
-@pytest.fixture(scope="session")
-def made() -> HandMade:
-    """Makers of ticks."""
-    return HandMade(NOWHERE, make_channel, make_ticks, look_at)
