@@ -1,4 +1,4 @@
-"""The whole benchmark on a prepared folder, made up; and the paper's pairs on the real one."""
+"""The whole benchmark on a prepared folder, made up."""
 
 from __future__ import annotations
 
@@ -12,59 +12,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 
-from ifllm_hf.behavior.features.table import behavior_features
-from ifllm_hf.behavior.paper.features import paper_tables
 from ifllm_hf.benchmark import run as run_module
-from ifllm_hf.benchmark.goals import goal_notes
-from ifllm_hf.benchmark.protocol import ahead, prepared_turns
-from ifllm_hf.benchmark.protocol.paper_inputs import paper_columns, paper_pairs
 from ifllm_hf.benchmark.protocol.predictions import write_predictions
-from ifllm_hf.benchmark.protocol.prepared_turns import STILL_MS, PreparedTurns, load_prepared
+from ifllm_hf.benchmark.protocol.prepared_turns import PreparedTurns, load_prepared
 from ifllm_hf.benchmark.protocol.rows import labelled
 from ifllm_hf.benchmark.protocol.runner import cross_validate
 from ifllm_hf.benchmark.protocol.suite import HEADLINE, PAPER, Results
 from ifllm_hf.benchmark.run import BenchmarkRun, run_benchmark
-from ifllm_hf.benchmark.studies.importance import SHOWN, importance_figure
 from ifllm_hf.benchmark.studies.probe import PROBES
 from ifllm_hf.benchmark.studies.readers import run_readers
-from ifllm_hf.data.prepared.folder import config_files
-from ifllm_hf.data.prepared.prepare import prepare_synthetic
-from ifllm_hf.data.release import open_release, read_samples
 from ifllm_hf.errors import OutputError, TableError
 from ifllm_hf.reward.baselines import choice as baselines
 from ifllm_hf.reward.baselines.reference import LengthLR
 from tests.helpers.dwell_turns import make_turns
-
-_PAPER_PAIRS = 675
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "ifllm"
-    prepare_synthetic(90, folder, seed=3, progress=False)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def pairs(prepared: Path) -> pl.DataFrame:
-    return pl.read_parquet(config_files(prepared, "pairwise"))
-
-
-def test_the_papers_pairs_are_labelled_included_and_touched() -> None:
-    rows = pl.DataFrame(
-        {
-            "query_id": [5, 1, 2, 3, 4, 6, 7],
-            "preference": ["a", "b", None, "a", "a", "tie", "b"],
-            "excluded_by_paper": [False, False, False, True, False, False, False],
-            "gaze_on": [["none", "a"], ["none"], ["a"], ["a"], [], ["a"], None],
-            "mouse_on": [["none", "none"], ["b"], ["a"], ["b"], [], ["a"], None],
-        }
-    )
-    assert paper_pairs(rows) == [1, 5]
 
 
 @pytest.mark.slow
@@ -165,22 +128,6 @@ def test_a_folder_that_is_not_prepared_is_refused(tmp_path: Path) -> None:
         run_benchmark(tmp_path, quick=True, progress=False)
 
 
-def test_two_processes_give_what_one_gives(prepared: Path, tmp_path: Path) -> None:
-    rows = load_prepared(prepared, ablations=False)
-    data = labelled(rows.turns)
-    model = baselines.first_behavior_model()
-    fits = [ahead.Fits([model], data, {"worker": 2, "rows": 1}, rows.swap)]
-    ahead.fit_ahead(fits, tmp_path, seed=5, jobs=2, progress=False)
-    assert len(list(tmp_path.rglob("repeat-*.parquet"))) == 3
-    cached = cross_validate(
-        model, data, "worker", repeats=2, seed=5, cache=tmp_path, progress=False, swap=rows.swap
-    )
-    fresh = cross_validate(model, data, "worker", repeats=2, seed=5, progress=False, swap=rows.swap)
-    assert cached.equals(fresh)
-    ahead.fit_ahead(fits, tmp_path / "none", jobs=1, progress=False)
-    assert not (tmp_path / "none").exists()
-
-
 def test_a_killed_run_leaves_no_process_and_can_go_on(prepared: Path, tmp_path: Path) -> None:
     code = (
         "import sys\n"
@@ -230,95 +177,3 @@ def _children_once_something_is_kept(started: subprocess.Popen[Any], out: Path) 
         assert started.poll() is None
         time.sleep(0.1)
     raise AssertionError("nothing was kept in two minutes")
-
-
-def test_features_are_computed_once(
-    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = load_prepared(prepared, tmp_path)
-    assert first.notes == () and len(list(tmp_path.glob("features-*.parquet"))) == 4
-    monkeypatch.setattr(prepared_turns, "behavior_features", None)
-    second = load_prepared(prepared, tmp_path)
-    assert second.turns.equals(first.turns)
-    assert set(second.antisymmetric) <= set(second.turns.columns)
-    # Ticks and dialogue stay behind: no model may see them.
-    assert not [c for c, d in second.turns.schema.items() if isinstance(d, pl.List)]
-
-
-def test_still_gaze_needs_a_mouse_at_rest(pairs: pl.DataFrame) -> None:
-    still = prepared_turns._still(pairs)
-    assert still["query_id"].equals(pairs["query_id"])
-    moved = [
-        (side, idle)
-        for sides, idles in zip(still["gaze_on"], still["mouse_idle_ms"], strict=True)
-        if sides is not None
-        for side, idle in zip(sides, idles, strict=True)
-    ]
-    assert all(idle is not None and idle > STILL_MS for side, idle in moved if side in ("a", "b"))
-    assert any(side in ("a", "b") for side, _ in moved)
-    assert behavior_features(still)["gaze_dwell_ms_a"].fill_nan(0).sum() < (
-        behavior_features(pairs)["gaze_dwell_ms_a"].fill_nan(0).sum()
-    )
-
-
-def test_goals_say_met_or_not() -> None:
-    base = {"model": baselines.default_model().name, "set": HEADLINE, "n": 10}
-    ends = dict.fromkeys(("low", "high", "auc_low", "auc_high"), 0.5)
-    scores = {"accuracy": 0.66, "auc": 0.69, "ece": 0.05, "ece_perfect": 0.04}
-    row = {**base, **ends, **scores, "protocol": "worker", "subset": "all"}
-    probe = {"probe": "off-answer pointer, reading", "learner": "booster", "auc": 0.5}
-    (note,) = goal_notes([row], [probe])
-    assert "0.660 [0.500, 0.500] / AUC 0.690" in note and note.count("not met") == 1
-    assert note.count(": met") == 2
-    assert goal_notes([], []) == []
-
-
-def test_importance_figure_is_written(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    rows = [
-        {
-            "model": name,
-            "set": HEADLINE,
-            "protocol": "worker",
-            "subset": "all",
-            "auc": 0.6,
-            "auc_low": 0.5,
-            "auc_high": 0.7,
-        }
-        for name in SHOWN[:4]
-    ]
-    importance_figure(rows, tmp_path / "i.png")
-    assert (tmp_path / "i.png").read_bytes()[:4] == b"\x89PNG"
-
-
-@pytest.mark.slow
-def test_the_rule_gives_exactly_the_papers_pairs(
-    prepared_release: Path, release_path: Path, reference_path: Path
-) -> None:
-    rows = pl.read_parquet(config_files(prepared_release, "pairwise"))
-    tables = [
-        set(pl.read_parquet(reference_path / f"paper_{name}.parquet")["query_id"].to_list())
-        for name in ("features", "metrics")
-    ]
-    labels = rows.filter(pl.col("preference").is_not_null(), ~pl.col("excluded_by_paper"))
-    expected = sorted(set(labels["query_id"].to_list()) & tables[0] & tables[1])
-    assert paper_pairs(rows) == expected and len(expected) == _PAPER_PAIRS
-
-    # The prepared ticks hold what the paper's features need: the same as from the files.
-    turns = rows.select("query_id", "conversation_id", "prompt", "response_a", "response_b")
-    turns = turns.with_columns(rows["asked_at"])
-    mine = paper_columns(prepared_release, turns)
-    opened = open_release(release_path, hash_content=False)
-    assert opened.turns.height > len(turns)
-    features, metrics = paper_tables(
-        (c for c in read_samples(release_path) if c.kind == "pairwise"), turns
-    )
-    theirs = features.join(metrics, on="query_id", maintain_order="left")
-    assert mine["query_id"].equals(theirs["query_id"])
-    differ = 0
-    for name in mine.columns[1:]:
-        left = mine[name].fill_null(0).to_numpy()
-        right = theirs[name].cast(pl.Float64).fill_null(0).to_numpy()
-        differ += int((~np.isclose(left, right, rtol=1e-5, atol=1e-9)).sum())
-    # Two conversations have a dozen instants without a row in these files.
-    assert differ / (len(mine) * (len(mine.columns) - 1)) < 0.005

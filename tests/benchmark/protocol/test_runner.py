@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ifllm_hf.benchmark.protocol.permutation import permutation_test, permute_within_workers
 from ifllm_hf.benchmark.protocol.rows import labelled, swap_sides
 from ifllm_hf.benchmark.protocol.runner import PREDICTION_SCHEMA, cross_validate, fit_predict
 from ifllm_hf.benchmark.protocol.scores import Scored, score
@@ -190,27 +189,6 @@ def test_raw_ticks_are_refused(turns) -> None:
     raw = replace(data, rows=data.rows.with_columns(mouse_x_px=pl.lit([0.1])))
     with pytest.raises(ConfigError, match="raw ticks"):
         run(DwellModel(), raw)
-
-
-def test_permuting_keeps_every_workers_rate(turns: pl.DataFrame) -> None:
-    data = labelled(turns)
-    mixed = permute_within_workers(data, np.random.default_rng(0))
-    assert (mixed.y != data.y).any()
-    for worker in set(data.workers):
-        mine = (data.workers == worker).to_numpy()
-        assert mixed.y[mine].sum() == data.y[mine].sum()
-    assert (mixed.y == (mixed.rows["preference"] == "b").to_numpy()).all()
-    assert mixed.rows.drop("preference").equals(data.rows.drop("preference"))
-
-
-def test_permutation_test_finds_a_signal_and_its_absence() -> None:
-    signal = permutation_test(DwellModel(), labelled(make_turns()), n=40, progress=False)
-    assert signal.p_auc == pytest.approx(1 / 41)
-    assert signal.mean_auc == pytest.approx(0.5, abs=0.06)
-    nothing = permutation_test(
-        DwellModel(), labelled(make_turns(signal=0.0, seed=4)), n=40, progress=False
-    )
-    assert nothing.p_auc > 0.05
 
 
 def test_progress_goes_to_stderr_alone(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from ifllm_hf.benchmark.protocol.scores import (
     per_worker,
     score,
 )
-from ifllm_hf.benchmark.protocol.subsets import length_thirds, similar_length, standard_subsets
 from ifllm_hf.errors import DataError
 from ifllm_hf.metrics import core
 from ifllm_hf.reward.baselines.protocol import LIKERT
@@ -115,21 +114,3 @@ def test_ratings_have_errors_and_correlations(turns) -> None:
     assert record["mse_low"] < record["mse"] < record["mse_high"]
     assert -1 <= record["spearman_low"] <= record["spearman_high"] <= 1
     assert "accuracy" not in record
-
-
-def test_similar_length_is_a_ratio_below_the_limit() -> None:
-    rows = pl.DataFrame(
-        {
-            "query_id": range(5),
-            "response_a": ["x" * n for n in (100, 100, 117, 10, 0)],
-            "response_b": ["x" * n for n in (116, 117, 100, 10, 0)],
-        }
-    )
-    assert similar_length(rows).to_list() == [0, 3, 4]
-
-
-def test_thirds_cover_every_row_once(data) -> None:
-    thirds = length_thirds(data.rows)
-    ids = sorted(i for part in thirds.values() for i in part.to_list())
-    assert ids == data.rows["query_id"].to_list()
-    assert list(standard_subsets(data.rows)) == ["similar length", *thirds]
