@@ -31,3 +31,8 @@ def python(script: str, cwd: Path, home: Path, **env: str) -> Any:
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def with_package() -> dict[str, str]:
+    """Return an environment in which a child finds the package, installed or not."""
+    return {**os.environ, "PYTHONPATH": str(ROOT)}

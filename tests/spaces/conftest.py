@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 
+from ifllm_space.demo_data import DemoData
 from ifllm_space.server import OpenedSession, SessionStore
+from ifllm_space.settings import Settings
 from tests.helpers.session_store import CONSENT, make_settings
+from tests.helpers.space import build_space
 
 
 @pytest.fixture
@@ -38,3 +42,19 @@ def store(make_store: Callable[..., SessionStore]) -> SessionStore:
 @pytest.fixture
 def opened(store: SessionStore) -> OpenedSession:
     return store.open_session(**CONSENT)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where sessions are kept: the operator collects."""
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture(scope="module")
+def client(demo_data: DemoData, folder: Path) -> Iterator[TestClient]:
+    settings = Settings(
+        sessions=folder / "sessions", contact="a@b.example", legal_basis="consent", secret="x" * 40
+    )
+    with TestClient(build_space(demo_data, settings)) as client:
+        (folder / "sessions" / "s.jsonl").write_text("somebody's reading")
+        yield client

@@ -1,105 +1,21 @@
-"""The application around the tabs: where its data comes from, and what it never gives away."""
+"""The application around the tabs: what it serves, and what it never gives away."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
-from ifllm_hf.errors import SourceError
-from ifllm_space import demo_data as demo
-from ifllm_space.demo_data import DemoData, open_demo_data
-from ifllm_space.operator import is_here, may_see_sessions
-from ifllm_space.settings import Settings
-from tests.helpers.space import build_space
+from ifllm_space.demo_data import DemoData
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where sessions are kept: the operator collects."""
-    return tmp_path_factory.mktemp("kept")
-
-
-@pytest.fixture(scope="module")
-def client(demo_data: DemoData, folder: Path) -> Iterator[TestClient]:
-    settings = Settings(
-        sessions=folder / "sessions", contact="a@b.example", legal_basis="consent", secret="x" * 40
-    )
-    with TestClient(build_space(demo_data, settings)) as client:
-        (folder / "sessions" / "s.jsonl").write_text("somebody's reading")
-        yield client
-
-
 # --- where the data comes from
-
-
-def test_named_folder_must_be_a_prepared_one(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="is no prepared folder"):
-        open_demo_data(tmp_path)
-
-
-def test_prepared_data_is_found_where_the_app_is_started_then_beside_it(
-    prepared_synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    nothing, here = tmp_path / "nothing", tmp_path / "here"
-    here.mkdir()
-    (here / "ifllm").symlink_to(prepared_synthetic)
-    nothing.mkdir()
-    monkeypatch.setattr(demo, "PLACES", (Path("ifllm"), prepared_synthetic))
-    monkeypatch.chdir(here)
-    assert open_demo_data().folder == prepared_synthetic.resolve()
-    monkeypatch.chdir(nothing)
-    assert open_demo_data().folder == prepared_synthetic.resolve()
-
-
-def test_without_data_a_release_is_made_up_and_that_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(demo, "PLACES", (Path("ifllm"),))
-    monkeypatch.setattr(demo, "CONVERSATIONS", 2)
-    data = open_demo_data()
-    assert data.made_up and "Made-up data" in data.said
-    assert data.index.height > 0
-    assert list(tmp_path.iterdir()) == []  # nothing is left where the app was started
-
-
-def test_few_turns_are_explored_even_if_no_reward_can_be_fitted(tmp_path: Path) -> None:
-    data = open_demo_data(synthetic=2)
-    with TestClient(build_space(data, Settings(sessions=tmp_path / "sessions"))) as client:
-        config = client.get("/config").json()
-    said = [str(c["props"].get("value")) for c in config["components"]]
-    assert any("There is nothing to score with" in text for text in said)
-    assert any('"ticks"' in text for text in said)  # Explore is there
-
-
-def test_made_up_data_is_called_so_wherever_it_lies(demo_data: DemoData) -> None:
-    assert demo_data.made_up
-    assert demo_data.said == "Made-up data: no person stands behind it."
-
-
-def test_collected_sessions_are_not_called_the_release(tmp_path: Path) -> None:
-    from ifllm_hf.data.prepared.prepare import prepare
-    from ifllm_hf.data.sessions.made_up import write_sessions
-
-    for truth in write_sessions(tmp_path / "sessions", 8, steps=6):
-        lines = truth.path.read_text("utf-8").splitlines(keepends=True)
-        first = json.loads(lines[0])
-        del first["versions"]  # nothing says now that nobody stands behind it
-        truth.path.write_text("".join([json.dumps(first) + "\n", *lines[1:]]), "utf-8")
-    prepare(tmp_path / "sessions", tmp_path / "ifllm", progress=False)
-    data = open_demo_data(tmp_path / "ifllm")
-    assert not data.made_up and data.said.startswith("Collected sessions")
-    assert data.reward.trained_on.source == "sessions"
 
 
 def test_help_shows_how_to_start() -> None:
@@ -227,85 +143,3 @@ def test_page_carries_no_secret_and_no_path(client: TestClient, folder: Path) ->
     assert "x" * 40 not in said
     assert str(folder) not in said
     assert "legal_basis" not in said
-
-
-# --- who is the operator
-
-
-def request(host: str = "localhost:7860", client: str = "127.0.0.1", **headers: str) -> Any:
-    from starlette.requests import Request
-
-    raw = {"host": host, **{name.replace("_", "-"): value for name, value in headers.items()}}
-    scope = {
-        "type": "http",
-        "method": "GET",
-        "path": "/",
-        "query_string": b"",
-        "client": (client, 1),
-        "headers": [(name.encode(), value.encode()) for name, value in raw.items()],
-    }
-    import gradio as gr
-
-    return gr.Request(Request(scope))
-
-
-class Profile:
-    """What Gradio knows of a signed-in user."""
-
-    def __init__(self, username: str) -> None:
-        self.username = username
-
-
-SHOWING = Settings(show_sessions=True, operators=("ann",))
-
-
-def test_sessions_are_shown_on_this_machine_if_the_operator_wants_it() -> None:
-    assert may_see_sessions(SHOWING, request(), None)
-    assert may_see_sessions(SHOWING, request("127.0.0.1:80"), None)
-    assert may_see_sessions(SHOWING, request("[::1]:80", "::1"), None)
-    assert not may_see_sessions(Settings(), request(), None)
-    assert not may_see_sessions(SHOWING, None, None)
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"client": "10.0.0.7"},
-        {"x_forwarded_for": "10.0.0.7"},
-        {"forwarded": "for=10.0.0.7"},
-        {"host": "evil.example"},  # a page that had its name point here
-    ],
-)
-def test_sessions_are_not_shown_to_others(other: dict[str, str]) -> None:
-    assert not may_see_sessions(SHOWING, request(**other), None)
-
-
-def test_in_a_space_only_a_named_signed_in_user_sees_sessions(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    ann: Any = Profile("ann")
-    monkeypatch.setenv("SPACE_ID", "lab/readers")
-    assert not may_see_sessions(SHOWING, request(), ann)  # without OAuth anyone can be Ann
-    monkeypatch.setenv("OAUTH_CLIENT_ID", "id")
-    monkeypatch.setenv("OAUTH_CLIENT_SECRET", "secret")
-    assert may_see_sessions(SHOWING, request("lab.hf.space", "10.0.0.1"), ann)
-    bob: Any = Profile("bob")
-    assert not may_see_sessions(SHOWING, request(), bob)
-    assert not may_see_sessions(SHOWING, request(), None)
-    quiet = dataclasses.replace(SHOWING, show_sessions=False)
-    assert not may_see_sessions(quiet, request(), ann)
-
-
-def test_a_request_without_a_host_is_not_from_here() -> None:
-    assert not is_here("127.0.0.1", {})
-    assert not is_here(None, {"host": "localhost"})
-
-
-def test_sessions_tab_is_hidden_until_the_operator_is_known(client: TestClient) -> None:
-    tabs = {
-        c["props"]["label"]: c["props"]["visible"]
-        for c in client.get("/config").json()["components"]
-        if c["type"] == "tabitem"
-    }
-    assert tabs["Explore"] and tabs["Score"]
-    assert tabs["Collected sessions"] is False

@@ -11,36 +11,13 @@ import pytest
 import torch
 
 from ifllm_hf.errors import ConfigError, DataError
+from tests.helpers.policies import batch_of, load, lora, losses, weights
 
 # Both are TRL's own use of names that transformers deprecated; peft warns about Conv1D.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*gradient_checkpointing.*:FutureWarning", "ignore::DeprecationWarning"
 )
 Make = Callable[..., Any]
-
-
-def load(folder: Path) -> Any:
-    from transformers import AutoModelForCausalLM
-
-    return AutoModelForCausalLM.from_pretrained(folder)
-
-
-def lora(**settings: Any) -> Any:
-    from peft import LoraConfig
-
-    return LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "v_proj"], **settings)
-
-
-def batch_of(trainer: Any, n: int = 8) -> dict[str, Any]:
-    return trainer.data_collator([trainer.train_dataset[i] for i in range(n)])
-
-
-def weights(trainer: Any) -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for p in trainer.model.parameters() if p.requires_grad])
-
-
-def losses(trainer: Any) -> list[float]:
-    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
 # TRL
@@ -283,25 +260,6 @@ def test_the_chosen_answer_becomes_likelier_than_the_rejected_one(make_trainer: 
     assert last["rewards/accuracies"] > 0.9
 
 
-def test_gradient_share_by_confidence_is_that_of_the_formula(
-    make_trainer: Make, pairs: Any
-) -> None:
-    trainer = make_trainer(
-        preference_loss="rdpo_paper", per_device_train_batch_size=24, max_steps=1, nll_weight=0.0
-    )
-    trainer.train()
-    confidence = np.asarray(pairs["confidence"], dtype=np.float32)
-    pull = 1 / (1 - 2 * np.clip(1 - confidence, 0, 0.45))  # twice the gradient at margin 0
-    edges = np.quantile(confidence, np.arange(1, 10) / 10).astype(np.float32)
-    decile = (confidence[:, None] >= edges).sum(axis=1)
-    expected = np.bincount(decile, weights=pull, minlength=10) / pull.sum()
-    logged = next(e for e in trainer.state.log_history if "gradient_share/decile_1" in e)
-    seen = [logged[f"gradient_share/decile_{i}"] for i in range(1, 11)]
-    np.testing.assert_allclose(seen, expected, rtol=1e-3)
-    assert seen[0] > 5 * seen[9]
-    np.testing.assert_allclose(trainer.gradient_mass / trainer.gradient_mass.sum(), seen, rtol=1e-6)
-
-
 def test_the_noise_rate_of_rdpo_is_what_the_confidences_expect(
     make_trainer: Make, pairs: Any
 ) -> None:
@@ -329,159 +287,6 @@ def test_long_prompts_are_counted_and_cut_answers_too(make_trainer: Make, pairs:
 # Reference
 
 
-def perturbed(folder: Path) -> Any:
-    model = load(folder)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
-    return model
-
-
-def test_start_is_the_model_as_it_is_now_where_trl_reloads_it_by_name(
-    tiny: Callable[..., Path], make_trainer: Make, pairs: Any, tmp_path: Path
-) -> None:
-    from transformers import AutoTokenizer
-    from trl import DPOConfig, DPOTrainer
-
-    trl_trainer = DPOTrainer(
-        model=perturbed(tiny()),
-        args=DPOConfig(
-            output_dir=str(tmp_path / "trl"),
-            use_cpu=True,
-            bf16=False,
-            gradient_checkpointing=False,
-            report_to="none",
-        ),
-        train_dataset=pairs,
-        processing_class=AutoTokenizer.from_pretrained(tiny()),
-    )
-    trl_trainer.model.train()
-    trl_trainer.compute_loss(trl_trainer.model, batch_of(trl_trainer))
-    assert abs(trl_trainer._metrics["train"]["rewards/margins"][0]) > 0.01  # the silent wrong one
-
-    trainer = make_trainer(perturbed(tiny()), max_steps=1)
-    trainer.train()
-    assert trainer.step0_margin == 0.0
-    assert trainer.state.log_history[0]["rewards/margins"] == 0.0
-
-
-def test_start_refuses_a_reference_that_is_not_the_start(
-    tiny: Callable[..., Path], make_trainer: Make
-) -> None:
-    trainer = make_trainer(load(tiny()), ref_model=perturbed(tiny()), reference="start")
-    before = weights(trainer).clone()
-    with pytest.raises(ConfigError, match="reference is 'start', but the largest margin"):
-        trainer.train()
-    assert torch.equal(weights(trainer), before)
-
-
-def test_base_without_a_base_is_refused(make_trainer: Make) -> None:
-    with pytest.raises(ConfigError, match="reference is 'base' but all weights are trained"):
-        make_trainer(reference="base")
-
-
-@pytest.fixture
-def sft_adapter(tiny: Callable[..., Path], tmp_path: Path) -> Path:
-    """An adapter that changes what the model says."""
-    from peft import get_peft_model
-
-    torch.manual_seed(1)
-    model = get_peft_model(load(tiny()), lora(init_lora_weights=False))
-    model.save_pretrained(tmp_path / "sft")
-    return tmp_path / "sft"
-
-
-@pytest.mark.parametrize("precompute", [False, True])
-def test_an_adapter_is_trained_against_its_frozen_copy_or_against_the_base(
-    tiny: Callable[..., Path],
-    make_trainer: Make,
-    sft_adapter: Path,
-    precompute: bool,
-) -> None:
-    from peft import PeftModel
-
-    margins = {}
-    for reference in ("start", "base"):
-        model = PeftModel.from_pretrained(load(tiny()), sft_adapter, is_trainable=True)
-        trainer = make_trainer(
-            model,
-            reference=reference,
-            precompute_ref_log_probs=precompute,
-            max_steps=2,
-        )
-        frozen = {n: p.clone() for n, p in trainer.model.named_parameters() if ".ref." in n}
-        trainer.train()
-        margins[reference] = trainer.step0_margin
-        assert frozen
-        for name, parameter in trainer.model.named_parameters():
-            assert parameter.requires_grad == (".default." in name), name
-            if ".ref." in name:
-                assert torch.equal(parameter, frozen[name])
-                trained = trainer.model.get_parameter(name.replace(".ref.", ".default."))
-                assert not torch.equal(parameter, trained)
-    assert margins["start"] == pytest.approx(0.0, abs=1e-5)
-    assert margins["base"] > 0.01
-
-
-def test_kept_values_of_one_reference_are_never_taken_for_another(
-    tiny: Callable[..., Path],
-    make_trainer: Make,
-    sft_adapter: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
-    from peft import PeftModel
-
-    from ifllm_hf.alignment.dpo import reference_cache
-
-    monkeypatch.setenv("IFLLM_CACHE", str(tmp_path / "cache"))
-    computed: list[str] = []
-    save = reference_cache.save
-    monkeypatch.setattr(reference_cache, "save", lambda k, v: (computed.append(k), save(k, v)))
-
-    def reference_of(**settings: Any) -> np.ndarray:
-        model = PeftModel.from_pretrained(load(tiny()), sft_adapter, is_trainable=True)
-        trainer = make_trainer(model, precompute_ref_log_probs=True, **settings)
-        return np.asarray(trainer.train_dataset["ref_chosen_logps"])
-
-    start, base = reference_of(), reference_of(reference="base")
-    cut = reference_of(max_length=40)
-    assert len(set(computed)) == 3
-    assert np.abs(start - base).max() > 0.01 and np.abs(start - cut).max() > 0.01
-    again = [reference_of(), reference_of(reference="base"), reference_of(max_length=40)]
-    assert len(computed) == 3  # each is found again
-    for first, second in zip((start, base, cut), again, strict=True):
-        np.testing.assert_array_equal(first, second)
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning")
-def test_qlora_continues_an_adapter_from_margin_zero(
-    tiny: Callable[..., Path], make_trainer: Make, sft_adapter: Path
-) -> None:
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
-
-    base = AutoModelForCausalLM.from_pretrained(
-        tiny(),
-        dtype=torch.float32,
-        quantization_config=BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.float32,
-        ),
-    )
-    trainer = make_trainer(
-        PeftModel.from_pretrained(base, sft_adapter, is_trainable=True), max_steps=1
-    )
-    trainer.train()
-    assert trainer.step0_margin == 0.0
-    assert {p.dtype for n, p in trainer.model.named_parameters() if "lora_" in n} == {
-        torch.bfloat16
-    }
-
-
 def test_gradient_checkpointing_changes_no_gradient(make_trainer: Make) -> None:
     results = []
     for checkpointing in (False, True):
@@ -491,32 +296,6 @@ def test_gradient_checkpointing_changes_no_gradient(make_trainer: Make) -> None:
         trainer.train()
         results.append(weights(trainer))
     torch.testing.assert_close(results[0], results[1], rtol=1e-5, atol=1e-7)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"preference_loss": "kto"}, "preference_loss is 'kto'"),
-        ({"preference_loss": "cdpo", "noise_rate": 0.1}, "does not use it"),
-        ({"preference_loss": "rdpo", "noise_rate": 0.5}, r"expected a rate in \[0, 0.5\)"),
-        ({"nll_reduction": "mean"}, "nll_reduction"),
-        ({"nll_weight": -1.0}, "nll_weight is -1"),
-        ({"beta": 0.0}, "beta is 0"),
-        ({"reference": "sft"}, "reference is 'sft'"),
-        ({"loss_type": ["robust"]}, "set preference_loss instead"),
-        ({"label_smoothing": 0.1}, "label_smoothing is 0.1"),
-        ({"sync_ref_model": True}, "sync_ref_model"),
-        ({"bf16": True, "use_cpu": False}, "no GPU that supports it was found"),
-    ],
-)
-def test_settings_that_contradict_each_other_are_refused(
-    make_trainer: Make, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], message: str
-) -> None:
-    from ifllm_hf.alignment.dpo import config as dpo_config
-
-    monkeypatch.setattr(dpo_config, "is_torch_bf16_gpu_available", lambda: False)
-    with pytest.raises(ConfigError, match=message):
-        make_trainer(**settings)
 
 
 def test_another_version_of_trl_is_refused(

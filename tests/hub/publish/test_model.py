@@ -9,76 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 
 from ifllm_hf.cli import main
 from ifllm_hf.errors import ConfigError, OutputError, TableError
-from ifllm_hf.hub.cards.model_card import model_card
 from ifllm_hf.hub.publish.model import push_model
-from tests.helpers.model_with_processor import ANSWERS, QUESTION, TICKS, make
+from tests.helpers.model_with_processor import ANSWERS, QUESTION, TICKS
 
 REPO = "lab/reward-test"
-SESSIONS = ["00ff00ff00ff00ff", "11ee11ee11ee11ee"]
-RUN = {
-    "settings": {"base_model": "nowhere/tiny-bert", "output_dir": "/somewhere/deep/outputs"},
-    "seed": 3,
-    "data": {
-        "dataset": "/somewhere/deep/ifllm",
-        "fingerprint": "abc123abc123",
-        "pairs": 640,
-        "workers": 51,
-        "conversations": 190,
-        "sessions": SESSIONS,
-        "readers": ["worker_1", "worker_2"],
-    },
-    "versions": {"torch": "2.13.0", "transformers": "5.23.0"},
-}
-SCORES = [
-    {
-        "task": "preference",
-        "set": "all pairs",
-        "subset": subset,
-        "protocol": "worker",
-        "model": model,
-        "n": 787,
-        "workers": 64,
-        "conversations": 255,
-        "accuracy": accuracy,
-        "low": accuracy - 0.04,
-        "high": accuracy + 0.04,
-        "auc": 0.66,
-        "auc_low": 0.62,
-        "auc_high": 0.7,
-    }
-    for subset, model, accuracy in (
-        ("all", "length rule", 0.6),
-        ("all", "reward, text + both", 0.612),
-        ("gaze only", "reward, text + both", 0.5),
-    )
-]
-
-
-@pytest.fixture(scope="module")
-def parts() -> tuple[Any, Any]:
-    model, processor = make(seed=2)
-    model.config.text_config._name_or_path = "/somewhere/deep/backbone"
-    return model, processor
-
-
-@pytest.fixture
-def saved(parts: tuple[Any, Any], tmp_path: Path) -> Path:
-    folder = tmp_path / "reward"
-    for part in parts:
-        part.save_pretrained(folder)
-    (folder / "run.json").write_text(json.dumps(RUN))
-    (folder / "benchmark.json").write_text(json.dumps(SCORES))
-    return folder
-
-
-def front(card: str) -> dict[str, Any]:
-    head: dict[str, Any] = yaml.safe_load(card.split("---")[1])
-    return head
-
 
 # What a stranger's process does: our package cannot be imported there.
 _STRANGER = """
@@ -185,52 +122,6 @@ def test_what_an_older_upload_had_more_is_deleted(hub: Any, saved: Path) -> None
     push_model(saved, REPO)
     assert "benchmark.json" not in hub.files(REPO, "models")
     assert len(hub.repos["models", REPO].commits) == 3
-
-
-def test_the_card_says_what_the_folder_says(saved: Path) -> None:
-    config = json.loads((saved / "config.json").read_text())
-    card = model_card(saved, REPO, config)
-    head = front(card)
-    assert head["library_name"] == "transformers" and head["base_model"] == "nowhere/tiny-bert"
-    assert head["ifllm_readers"] == ["worker_1", "worker_2"]
-    for said in (
-        "640 labelled pairs of 51 readers in 190 conversations",
-        "`abc123abc123`",
-        "Sessions it saw: 2",
-        "protocol `worker`** (n = 787, 64 readers)",
-        ".612 [.572, .652]",
-        "length rule",
-        "torch 2.13.0",
-        "Seed 3",
-        'pipeline("implicit-reward", model="lab/reward-test")',
-    ):
-        assert said in card, said
-    for unsaid in ("gaze only", "MADE UP", "No measurement", "No record", "/somewhere", "{{"):
-        assert unsaid not in card, unsaid
-
-
-def test_the_card_invents_nothing(saved: Path) -> None:
-    (saved / "run.json").unlink()
-    (saved / "benchmark.json").unlink()
-    card = model_card(saved, REPO, json.loads((saved / "config.json").read_text()))
-    assert "No measurement came with this model" in card
-    assert "No record of the training came with this model" in card
-    for unsaid in ("Accuracy:", "labelled pairs", "Fingerprint", "Seed", "## Versions", ": None"):
-        assert unsaid not in card, unsaid
-    assert "base_model" not in front(card) and "ifllm_readers" not in front(card)
-
-
-def test_made_up_data_is_called_made_up(saved: Path) -> None:
-    run = {**RUN, "data": {**RUN["data"], "readers": ["worker_synthetic_0a"]}}  # type: ignore[dict-item]
-    (saved / "run.json").write_text(json.dumps(run))
-    assert "MADE UP" in model_card(saved, REPO, json.loads((saved / "config.json").read_text()))
-
-
-@pytest.mark.parametrize("content", ["{", '[{"subset": "all", "accuracy": 0.6}]', "[3]"])
-def test_a_broken_benchmark_is_not_shown(saved: Path, content: str) -> None:
-    (saved / "benchmark.json").write_text(content)
-    with pytest.raises(TableError, match="benchmark.json"):
-        model_card(saved, REPO, json.loads((saved / "config.json").read_text()))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ import pytest
 from ifllm_hf.data.sessions.collected import open_sessions
 from ifllm_space.collect.consent import BANDS, VERSION, consent_text
 from ifllm_space.collect.flow import Flow
-from ifllm_space.collect.quota import DailyQuota
 from ifllm_space.responders import Answer, Answers
 from ifllm_space.server import SessionStore
 from tests.helpers.session_store import lines_of
@@ -278,14 +276,6 @@ def test_the_quota_counts_answers_and_survives_a_restart(
     assert ask(again, who)["error"] == "quota"
     assert ask(again, who, kind="pointwise")["ok"]
     assert ask(again, who, kind="pointwise")["error"] == "quota"
-
-
-def test_a_new_day_is_a_new_quota(tmp_path: Path) -> None:
-    now = [1.8e9]
-    quota = DailyQuota(tmp_path / "q.json", 1, clock=lambda: now[0])
-    assert quota.take(1) and not quota.take(1)
-    now[0] += 86400
-    assert quota.take(1)
 
 
 def test_bands_fit_the_schema(flow: Flow) -> None:
