@@ -8,11 +8,11 @@ from pathlib import Path
 import polars as pl
 
 from ifllm_hf.behavior.paper.features import paper_tables, repair_report
-from ifllm_hf.data.output_file import check_free, write_parquet_whole
 from ifllm_hf.data.prepared.prepare import find_release
 from ifllm_hf.data.release import open_release, read_samples
 from ifllm_hf.data.sessions.collected import is_sessions_folder
 from ifllm_hf.errors import DataError
+from ifllm_hf.files import check_free, write_parquet
 
 
 def write_paper_features(
@@ -49,7 +49,7 @@ def write_paper_features(
     conversations = tqdm(read_samples(path), desc="Reading files", unit="conversation", delay=1)
     features, metrics = paper_tables(conversations, release.turns)
     table = features.join(metrics, on="query_id", how="left", maintain_order="left")
-    write_parquet_whole(table, out)
+    write_parquet(out, table)
     return table
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +20,8 @@ import polars as pl
 from ifllm_hf.benchmark.protocol.rows import Labelled, groups_of, refuse_raw, swap_sides, visible
 from ifllm_hf.benchmark.protocol.splits import IndexArray, Split, make_splits
 from ifllm_hf.benchmark.protocol.walls import refuse_asymmetry
-from ifllm_hf.errors import DataError, OutputError
+from ifllm_hf.errors import DataError
+from ifllm_hf.files import write_parquet
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.baselines.protocol import Model, code_hash, config_hash
 
@@ -138,7 +138,7 @@ def cross_validate(
                 continue
             part = _repeat(model, data, protocol, members, swap, tick)
             if store is not None:
-                keep_part(part, store)
+                write_parquet(store, part)
             parts.append(part)
     return pl.concat(parts)
 
@@ -189,24 +189,6 @@ def _cache_key(model: Model, data: Labelled, protocol: str, folds: int, seed: in
     slug = "".join(c if c.isalnum() else "-" for c in model.name.lower())
     settings = f"{config_hash(model)}-{code_hash(model)}"
     return f"{slug}-{settings}-{protocol}-{folds}x{seed}-{data.fingerprint}"
-
-
-def keep_part(part: pl.DataFrame, store: Path) -> None:
-    """Write a finished part in one step, so that a killed run leaves no half file.
-
-    Several processes may write the same part: each writes aside under a name of its own.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
-    half = store.with_suffix(f".{os.getpid()}.part")
-    try:
-        store.parent.mkdir(parents=True, exist_ok=True)
-        part.write_parquet(half)
-        os.replace(half, store)
-    except OSError as error:
-        half.unlink(missing_ok=True)
-        raise OutputError(f"{store}: cannot be written ({error})") from error
 
 
 @contextmanager

@@ -19,11 +19,12 @@ import polars as pl
 
 from ifllm_hf.benchmark.protocol.predictions import write_predictions
 from ifllm_hf.benchmark.protocol.rows import labelled
-from ifllm_hf.benchmark.protocol.runner import PREDICTION_SCHEMA, keep_part
+from ifllm_hf.benchmark.protocol.runner import PREDICTION_SCHEMA
 from ifllm_hf.benchmark.protocol.scores import Record, Scored, score
 from ifllm_hf.benchmark.protocol.splits import Split, make_splits
 from ifllm_hf.benchmark.report.report import finite
 from ifllm_hf.errors import ConfigError
+from ifllm_hf.files import write_parquet
 from ifllm_hf.metrics.ridge import sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.training.config import (
@@ -92,7 +93,7 @@ def cross_validate_reward(
         if not store.exists():
             logger.info("fold %d of %d", number + 1, len(splits))
             part = _fold(backbone, inputs, training, turns, pairs, split, digest)
-            keep_part(part, store)
+            write_parquet(store, part)
         parts.append(pl.read_parquet(store))
     found = pl.concat(parts)
     out = folder / PREDICTIONS_FILE

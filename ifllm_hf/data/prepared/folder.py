@@ -13,10 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
-import uuid
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +30,7 @@ from ifllm_hf.data.prepared.shards import (
 )
 from ifllm_hf.data.schema import CONFIGS, DEFAULT_CONFIG, SCHEMA_VERSION, SCHEMAS
 from ifllm_hf.errors import OutputError, TableError
+from ifllm_hf.files import whole_folder
 
 if TYPE_CHECKING:
     import polars as pl
@@ -222,7 +220,9 @@ def write_prepared(
         TableError: A table does not have the columns of its schema.
     """
     out = Path(os.path.realpath(out))
-    with _aside(out) as folder:
+    check_target(out)
+    advice = "free some space or choose another place with --out"
+    with whole_folder(out, advice=advice) as folder:
         rows = TickRows(folder, _arrow(turns), shard_bytes)
         for conversation in conversations:
             rows.add(conversation)
@@ -233,6 +233,7 @@ def write_prepared(
             counts[config] = writer.close()
         text = card(folder) if callable(card) else card
         (folder / "README.md").write_text(with_card_metadata(text, folder), encoding="utf-8")
+        check_target(out)  # hours may have passed
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     return PreparedFolder(out, {config: counts[config] for config in CONFIGS}, size)
 
@@ -241,39 +242,3 @@ def _arrow(frame: pl.DataFrame) -> pa.Table:
     import polars as pl
 
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-
-
-@contextmanager
-def _aside(out: Path) -> Iterator[Path]:
-    """Give an empty folder beside `out` that takes its place if the body succeeds."""
-    check_target(out)
-    folder = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        try:
-            folder.mkdir(parents=True)
-            yield folder
-            check_target(out)
-            _swap(folder, out)
-        except OSError as error:
-            raise OutputError(
-                f"{out}: cannot be written: {error}. Nothing was changed there; "
-                "free some space or choose another place with --out."
-            ) from error
-    finally:
-        # Also on Ctrl-C; after success there is nothing under this name.
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _swap(folder: Path, out: Path) -> None:
-    """Rename `folder` to `out`; an old `out` is put back if that fails."""
-    if not out.exists():
-        folder.rename(out)
-        return
-    old = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.old")
-    out.rename(old)
-    try:
-        folder.rename(out)
-    except BaseException:
-        old.rename(out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

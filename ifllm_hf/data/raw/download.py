@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ifllm_hf.data.raw.source import open_source
-from ifllm_hf.errors import DownloadError, SourceError
+from ifllm_hf.errors import DownloadError, OutputError, SourceError
+from ifllm_hf.files import cache_folder, write_json
 
 if TYPE_CHECKING:
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
@@ -100,15 +101,6 @@ def fetch_release(
     return target
 
 
-def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
-    """Return `cache_dir`, else `$IFLLM_CACHE`, `$XDG_CACHE_HOME/ifllm` or `~/.cache/ifllm`."""
-    given = cache_dir or os.environ.get("IFLLM_CACHE")
-    if given:
-        return Path(given).expanduser()
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "ifllm"
-
-
 def _is_verified(target: Path, digest: str | None, sha256: str | None) -> bool:
     """Whether the marker beside the file says that just this file was checked."""
     mark = _read_json(target.with_suffix(".json"))
@@ -160,7 +152,7 @@ def _verify(
     os.replace(found, target)
     now = target.stat()
     mark = {"size": now.st_size, "mtime_ns": now.st_mtime_ns}
-    _write_json(target.with_suffix(".json"), {**mark, "digest": seen_digest, "sha256": seen_sha256})
+    write_json(target.with_suffix(".json"), {**mark, "digest": seen_digest, "sha256": seen_sha256})
     if found != target:
         _state_file(found).unlink(missing_ok=True)
 
@@ -245,7 +237,7 @@ def _download_rest(client: httpx.Client, url: str, part: Path, progress: bool) -
         _check_space(part, total, have)
         with open(part, "ab" if have else "wb") as file:
             state = {**of_url, "validator": _validator(answer) or (validator if have else None)}
-            _write_json(_state_file(part), state)
+            write_json(_state_file(part), state)
             bar = tqdm(
                 desc="IFLLM release",
                 total=total,
@@ -262,7 +254,7 @@ def _download_rest(client: httpx.Client, url: str, part: Path, progress: bool) -
     reached = part.stat().st_size
     if total is not None and reached != total:
         raise _TryAgainError(f"sent {reached} of {total} bytes")
-    _write_json(_state_file(part), {**state, "complete": reached})
+    write_json(_state_file(part), {**state, "complete": reached})
 
 
 def _write(file: Any, chunk: bytes) -> None:
@@ -296,7 +288,9 @@ def _check_space(part: Path, total: int | None, have: int) -> None:
 def _disk_errors(folder: Path, part: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except (OSError, OutputError) as failed:
+        error = failed if isinstance(failed, OSError) else failed.__cause__
+        assert isinstance(error, OSError)
         what = f"cannot be written ({error.strerror or error})"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             part.unlink(missing_ok=True)
@@ -318,12 +312,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    aside = path.with_name(f"{path.name}.{os.getpid()}")
-    aside.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(aside, path)
 
 
 def _no_web_address(url: str, seen: str) -> DownloadError:

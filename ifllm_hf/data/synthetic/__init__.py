@@ -15,7 +15,6 @@ Nothing in it comes from a person or a model: numbers computed on it say nothing
 from __future__ import annotations
 
 import datetime as dt
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,7 @@ from ifllm_hf.data.synthetic.truth import (
 )
 from ifllm_hf.data.synthetic.writer import Written, write_behavior
 from ifllm_hf.errors import ConfigError, OutputError
+from ifllm_hf.files import whole_folder
 
 __all__ = ["SYNTHETIC_PREFIX", "Defect", "Truth", "read_truth", "write_synthetic_release"]
 
@@ -110,7 +110,7 @@ def write_synthetic_release(
 
     Raises:
         ConfigError: A number is out of its range.
-        OutputError: `out` is taken.
+        OutputError: `out` is taken or cannot be written.
     """
     out = Path(out)
     settings: dict[str, Any] = {
@@ -127,18 +127,8 @@ def write_synthetic_release(
         raise OutputError(
             f"{out}: exists already; expected a new or empty folder. Name another one or remove it."
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = out.with_name(out.name + ".partial")
-    if aside.exists():
-        shutil.rmtree(aside)
-    try:
+    with whole_folder(out) as aside:
         truth = _write(aside, settings)
-        if out.exists():
-            out.rmdir()
-        aside.rename(out)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
     truth.folder = out / FOLDER
     return truth
 
