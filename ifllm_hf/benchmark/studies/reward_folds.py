@@ -5,8 +5,6 @@ Finished folds are kept, so that a killed run goes on where it stopped.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Sequence
@@ -24,7 +22,7 @@ from ifllm_hf.benchmark.protocol.scores import Record, Scored, score
 from ifllm_hf.benchmark.protocol.splits import Split, make_splits
 from ifllm_hf.benchmark.report.report import finite
 from ifllm_hf.errors import ConfigError
-from ifllm_hf.files import write_parquet
+from ifllm_hf.files import digest, write_parquet
 from ifllm_hf.metrics.ridge import sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.training.config import (
@@ -85,20 +83,20 @@ def cross_validate_reward(
     turns = load_reward_data(data) if turns is None else turns
     pairs = labelled_pairs(turns)
     record = run_record(backbone, inputs, training, data, turns, turns.usable)
-    digest = config_digest(record)
+    name = config_digest(record)
     splits = make_splits(pairs, _PROTOCOL, repeats=data.repeats)
     parts = []
     for number, split in enumerate(splits):
-        store = folder / "folds" / f"{digest}-{split.repeat:03d}-{split.fold}.parquet"
+        store = folder / "folds" / f"{name}-{split.repeat:03d}-{split.fold}.parquet"
         if not store.exists():
             logger.info("fold %d of %d", number + 1, len(splits))
-            part = _fold(backbone, inputs, training, turns, pairs, split, digest)
+            part = _fold(backbone, inputs, training, turns, pairs, split, name)
             write_parquet(store, part)
         parts.append(pl.read_parquet(store))
     found = pl.concat(parts)
     out = folder / PREDICTIONS_FILE
     write_predictions(found, out)
-    record["result"] = {"config_hash": digest, "new_readers": new_reader_records(found, turns)}
+    record["result"] = {"config_hash": name, "new_readers": new_reader_records(found, turns)}
     write_run(folder, record)
     return out
 
@@ -119,8 +117,7 @@ def config_digest(record: dict[str, Any]) -> str:
     }
     data = [record["data"][name] for name in ("fingerprint", "behavior_fingerprint")]
     version = record["versions"].get("ifllm-hf")
-    text = json.dumps([known, data, version], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return digest([known, data, version], 12)
 
 
 def _fold(
@@ -130,7 +127,7 @@ def _fold(
     turns: RewardData,
     pairs: pl.DataFrame,
     split: Split,
-    digest: str,
+    name: str,
 ) -> pl.DataFrame:
     tested = pairs["query_id"].gather(split.test).to_list()
     readers = set(pairs["user_id"].gather(split.test).to_list())
@@ -138,7 +135,7 @@ def _fold(
     ids = [q for q in turns.usable if turns.rows[q]["user_id"] not in readers]
     arguments = copy(training)
     arguments.seed = training.seed + 1000 * split.repeat + split.fold
-    work = Path(str(training.output_dir)) / "folds" / f"{digest}-work"
+    work = Path(str(training.output_dir)) / "folds" / f"{name}-work"
     shutil.rmtree(work, ignore_errors=True)  # what a killed fold left
     arguments.output_dir = str(work)
     trainer, processor = fit_reward_model(backbone, inputs, arguments, turns, ids)
@@ -155,7 +152,7 @@ def _fold(
             "repeat": [split.repeat] * len(tested),
             "fold": [split.fold] * len(tested),
             "p_b": sigmoid(with_behavior),
-            "config_hash": [digest] * len(tested),
+            "config_hash": [name] * len(tested),
             "text": text,
             "behavior": with_behavior - text,
         },

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from ifllm_hf.data.raw.source import open_source
 from ifllm_hf.errors import DownloadError, OutputError, SourceError
-from ifllm_hf.files import cache_folder, write_json
+from ifllm_hf.files import cache_folder, digest, write_json
 
 if TYPE_CHECKING:
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
@@ -78,7 +78,7 @@ def fetch_release(
     """
     url = url or os.environ.get("IFLLM_RELEASE_URL") or RELEASE_URL
     folder = cache_folder(cache_dir)
-    key = expected_digest or hashlib.sha256(url.encode()).hexdigest()
+    key = expected_digest or digest(url)
     target = folder / f"release-{key[:16]}.archive"
     part = target.with_suffix(".part")
     if _is_verified(target, expected_digest, expected_sha256):
@@ -200,7 +200,7 @@ def _download_rest(client: httpx.Client, url: str, part: Path, progress: bool) -
 
     # Parts of two archives must never be joined: without a validator there is no resuming.
     state = _read_json(_state_file(part))
-    of_url = {"url_sha256": hashlib.sha256(url.encode()).hexdigest()}
+    of_url = {"url_sha256": digest(url)}
     validator = state.get("validator") if state.items() >= of_url.items() else None
     have = part.stat().st_size if part.exists() else 0
     if have and state == {**of_url, "validator": validator, "complete": have}:

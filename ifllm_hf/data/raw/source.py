@@ -7,7 +7,6 @@ as `dataset/`, `<top>/` or `<top>/dataset/` (as in a source archive of the publi
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 from collections.abc import Generator, Iterator
@@ -28,6 +27,7 @@ from ifllm_hf.data.raw.archive import (
 )
 from ifllm_hf.data.raw.read_ahead import ReadAhead
 from ifllm_hf.errors import SourceError
+from ifllm_hf.files import digest
 
 QUERY_LOGS = "query_logs_table.csv"
 TABLES = (QUERY_LOGS, "task_table.csv", "record_info_table.csv")
@@ -358,11 +358,11 @@ class _Content:
 
     def add(self, path: str, data: bytes) -> None:
         if self._wanted:
-            line = f"{path}\0{len(data)}\0{hashlib.sha256(data).hexdigest()}\n"
+            line = f"{path}\0{len(data)}\0{digest(data)}\n"
             self._lines.append(line.encode("utf-8", "surrogateescape"))
 
     def digest(self) -> str:
-        return hashlib.sha256(b"".join(sorted(self._lines))).hexdigest()
+        return digest(b"".join(sorted(self._lines)))
 
 
 def _no_table(name: str, table: str) -> SourceError:
