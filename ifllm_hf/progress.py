@@ -1,4 +1,4 @@
-"""The one progress bar: on stderr, only for what takes longer than a second."""
+"""The one progress bar: on stderr alone."""
 
 from __future__ import annotations
 
@@ -16,18 +16,11 @@ def progress_bar(
         title: What is done.
         show: False draws nothing.
         unit: What a step is.
-        **known: Passed to `tqdm`: `initial`, `unit_scale`.
+        **known: Passed to `tqdm`: `iterable` (then the bar is iterated over), `initial`,
+            `unit_scale`; `leave=True` where it may stay on the screen, `delay` where it need not
+            be seen at once.
     """
     from tqdm import tqdm
 
-    return tqdm(
-        total=total,
-        desc=title,
-        unit=unit,
-        disable=not show,
-        file=sys.stderr,
-        leave=False,
-        delay=1,
-        mininterval=0.5,
-        **known,
-    )
+    settings = {"file": sys.stderr, "leave": False, "mininterval": 0.5, **known}
+    return tqdm(total=total, desc=title, unit=unit, disable=not show, **settings)

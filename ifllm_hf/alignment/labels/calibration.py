@@ -17,12 +17,12 @@ import numpy.typing as npt
 import polars as pl
 
 from ifllm_hf.benchmark.protocol.rows import groups_of, refuse_raw, visible
-from ifllm_hf.benchmark.protocol.runner import progress_bar
 from ifllm_hf.benchmark.protocol.splits import IndexArray, make_splits
 from ifllm_hf.benchmark.protocol.walls import refuse_asymmetry
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.metrics.ridge import logit, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
+from ifllm_hf.progress import progress_bar
 from ifllm_hf.reward.baselines.protocol import Model
 
 logger = logging.getLogger(__name__)
@@ -127,16 +127,16 @@ def out_of_fold(
     slopes: dict[int, float] = {}
     trained: dict[int, int] = {}
     plan = list(_plan(rows, clicked, folds, seed, judge_fold))
-    with progress_bar(len(plan) * (1 + inner_folds), f"{model.name} · labels", progress) as tick:
+    with progress_bar(len(plan) * (1 + inner_folds), f"{model.name} · labels", progress) as bar:
         for number, train, test in plan:
             z = _inner_logits(model, rows[train], y[train], swap, inner_folds, seed)
-            tick(inner_folds)
+            bar.update(inner_folds)
             slopes[number] = fit_slope(z, y[train])
             trained[number] = len(train)
             predict = _fit(model, rows[train], y[train], swap, check=True)
             p[test] = sigmoid(slopes[number] * predict(rows[test]))
             label_fold[test] = number
-            tick(1)
+            bar.update(1)
     if not all(slopes.values()):
         silent = [number for number, slope in slopes.items() if not slope]
         logger.warning(

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import copy
 import logging
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from ifllm_hf.benchmark.protocol.walls import refuse_asymmetry
 from ifllm_hf.errors import DataError
 from ifllm_hf.files import write_parquet
 from ifllm_hf.metrics.weighted import FloatArray
+from ifllm_hf.progress import progress_bar
 from ifllm_hf.reward.baselines.protocol import Model, code_hash, config_hash
 
 logger = logging.getLogger(__name__)
@@ -128,15 +127,15 @@ def cross_validate(
     _warn_of_one_class(model, data, protocol, splits)
     folder = None if cache is None else cache / _cache_key(model, data, protocol, folds, seed)
     parts = []
-    with progress_bar(len(splits), f"{model.name} · {protocol}", progress) as tick:
+    with progress_bar(len(splits), f"{model.name} · {protocol}", progress) as bar:
         for repeat, group in groupby(splits, key=lambda split: split.repeat):
             members = list(group)
             store = None if folder is None else folder / f"repeat-{repeat:04d}.parquet"
             if store is not None and store.exists():
                 parts.append(pl.read_parquet(store))
-                tick(len(members))
+                bar.update(len(members))
                 continue
-            part = _repeat(model, data, protocol, members, swap, tick)
+            part = _repeat(model, data, protocol, members, swap, bar.update)
             if store is not None:
                 write_parquet(store, part)
             parts.append(part)
@@ -163,7 +162,7 @@ def _repeat(
     protocol: str,
     splits: list[Split],
     swap: Swap,
-    tick: Callable[[int], Any],
+    done: Callable[[int], Any],
 ) -> pl.DataFrame:
     predictions = []
     for split in splits:
@@ -171,7 +170,7 @@ def _repeat(
         if fitted is not None and model.antisymmetric and split.repeat == 0 and data.task.binary:
             refuse_asymmetry(fitted, visible(data.rows[split.test]), p, swap)
         predictions.append(p)
-        tick(1)
+        done(1)
     tested = np.concatenate([split.test for split in splits])
     n = len(tested)
     columns = {
@@ -189,15 +188,3 @@ def _cache_key(model: Model, data: Labelled, protocol: str, folds: int, seed: in
     slug = "".join(c if c.isalnum() else "-" for c in model.name.lower())
     settings = f"{config_hash(model)}-{code_hash(model)}"
     return f"{slug}-{settings}-{protocol}-{folds}x{seed}-{data.fingerprint}"
-
-
-@contextmanager
-def progress_bar(total: int, title: str, show: bool) -> Iterator[Callable[[int], Any]]:
-    """Yield a function that moves a progress bar on stderr by n steps, or does nothing."""
-    if not show:
-        yield lambda n: None
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=total, desc=title, file=sys.stderr, leave=False, mininterval=0.5) as bar:
-        yield bar.update

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from ifllm_hf.data.raw.source import open_source
 from ifllm_hf.errors import DownloadError, OutputError, SourceError
 from ifllm_hf.files import cache_folder, digest, write_json
+from ifllm_hf.progress import progress_bar
 
 if TYPE_CHECKING:
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
@@ -119,8 +120,6 @@ def _verify(
     found: Path, target: Path, digest: str | None, sha256: str | None, progress: bool
 ) -> None:
     """Check a file, move it to its place and mark it; or move it aside and raise."""
-    from tqdm import tqdm
-
     with open(found, "rb") as file:
         seen_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     trouble = None
@@ -132,10 +131,9 @@ def _verify(
             with open_source(found) as source:
                 with contextlib.closing(source.conversations()) as walk:
                     unit = " conversations"
-                    for _ in tqdm(
-                        walk, "Checking", unit=unit, mininterval=0.5, disable=not progress
-                    ):
-                        pass
+                    with progress_bar(None, "Checking", progress, unit=unit, leave=True) as bar:
+                        for _ in walk:
+                            bar.update()
                 seen_digest = source.fingerprint()
         except SourceError as error:
             trouble = f"not usable: {error} Expected a release"
@@ -196,8 +194,6 @@ def _download(url: str, part: Path, progress: bool) -> None:
 
 def _download_rest(client: httpx.Client, url: str, part: Path, progress: bool) -> None:
     """Ask once for what is missing in `part`, or for everything if the server will not resume."""
-    from tqdm import tqdm
-
     # Parts of two archives must never be joined: without a validator there is no resuming.
     state = _read_json(_state_file(part))
     of_url = {"url_sha256": digest(url)}
@@ -238,14 +234,14 @@ def _download_rest(client: httpx.Client, url: str, part: Path, progress: bool) -
         with open(part, "ab" if have else "wb") as file:
             state = {**of_url, "validator": _validator(answer) or (validator if have else None)}
             write_json(_state_file(part), state)
-            bar = tqdm(
-                desc="IFLLM release",
-                total=total,
+            bar = progress_bar(
+                total,
+                "IFLLM release",
+                progress,
                 initial=have,
                 unit="B",
                 unit_scale=True,
-                mininterval=0.5,
-                disable=not progress,
+                leave=True,
             )
             with bar:
                 for chunk in answer.iter_raw():
