@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 import ifllm_hf.data.raw.download as download
+from ifllm_hf import retry
 from ifllm_hf.data.raw.download import fetch_release
 from ifllm_hf.data.raw.source import TABLES, open_source
 from ifllm_hf.errors import DownloadError
@@ -116,7 +117,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     for name in ("HF_HUB_OFFLINE", "IFLLM_RELEASE_URL", "IFLLM_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(download, "_FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.001)
     with Server() as running:
         thread = threading.Thread(target=running.serve_forever, args=(0.01,))
         thread.start()

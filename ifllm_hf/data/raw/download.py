@@ -24,6 +24,7 @@ from ifllm_hf.data.raw.source import open_source
 from ifllm_hf.errors import DownloadError, OutputError, SourceError
 from ifllm_hf.files import cache_folder, digest, write_json
 from ifllm_hf.progress import progress_bar
+from ifllm_hf.retry import TryAgain, pause_s, retry_after_s
 
 if TYPE_CHECKING:
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
@@ -36,17 +37,7 @@ RELEASE_URL = f"https://codeload.github.com/{REPOSITORY}/tar.gz/{COMMIT}"
 RELEASE_DIGEST = "52497a4300423d903c3a61871b61b4c16935ed97680dce0d7fcd8b08fb1a3230"
 
 _ATTEMPTS_WITHOUT_PROGRESS = 5
-_FIRST_WAIT_S = 1.0
-_LONGEST_WAIT_S = 60.0
 _BY_HAND = "or get the release by hand and give its path (SOURCE, or $IFLLM_RELEASE)"
-
-
-class _TryAgainError(Exception):
-    """The connection or the server failed in a way that may pass."""
-
-    def __init__(self, seen: str, wait_s: float | None = None) -> None:
-        super().__init__(seen)
-        self.wait_s = wait_s
 
 
 def fetch_release(
@@ -175,7 +166,7 @@ def _download(url: str, part: Path, progress: bool) -> None:
                 return _download_rest(client, url, part, progress)
             except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
                 raise _no_web_address(url, str(error)) from error
-            except (httpx.TransportError, _TryAgainError) as error:
+            except (httpx.TransportError, TryAgain) as error:
                 reached = part.stat().st_size if part.exists() else 0
                 failures = 0 if reached > furthest else failures + 1
                 furthest = max(furthest, reached)
@@ -185,11 +176,9 @@ def _download(url: str, part: Path, progress: bool) -> None:
                         f" progress; {reached} bytes are kept. Expected an archive; check the"
                         f" network and run the same again to go on, {_BY_HAND}."
                     ) from error
-                wait_s = getattr(error, "wait_s", None)
-                if wait_s is None:
-                    wait_s = _FIRST_WAIT_S * 2**failures
+                wait_s = pause_s(failures, getattr(error, "wait_s", None))
                 logger.info("%s: %s; trying again in %.1f s", _shown(url), error, wait_s)
-                time.sleep(min(wait_s, _LONGEST_WAIT_S))
+                time.sleep(wait_s)
 
 
 def _download_rest(client: httpx.Client, url: str, part: Path, progress: bool) -> None:
@@ -218,9 +207,9 @@ def _download_rest(client: httpx.Client, url: str, part: Path, progress: bool) -
         changed = _validator(answer) not in (None, validator)
         if have and (status == 416 or (status == 206 and (changed or not fits))):
             part.unlink()
-            raise _TryAgainError(f"cannot go on from byte {have} (HTTP {status})")
+            raise TryAgain(f"cannot go on from byte {have} (HTTP {status})")
         if status in (408, 429) or status >= 500:
-            raise _TryAgainError(f"answered HTTP {status}", _retry_after_s(answer))
+            raise TryAgain(f"answered HTTP {status}", retry_after_s(answer.headers))
         if status not in (200, 206) or (status == 206 and not have):
             raise DownloadError(
                 f"{_shown(url)}: the server answered HTTP {status}. Expected the archive; check"
@@ -249,7 +238,7 @@ def _download_rest(client: httpx.Client, url: str, part: Path, progress: bool) -
                     bar.update(len(chunk))
     reached = part.stat().st_size
     if total is not None and reached != total:
-        raise _TryAgainError(f"sent {reached} of {total} bytes")
+        raise TryAgain(f"sent {reached} of {total} bytes")
     write_json(_state_file(part), {**state, "complete": reached})
 
 
@@ -264,11 +253,6 @@ def _validator(answer: httpx.Response) -> str | None:
         return tag
     modified: str | None = answer.headers.get("Last-Modified")
     return modified
-
-
-def _retry_after_s(answer: httpx.Response) -> float | None:
-    wait: str = answer.headers.get("Retry-After", "")
-    return float(wait) if wait.isdecimal() else None
 
 
 def _check_space(part: Path, total: int | None, have: int) -> None:
