@@ -60,32 +60,43 @@ def fit_predict(model: Model, data: Labelled, train: IndexArray, test: IndexArra
 def _fit(
     model: Model, data: Labelled, train: IndexArray, test: IndexArray
 ) -> tuple[Model | None, FloatArray]:
-    rows, y = data.rows[train], data.y[train]
-    seen = visible(data.rows[test])
-    if data.task.binary and len(np.unique(y)) < 2:
+    fitted = fit_copy(model, data.rows[train], data.y[train], binary=data.task.binary)
+    if fitted is None:
         return None, np.full(len(test), 0.5)
+    return fitted, predict_checked(fitted, visible(data.rows[test]), binary=data.task.binary)
+
+
+def fit_copy(model: Model, rows: pl.DataFrame, y: FloatArray, *, binary: bool) -> Model | None:
+    """Return a copy of the model fitted on rows; None where one class teaches nothing."""
+    if binary and len(np.unique(y)) < 2:
+        return None
     fitted = copy.deepcopy(model)
     fitted.fit(rows, y, groups_of(rows))
-    p = np.asarray(fitted.predict_proba(seen), dtype=np.float64)
-    _check_output(model, data, seen, p)
-    return fitted, p
+    return fitted
 
 
-def _check_output(model: Model, data: Labelled, rows: pl.DataFrame, p: FloatArray) -> None:
+def predict_checked(model: Model, rows: pl.DataFrame, *, binary: bool) -> FloatArray:
+    """Return the predictions of a fitted model, shape (n,).
+
+    Raises:
+        DataError: NaN, values outside [0, 1] where they are probabilities, or the wrong number.
+    """
+    p = np.asarray(model.predict_proba(rows), dtype=np.float64)
     if p.shape != (len(rows),):
         raise DataError(
             f"{model.name} returned an array of shape {p.shape} for {len(rows)} rows; expected "
             "one value per row, the probability that b is preferred"
         )
     wrong = ~np.isfinite(p)
-    if data.task.binary:
+    if binary:
         wrong |= (p < 0) | (p > 1)
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])
         raise DataError(
             f"{model.name} predicted {p[first]} for query {rows['query_id'][first]}; expected "
-            f"{'a probability in [0, 1]' if data.task.binary else 'a finite rating'}"
+            f"{'a probability in [0, 1]' if binary else 'a finite rating'}"
         )
+    return p
 
 
 def cross_validate(
