@@ -25,12 +25,12 @@ from ifllm_hf.data.raw.archive import (
     archive_members,
     folder_members,
 )
+from ifllm_hf.data.raw.csv_tables import QUERY_LOGS, TABLE_COLUMNS
 from ifllm_hf.data.raw.read_ahead import ReadAhead
 from ifllm_hf.errors import SourceError
 from ifllm_hf.files import digest
 
-QUERY_LOGS = "query_logs_table.csv"
-TABLES = (QUERY_LOGS, "task_table.csv", "record_info_table.csv")
+TABLES = tuple(TABLE_COLUMNS)
 BEHAVIOR = "user_behavior"
 _READ_AHEAD = 4
 

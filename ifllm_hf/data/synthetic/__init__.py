@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from ifllm_hf.data.raw.csv_tables import QUERY_LOGS, RECORD_INFO, TASK_TABLE
 from ifllm_hf.data.synthetic import story, tables, texts
 from ifllm_hf.data.synthetic.reader import Recording, simulate
 from ifllm_hf.data.synthetic.story import SYNTHETIC_PREFIX, Conversation, Strengths, Turn
@@ -161,8 +162,8 @@ def _write(out: Path, settings: dict[str, Any]) -> Truth:
     parts = _Parts(out / FOLDER / "ticks")
     turn_rows: list[dict[str, Any]] = []
     found: list[Defect] = []
-    queries = Table(out / "dataset" / "query_logs_table.csv", tables.QUERY_COLUMNS)
-    tasks = Table(out / "dataset" / "task_table.csv", tables.TASK_COLUMNS)
+    queries = Table(out / "dataset", QUERY_LOGS)
+    tasks = Table(out / "dataset", TASK_TABLE)
     with queries, tasks:
         for conversation in [*planned, *extra]:
             rng = np.random.default_rng([seed, conversation.index])
@@ -200,7 +201,7 @@ def _write(out: Path, settings: dict[str, Any]) -> Truth:
     rng = np.random.default_rng([_PLAN_SEED, seed, 1])
     users = list({c.user.user_id: c.user for c in planned}.values())
     rows, more = tables.worker_rows(rng, users, with_defects=damaged)
-    with Table(out / "dataset" / "record_info_table.csv", tables.WORKER_COLUMNS) as workers:
+    with Table(out / "dataset", RECORD_INFO) as workers:
         workers.add(rows)
     turns_frame = pl.DataFrame(turn_rows, infer_schema_length=None)
     truth = Truth(out / FOLDER, settings, turns_frame, found + more)
@@ -232,8 +233,8 @@ def _conversation_defects(conversation: Conversation) -> list[Defect]:
     key = conversation.conversation_id
     whole = (
         (story.NO_BEHAVIOR, "user_behavior"),
-        (story.NO_QUERY, "query_logs_table.csv"),
-        (story.ODD_POINTWISE, "query_logs_table.csv:task_id"),
+        (story.NO_QUERY, QUERY_LOGS),
+        (story.ODD_POINTWISE, f"{QUERY_LOGS}:task_id"),
     )
     return [Defect(kind, key, place, 1) for kind, place in whole if kind in conversation.defects]
 
