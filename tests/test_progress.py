@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from ifllm_hf.progress import progress_bar
@@ -13,12 +15,16 @@ def test_progress_goes_to_stderr_alone(capsys: pytest.CaptureFixture[str]) -> No
     assert "model · worker" in err
 
 
-def test_a_bar_that_is_not_shown_counts_nothing_and_says_nothing(
-    capsys: pytest.CaptureFixture[str],
+def test_a_bar_that_is_not_shown_says_nothing_and_needs_no_tqdm(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(sys.modules, "tqdm", None)
     assert list(progress_bar(None, "files", show=False, iterable="ab")) == ["a", "b"]
     with progress_bar(3, "files", show=False) as bar:
-        bar.update(3)
+        bar.update(2)
+        bar.set_postfix(done=1)
+        bar.update()
+    assert (bar.n, bar.total) == (3, 3)
     assert capsys.readouterr() == ("", "")
 
 
