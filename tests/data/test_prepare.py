@@ -14,9 +14,9 @@ import pytest
 
 from ifllm_hf import files
 from ifllm_hf.data import release as release_module
+from ifllm_hf.data.marker import is_prepared
 from ifllm_hf.data.prepared import folder
 from ifllm_hf.data.prepared import prepare as prepare_module
-from ifllm_hf.data.prepared.folder import is_prepared
 from ifllm_hf.data.prepared.prepare import (
     PrepareReport,
     find_release,

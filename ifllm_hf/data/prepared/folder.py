@@ -1,4 +1,4 @@
-"""The prepared folder `./ifllm`: how it looks, how it is recognised, how it is written.
+"""The prepared folder `./ifllm`: how it looks and how it is written.
 
     ifllm/README.md                               card; its YAML has `configs:` and the marker
     ifllm/<config>/train-00000-of-00002.parquet   zstd, one row group per file
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from ifllm_hf.data.marker import FRONT_MATTER, MARKER, is_prepared, prepared_version
 from ifllm_hf.data.prepared.shards import (
     SHARD_BYTES,
-    ConversationRows,
     ShardWriter,
     TickRows,
     conform,
@@ -35,11 +34,8 @@ from ifllm_hf.files import whole_folder
 if TYPE_CHECKING:
     import polars as pl
 
-MARKER = "ifllm_prepared"
-"""The key in the card's YAML that makes a folder a prepared one; its value: the schema version."""
+    from ifllm_hf.data.recordings import ConversationRows
 
-_FRONT_MATTER = re.compile(r"\A---\r?\n(.*?)^---\r?$", re.DOTALL | re.MULTILINE)
-_MARKER_LINE = re.compile(rf"^{MARKER}:\s*(\d+)\s*$", re.MULTILINE)
 # What may lie in a folder that a new one replaces; anything else is somebody's own work.
 _OWN_NAMES = frozenset((*CONFIGS, "README.md", "figures"))
 
@@ -57,22 +53,6 @@ class PreparedFolder:
     path: Path
     rows: dict[str, int]
     n_bytes: int
-
-
-def prepared_version(folder: str | os.PathLike[str]) -> int | None:
-    """Return the schema version of a prepared folder, or None if `folder` is not one."""
-    try:
-        text = (Path(folder) / "README.md").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    front = _FRONT_MATTER.match(text)
-    line = _MARKER_LINE.search(front.group(1)) if front else None
-    return int(line.group(1)) if line else None
-
-
-def is_prepared(folder: str | os.PathLike[str]) -> bool:
-    """Tell whether `folder` carries the marker of a prepared folder."""
-    return prepared_version(folder) is not None
 
 
 def config_files(folder: str | os.PathLike[str], config: str) -> list[str]:
@@ -153,7 +133,7 @@ def with_card_metadata(card: str, folder: str | os.PathLike[str]) -> str:
     """Return `card` with `card_metadata(folder)` in its YAML; other keys and the text stay."""
     import yaml
 
-    front = _FRONT_MATTER.match(card)
+    front = FRONT_MATTER.match(card)
     metadata = yaml.safe_load(front.group(1)) if front else None
     body = card[front.end() :].lstrip("\r\n") if front else card
     merged = {**(metadata or {}), **card_metadata(folder)}

@@ -22,7 +22,8 @@ from datasets.builder import Key
 from datasets.load import DatasetModule
 from datasets.table import table_cast
 
-from ifllm_hf.data.prepared.folder import config_files, is_prepared
+from ifllm_hf.data.marker import is_prepared
+from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.schema import CONFIGS, DEFAULT_CONFIG, SCHEMA_VERSION, SCHEMAS, features
 from ifllm_hf.data.sessions.collected import is_sessions_folder
 from ifllm_hf.errors import ConfigError, SourceError

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ifllm_hf.data.prepared.folder import PreparedFolder, check_target, write_prepared
-from ifllm_hf.data.prepared.shards import ConversationRows
-from ifllm_hf.data.recordings import Recordings
+from ifllm_hf.data.recordings import ConversationRows, Recordings
 from ifllm_hf.data.release import open_release
 from ifllm_hf.errors import ConfigError, SourceError
 from ifllm_hf.progress import progress_bar

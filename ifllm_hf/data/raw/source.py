@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.prepared.folder import is_prepared
+from ifllm_hf.data.marker import is_prepared
 from ifllm_hf.data.raw.archive import (
     MAX_MEMBER_BYTES,
     Member,
