@@ -13,7 +13,7 @@ import json
 import sys
 from pathlib import Path
 
-from ifllm_hf.data.prepared.folder import is_prepared
+from ifllm_hf.data.marker import is_prepared
 from ifllm_hf.errors import IFLLMError, TableError
 from ifllm_hf.hub.cards.dataset_card import rewrite_card
 

@@ -120,7 +120,7 @@ def _refuse_to_replace_recordings(out: Path) -> None:
     """Keep made-up data from taking the place, and the name, of what people did."""
     from huggingface_hub import metadata_load
 
-    from ifllm_hf.data.prepared.folder import is_prepared
+    from ifllm_hf.data.marker import is_prepared
 
     if not is_prepared(out):
         return

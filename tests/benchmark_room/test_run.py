@@ -19,7 +19,6 @@ import pytest
 from ifllm_hf.behavior.features.table import behavior_features
 from ifllm_hf.behavior.paper.features import paper_tables
 from ifllm_hf.benchmark import run as run_module
-from ifllm_hf.benchmark.goals import goal_notes
 from ifllm_hf.benchmark.protocol import ahead, prepared_turns
 from ifllm_hf.benchmark.protocol.paper_inputs import paper_columns, paper_pairs
 from ifllm_hf.benchmark.protocol.predictions import write_predictions
@@ -86,7 +85,7 @@ def test_a_quick_run_scores_everything_and_repeats(prepared: Path, tmp_path: Pat
     assert {p["probe"] for p in run.probes} == {p.name for p in PROBES[:2]}
 
     page = (out / "report.md").read_text()
-    assert "Goals for" in page and "Did the pointer see the click?" in page
+    assert "Did the pointer see the click?" in page
     assert "Labels permuted within workers 20 times" in page and "workers with at least" in page
     stored = json.loads((out / "report.json").read_text())
     assert len(stored) == len(run.results.records) + len(run.probes)
@@ -260,18 +259,6 @@ def test_still_gaze_needs_a_mouse_at_rest(pairs: pl.DataFrame) -> None:
     assert behavior_features(still)["gaze_dwell_ms_a"].fill_nan(0).sum() < (
         behavior_features(pairs)["gaze_dwell_ms_a"].fill_nan(0).sum()
     )
-
-
-def test_goals_say_met_or_not() -> None:
-    base = {"model": baselines.default_model().name, "set": HEADLINE, "n": 10}
-    ends = dict.fromkeys(("low", "high", "auc_low", "auc_high"), 0.5)
-    scores = {"accuracy": 0.66, "auc": 0.69, "ece": 0.05, "ece_perfect": 0.04}
-    row = {**base, **ends, **scores, "protocol": "worker", "subset": "all"}
-    probe = {"probe": "off-answer pointer, reading", "learner": "booster", "auc": 0.5}
-    (note,) = goal_notes([row], [probe])
-    assert "0.660 [0.500, 0.500] / AUC 0.690" in note and note.count("not met") == 1
-    assert note.count(": met") == 2
-    assert goal_notes([], []) == []
 
 
 def test_importance_figure_is_written(tmp_path: Path) -> None:

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,16 +214,3 @@ def test_permutation_test_finds_a_signal_and_its_absence(make_turns, dwell_model
         dwell_model(), labelled(make_turns(signal=0.0, seed=4)), n=40, progress=False
     )
     assert nothing.p_auc > 0.05
-
-
-def test_progress_goes_to_stderr_alone(tmp_path: Path) -> None:
-    code = (
-        "from ifllm_hf.benchmark.protocol.runner import progress_bar\n"
-        "with progress_bar(3, 'model · worker', True) as tick:\n"
-        "    tick(3)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
-    )
-    assert done.stdout == ""
-    assert "model · worker" in done.stderr

@@ -20,10 +20,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ifllm_hf.card_template import fill, placeholders
-from ifllm_hf.data.prepared.folder import card_metadata, is_prepared
+from ifllm_hf.data.marker import is_prepared
+from ifllm_hf.data.prepared.folder import card_metadata
 from ifllm_hf.data.prepared.prepare import prepare_synthetic
-from ifllm_hf.data.prepared.shards import ConversationRows
 from ifllm_hf.data.raw.download import RELEASE_DIGEST
+from ifllm_hf.data.recordings import ConversationRows
 from ifllm_hf.data.schema import CONFIGS, SCHEMAS, TICKS
 from ifllm_hf.errors import TableError
 from ifllm_hf.hub.cards import numbers as card_numbers

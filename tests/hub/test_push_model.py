@@ -163,7 +163,7 @@ def test_push_is_one_commit_with_weights_code_and_card(hub: Any, saved: Path) ->
         "run.json",
         "benchmark.json",
         "README.md",
-        "pipeline.py",
+        "pipeline_ifllm.py",
         "modeling_ifllm.py",
         "processing_ifllm.py",
         "data_error.py",

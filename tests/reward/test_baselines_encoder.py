@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from ifllm_hf.errors import ConfigError
-from ifllm_hf.reward.baselines.choice import text_models
+from ifllm_hf.reward.baselines import text_models
 from ifllm_hf.reward.baselines.saving import load_model
 from ifllm_hf.reward.baselines.text_models import EncoderLR, embed, local_encoder
 

@@ -14,7 +14,7 @@ import pytest
 
 from ifllm_hf.errors import ConfigError, DataError, OutputError
 from ifllm_hf.reward.baselines import choice as baselines
-from ifllm_hf.reward.baselines.choice import saving
+from ifllm_hf.reward.baselines import saving
 from ifllm_hf.reward.baselines.forest import PaperForest
 from ifllm_hf.reward.baselines.late_reading import LateReading
 from ifllm_hf.reward.baselines.linear import AntisymmetricLR

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from datasets import Dataset
 
-from ifllm_hf.data.raw.download import cache_folder
+from ifllm_hf.files import cache_folder
 
 logger = logging.getLogger(__name__)
 LogProbs = npt.NDArray[np.float32]

@@ -14,8 +14,8 @@ from typing import Protocol
 from ifllm_hf.alignment.judge.config import ModelSpec, Sampling
 from ifllm_hf.alignment.judge.prompts import JudgedPrompt
 from ifllm_hf.alignment.pairs.format import PromptFormat
-from ifllm_hf.benchmark.protocol.runner import progress_bar
 from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.progress import progress_bar
 from ifllm_hf.training.append_file import AppendFile
 from ifllm_hf.training.run_file import public_name
 
@@ -92,7 +92,7 @@ def generate_answers(
         if todo:
             backend = backend or make_backend(name, style, sampling)
             title = f"{spec.name} · answers"
-            with progress_bar(len(todo), title, progress) as tick:
+            with progress_bar(len(todo), title, progress) as bar:
                 for batch in backend.answer(spec, todo):
                     for prompt, answer in batch:
                         file.add(
@@ -105,7 +105,7 @@ def generate_answers(
                                 "tokens": answer.tokens,
                             }
                         )
-                    tick(len(batch))
+                    bar.update(len(batch))
         kept = {prompt_id: file.records[key] for prompt_id, key in asked.items()}
     return {i: Answer(r["answer"], r["finish"], r["tokens"]) for i, r in kept.items()}
 

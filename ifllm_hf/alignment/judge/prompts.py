@@ -142,6 +142,6 @@ def _hash(text: str) -> str:
 
 
 def _is_ifllm(dataset: str) -> bool:
-    from ifllm_hf.data.prepared.folder import is_prepared
+    from ifllm_hf.data.marker import is_prepared
 
     return dataset == "ifllm" or is_prepared(dataset)

@@ -35,8 +35,8 @@ from ifllm_hf.alignment.judge.verdict import (
 )
 from ifllm_hf.alignment.pairs.format import PromptFormat
 from ifllm_hf.alignment.policy.load import check_access
-from ifllm_hf.benchmark.protocol.runner import progress_bar
 from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.progress import progress_bar
 from ifllm_hf.training.append_file import AppendFile
 from ifllm_hf.training.run_file import public_name, read_run, versions
 
@@ -265,7 +265,7 @@ def _judged(
         for first in judge.orders(c)
     }
     todo = [pair for key, pair in asked.items() if not _is_done(cache.records.get(key))]
-    with progress_bar(len(todo), title, progress and len(todo) > 0) as tick:
+    with progress_bar(len(todo), title, progress and len(todo) > 0) as bar:
         for got in judge.judge(todo):
             key = content_key(got.comparison, got.first, identity)
             # A failure of an earlier run was paid for too.
@@ -279,7 +279,7 @@ def _judged(
                     "usage": asdict(before),
                 }
             )
-            tick(1)
+            bar.update(1)
     out = []
     for key, (comparison, first) in asked.items():
         record = cache.records.get(key)

@@ -16,7 +16,8 @@ from ifllm_hf.alignment.labels.write import EXPLICIT, read_turns_with_features, 
 from ifllm_hf.alignment.pipeline.config import LabelSource
 from ifllm_hf.alignment.pipeline.state import DONE, Run
 from ifllm_hf.benchmark.protocol.rows import groups_of, labelled, visible
-from ifllm_hf.data.prepared.folder import config_files, is_prepared
+from ifllm_hf.data.marker import is_prepared
+from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.tables.folds import fold_of_unknown
 from ifllm_hf.errors import SourceError
 from ifllm_hf.reward.baselines.saving import save_model

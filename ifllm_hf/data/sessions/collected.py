@@ -22,8 +22,7 @@ import polars as pl
 import pyarrow as pa
 
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.prepared.shards import ConversationRows
-from ifllm_hf.data.recordings import Recordings
+from ifllm_hf.data.recordings import ConversationRows, Recordings
 from ifllm_hf.data.schema import SCHEMAS, TURNS
 from ifllm_hf.data.sessions.event_ticks import SessionTurn, session_ticks
 from ifllm_hf.data.sessions.review import PUBLISH, Question, question_of, read_decisions
