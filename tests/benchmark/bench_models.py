@@ -160,8 +160,8 @@ def _trainer(name: str, method: str, side: str, folder: Path, max_steps: int, on
     from ifllm_hf.alignment.dpo.config import PairDataConfig, PairDPOConfig, PolicyConfig
     from ifllm_hf.alignment.dpo.trainer import PairDPOTrainer
     from ifllm_hf.alignment.policy import load as models
+    from ifllm_hf.alignment.policy.run import prepare_run
     from ifllm_hf.training.arguments import parse_recipe
-    from ifllm_hf.training.training_run import prepare_run
 
     file = folder.parent / "pairs.jsonl"
     if not file.exists():

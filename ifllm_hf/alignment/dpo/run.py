@@ -10,7 +10,7 @@ from ifllm_hf.alignment.dpo.config import PairDataConfig, PairDPOConfig, PolicyC
 from ifllm_hf.alignment.dpo.losses import PAPER_EPSILON_MAX
 from ifllm_hf.alignment.dpo.trainer import USES_CONFIDENCE, PairDPOTrainer
 from ifllm_hf.alignment.policy import load as models
-from ifllm_hf.training.training_run import (
+from ifllm_hf.alignment.policy.run import (
     announce,
     base_record,
     finish,

@@ -17,7 +17,7 @@ from ifllm_hf.alignment.pairs.format import PromptFormat
 from ifllm_hf.benchmark.protocol.runner import progress_bar
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.training.append_file import AppendFile
-from ifllm_hf.training.run_file import public_name
+from ifllm_hf.training.run_record import public_name
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from ifllm_hf.alignment.pairs.format import Message, PromptFormat, format_row
 from ifllm_hf.alignment.pairs.source import open_pairs, text_of
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.errors import ConfigError, DataError
-from ifllm_hf.training.run_file import public_name
+from ifllm_hf.training.run_record import public_name
 
 _IFLLM_CONFIGS = ("pairwise", "pointwise")
 _COLUMNS = ("prompt", "user_id", "fold", "bullet_suffix", "history_chosen")

@@ -17,7 +17,7 @@ from ifllm_hf.alignment.judge.verdict import (
     Verdict,
 )
 from ifllm_hf.errors import ConfigError, DataError
-from ifllm_hf.training.run_file import public_name
+from ifllm_hf.training.run_record import public_name
 
 _OURS = "ifllm"
 

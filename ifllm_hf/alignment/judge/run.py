@@ -38,7 +38,7 @@ from ifllm_hf.alignment.policy.load import check_access
 from ifllm_hf.benchmark.protocol.runner import progress_bar
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.training.append_file import AppendFile
-from ifllm_hf.training.run_file import public_name, read_run, versions
+from ifllm_hf.training.run_record import public_name, read_run, versions
 
 logger = logging.getLogger(__name__)
 

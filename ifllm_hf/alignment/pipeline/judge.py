@@ -15,7 +15,7 @@ from ifllm_hf.alignment.judge.run import run_judge
 from ifllm_hf.alignment.pipeline.config import PipelineConfig
 from ifllm_hf.alignment.pipeline.labels import Data
 from ifllm_hf.alignment.pipeline.state import DONE, Run
-from ifllm_hf.training.run_file import versions
+from ifllm_hf.training.run_record import versions
 from ifllm_hf.training.settings_file import build
 
 

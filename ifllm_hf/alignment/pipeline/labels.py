@@ -20,7 +20,7 @@ from ifllm_hf.data.prepared.folder import config_files, is_prepared
 from ifllm_hf.data.tables.folds import fold_of_unknown
 from ifllm_hf.errors import SourceError
 from ifllm_hf.reward.baselines.saving import save_model
-from ifllm_hf.training.run_file import versions
+from ifllm_hf.training.run_record import versions
 
 PAIRS, REWARD = "pairs.parquet", "reward.skops"
 

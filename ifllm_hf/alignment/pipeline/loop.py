@@ -30,7 +30,7 @@ from ifllm_hf.alignment.pipeline.labels import (
 from ifllm_hf.alignment.pipeline.state import DONE, FAILED, RUNNING, WAITING, Run, read_state
 from ifllm_hf.alignment.pipeline.training import DPO, SFT, Training, train
 from ifllm_hf.errors import ConfigError, IFLLMError, OutputError
-from ifllm_hf.training.run_file import versions
+from ifllm_hf.training.run_record import versions
 from ifllm_hf.training.tiny_models import TINY_PREFIX
 
 logger = logging.getLogger(__name__)

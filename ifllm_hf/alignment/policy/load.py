@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifllm_hf.errors import ConfigError
-from ifllm_hf.training.run_file import public_name
+from ifllm_hf.training.run_record import public_name
 from ifllm_hf.training.tiny_models import TINY_PREFIX
 
 if TYPE_CHECKING:

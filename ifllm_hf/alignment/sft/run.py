@@ -9,16 +9,16 @@ from trl import SFTTrainer, get_peft_config
 
 from ifllm_hf.alignment.dpo.config import PairDataConfig, PolicyConfig
 from ifllm_hf.alignment.policy import load as models
-from ifllm_hf.alignment.sft.config import PairSFTConfig
-from ifllm_hf.errors import ConfigError, DataError
-from ifllm_hf.training.run_record import remove_local_paths
-from ifllm_hf.training.training_run import (
+from ifllm_hf.alignment.policy.run import (
     announce,
     base_record,
     finish,
     prepare_run,
     train_and_save,
 )
+from ifllm_hf.alignment.sft.config import PairSFTConfig
+from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.training.local_paths import remove_local_paths
 
 if TYPE_CHECKING:
     from datasets import Dataset
