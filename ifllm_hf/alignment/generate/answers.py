@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ifllm_hf.alignment.judge.config import ModelSpec, Sampling
 from ifllm_hf.alignment.judge.prompts import JudgedPrompt
-from ifllm_hf.alignment.pairs.format import PromptFormat
+from ifllm_hf.alignment.pairs.config import PromptFormat
 from ifllm_hf.benchmark.protocol.runner import progress_bar
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.training.append_file import AppendFile

@@ -27,7 +27,7 @@ from ifllm_hf.alignment.generate.answers import (
 )
 from ifllm_hf.alignment.judge.config import ModelSpec, Sampling
 from ifllm_hf.alignment.judge.prompts import JudgedPrompt
-from ifllm_hf.alignment.pairs.format import PromptFormat
+from ifllm_hf.alignment.pairs.config import PromptFormat
 from ifllm_hf.errors import ConfigError
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ifllm_hf.alignment.pairs.format import JUDGE_FOLD, PromptFormat
+from ifllm_hf.alignment.pairs.config import JUDGE_FOLD, PromptFormat
 from ifllm_hf.errors import ConfigError, require_one_of
 
 BACKENDS = ("auto", "transformers", "vllm")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 from ifllm_hf.alignment.judge.config import PromptSelection
-from ifllm_hf.alignment.pairs.format import Message, PromptFormat, format_row
+from ifllm_hf.alignment.pairs.config import PromptFormat
+from ifllm_hf.alignment.pairs.format import Message, format_row
 from ifllm_hf.alignment.pairs.source import open_pairs, text_of
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.errors import ConfigError, DataError
@@ -122,10 +123,9 @@ def select_prompts(
 
 def _make(row: dict[str, Any], style: PromptFormat) -> JudgedPrompt:
     answers = {"chosen": "", "rejected": ""}
-    # format_row reads nothing but these names of a PairDataConfig, which would import TRL.
-    as_chat = cast(Any, replace(style, prompt_format="chat"))
+    as_chat = replace(style, prompt_format="chat")
     messages = format_row({**row, **answers}, as_chat, 1.0)["prompt"]
-    prompt = format_row({**row, **answers}, cast(Any, style), 1.0)["prompt"]
+    prompt = format_row({**row, **answers}, style, 1.0)["prompt"]
     question = "\n\n".join(
         m["content"] if len(messages) == 1 else f"{m['role']}: {m['content']}" for m in messages
     ).strip()

@@ -33,7 +33,7 @@ from ifllm_hf.alignment.judge.verdict import (
     Verdict,
     content_key,
 )
-from ifllm_hf.alignment.pairs.format import PromptFormat
+from ifllm_hf.alignment.pairs.config import PromptFormat
 from ifllm_hf.alignment.policy.load import check_access
 from ifllm_hf.benchmark.protocol.runner import progress_bar
 from ifllm_hf.errors import ConfigError, DataError

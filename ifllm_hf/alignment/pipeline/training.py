@@ -73,8 +73,10 @@ def recipe(name: str) -> Path:
 def _here(name: str, arguments: list[str]) -> None:
     import torch
 
-    from ifllm_hf.alignment.dpo.config import PairDataConfig, PairDPOConfig, PolicyConfig
+    from ifllm_hf.alignment.dpo.config import PairDPOConfig
     from ifllm_hf.alignment.dpo.run import run_dpo
+    from ifllm_hf.alignment.pairs.config import PairDataConfig
+    from ifllm_hf.alignment.policy.config import PolicyConfig
     from ifllm_hf.alignment.sft.config import PairSFTConfig
     from ifllm_hf.alignment.sft.run import run_sft
     from ifllm_hf.training.arguments import parse_recipe

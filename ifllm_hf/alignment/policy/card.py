@@ -1,8 +1,14 @@
-"""The card of a run on pairs: from its record alone."""
+"""The card of an SFT or DPO run: from its record alone."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+from ifllm_hf.card_template import fill
+from ifllm_hf.training.tiny_models import TINY_PREFIX
+
+_TEMPLATE = Path(__file__).parent / "card.md"
 
 
 def card(record: dict[str, Any]) -> str:
@@ -11,65 +17,29 @@ def card(record: dict[str, Any]) -> str:
     It states what was done and claims no quality: that is measured by judging, not by training.
     """
     settings, data, used = record["settings"], record["data"], record["used"]
-    adapter = settings["method"] != "full"
-    made_up = used["base_model"].startswith("tiny-random/")
-    stage = record["stage"]
-    lines = [
-        "---",
-        f"base_model: {used['base_model']}" if not made_up else "base_model: []",
-        f"library_name: {'peft' if adapter else 'transformers'}",
-        "pipeline_tag: text-generation",
-        "tags:",
-        "- trl",
-        f"- {stage}",
-        "- ifllm",
-        "---",
-        f"# {used['base_model'].split('/')[-1]} after {stage.upper()} on {data['dataset']}",
-        "",
-    ]
-    if made_up:
-        lines += ["**A dry run: the base model has random weights. It is good for nothing.**", ""]
-    ledger = data["ledger"]
-    dropped = ", ".join(f"{n} {reason}" for reason, n in ledger["dropped"].items()) or "none"
-    lines += [
-        "## What was done",
-        "",
-        f"* Weights: {used['weights']}.",
-        f"* Loss: {used['loss']}.",
-        *(
-            [f"* Reference model: `{settings['reference']}` ({used['reference']})."]
-            if "reference" in used
-            else []
-        ),
-        f"* Prompt: {used['prompt']}.",
-        f"* History: `{settings['history']}`. "
-        + (
-            "Answers to follow-up questions were scored without the conversation before them."
-            if settings["history"] == "none"
-            else "Both answers were scored in the past of the chosen side, which the rejected "
-            "answer did not have."
-        ),
-        f"* Suffix ' respond using bullet points' where it was sent: `{settings['suffix']}`.",
-        f"* Pairs: {ledger['seen']} seen, {data['train']} trained on, {data['held_out']} held out"
-        + (f" (fold {settings['eval_fold']})" if data["held_out"] else "")
-        + f"; dropped: {dropped}. Cut at {settings['max_length']} tokens: {data['cut']} pairs.",
-        *(
-            [
-                f"* **The clicks behind {data['labeller_saw']} held-out pairs trained the models "
-                "that labelled the others: these readers cannot judge the result.**"
-            ]
-            if data["labeller_saw"]
-            else []
-        ),
-        f"* Data fingerprint `{data['fingerprint']}`, seed {settings['seed']}.",
-        "",
-        "How good the answers became is not stated here: that needs judging on held-out prompts.",
-        "",
-        "## Versions",
-        "",
-        ", ".join(f"{name} {number}" for name, number in record["versions"].items()),
-        "",
-        "All settings are in `run.json`.",
-        "",
-    ]
-    return "\n".join(lines)
+    made_up = used["base_model"].startswith(TINY_PREFIX)
+    fold = f" (fold {settings['eval_fold']})" if data["held_out"] else ""
+    dropped = data["ledger"]["dropped"].items()
+    history = settings["history"]
+    values = {
+        **{name: used[name] for name in ("weights", "loss", "prompt")},
+        **{name: data[name] for name in ("dataset", "train", "cut", "fingerprint")},
+        **{name: settings[name] for name in ("suffix", "seed")},
+        "base_model_yaml": "[]" if made_up else used["base_model"],
+        "library": "transformers" if settings["method"] == "full" else "peft",
+        "stage": record["stage"],
+        "stage_title": record["stage"].upper(),
+        "model": used["base_model"].split("/")[-1],
+        "made_up": "" if made_up else None,
+        "reference": used.get("reference"),
+        "reference_setting": settings.get("reference"),
+        "no_history": "" if history == "none" else None,
+        "history": None if history == "none" else history,
+        "seen": data["ledger"]["seen"],
+        "held_out": f"{data['held_out']} held out{fold}",
+        "dropped": ", ".join(f"{n} {reason}" for reason, n in dropped) or "none",
+        "max_length": str(settings["max_length"]),
+        "labeller_saw": data["labeller_saw"] or None,
+        "versions": ", ".join(f"{name} {number}" for name, number in record["versions"].items()),
+    }
+    return fill(_TEMPLATE.read_text(encoding="utf-8"), values)

@@ -28,10 +28,11 @@ from ifllm_hf.training.run_record import (
 from ifllm_hf.training.tiny_models import TINY_PREFIX, build_tiny_model
 
 if TYPE_CHECKING:
-    from ifllm_hf.alignment.dpo.config import PairDataConfig, PairDPOConfig, PolicyConfig
-    from ifllm_hf.alignment.sft.config import PairSFTConfig
+    from trl import DPOConfig, SFTConfig
 
-    TrainingConfig = PairDPOConfig | PairSFTConfig
+    from ifllm_hf.alignment.pairs.config import PairDataConfig
+    from ifllm_hf.alignment.policy.config import PolicyConfig
+
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,9 @@ class Prepared:
     base: str
 
 
-def prepare_run(policy: PolicyConfig, training: TrainingConfig, data: PairDataConfig) -> Prepared:
+def prepare_run(
+    policy: PolicyConfig, training: DPOConfig | SFTConfig, data: PairDataConfig
+) -> Prepared:
     """Check everything that can be checked before weights are loaded, cheapest first.
 
     Raises:
@@ -86,9 +89,15 @@ def prepare_run(policy: PolicyConfig, training: TrainingConfig, data: PairDataCo
             f"{earlier['data']['fingerprint']}, now {pairs.fingerprint}); restore them and the "
             "prompt settings, or start in another output_dir"
         )
-    path = _materialise(name, folder, pairs, training.seed)
+    path = _place_of_weights(name, folder, pairs, training.seed)
     models.check_length(path, policy, training.max_length)
-    tokenizer = models.load_tokenizer(path, policy, data.eos_token, data.prompt_format == "chat")
+    tokenizer = models.load_tokenizer(
+        path, data.eos_token, of=name, revision=models.revision_of(path, policy)
+    )
+    if data.prompt_format == "chat" and tokenizer.chat_template is None:
+        raise ConfigError(
+            f"prompt_format is chat, but {name} has no chat template; use prompt_format: template"
+        )
     base = policy.public_name or (name if name.startswith(TINY_PREFIX) else public_name(name))
     return Prepared(folder, checkpoint, pairs, path, tokenizer, str(base))
 
@@ -96,7 +105,7 @@ def prepare_run(policy: PolicyConfig, training: TrainingConfig, data: PairDataCo
 def base_record(
     run: Prepared,
     policy: PolicyConfig,
-    training: TrainingConfig,
+    training: DPOConfig | SFTConfig,
     data: PairDataConfig,
     trainer: Any,
     *,
@@ -157,7 +166,7 @@ def announce(run: Prepared, record: dict[str, Any]) -> None:
     logger.info("pairs: %s", record["data"])
 
 
-def _materialise(name: str, folder: Path, pairs: PreferencePairs, seed: int) -> str:
+def _place_of_weights(name: str, folder: Path, pairs: PreferencePairs, seed: int) -> str:
     """Return where the weights are; a tiny random model is made inside the output folder."""
     if not name.startswith(TINY_PREFIX):
         return name

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, fields
 
 from trl import SFTConfig
 
-from ifllm_hf.alignment.dpo.config import PairDPOConfig, check_numbers, refuse_bf16_without_gpu
+from ifllm_hf.alignment.dpo.config import PairDPOConfig
+from ifllm_hf.alignment.policy.config import check_numbers, refuse_bf16_without_gpu
 from ifllm_hf.errors import ConfigError
 
 ANSWERS = ("chosen", "both")
