@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from ifllm_hf.alignment.judge.config import JudgeConfig, ModelSpec, PromptSelection
+from ifllm_hf.alignment.generate.config import ModelSpec
+from ifllm_hf.alignment.judge.config import JudgeConfig, PromptSelection
 from ifllm_hf.alignment.judge.people import PeopleJudge, read_choice
 from ifllm_hf.alignment.judge.pooled import pool, pooled_markdown, read_items
 from ifllm_hf.alignment.judge.prompts import REPEATED, TRAINED_ON, held_out_prompts, select_prompts

@@ -17,7 +17,6 @@ from typing import Any
 import polars as pl
 import yaml
 
-from ifllm_hf.alignment.generate.answers import weights_id
 from ifllm_hf.alignment.pipeline.config import NEW, LabelSource, PipelineConfig
 from ifllm_hf.alignment.pipeline.labels import (
     Data,
@@ -29,6 +28,7 @@ from ifllm_hf.alignment.pipeline.labels import (
 )
 from ifllm_hf.alignment.pipeline.state import DONE, FAILED, RUNNING, WAITING, Run, read_state
 from ifllm_hf.alignment.pipeline.training import DPO, SFT, Training, train
+from ifllm_hf.alignment.policy.load import weights_id
 from ifllm_hf.errors import ConfigError, IFLLMError, OutputError
 from ifllm_hf.training.run_record import versions
 from ifllm_hf.training.tiny_models import TINY_PREFIX

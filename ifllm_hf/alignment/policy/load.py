@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifllm_hf.errors import ConfigError
+from ifllm_hf.files import digest
+from ifllm_hf.training.run_record import public_name
 from ifllm_hf.training.tiny_models import TINY_PREFIX
 
 if TYPE_CHECKING:
+    import torch
     from trl import DPOConfig, SFTConfig
 
     from ifllm_hf.alignment.policy.config import PolicyConfig
@@ -55,6 +58,28 @@ def check_access(model: str) -> None:
             f"{model} is not in the local cache and the Hub cannot be reached ({error}); check the "
             f"network, name a local folder, or dry-run with {TINY_PREFIX}llama"
         ) from error
+
+
+def weights_id(place: str | None) -> str | None:
+    """Name weights by their content: the hash of an adapter or small model, else size and time.
+
+    A model on the Hub is named by its name alone.
+    """
+    if place is None or not Path(place).is_dir():
+        return place
+    files = [f for f in sorted(Path(place).glob("*")) if f.suffix in (".safetensors", ".bin")]
+    if not files:
+        raise ConfigError(
+            f"{place}: no weights (.safetensors) there; name a folder that training has finished"
+        )
+    said = []
+    for file in files:
+        stat = file.stat()
+        small = stat.st_size < 1 << 30
+        said.append(
+            [file.name, digest(file.read_bytes()) if small else [stat.st_size, stat.st_mtime_ns]]
+        )
+    return f"{public_name(place)} {digest(said, 16)}"
 
 
 def load_tokenizer(
@@ -143,6 +168,37 @@ def load_model(path: str, policy: PolicyConfig, training: DPOConfig | SFTConfig)
     if policy.use_peft:
         _check_targets(model, policy)
     return model
+
+
+def load_for_answers(name: str, dtype: str | None, in_4bit: bool, device: torch.device) -> Any:
+    """Load weights to generate with: 4-bit as QLoRA has them, or in one dtype.
+
+    Args:
+        name: A folder, or a model on the Hub.
+        dtype: Default: bfloat16 on a GPU, float32 on a CPU.
+        in_4bit: NF4 weights, with `dtype` to compute in.
+        device: Where they go.
+
+    Raises:
+        ConfigError: They cannot be loaded.
+    """
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    dtype = dtype or ("bfloat16" if device.type == "cuda" else "float32")
+    options: dict[str, Any] = {"dtype": dtype, "device_map": {"": device.type}}
+    if in_4bit:
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+    try:
+        return AutoModelForCausalLM.from_pretrained(name, **options)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{name}: cannot be loaded ({error}); check the name and the generation settings"
+        ) from error
 
 
 def _check_targets(model: Any, policy: PolicyConfig) -> None:
