@@ -39,10 +39,13 @@ def main() -> int:
     from ifllm_hf.alignment.pipeline.config import read_pipeline
     from ifllm_hf.alignment.pipeline.loop import run_pipeline
     from ifllm_hf.errors import IFLLMError
+    from ifllm_hf.hub.cards.dataset_card import write_card
 
     try:
         config, models, sources = read_pipeline(arguments.config, overrides)
-        outcome = run_pipeline(config, models, sources, say=_say, dry=arguments.status)
+        outcome = run_pipeline(
+            config, models, sources, say=_say, dry=arguments.status, card=write_card
+        )
     except IFLLMError as error:
         _say(f"error: {error}")
         return 1

@@ -31,6 +31,7 @@ from ifllm_hf.alignment.judge.verdict import (
 from ifllm_hf.alignment.pairs.config import PromptFormat
 from ifllm_hf.alignment.policy.load import check_access
 from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.files import whole_file, write_whole
 from ifllm_hf.progress import progress_bar
 from ifllm_hf.training.append_file import AppendFile
 from ifllm_hf.training.run_record import public_name, read_run, versions
@@ -366,10 +367,8 @@ def _write(report: dict[str, Any], found: Mapping[str, Items], folder: Path) -> 
             "no question has a verdict yet "
             f"({report['judge']['failed'] or 'nothing was asked'}); run the same command again"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     write_items(found, folder)
-    (folder / "report.md").write_text(markdown(report))
-    figure(report).savefig(folder / "report.png", dpi=120)
-    aside = folder / f".{REPORT}.part"
-    aside.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
-    aside.replace(folder / REPORT)
+    write_whole(folder / "report.md", markdown(report))
+    with whole_file(folder / "report.png") as aside:
+        figure(report).savefig(aside, format="png", dpi=120)
+    write_whole(folder / REPORT, json.dumps(report, indent=2, allow_nan=False) + "\n")
