@@ -12,19 +12,18 @@ from typing import Any
 
 import pytest
 
-from ifllm_hf.alignment.generate.answers import (
+from ifllm_hf.alignment.generate.answers import generate_answers, make_backend
+from ifllm_hf.alignment.generate.backend import (
     CUT,
     STOPPED,
     TOO_LONG,
+    JudgedPrompt,
     finished_answer,
-    generate_answers,
-    make_backend,
     stop_texts,
-    weights_id,
 )
-from ifllm_hf.alignment.judge.config import ModelSpec, Sampling
-from ifllm_hf.alignment.judge.prompts import JudgedPrompt
-from ifllm_hf.alignment.pairs.format import PromptFormat
+from ifllm_hf.alignment.generate.config import ModelSpec, Sampling
+from ifllm_hf.alignment.pairs.config import PromptFormat
+from ifllm_hf.alignment.policy.load import weights_id
 from ifllm_hf.errors import ConfigError, DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from ifllm_hf.alignment.judge.config import JudgeConfig, ModelSpec, PromptSelection
+from ifllm_hf.alignment.generate.config import ModelSpec
+from ifllm_hf.alignment.judge.config import JudgeConfig, PromptSelection
 from ifllm_hf.alignment.judge.people import PeopleJudge, read_choice
 from ifllm_hf.alignment.judge.pooled import pool, pooled_markdown, read_items
 from ifllm_hf.alignment.judge.prompts import REPEATED, TRAINED_ON, held_out_prompts, select_prompts
 from ifllm_hf.alignment.judge.reward import RewardJudge
 from ifllm_hf.alignment.judge.run import run_judge
-from ifllm_hf.alignment.pairs.format import JUDGE_FOLD, PromptFormat
+from ifllm_hf.alignment.pairs.config import JUDGE_FOLD, PromptFormat
 from ifllm_hf.errors import ConfigError, DataError, OutputError, SourceError
 from ifllm_hf.training.append_file import AppendFile
 from ifllm_hf.training.settings_file import build, describe, read_settings

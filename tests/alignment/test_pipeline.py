@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 import yaml
 
-from ifllm_hf.alignment.pairs.format import JUDGE_FOLD
+from ifllm_hf.alignment.pairs.config import JUDGE_FOLD
 from ifllm_hf.alignment.pipeline import loop as pipeline
 from ifllm_hf.alignment.pipeline import training as pipeline_training
 from ifllm_hf.alignment.pipeline.config import LabelSource, read_pipeline

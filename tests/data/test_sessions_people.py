@@ -23,10 +23,10 @@ from ifllm_hf.data.sessions.review import (
     write_decisions,
 )
 from ifllm_hf.data.sessions.session_file import tombstone
-from ifllm_hf.data.sessions.withdrawn import affected_models
 from ifllm_hf.errors import ConfigError, DataError, SourceError
 from ifllm_hf.hub.publish.dataset import push_dataset
-from ifllm_hf.training.run_file import write_run
+from ifllm_hf.training.run_record import write_run
+from ifllm_hf.training.withdrawn import affected_models
 
 
 @pytest.fixture

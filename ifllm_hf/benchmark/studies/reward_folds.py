@@ -39,7 +39,7 @@ from ifllm_hf.reward.training.run import (
     run_record,
     score_pairs,
 )
-from ifllm_hf.training.run_file import write_run
+from ifllm_hf.training.run_record import write_run
 
 logger = logging.getLogger(__name__)
 

@@ -5,6 +5,5 @@
 * `collected`: a folder of sessions as `Recordings`, so that prepare, features, benchmark and labels
   run on it unchanged; `card`: what its export says of itself
 * `review`: a human decides on every question before it is public
-* `withdrawn`: models that learned from somebody who withdrew
 * `made_up`: session files with known truth
 """

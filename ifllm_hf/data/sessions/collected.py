@@ -28,6 +28,7 @@ from ifllm_hf.data.sessions.event_ticks import SessionTurn, session_ticks
 from ifllm_hf.data.sessions.review import PUBLISH, Question, question_of, read_decisions
 from ifllm_hf.data.sessions.session_file import (
     SESSION_NAME,
+    TOMBSTONES,
     Record,
     Session,
     read_session,
@@ -43,8 +44,6 @@ from ifllm_hf.data.tables.workers import QUASI_IDENTIFIERS, withhold_rare
 from ifllm_hf.errors import SourceError
 
 READER_PREFIX = "reader_"
-WITHDRAWN = "withdrawn.txt"
-"""Beside the sessions: one tombstone a line."""
 
 _TASK_OF = {"pairwise": 1, "pointwise": 2}
 _ID_BITS = 52  # a double holds it, so JavaScript does
@@ -234,7 +233,7 @@ def open_sessions(path: str | os.PathLike[str], *, public: bool = False) -> Coll
 
 def read_tombstones(folder: Path) -> frozenset[str]:
     """Return the hashes of the sessions that were withdrawn from a folder."""
-    path = folder / WITHDRAWN
+    path = folder / TOMBSTONES
     return frozenset(path.read_text(encoding="ascii").split()) if path.exists() else frozenset()
 
 

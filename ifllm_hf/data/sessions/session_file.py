@@ -21,6 +21,8 @@ from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.errors import SourceError
 
 SESSION_NAME = re.compile(r"(s_[A-Za-z0-9_-]{22})\.jsonl", re.ASCII)
+TOMBSTONES = "withdrawn.txt"
+"""Beside the session files: one tombstone a line."""
 
 Record = dict[str, Any]
 

@@ -10,11 +10,8 @@ from typing import Any
 from ifllm_hf.data.synthetic.story import SYNTHETIC_PREFIX
 from ifllm_hf.errors import TableError
 from ifllm_hf.files import digest
-from ifllm_hf.training.run_file import public_name, read_run
-
-READERS_KEY = "ifllm_readers"
-"""In the YAML of the card: whose recordings the model learned from, so that a reader who withdraws
-can be looked up (`ifllm prepare SESSIONS --models`)."""
+from ifllm_hf.training.run_record import public_name, read_run
+from ifllm_hf.training.withdrawn import READERS_KEY
 
 BENCHMARK_FILE = "benchmark.json"
 """What `ifllm benchmark --json` printed for the model; optional."""

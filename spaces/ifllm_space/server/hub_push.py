@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ifllm_hf.data.sessions.session_file import TOMBSTONES
 from ifllm_hf.data.sessions.session_file import tombstone as tombstone_of
 from ifllm_hf.errors import ConfigError, IFLLMError
 from ifllm_hf.hub_errors import check_repo_id, hub_errors
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FOLDER = "sessions"
-TOMBSTONES = "withdrawn.txt"
 WITHDRAWAL = "Take out a withdrawn session"
 """Title of a commit whose history must still be squashed."""
 _COMMIT_BYTES_MAX = 64 * 2**20

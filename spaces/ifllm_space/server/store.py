@@ -21,6 +21,7 @@ from typing import Any
 import orjson
 from filelock import FileLock, Timeout
 
+from ifllm_hf.data.sessions.session_file import TOMBSTONES
 from ifllm_hf.data.sessions.session_file import tombstone as tombstone_of
 from ifllm_hf.errors import ConfigError
 from ifllm_space.server import refusals
@@ -45,7 +46,6 @@ from ifllm_space.server.session_file import (
 from ifllm_space.server.withdrawal import WithdrawalReceipt, withdraw
 from ifllm_space.settings import Settings
 
-TOMBSTONES = "withdrawn.txt"
 WRONG_CODES_PER_MINUTE = 20
 _GROUP_MAX = 128
 _OPEN_FILES_MAX = 256  # more than a group has, so that none is closed before its sync

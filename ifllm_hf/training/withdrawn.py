@@ -14,9 +14,12 @@ from pathlib import Path
 
 from ifllm_hf.data.sessions.collected import READER_PREFIX
 from ifllm_hf.errors import SourceError
-from ifllm_hf.training.run_file import RUN_FILE, read_run
+from ifllm_hf.hub_errors import hub_errors
+from ifllm_hf.training.run_record import RUN_FILE, read_run
 
 READERS_KEY = "ifllm_readers"
+"""In the YAML of a model's card: whose recordings it learned from, so that a reader who withdraws
+can be looked up (`ifllm prepare SESSIONS --models`)."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,11 @@ def _models(model: str | os.PathLike[str]) -> Iterable[tuple[str, set[str]]]:
         return [(str(folder), _of_folder(folder)) for folder in folders]
     if str(model).count("/") != 1:
         raise SourceError(f"{model}: is no folder here and no ORG/NAME on the Hub. Correct it.")
-    from huggingface_hub import ModelCard
-
-    from ifllm_hf.hub_errors import hub_errors
+    from huggingface_hub import hf_hub_download
 
     with hub_errors(str(model)):
-        return [(str(model), _readers(ModelCard.load(str(model)).content, str(model)))]
+        card = hf_hub_download(str(model), "README.md")
+    return [(str(model), _readers(Path(card), str(model)))]
 
 
 def _says_something(folder: Path) -> bool:
@@ -82,20 +84,17 @@ def _says_something(folder: Path) -> bool:
 def _of_folder(folder: Path) -> set[str]:
     """Return the readers in a folder's card, and in the record of its training."""
     card = folder / "README.md"
-    readers = _readers(card.read_text(encoding="utf-8"), str(folder)) if card.is_file() else set()
+    readers = _readers(card, str(folder)) if card.is_file() else set()
     run = read_run(folder) or {}
     return readers | set(run.get("data", {}).get("readers", ()))
 
 
-def _readers(card: str, name: str) -> set[str]:
-    import yaml
+def _readers(card: Path, name: str) -> set[str]:
+    from huggingface_hub import metadata_load
+    from yaml import YAMLError
 
-    parts = card.split("---", 2)
-    if len(parts) < 3 or parts[0].strip():
-        return set()
     try:
-        head = yaml.safe_load(parts[1])
-    except yaml.YAMLError as error:
+        listed = (metadata_load(card) or {}).get(READERS_KEY)
+    except (ValueError, YAMLError) as error:
         raise SourceError(f"{name}: the YAML of its card is broken ({error}). Mend it.") from error
-    listed = head.get(READERS_KEY) if isinstance(head, dict) else None
     return {str(reader) for reader in listed} if isinstance(listed, list) else set()
