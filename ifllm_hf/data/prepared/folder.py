@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from ifllm_hf.data.card_head import card_head, split_card
 from ifllm_hf.data.prepared.shards import (
     SHARD_BYTES,
     ConversationRows,
@@ -32,7 +32,7 @@ from ifllm_hf.data.prepared.shards import (
     write_table,
 )
 from ifllm_hf.data.schema import CONFIGS, DEFAULT_CONFIG, SCHEMA_VERSION, SCHEMAS
-from ifllm_hf.errors import OutputError, TableError
+from ifllm_hf.errors import OutputError, SourceError, TableError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 MARKER = "ifllm_prepared"
 """The key in the card's YAML that makes a folder a prepared one; its value: the schema version."""
 
-_FRONT_MATTER = re.compile(r"\A---\r?\n(.*?)^---\r?$", re.DOTALL | re.MULTILINE)
-_MARKER_LINE = re.compile(rf"^{MARKER}:\s*(\d+)\s*$", re.MULTILINE)
 # What may lie in a folder that a new one replaces; anything else is somebody's own work.
 _OWN_NAMES = frozenset((*CONFIGS, "README.md", "figures"))
 
@@ -64,12 +62,10 @@ class PreparedFolder:
 def prepared_version(folder: str | os.PathLike[str]) -> int | None:
     """Return the schema version of a prepared folder, or None if `folder` is not one."""
     try:
-        text = (Path(folder) / "README.md").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        version = card_head(folder).get(MARKER)
+    except SourceError:
         return None
-    front = _FRONT_MATTER.match(text)
-    line = _MARKER_LINE.search(front.group(1)) if front else None
-    return int(line.group(1)) if line else None
+    return version if type(version) is int else None
 
 
 def is_prepared(folder: str | os.PathLike[str]) -> bool:
@@ -155,11 +151,10 @@ def with_card_metadata(card: str, folder: str | os.PathLike[str]) -> str:
     """Return `card` with `card_metadata(folder)` in its YAML; other keys and the text stay."""
     import yaml
 
-    front = _FRONT_MATTER.match(card)
-    metadata = yaml.safe_load(front.group(1)) if front else None
-    body = card[front.end() :].lstrip("\r\n") if front else card
-    merged = {**(metadata or {}), **card_metadata(folder)}
-    head = yaml.safe_dump(merged, sort_keys=False, allow_unicode=True)
+    metadata, body = split_card(card, folder)
+    head = yaml.safe_dump(
+        {**metadata, **card_metadata(folder)}, sort_keys=False, allow_unicode=True
+    )
     return f"---\n{head}---\n\n{body}"
 
 

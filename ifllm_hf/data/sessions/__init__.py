@@ -3,7 +3,7 @@
 * `event.schema.json`: what a browser may send and what every line of a file may hold
 * `session_file`: a file's lines, each kept or counted; `event_ticks`: events become ticks
 * `collected`: a folder of sessions as `Recordings`, so that prepare, features, benchmark and labels
-  run on it unchanged; `card`: what its export says of itself
+  run on it unchanged; `card`, `card.md`: what its export says of itself
 * `review`: a human decides on every question before it is public
 * `withdrawn`: models that learned from somebody who withdrew
 * `made_up`: session files with known truth

@@ -25,6 +25,7 @@ from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.prepared.shards import ConversationRows
 from ifllm_hf.data.recordings import Recordings
 from ifllm_hf.data.schema import SCHEMAS, TURNS
+from ifllm_hf.data.sessions.card import sessions_card
 from ifllm_hf.data.sessions.event_ticks import SessionTurn, session_ticks
 from ifllm_hf.data.sessions.review import PUBLISH, Question, question_of, read_decisions
 from ifllm_hf.data.sessions.session_file import (
@@ -152,10 +153,15 @@ class CollectedSessions(Recordings):
                 )
 
     def card(self, known: dict[str, Any]) -> str:
-        """Return a card that claims nothing of the release."""
-        from ifllm_hf.data.sessions.card import sessions_card
-
-        return sessions_card(self, known)
+        """Return the card of these sessions; `known` of `prepare` may say that they are made up."""
+        return sessions_card(
+            self.turns,
+            self.sessions,
+            self.ledgers()["total"],
+            waiting=len(self.waiting),
+            public=self.public,
+            made_up=bool(known.get("synthetic")),
+        )
 
     @cached_property
     def _turns_by_reader(self) -> dict[str, dict[int, SessionTurn]]:
