@@ -171,7 +171,7 @@ def _gather(rows: _Rows, load: int, origin_ms: float, events: list[tuple[list[An
                 hidden_since = None
             elif hidden_since is None:
                 hidden_since = t
-        elif kind == "r" and len(event) == 7 and isinstance(event[2], int):
+        elif kind == "r" and event[2] is not None:
             action, name, via = event[3], event[4], event[6]
             # Where the pointer rests when the answers appear, a control may appear under it, or on
             # its way to them: nobody rates before reading began.

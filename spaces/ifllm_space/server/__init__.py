@@ -5,7 +5,7 @@
     store.append(opened.session_id, {"type": "turn", ...})
 
 identity      codes, session ids, tokens
-checks        the schema: the one place that decides what is stored
+checks        what was sent is parsed and held against the schema
 refusals      every reason for which something is not stored
 limits        how often a session, or a hashed address, may ask
 batch_index   which batches a file holds
