@@ -105,7 +105,7 @@ def build(settings: Settings) -> FastAPI:
 
 def die_in_write(number: int) -> None:
     """Kill this process with half of a batch in the file: the `number`-th that arrives."""
-    from ifllm_space.server import session_file
+    from ifllm_space.server import append_log
 
     left = number
     write = os.write
@@ -124,7 +124,7 @@ def die_in_write(number: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
             raise AssertionError
 
-    session_file.os = Dying()  # type: ignore[assignment]
+    append_log.os = Dying()  # type: ignore[assignment]
 
 
 def main() -> None:

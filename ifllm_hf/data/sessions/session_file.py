@@ -8,7 +8,6 @@ line of a crash. It is left out and counted.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -18,8 +17,11 @@ from typing import Any
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.sessions.event_schema import fits
 from ifllm_hf.errors import SourceError
+from ifllm_hf.files import digest
 
 SESSION_NAME = re.compile(r"(s_[A-Za-z0-9_-]{22})\.jsonl", re.ASCII)
+TOMBSTONES = "withdrawn.txt"
+"""Beside the session files: one tombstone a line."""
 _KINDS = ("batch", "turn", "rating", "calibration", "summary", "end")
 
 Record = dict[str, Any]
@@ -61,7 +63,7 @@ def session_files(folder: Path) -> list[Path]:
 
 def tombstone(session_id: str) -> str:
     """Return what is kept of a withdrawn session: sha256 of its id, 64 hex digits."""
-    return hashlib.sha256(session_id.encode()).hexdigest()
+    return digest(session_id)
 
 
 def read_session(path: Path, *, events: bool = True) -> Session | None:
@@ -89,7 +91,7 @@ def read_session(path: Path, *, events: bool = True) -> Session | None:
     first = _decode(lines[0]) if lines else "empty file"
     if isinstance(first, str) or not fits(first, "session_line") or first["session_id"] != name[1]:
         return None
-    session = Session(name[1], first, content=hashlib.sha256(data).hexdigest())
+    session = Session(name[1], first, content=digest(data))
     session.lines.keep()
     seen: set[tuple[str, int]] = set()
     for line in lines[1:]:
