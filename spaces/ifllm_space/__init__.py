@@ -12,5 +12,6 @@ server/    what stores a session
 collect/   taking part, from consent to thanks
 shell      the web application and its tabs
 
-Beside them static/: scripts and styles of the pages, plain ES modules.
+Beside them static/: scripts and styles of the pages, plain ES modules; record/ is taking part and
+the recorder, explore/ and score/ are the views, what they share lies beside.
 """

@@ -48,9 +48,9 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Two answer
 <button data-control="submit">Send</button>
 <div style="height: 900px"></div>
 <script type="module">
-  import { startCapture } from "./page/capture.js";
-  import { drainBacklog } from "./page/transport.js";
-  import * as hit from "./page/hit.js";
+  import { startCapture } from "./page/record/capture.js";
+  import { drainBacklog } from "./page/record/transport.js";
+  import * as hit from "./page/record/hit.js";
   window.hits = hit;
   window.refusals = [];
   const [session, token] = location.hash.slice(1).split(",");

@@ -18,7 +18,7 @@ from ifllm_space.score.score_view import score_view
 from ifllm_space.score.trained_reward import load_trained
 
 VIEW = """
-import(new URL('page/score.js', document.baseURI)).then((page) => {
+import(new URL('page/score/score.js', document.baseURI)).then((page) => {
   const show = () => page.show(element, props.value, (said) => trigger('submit', said));
   show();
   watch('value', show);
