@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
-from pathlib import Path
+
+from ifllm_hf.data.card_head import card_head
+from ifllm_hf.errors import SourceError
 
 MARKER = "ifllm_prepared"
 """The key in the card's YAML that makes a folder a prepared one; its value: the schema version."""
-
-FRONT_MATTER = re.compile(r"\A---\r?\n(.*?)^---\r?$", re.DOTALL | re.MULTILINE)
-_MARKER_LINE = re.compile(rf"^{MARKER}:\s*(\d+)\s*$", re.MULTILINE)
 
 
 def prepared_version(folder: str | os.PathLike[str]) -> int | None:
     """Return the schema version of a prepared folder, or None if `folder` is not one."""
     try:
-        text = (Path(folder) / "README.md").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        version = card_head(folder).get(MARKER)
+    except SourceError:
         return None
-    front = FRONT_MATTER.match(text)
-    line = _MARKER_LINE.search(front.group(1)) if front else None
-    return int(line.group(1)) if line else None
+    return version if type(version) is int else None
 
 
 def is_prepared(folder: str | os.PathLike[str]) -> bool:

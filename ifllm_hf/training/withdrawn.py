@@ -11,7 +11,9 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from ifllm_hf.data.card_head import card_head, split_card
 from ifllm_hf.data.sessions.collected import READER_PREFIX
 from ifllm_hf.errors import SourceError
 from ifllm_hf.hub_errors import hub_errors
@@ -74,7 +76,8 @@ def _models(model: str | os.PathLike[str]) -> Iterable[tuple[str, set[str]]]:
 
     with hub_errors(str(model)):
         card = hf_hub_download(str(model), "README.md")
-    return [(str(model), _readers(Path(card), str(model)))]
+    text = Path(card).read_text(encoding="utf-8", errors="replace")
+    return [(str(model), _readers(split_card(text, str(model))[0]))]
 
 
 def _says_something(folder: Path) -> bool:
@@ -83,18 +86,10 @@ def _says_something(folder: Path) -> bool:
 
 def _of_folder(folder: Path) -> set[str]:
     """Return the readers in a folder's card, and in the record of its training."""
-    card = folder / "README.md"
-    readers = _readers(card, str(folder)) if card.is_file() else set()
     run = read_run(folder) or {}
-    return readers | set(run.get("data", {}).get("readers", ()))
+    return _readers(card_head(folder)) | set(run.get("data", {}).get("readers", ()))
 
 
-def _readers(card: Path, name: str) -> set[str]:
-    from huggingface_hub import metadata_load
-    from yaml import YAMLError
-
-    try:
-        listed = (metadata_load(card) or {}).get(READERS_KEY)
-    except (ValueError, YAMLError) as error:
-        raise SourceError(f"{name}: the YAML of its card is broken ({error}). Mend it.") from error
+def _readers(head: dict[str, Any]) -> set[str]:
+    listed = head.get(READERS_KEY)
     return {str(reader) for reader in listed} if isinstance(listed, list) else set()

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from ifllm_hf.data.marker import FRONT_MATTER, MARKER, is_prepared, prepared_version
+from ifllm_hf.data.card_head import split_card
+from ifllm_hf.data.marker import MARKER, is_prepared, prepared_version
 from ifllm_hf.data.prepared.shards import (
     SHARD_BYTES,
     ShardWriter,
@@ -133,11 +134,10 @@ def with_card_metadata(card: str, folder: str | os.PathLike[str]) -> str:
     """Return `card` with `card_metadata(folder)` in its YAML; other keys and the text stay."""
     import yaml
 
-    front = FRONT_MATTER.match(card)
-    metadata = yaml.safe_load(front.group(1)) if front else None
-    body = card[front.end() :].lstrip("\r\n") if front else card
-    merged = {**(metadata or {}), **card_metadata(folder)}
-    head = yaml.safe_dump(merged, sort_keys=False, allow_unicode=True)
+    metadata, body = split_card(card, folder)
+    head = yaml.safe_dump(
+        {**metadata, **card_metadata(folder)}, sort_keys=False, allow_unicode=True
+    )
     return f"---\n{head}---\n\n{body}"
 
 

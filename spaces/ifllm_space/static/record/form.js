@@ -1,7 +1,7 @@
 // @ts-check
 // Parts of a form that a keyboard and a screen reader can use.
 
-import { h } from "./dom.js";
+import { h } from "../dom.js";
 
 /** @param {string} text */
 export function heading(text) {

@@ -4,7 +4,7 @@
  * whether gaze follows the mouse: while the eyes rest, made-up mouse movements must not move it.
  */
 
-import { h } from "./dom.js";
+import { h } from "../dom.js";
 
 /** @typedef {import("./gaze.js").Gaze} Gaze */
 /** @typedef {{index: number, x: number, y: number}} Point */

@@ -1,7 +1,7 @@
 // Heat under a text, character by character, on a canvas behind it.
 // One canvas and one text node: the text stays selectable, and a repaint costs milliseconds.
 
-import { colours, fitCanvas } from "./dom.js";
+import { colours, fitCanvas } from "../dom.js";
 
 const LEVELS = 12;
 

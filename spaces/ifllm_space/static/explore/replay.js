@@ -3,7 +3,7 @@
 import { Dwell, smooth } from "./dwell.js";
 import { HeatLayer } from "./heat.js";
 import { Timeline } from "./timeline.js";
-import { clock, h } from "./dom.js";
+import { clock, h } from "../dom.js";
 
 const CLOSE = 3; // characters: the pointer has a tip
 const SPEEDS = [0.5, 1, 2, 4, 8, 16];

@@ -2,7 +2,7 @@
 // What is kept, and the form that deletes it.
 
 import { patient } from "./ask.js";
-import { h } from "./dom.js";
+import { h } from "../dom.js";
 import { heading, notice } from "./form.js";
 
 /**

@@ -1,6 +1,6 @@
 // Where in the answers gaze and mouse were over time: a lane per answer, the phases below.
 
-import { clock, colours, fitCanvas } from "./dom.js";
+import { clock, colours, fitCanvas } from "../dom.js";
 
 /** @typedef {import("./dwell.js").Ticks} Ticks */
 

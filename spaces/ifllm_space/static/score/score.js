@@ -1,9 +1,9 @@
 // The view of Score: what the rewards say, what moved them, and a recorder for your own mouse.
 
-import { clock, h } from "./dom.js";
+import { clock, h } from "../dom.js";
 import { Course } from "./course.js";
 import { MouseMinute } from "./minute.js";
-import { Replay } from "./replay.js";
+import { Replay } from "../explore/replay.js";
 
 const NAMES = ["A", "B"];
 const MOST = 5; // parts named in words

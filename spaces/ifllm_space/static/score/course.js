@@ -1,6 +1,6 @@
 // The reward with behaviour over the reading: where it would stand, had reading ended there.
 
-import { colours, fitCanvas, h } from "./dom.js";
+import { colours, fitCanvas, h } from "../dom.js";
 
 const LEFT = 34; // as the timeline above it
 const HEIGHT = 130;

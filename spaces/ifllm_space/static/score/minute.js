@@ -1,7 +1,7 @@
 // A minute of your own mouse over two answers: kept on this page, sent once to be scored.
 
-import { clock, h } from "./dom.js";
-import { hit } from "./hit.js";
+import { clock, h } from "../dom.js";
+import { hit } from "../record/hit.js";
 
 const LONGEST_MS = 60_000;
 const EVERY_MS = 25; // 40 Hz on change
@@ -11,7 +11,7 @@ const SIDES = ["A", "B"];
 export class MouseMinute {
   /**
    * @param {HTMLElement[]} sheets
-   * @param {import("./heat.js").HeatLayer[]} layers
+   * @param {import("../explore/heat.js").HeatLayer[]} layers
    * @param {(ticks: {t_ms: number[], on: number[], char: number[]}) => void} done
    */
   constructor(sheets, layers, done) {

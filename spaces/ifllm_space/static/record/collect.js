@@ -6,7 +6,7 @@
 import { patient } from "./ask.js";
 import { startCapture } from "./capture.js";
 import { calibrate, validate } from "./calibration.js";
-import { h } from "./dom.js";
+import { h } from "../dom.js";
 import { gazeProvider } from "./gaze.js";
 import { button, checkbox, control, form, heading, notice, picker, radios } from "./form.js";
 import { client, forget, keep, readKept } from "./kept.js";

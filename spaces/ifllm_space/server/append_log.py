@@ -1,4 +1,4 @@
-"""One session on disk: JSON lines, appended in one write, repaired after a crash."""
+"""The file of one session: JSON lines, appended in one write, repaired after a crash."""
 
 from __future__ import annotations
 
@@ -9,14 +9,9 @@ from pathlib import Path
 import orjson
 
 from ifllm_space.server.batch_index import BatchIndex
+from ifllm_space.server.durable import write_durably
 
-SUFFIX = ".jsonl"
 QUARANTINE = "quarantine"
-
-
-def session_path(folder: Path, session_id: str) -> Path:
-    """Return where a session lies; the id must have been checked."""
-    return folder / f"{session_id}{SUFFIX}"
 
 
 def repair(path: Path) -> int:
@@ -42,26 +37,6 @@ def repair(path: Path) -> int:
     return size - end
 
 
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a new file, so that it is there, whole, once this returns."""
-    part = path.with_name(path.name + ".part")
-    with open(part, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names that were added to or removed from a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _end_of_last_line(handle: int, size: int) -> int:
     end = size
     while end > 0:
@@ -73,7 +48,7 @@ def _end_of_last_line(handle: int, size: int) -> int:
     return 0
 
 
-class SessionFile:
+class AppendLog:
     """An open session file and what is in it. Used by one thread at a time.
 
     Attributes:

@@ -1,6 +1,6 @@
 // The view of Explore: one turn, its answers, its timeline, its features.
 
-import { h } from "./dom.js";
+import { h } from "../dom.js";
 import { Replay } from "./replay.js";
 
 const NAMES = ["A", "B"];
