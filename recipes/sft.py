@@ -24,13 +24,14 @@ from ifllm_hf.training.arguments import recipe_main
 
 def run() -> str:
     """Parse and train; return where the result lies."""
-    from ifllm_hf.alignment.dpo.config import PairDataConfig, PolicyConfig
-    from ifllm_hf.alignment.sft.config import PairSFTConfig, of_dpo_alone
+    from ifllm_hf.alignment.pairs.config import PairDataConfig
+    from ifllm_hf.alignment.policy.config import PolicyConfig
+    from ifllm_hf.alignment.sft.config import PairSFTConfig, settings_not_for_sft
     from ifllm_hf.alignment.sft.run import run_sft
     from ifllm_hf.training.arguments import parse_recipe
 
     data, training, policy = parse_recipe(
-        (PairDataConfig, PairSFTConfig, PolicyConfig), leave_out=of_dpo_alone()
+        (PairDataConfig, PairSFTConfig, PolicyConfig), leave_out=settings_not_for_sft()
     )
     return str(run_sft(policy, training, data))
 

@@ -1,17 +1,12 @@
-"""`make reward-report`: what text, behaviour on tokens and trajectory are worth, on the real data.
+"""What text, behaviour on tokens and trajectory are worth: five reward models and their gains.
 
-Five models around one sentence encoder, each trained once per fold of workers, then scored by the
-benchmark beside its baselines. Hours on a CPU; finished folds are kept, so it can be stopped and
-started again.
+`recipes/reward_report.py` calls `reward_report`.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import logging
 import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,14 +18,15 @@ from ifllm_hf.benchmark.protocol.predictions import read_predictions
 from ifllm_hf.benchmark.protocol.subsets import similar_length
 from ifllm_hf.benchmark.report.report import markdown_rows
 from ifllm_hf.data.prepared.folder import config_files
-from ifllm_hf.errors import ConfigError, IFLLMError
+from ifllm_hf.errors import ConfigError
+from ifllm_hf.files import write_whole
 from ifllm_hf.metrics.core import score_interval
 
 FULL: dict[str, Any] = {"max_length": 512, "epochs": 6, "warmup": 10, "repeats": 5, "freeze": False}
 QUICK: dict[str, Any] = {"max_length": 256, "epochs": 4, "warmup": 6, "repeats": 1, "freeze": True}
 """Settings of the whole report, and of one that ends within an hour on one core."""
 # The cheap ones first.
-_ORDER = ("behavior", "text", "text+trajectory", "text+tokens", "text+both")
+VARIANTS = ("behavior", "text", "text+trajectory", "text+tokens", "text+both")
 
 
 def reward_report(
@@ -47,7 +43,7 @@ def reward_report(
         data: A folder written by `ifllm prepare`.
         out: Where runs, predictions and the benchmark's report go.
         quick: The settings `QUICK`.
-        variants: Names of `training_config.INPUTS`; all of them by default.
+        variants: Names of `reward.training.config.INPUTS`; all of them by default.
         repeats: How often the folds are drawn anew; default: that of the settings.
 
     Returns:
@@ -77,7 +73,7 @@ def reward_report(
     drawn = chosen["repeats"] if repeats is None else repeats
     source = RewardDataConfig(dataset=str(data), cross_validate=True, repeats=drawn)
     turns = load_reward_data(source)
-    for name in variants or _ORDER:
+    for name in variants or VARIANTS:
         # The backbone's weights stay as they are, in bf16 (a step takes half as long); an adapter
         # learns, or nothing of the backbone does.
         backbone = ModelConfig(
@@ -125,9 +121,9 @@ def reward_report(
     run = run_benchmark(
         data, quick=True, predictions=files, out=out / "benchmark", overwrite=True, progress=False
     )
-    (out / "benchmark.json").write_text(json.dumps(run.records, indent=2, default=str) + "\n")
+    write_whole(out / "benchmark.json", json.dumps(run.records, indent=2, default=str) + "\n")
     table = gains_over_text(data, {file.stem.removeprefix("reward "): file for file in files})
-    (out / "gains.md").write_text(table)
+    write_whole(out / "gains.md", table)
     return out / "benchmark" / "report.md"
 
 
@@ -181,37 +177,3 @@ def gains_over_text(data: Path | str, files: Mapping[str, Path]) -> str:
         "AUC",
     ]
     return markdown_rows(header, rows)
-
-
-def main() -> int:
-    """Parse and run."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("ifllm"), help="prepared folder")
-    parser.add_argument("--out", type=Path, default=Path("outputs/reward-report"))
-    parser.add_argument("--quick", action="store_true", help="one repeat, short texts, an hour")
-    parser.add_argument(
-        "--variants", nargs="+", choices=_ORDER, metavar="NAME", help=f"of {', '.join(_ORDER)}"
-    )
-    parser.add_argument("--repeats", type=int, help="folds drawn so often; finished ones are kept")
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
-    for name in ("httpx", "httpx2", "datasets", "transformers", "accelerate", "bitsandbytes"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    try:
-        report = reward_report(
-            arguments.data,
-            arguments.out,
-            quick=arguments.quick,
-            variants=arguments.variants,
-            repeats=arguments.repeats,
-        )
-    except IFLLMError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    gains = (report.parents[1] / "gains.md").read_text()
-    sys.stdout.write(f"{gains}\n{report}\n" if gains else f"{report}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,7 +9,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ifllm_hf.benchmark.goals import goal_notes
 from ifllm_hf.benchmark.protocol.ahead import Fits, fit_ahead
 from ifllm_hf.benchmark.protocol.prepared_turns import PreparedTurns, load_prepared, source_hash
 from ifllm_hf.benchmark.protocol.rows import labelled
@@ -154,7 +153,6 @@ def run_benchmark(
         _curves(run, rows, seed, progress)
     run.notes += permutation_notes(run.results.records)
     run.notes += reader_notes(run.results.records, baselines.default_model().name)
-    run.notes += goal_notes(run.results.records, run.probes)
     if folder is not None:
         command = "ifllm benchmark" + " --quick" * quick + f" --seed {seed}" * (seed != 0)
         if predictions:

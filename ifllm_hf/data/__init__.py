@@ -7,7 +7,8 @@ In the order in which bytes pass through:
 * `ticks`: one row per tick, with its turn, its character and the end of reading
 * `release`: all of it, conversation by conversation; `ledger`: the count of every row
 * `recordings`: what a release and collected sessions have in common; `sessions`: the latter
-* `prepared`: the folder `./ifllm` and its `datasets` builder; `schema`: its columns
+* `prepared`: the folder `./ifllm` and its `datasets` builder; `schema`: its columns; `card_head`,
+  `marker`: the YAML of its card, and how it is recognised by that
 
 Beside them `synthetic`: made-up releases with known truth.
 """

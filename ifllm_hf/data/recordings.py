@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import polars as pl
+import pyarrow as pa
 
 from ifllm_hf.data.ledger import Ledger, total
-from ifllm_hf.data.prepared.shards import ConversationRows
 from ifllm_hf.data.raw.source import Origin
 from ifllm_hf.data.tables.folds import fold_of_unknown
 from ifllm_hf.data.ticks.turn_agreement import Agreement
+
+
+@dataclass(frozen=True)
+class ConversationRows:
+    """The ticks of one conversation and what identifies it.
+
+    Attributes:
+        conversation_id: `user_id/task_id`.
+        user_id: The reader.
+        task_id: The topic.
+        kind: "pairwise" or "pointwise".
+        fold: 0-4.
+        ticks: One row per instant in file order, the columns of `schema.TICKS`; may be empty.
+            `query_id` says to which turn a tick belongs; null ticks appear in `ticks` only.
+        reading_end_source: By `query_id`, "rating_zone" or "fallback".
+    """
+
+    conversation_id: str
+    user_id: str
+    task_id: int
+    kind: str
+    fold: int
+    ticks: pa.Table
+    reading_end_source: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass

@@ -13,7 +13,6 @@ from pathlib import Path
 import polars as pl
 
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.prepared.shards import ConversationRows
 from ifllm_hf.data.raw.csv_tables import (
     QUERY_LOGS,
     RECORD_INFO,
@@ -25,7 +24,7 @@ from ifllm_hf.data.raw.grammar import parse_rel
 from ifllm_hf.data.raw.lossy import parse_lossy
 from ifllm_hf.data.raw.samples import ConversationSamples, Samples
 from ifllm_hf.data.raw.source import ConversationFiles, Source, open_source
-from ifllm_hf.data.recordings import Recordings
+from ifllm_hf.data.recordings import ConversationRows, Recordings
 from ifllm_hf.data.tables.folds import add_fold, assign_folds
 from ifllm_hf.data.tables.preferences import build_preferences
 from ifllm_hf.data.tables.tasks import build_tasks

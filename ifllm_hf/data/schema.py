@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 if TYPE_CHECKING:
+    import polars as pl
     from datasets import Features
 
 # Goes up whenever a column appears, disappears or changes its type or meaning.
@@ -217,6 +218,13 @@ SCHEMAS: dict[str, pa.Schema] = {
 """The Arrow schema of every config, in the order in which the configs are listed."""
 
 CONFIGS = tuple(SCHEMAS)
+
+
+def polars_schema(schema: pa.Schema) -> dict[str, pl.DataType]:
+    """Return an Arrow schema as the types of polars, by column."""
+    import polars as pl
+
+    return dict(pl.DataFrame(schema.empty_table()).schema)
 
 
 def features(config: str) -> Features:

@@ -2,8 +2,7 @@
 
 * `core`: the formulas, checked inputs, intervals over workers; numpy only.
 * `weighted`, `grouped`: the same scores under many bootstrap draws at once, by row or by group.
-* `pairwise_accuracy`, `preference_auc`, `brier`, `ece`, `likert`: `evaluate` modules over `core`;
-  `preference_info`: what the first four say of themselves.
+* `modules`: `evaluate` modules over `core`; `scripts/`: the files that `evaluate.load` opens.
 
 `load("ece")` returns the `evaluate` module without network; `evaluate.load(path("ece"))` does the
 same through `evaluate` itself. Nothing here needs `evaluate` until a module is asked for.
@@ -18,13 +17,11 @@ from typing import TYPE_CHECKING, Any
 from ifllm_hf.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ifllm_hf.metrics.brier.brier import Brier as Brier
-    from ifllm_hf.metrics.ece.ece import ECE as ECE
-    from ifllm_hf.metrics.likert.likert import Likert as Likert
-    from ifllm_hf.metrics.pairwise_accuracy.pairwise_accuracy import (
-        PairwiseAccuracy as PairwiseAccuracy,
-    )
-    from ifllm_hf.metrics.preference_auc.preference_auc import PreferenceAUC as PreferenceAUC
+    from ifllm_hf.metrics.modules import ECE as ECE
+    from ifllm_hf.metrics.modules import Brier as Brier
+    from ifllm_hf.metrics.modules import Likert as Likert
+    from ifllm_hf.metrics.modules import PairwiseAccuracy as PairwiseAccuracy
+    from ifllm_hf.metrics.modules import PreferenceAUC as PreferenceAUC
 
 MODULES = {
     "pairwise_accuracy": "PairwiseAccuracy",
@@ -43,8 +40,8 @@ def _known(name: str) -> str:
 
 
 def path(name: str) -> str:
-    """Return the folder of an `evaluate` module, for `evaluate.load(path("ece"))`."""
-    return str(Path(__file__).parent / _known(name))
+    """Return the script of an `evaluate` module, for `evaluate.load(path("ece"))`."""
+    return str(Path(__file__).parent / "scripts" / f"{_known(name)}.py")
 
 
 def load(name: str, **kwargs: Any) -> Any:
@@ -58,7 +55,7 @@ def load(name: str, **kwargs: Any) -> Any:
 
 def _metric_class(name: str) -> Any:
     try:
-        module = importlib.import_module(f"ifllm_hf.metrics.{name}.{name}")
+        modules = importlib.import_module("ifllm_hf.metrics.modules")
     except ModuleNotFoundError as error:
         if error.name != "evaluate":
             raise
@@ -66,7 +63,7 @@ def _metric_class(name: str) -> Any:
             "the metric modules need the package `evaluate`, which is not installed. "
             "Install it, or call the functions of ifllm_hf.metrics.core, which need numpy only"
         ) from error
-    return getattr(module, MODULES[name])
+    return getattr(modules, MODULES[name])
 
 
 def __getattr__(attribute: str) -> Any:

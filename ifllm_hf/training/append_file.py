@@ -6,11 +6,13 @@ import errno
 import json
 import os
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from ifllm_hf.errors import DataError, OutputError
+from ifllm_hf.files import held
 
 
 class AppendFile:
@@ -37,25 +39,13 @@ class AppendFile:
             OutputError: Another process has it, or it cannot be written.
             DataError: A whole line is not one of our records.
         """
-        from filelock import FileLock, Timeout
-
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(f"{self.path}.lock", timeout=0)
-            self._lock.acquire()
-        except Timeout as error:
-            raise OutputError(
-                f"{self.path} is in use by another run; wait for it, or choose another folder"
-            ) from error
-        except OSError as error:
-            raise OutputError(f"{self.path}: cannot be written ({error})") from error
-        try:
+        busy = f"{self.path} is in use by another run; wait for it, or choose another folder"
+        with ExitStack() as stack:
+            stack.enter_context(held(self.path, busy))
             self._read()
             # Unbuffered: what a full disk did not take is not tried again on closing.
             self._file = self.path.open("ab", buffering=0)
-        except BaseException:
-            self._lock.release()
-            raise
+            self._lock = stack.pop_all()
         return self
 
     def __exit__(
@@ -66,7 +56,7 @@ class AppendFile:
     ) -> None:
         """Close and unlock."""
         self._file.close()
-        self._lock.release()
+        self._lock.close()
 
     def add(self, record: dict[str, Any]) -> None:
         """Append a record that has a `key`; it is on its way to the disk on return.

@@ -1,4 +1,4 @@
-"""What the recipes for training share: from YAML and command line to dataclasses, and the exit."""
+"""What all recipes share: from YAML and command line to dataclasses, and the exit."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ import yaml
 from ifllm_hf.errors import ConfigError, IFLLMError
 
 logger = logging.getLogger(__name__)
+
+RESUME = "the same command with --resume_from_checkpoint true goes on from the last checkpoint"
+GOES_ON = "the same command goes on from here"
+"""What to do after Ctrl-C, where checkpoints are kept and where all that is done is."""
 
 
 def parse_recipe(
@@ -102,19 +106,25 @@ def _read(path: str) -> dict[str, Any]:
     return settings
 
 
-def recipe_main(run: Callable[[], str]) -> int:
-    """Run a recipe as a command: words on stderr, the result's folder on stdout.
+def recipe_main(
+    run: Callable[[], str | tuple[str, int]],
+    *,
+    level: int = logging.INFO,
+    interrupted: str = RESUME,
+) -> int:
+    """Run a script as a command: words on stderr, its result on stdout.
 
     Args:
-        run: Parses the command line, works, and returns the folder.
+        run: Parses the command line, works, and returns what to print: the result's folder, say.
+            With a number: the exit code of a result that is not whole.
+        level: What is logged from.
+        interrupted: What to do after Ctrl-C.
 
     Returns:
         The exit code: 0, 1 after an error that the message explains, 130 after Ctrl-C.
     """
     if not {"--help", "-h"} & set(sys.argv):
-        logging.basicConfig(
-            level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s"
-        )
+        logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(message)s")
     for name in ("httpx", "httpx2", "datasets", "transformers", "accelerate", "bitsandbytes"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # It says at every start that an optional kernel is not there; NF4 works without.
@@ -122,16 +132,14 @@ def recipe_main(run: Callable[[], str]) -> int:
     # TRL 1.16 uses names that transformers 5 deprecates; nothing a user of a recipe can change.
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
     try:
-        folder = run()
+        result = run()
     except IFLLMError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write(
-            "interrupted; the same command with --resume_from_checkpoint true goes on from the "
-            "last checkpoint\n"
-        )
+        sys.stderr.write(f"interrupted; {interrupted}\n")
         return 130
+    text, code = (result, 0) if isinstance(result, str) else result
     if int(os.environ.get("RANK", "0")) == 0:
-        sys.stdout.write(f"{folder}\n")
-    return 0
+        sys.stdout.write(f"{text}\n")
+    return code

@@ -1,9 +1,18 @@
-"""Which checkpoint of a run was written to its end, hence can be gone on from."""
+"""The output folder of a training run: whether it is free, and where an earlier run goes on."""
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from ifllm_hf.errors import OutputError
+from ifllm_hf.files import PART
+from ifllm_hf.training.run_record import RUN_FILE
 
 
 def is_whole(checkpoint: Path) -> bool:
@@ -20,3 +29,100 @@ def newest_checkpoint(folder: Path) -> Path | None:
     """Return the newest whole checkpoint of an output folder, None without any."""
     whole = [place for place in folder.glob("checkpoint-*") if is_whole(place)]
     return max(whole, key=lambda place: int(place.name.rsplit("-", 1)[1]), default=None)
+
+
+def is_free(folder: Path) -> bool:
+    """Tell whether a new run may be put there: nothing is, or a run that ended before any weights.
+
+    A folder `tiny_model` is a random model that a dry run makes anew.
+    """
+    return not folder.exists() or all(
+        path.name in (RUN_FILE, "tiny_model")
+        or (path.name.startswith(f".{RUN_FILE}.") and path.name.endswith(PART))
+        for path in folder.iterdir()
+    )
+
+
+def checkpoint_to_resume(output_dir: str, resume_from_checkpoint: str | bool | None) -> str | None:
+    """Return the checkpoint to continue from, and refuse a place that is taken.
+
+    Of several processes the first one looks, before anything is written there.
+
+    Args:
+        output_dir: Where the run's results go.
+        resume_from_checkpoint: A checkpoint; or `true`: the newest one that was written to its end
+            (a full disk or a kill can leave a half-written one, which is passed over).
+
+    Raises:
+        OutputError: The output folder exists and is not resumed, cannot be written to, or has
+            nothing to resume from.
+    """
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    found: list[str | None] = [None]
+    if PartialState().is_main_process:
+        found = [_find(Path(output_dir), str(resume_from_checkpoint or "false"))]
+    broadcast_object_list(found, from_process=0)
+    return found[0]
+
+
+def _find(folder: Path, wanted: str) -> str | None:
+    if wanted.lower() == "false":
+        _check_writable(folder)
+        if not is_free(folder):
+            raise OutputError(
+                f"output_dir {folder} exists and is not empty; choose another, or continue that "
+                "run with --resume_from_checkpoint true"
+            )
+        return None
+    if wanted.lower() != "true":
+        if not is_whole(Path(wanted)):
+            raise OutputError(
+                f"resume_from_checkpoint {wanted}: no finished checkpoint there; name a "
+                "checkpoint-N folder, or use 'true' for the newest"
+            )
+        return wanted
+    newest = newest_checkpoint(folder)
+    if newest is None:
+        raise OutputError(
+            f"output_dir {folder}: no finished checkpoint to resume from; remove "
+            "resume_from_checkpoint and choose an empty output_dir"
+        )
+    return str(newest)
+
+
+def _check_writable(folder: Path) -> None:
+    """Refuse a place where no folder can be made, before anything is downloaded."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise OutputError(
+            f"output_dir {folder}: {there} is no folder that can be written to; choose another"
+        )
+
+
+@contextmanager
+def says_when_the_disk_is_full(folder: Path) -> Iterator[None]:
+    """Around training and saving into `folder`: say what to do when the disk is full.
+
+    Raises:
+        OutputError: It is.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError, OutputError) as error:
+        if not _disk_is_full(error, folder):
+            raise
+        raise OutputError(
+            f"{folder}: the disk is full; finished checkpoints are whole: free some space, "
+            "then run the same command with --resume_from_checkpoint true"
+        ) from error
+
+
+def _disk_is_full(error: Exception, folder: Path) -> bool:
+    """Whether a failed write is one: only `open` says ENOSPC, the writers of weights do not."""
+    if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error):
+        return True
+    return "inline_container" in str(error) and shutil.disk_usage(folder).free < 2**20

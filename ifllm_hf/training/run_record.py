@@ -1,107 +1,105 @@
-"""What is written beside the weights: the settings, versions, data fingerprint, seed and a card."""
+"""What is written beside weights, in `run.json`: settings, data and versions."""
 
 from __future__ import annotations
 
 import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ifllm_hf.training.run_file import public_name
+from ifllm_hf.files import write_json
+
+logger = logging.getLogger(__name__)
+
+RUN_FILE = "run.json"
+_PACKAGES = (
+    "ifllm-hf",
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "bitsandbytes",
+    "datasets",
+    "tokenizers",
+)
+_NAMES_OR_PATHS = {"model_name_or_path", "reference_model", "sft_adapter", "dataset", "labels"}
+_OF_THIS_MACHINE = {"output_dir", "run_name", "resume_from_checkpoint", "hub_token"}
 
 
-def remove_local_paths(folder: Path, base_model: str | None = None) -> None:
-    """Take local paths out of the files that PEFT and transformers write beside weights.
+def versions(packages: Sequence[str] = _PACKAGES) -> dict[str, str]:
+    """Return the installed versions of what a run depends on."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
 
-    The pickled training arguments are removed (`run.json` says the same in the open), PEFT's draft
-    of a card is removed, and the base model of each adapter keeps its public name only.
+
+def public_name(name: str | None) -> str | None:
+    """Return a name without its local folder: the last part of a path that exists, else the name.
+
+    >>> public_name("Qwen/Qwen3-4B-Base")
+    'Qwen/Qwen3-4B-Base'
+    """
+    if name is None or not (Path(name).exists() or name.startswith((os.sep, ".", "~"))):
+        return name
+    return Path(name).expanduser().resolve().name
+
+
+def resolved_settings(training: Any, *parts: Any) -> dict[str, Any]:
+    """Return the settings of a run for its record: no secret, and no place on this machine.
 
     Args:
-        folder: A saved adapter or model.
-        base_model: Public name of the base model; default: the last part of its path.
+        training: transformers' `TrainingArguments`.
+        *parts: The other dataclasses of the recipe; the last one counts.
     """
-    (folder / "training_args.bin").unlink(missing_ok=True)
-    for adapter in folder.glob("**/adapter_config.json"):
-        (adapter.parent / "README.md").unlink(missing_ok=True)
-        config = json.loads(adapter.read_text())
-        config["base_model_name_or_path"] = base_model or public_name(
-            config["base_model_name_or_path"]
+    settings: dict[str, Any] = training.to_dict()
+    for part in parts:
+        settings |= {name: v for name, v in asdict(part).items() if not name.startswith("_")}
+    for name in _NAMES_OR_PATHS & settings.keys():
+        settings[name] = public_name(settings[name])
+    return {name: value for name, value in settings.items() if name not in _OF_THIS_MACHINE}
+
+
+def write_run(folder: Path, record: dict[str, Any]) -> None:
+    """Write `run.json`; a full disk leaves the old one."""
+    write_json(folder / RUN_FILE, record)
+
+
+def read_run(folder: Path) -> dict[str, Any] | None:
+    """Return what an earlier run wrote there, or None."""
+    file = folder / RUN_FILE
+    if not file.exists():
+        return None
+    record: dict[str, Any] = json.loads(file.read_text())
+    return record
+
+
+def keep_changed_settings(record: dict[str, Any], earlier: dict[str, Any] | None) -> None:
+    """Keep what a resumed run was started with, where it goes on with other settings, and say so.
+
+    Args:
+        record: Of the run now; gets `settings_before_resume`, the values that have changed.
+        earlier: What `run.json` said before; None for a run that is not resumed.
+    """
+    if earlier is None:
+        return
+    now = json.loads(json.dumps(record["settings"], default=str))
+    before = earlier["settings"]
+    changed = {name: old for name, old in before.items() if name in now and now[name] != old}
+    if changed:
+        logger.warning(
+            "the run goes on with other settings than it was started with: %s; run.json keeps both",
+            ", ".join(f"{name} {old} -> {now[name]}" for name, old in sorted(changed.items())),
         )
-        adapter.write_text(json.dumps(config, indent=2, sort_keys=True))
-    for name in ("config.json", "tokenizer_config.json"):
-        file = folder / name
-        if file.exists():
-            config = json.loads(file.read_text())
-            for key in ("_name_or_path", "name_or_path"):
-                if key in config:
-                    config[key] = base_model or public_name(config[key])
-            file.write_text(json.dumps(config, indent=2, sort_keys=True))
-
-
-def card(record: dict[str, Any]) -> str:
-    """Return the model card of a run, from its record alone.
-
-    It states what was done and claims no quality: that is measured by judging, not by training.
-    """
-    settings, data, used = record["settings"], record["data"], record["used"]
-    adapter = settings["method"] != "full"
-    made_up = used["base_model"].startswith("tiny-random/")
-    stage = record["stage"]
-    lines = [
-        "---",
-        f"base_model: {used['base_model']}" if not made_up else "base_model: []",
-        f"library_name: {'peft' if adapter else 'transformers'}",
-        "pipeline_tag: text-generation",
-        "tags:",
-        "- trl",
-        f"- {stage}",
-        "- ifllm",
-        "---",
-        f"# {used['base_model'].split('/')[-1]} after {stage.upper()} on {data['dataset']}",
-        "",
-    ]
-    if made_up:
-        lines += ["**A dry run: the base model has random weights. It is good for nothing.**", ""]
-    ledger = data["ledger"]
-    dropped = ", ".join(f"{n} {reason}" for reason, n in ledger["dropped"].items()) or "none"
-    lines += [
-        "## What was done",
-        "",
-        f"* Weights: {used['weights']}.",
-        f"* Loss: {used['loss']}.",
-        *(
-            [f"* Reference model: `{settings['reference']}` ({used['reference']})."]
-            if "reference" in used
-            else []
-        ),
-        f"* Prompt: {used['prompt']}.",
-        f"* History: `{settings['history']}`. "
-        + (
-            "Answers to follow-up questions were scored without the conversation before them."
-            if settings["history"] == "none"
-            else "Both answers were scored in the past of the chosen side, which the rejected "
-            "answer did not have."
-        ),
-        f"* Suffix ' respond using bullet points' where it was sent: `{settings['suffix']}`.",
-        f"* Pairs: {ledger['seen']} seen, {data['train']} trained on, {data['held_out']} held out"
-        + (f" (fold {settings['eval_fold']})" if data["held_out"] else "")
-        + f"; dropped: {dropped}. Cut at {settings['max_length']} tokens: {data['cut']} pairs.",
-        *(
-            [
-                f"* **The clicks behind {data['labeller_saw']} held-out pairs trained the models "
-                "that labelled the others: these readers cannot judge the result.**"
-            ]
-            if data["labeller_saw"]
-            else []
-        ),
-        f"* Data fingerprint `{data['fingerprint']}`, seed {settings['seed']}.",
-        "",
-        "How good the answers became is not stated here: that needs judging on held-out prompts.",
-        "",
-        "## Versions",
-        "",
-        ", ".join(f"{name} {number}" for name, number in record["versions"].items()),
-        "",
-        "All settings are in `run.json`.",
-        "",
-    ]
-    return "\n".join(lines)
+    # What an earlier change replaced is older still.
+    kept = {**changed, **earlier.get("settings_before_resume", {})}
+    if kept:
+        record["settings_before_resume"] = kept

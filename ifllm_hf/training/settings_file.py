@@ -6,6 +6,7 @@ TRL's parser.
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import textwrap
 import types
@@ -51,8 +52,28 @@ def read_settings(kind: type[T], path: Path | str, overrides: Sequence[str] = ()
     return build(kind, values, str(path))
 
 
+def settings_parser(kind: type[Any], description: str | None) -> argparse.ArgumentParser:
+    """Return a parser of `--config`; what it does not know is for `read_settings`.
+
+    Args:
+        kind: The dataclass that the YAML fills; `--help` describes its settings.
+        description: What the script does.
+    """
+    parser = argparse.ArgumentParser(
+        description=description,
+        epilog=f"settings of the YAML, or --NAME VALUE:\n\n{describe(kind)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", required=True, help="YAML with the settings below")
+    return parser
+
+
 def describe(kind: type[Any], prefix: str = "") -> str:
-    """Return the settings of a dataclass and of its parts, from their docstrings, for `--help`."""
+    """Return the settings of a dataclass and of its parts, for `--help`.
+
+    The text of a setting is what its class says of it under `Attributes:`.
+    """
     hints = typing.get_type_hints(kind)
     lines = []
     for name, text in _attributes(kind):

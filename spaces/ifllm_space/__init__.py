@@ -1,13 +1,17 @@
-"""The rooms of the Space.
+"""The rooms of the Space, each importing only those above it.
 
-shell      the web application and its tabs
-demo_data  which turns are shown, and where they come from
-settings   what an operator sets
+settings   what an operator sets; operator: who that is
+page_numbers
+           numbers as pages draw them
+demo_data  which turns are shown, and where they come from; pickers: the lists to choose one
 responders, markdown_source, fetch_webgazer
            who answers, how answers are shown, the optional webcam
 explore/   what a reader looked at
 score/     what a small reward model says, with and without behaviour
-collect/   taking part, from consent to thanks
 server/    what stores a session
-static/    scripts and styles of the pages, plain ES modules
+collect/   taking part, from consent to thanks
+shell      the web application and its tabs
+
+Beside them static/: scripts and styles of the pages, plain ES modules; record/ is taking part and
+the recorder, explore/ and score/ are the views, what they share lies beside.
 """

@@ -8,19 +8,18 @@ import weakref
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from ifllm_hf.behavior.features.table import behavior_features, read_turns
-from ifllm_hf.data.prepared.folder import config_files, is_prepared
+from ifllm_hf.data.marker import is_prepared
+from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.sessions.card import is_of_sessions
 from ifllm_hf.data.synthetic import SYNTHETIC_PREFIX
 from ifllm_hf.errors import SourceError
 from ifllm_hf.reward.baselines.by_fold import RewardByFold, fit_prepared
-
-if TYPE_CHECKING:
-    from ifllm_space.score.trained_reward import TrainedReward
+from ifllm_space.page_numbers import OUR_PAGE, RELEASE_PAGE, PageLines
 
 CONVERSATIONS = 24
 """Size of the release that is made up where no data is found."""
@@ -34,25 +33,6 @@ _INDEX = (
     "query_id", "user_id", "conversation_id", "turn", "kind", "domain", "prompt",
     "preference", "likert_a", "likert_b", "better_than_previous",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class PageLines:
-    """How answers were set on the page that recorded them.
-
-    Attributes:
-        px: Height of a line.
-        chars: Characters in a full line, about.
-    """
-
-    px: int
-    chars: int
-
-
-RELEASE_PAGE = PageLines(70, 65)
-"""20 px Consolas (11 px a character) at a line height of 3.5, in columns of 48 % of the window."""
-OUR_PAGE = PageLines(32, 68)
-"""`.ifllm-reading` in collect.css on a wide screen."""
 
 
 @dataclass(frozen=True)
@@ -93,17 +73,6 @@ class DemoData:
         if (MODEL / "reward.json").is_file() and self.folder == BESIDE_APP.resolve():
             return RewardByFold.load(MODEL)
         return fit_prepared(self.folder, self.features)
-
-    @cached_property
-    def trained(self) -> TrainedReward | None:
-        """The reward model that the operator named, loaded on first use.
-
-        Raises:
-            ConfigError: It cannot be loaded.
-        """
-        from ifllm_space.score.trained_reward import TrainedReward
-
-        return None if self.model is None else TrainedReward(self.model)
 
     def turn(self, query_id: int) -> dict[str, Any]:
         """Return one row of the `pairwise` or `pointwise` config.

@@ -11,7 +11,6 @@ this package, which stays Apache-2.0; it is served unchanged from the folder tha
 from __future__ import annotations
 
 import argparse
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
 from ifllm_hf.errors import ConfigError, DownloadError, IFLLMError, OutputError
+from ifllm_hf.files import digest
 from ifllm_space.settings import Settings
 
 PACKAGE = "webgazer@3.5.3"
@@ -72,7 +72,7 @@ def unpack(archive: Path, folder: Path, sha256: str = SHA256) -> None:
     Raises:
         DownloadError: It is not the pinned archive.
     """
-    found = hashlib.sha256(archive.read_bytes()).hexdigest()
+    found = digest(archive.read_bytes())
     if found != sha256:
         raise DownloadError(
             f"{archive.name}: its sha256 is {found}, expected {sha256} of {PACKAGE}. Nothing was "

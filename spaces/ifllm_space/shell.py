@@ -140,5 +140,6 @@ def _private_places(data: DemoData, settings: Settings) -> list[str]:
 
 
 def _head() -> str:
-    styles = sorted(path.name for path in STATIC.glob("*.css"))
-    return "".join(f'<link rel="stylesheet" href="{STATIC_URL}/{name}">' for name in styles)
+    styles = sorted(STATIC.rglob("*.css"), key=lambda path: path.name)
+    places = [path.relative_to(STATIC).as_posix() for path in styles]
+    return "".join(f'<link rel="stylesheet" href="{STATIC_URL}/{place}">' for place in places)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -143,3 +145,18 @@ def test_bad_arguments_are_named(row: dict[str, Any]) -> None:
         to_pymovements(turn([0, 1], gaze=["a0", "a0"]), "mouse")
     with pytest.raises(DataError, match="there is no gaze_on"):
         to_pymovements({k: v for k, v in row.items() if k != "gaze_on"})
+
+
+def test_the_examples_of_its_page_run(
+    prepared_synthetic: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pymovements")
+    page = next(p for p in Path(__file__).parents if (p / "docs").is_dir()) / "docs/pymovements.md"
+    ours, theirs = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), flags=re.DOTALL)
+    monkeypatch.chdir(prepared_synthetic.parent)
+    names: dict[str, Any] = {}
+    exec(ours, names)
+    assert names["gaze"].events.frame["name"].unique().to_list() == ["fixation"]
+    exec(theirs, names)
+    assert names["features"].row(0, named=True)["gaze_dwell_ms_a"] == 750.0
+    assert "gaze_visits_a" in capsys.readouterr().out

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from ifllm_hf.benchmark import reward_report
 from ifllm_hf.benchmark.protocol.predictions import write_predictions
 from ifllm_hf.benchmark.reward_report import gains_over_text
+from ifllm_hf.training.arguments import recipe_main
 
 
 @pytest.fixture
@@ -64,3 +67,21 @@ def test_gains_are_paired_and_average_over_repeats(pairs: pl.DataFrame, tmp_path
         assert cells[0] == name
         assert cells[1].startswith("+0.500 [") and cells[3] == cells[4] == one
     assert gains_over_text("anywhere", {"behavior": files["behavior"]}) == ""
+
+
+def test_the_recipe_prints_the_gains_and_where_the_report_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ready(data: Path, out: Path, **said: Any) -> Path:
+        assert said == {"quick": True, "variants": ["text"], "repeats": 2}
+        out.mkdir()
+        (out / "gains.md").write_text("| gains |\n")
+        return out / "benchmark" / "report.md"
+
+    monkeypatch.setattr(reward_report, "reward_report", ready)
+    out = tmp_path / "out"
+    words = f"x --out {out} --quick --variants text --repeats 2"
+    monkeypatch.setattr("sys.argv", words.split())
+    recipe = Path(__file__).parents[2] / "recipes" / "reward_report.py"
+    assert recipe_main(runpy.run_path(str(recipe))["run"]) == 0
+    assert capsys.readouterr().out == f"| gains |\n\n{out / 'benchmark' / 'report.md'}\n"

@@ -48,9 +48,9 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Two answer
 <button data-control="submit">Send</button>
 <div style="height: 900px"></div>
 <script type="module">
-  import { startCapture } from "./page/capture.js";
-  import { drainBacklog } from "./page/transport.js";
-  import * as hit from "./page/hit.js";
+  import { startCapture } from "./page/record/capture.js";
+  import { drainBacklog } from "./page/record/transport.js";
+  import * as hit from "./page/record/hit.js";
   window.hits = hit;
   window.refusals = [];
   const [session, token] = location.hash.slice(1).split(",");
@@ -105,7 +105,7 @@ def build(settings: Settings) -> FastAPI:
 
 def die_in_write(number: int) -> None:
     """Kill this process with half of a batch in the file: the `number`-th that arrives."""
-    from ifllm_space.server import session_file
+    from ifllm_space.server import append_log
 
     left = number
     write = os.write
@@ -124,7 +124,7 @@ def die_in_write(number: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
             raise AssertionError
 
-    session_file.os = Dying()  # type: ignore[assignment]
+    append_log.os = Dying()  # type: ignore[assignment]
 
 
 def main() -> None:

@@ -114,7 +114,7 @@ def test_gaze_is_spread_as_far_as_a_webcam_is_off(page: Any) -> None:
 def test_smoothing_keeps_the_sum_and_the_middle(page: Any) -> None:
     found = page.evaluate(
         """async () => {
-          const { smooth } = await import(new URL('page/dwell.js', document.baseURI));
+          const { smooth } = await import(new URL('page/explore/dwell.js', document.baseURI));
           const one = new Float32Array(401); one[200] = 1000;
           const edge = new Float32Array(50); edge[0] = 10; edge[49] = 5;
           const s = smooth(one, 20);
@@ -200,7 +200,7 @@ def test_hostile_text_stays_text(page: Any) -> None:
     evil = "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script>"
     found = page.evaluate(
         """async ([selector, evil]) => {
-          const { show } = await import(new URL('page/explore.js', document.baseURI));
+          const { show } = await import(new URL('page/explore/explore.js', document.baseURI));
           const root = document.querySelector(selector);
           const answer = { text: evil, model: evil, likert: 3, liked: true, side: 'a' };
           const view = { query_id: evil, reader: evil, conversation: evil, turn: 1, domain: evil,

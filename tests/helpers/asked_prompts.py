@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ifllm_hf.alignment.generate.answers import generate_answers
-from ifllm_hf.alignment.judge.config import ModelSpec, Sampling
-from ifllm_hf.alignment.judge.prompts import JudgedPrompt
-from ifllm_hf.alignment.pairs.format import PromptFormat
+from ifllm_hf.alignment.generate.backend import JudgedPrompt
+from ifllm_hf.alignment.generate.config import ModelSpec, Sampling
+from ifllm_hf.alignment.pairs.config import PromptFormat
 
 STYLE = PromptFormat()
 

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from ifllm_hf.data.prepared.folder import PreparedFolder, write_prepared
-from ifllm_hf.data.prepared.shards import ConversationRows
+from ifllm_hf.data.recordings import ConversationRows
 from ifllm_hf.data.schema import SCHEMAS, TICKS, TURNS
 
 # conversation -> (kind, fold, query_id of every tick in file order)

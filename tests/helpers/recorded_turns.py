@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from ifllm_hf.data.prepared.shards import ConversationRows
+from ifllm_hf.data.recordings import ConversationRows
 from ifllm_hf.data.schema import TICKS
 from ifllm_hf.hub.cards import numbers as card_numbers
 from tests.helpers import prepared_folder

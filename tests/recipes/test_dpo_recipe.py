@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ifllm_hf.alignment.pairs.format import JUDGE_FOLD
+from ifllm_hf.alignment.pairs.config import JUDGE_FOLD
 from ifllm_hf.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,9 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 def parse(*arguments: str) -> Any:
-    from ifllm_hf.alignment.dpo.config import PairDataConfig, PairDPOConfig, PolicyConfig
+    from ifllm_hf.alignment.dpo.config import PairDPOConfig
+    from ifllm_hf.alignment.pairs.config import PairDataConfig
+    from ifllm_hf.alignment.policy.config import PolicyConfig
     from ifllm_hf.training.arguments import parse_recipe
 
     return parse_recipe((PairDataConfig, PairDPOConfig, PolicyConfig), arguments)

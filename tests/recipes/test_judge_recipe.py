@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from ifllm_hf.alignment.judge.config import JudgeConfig
-from ifllm_hf.alignment.pairs.format import JUDGE_FOLD
+from ifllm_hf.alignment.pairs.config import JUDGE_FOLD
 from ifllm_hf.training.settings_file import read_settings
 from tests.helpers.loopback_judge import LoopbackJudge
 

@@ -24,12 +24,13 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 def parse(*arguments: str) -> Any:
-    from ifllm_hf.alignment.dpo.config import PairDataConfig, PolicyConfig
-    from ifllm_hf.alignment.sft.config import PairSFTConfig, of_dpo_alone
+    from ifllm_hf.alignment.pairs.config import PairDataConfig
+    from ifllm_hf.alignment.policy.config import PolicyConfig
+    from ifllm_hf.alignment.sft.config import PairSFTConfig, settings_not_for_sft
     from ifllm_hf.training.arguments import parse_recipe
 
     classes = (PairDataConfig, PairSFTConfig, PolicyConfig)
-    return parse_recipe(classes, arguments, of_dpo_alone())
+    return parse_recipe(classes, arguments, settings_not_for_sft())
 
 
 def test_every_recipe_of_dpo_is_one_of_sft_with_its_own_learning_rate(tmp_path: Path) -> None:

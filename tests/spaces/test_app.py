@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 from fastapi.testclient import TestClient
@@ -51,19 +53,30 @@ def test_what_cannot_be_served_is_said_at_once(asked: list[str], said: str) -> N
 
 def test_page_and_its_files_are_served(client: TestClient) -> None:
     assert client.get("/").status_code == 200
-    for name in ("page.css", "explore.js", "score.js"):
+    for name in ("page.css", "explore/explore.js", "score/score.js", "record/recorder.js"):
         answer = client.get(f"/page/{name}")
         assert answer.status_code == 200
         assert answer.headers["cache-control"] == "no-cache"
 
 
-def test_every_script_that_a_script_imports_is_there(client: TestClient) -> None:
-    import re
+def test_every_style_of_the_page_is_served(client: TestClient) -> None:
+    styles = re.findall(r'href="([^"]+\.css)"', client.get("/config").json()["head"])
+    assert [name.rpartition("/")[2] for name in styles] == [
+        "collect.css",
+        "explore.css",
+        "page.css",
+    ]
+    assert all(client.get(f"/{name}").status_code == 200 for name in styles)
 
+
+def test_every_script_that_a_script_imports_is_there(client: TestClient) -> None:
     static = ROOT / "spaces" / "ifllm_space" / "static"
-    for script in static.glob("*.js"):
-        for name in re.findall(r'from "\./([\w-]+\.js)"', script.read_text()):
-            assert client.get(f"/page/{name}").status_code == 200, f"{script.name}: {name}"
+    scripts = list(static.rglob("*.js"))
+    assert len(scripts) > 20
+    for script in scripts:
+        for name in re.findall(r'(?:from |import\()"(\.[\w./-]+\.js)"', script.read_text()):
+            url = urljoin(f"/page/{script.relative_to(static).as_posix()}", name)
+            assert client.get(url).status_code == 200, f"{script.name}: {name}"
 
 
 def test_page_asks_nothing_of_other_hosts(client: TestClient) -> None:

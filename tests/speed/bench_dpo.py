@@ -171,21 +171,22 @@ def compare(progress: Any = None) -> dict[str, Any]:
 _START = """
 import json, time
 start = time.perf_counter(), time.process_time()
-from ifllm_hf.alignment.dpo.config import PairDataConfig, PairDPOConfig, PolicyConfig
+from ifllm_hf.alignment.dpo.config import PairDPOConfig
+from ifllm_hf.alignment.pairs.config import PairDataConfig
+from ifllm_hf.alignment.policy.config import PolicyConfig
 from ifllm_hf.training.arguments import parse_recipe
 from ifllm_hf.alignment.dpo import trainer as dpo
 from ifllm_hf.alignment.dpo import run as dpo_run
-from ifllm_hf.alignment.policy import load as policy
 loading = [0.0, 0.0]
 def now():
     return time.perf_counter(), time.process_time()
-load = policy.load_policy
+load = dpo_run.load_policy
 def timed(*arguments):
     before = now()
     loaded = load(*arguments)
     loading[:] = (b - a for a, b in zip(before, now()))
     return loaded
-policy.load_policy = timed
+dpo_run.load_policy = timed
 class Ready(Exception):
     pass
 def step(self, *arguments, **more):

@@ -147,7 +147,7 @@ def _in_browser(url: str, browser_path: str, folder: Path) -> tuple[float, float
         view = view_of(open_demo_data(folder), _longest(folder)[0])
         page.evaluate(
             """async (value) => {
-              const { show } = await import(new URL('page/explore.js', document.baseURI));
+              const { show } = await import(new URL('page/explore/explore.js', document.baseURI));
               show(document.querySelector('.ifllm-explore').parentElement, value);
             }""",
             view,

@@ -157,11 +157,13 @@ def _trainer(name: str, method: str, side: str, folder: Path, max_steps: int, on
     from bench_dpo import pairs
     from trl import DPOConfig, DPOTrainer
 
-    from ifllm_hf.alignment.dpo.config import PairDataConfig, PairDPOConfig, PolicyConfig
+    from ifllm_hf.alignment.dpo.config import PairDPOConfig
+    from ifllm_hf.alignment.dpo.models import load_policy
     from ifllm_hf.alignment.dpo.trainer import PairDPOTrainer
-    from ifllm_hf.alignment.policy import load as models
+    from ifllm_hf.alignment.pairs.config import PairDataConfig
+    from ifllm_hf.alignment.policy.config import PolicyConfig
+    from ifllm_hf.alignment.policy.run import prepare_run
     from ifllm_hf.training.arguments import parse_recipe
-    from ifllm_hf.training.training_run import prepare_run
 
     file = folder.parent / "pairs.jsonl"
     if not file.exists():
@@ -180,7 +182,7 @@ def _trainer(name: str, method: str, side: str, folder: Path, max_steps: int, on
         (PairDataConfig, PairDPOConfig, PolicyConfig), arguments
     )
     run = prepare_run(policy, training, data_settings)
-    loaded = models.load_policy(run.path, policy, training)
+    loaded = load_policy(run.path, policy, training)
     common = {
         "model": loaded.model,
         "train_dataset": run.pairs.train,

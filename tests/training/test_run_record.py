@@ -1,16 +1,17 @@
-"""The record beside weights, and which folders a new run may take."""
+"""The record beside weights."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from ifllm_hf.training.run_file import (
+from ifllm_hf.training.run_record import (
     RUN_FILE,
-    is_free,
     keep_changed_settings,
     read_run,
+    resolved_settings,
     write_run,
 )
 
@@ -20,17 +21,6 @@ def test_a_record_comes_back(tmp_path: Path) -> None:
     write_run(tmp_path / "run", {"seed": 1})
     assert read_run(tmp_path / "run") == {"seed": 1}
     assert [path.name for path in (tmp_path / "run").iterdir()] == [RUN_FILE]
-
-
-@pytest.mark.parametrize("left", ["checkpoint-1", "model.safetensors", "notes.txt"])
-def test_a_folder_is_free_until_something_would_be_lost(left: str, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    assert is_free(folder)
-    write_run(folder, {})
-    (folder / "tiny_model").mkdir()
-    assert is_free(folder)  # it failed before its first checkpoint
-    (folder / left).touch()
-    assert not is_free(folder)
 
 
 def test_settings_that_a_resumed_run_changes_are_said_and_kept(
@@ -50,3 +40,18 @@ def test_settings_that_a_resumed_run_changes_are_said_and_kept(
     fourth = {"settings": dict(third["settings"])}
     keep_changed_settings(fourth, third)
     assert fourth == third and not caplog.records
+
+
+def test_settings_name_no_place_of_this_machine(tmp_path: Path) -> None:
+    class Training:
+        def to_dict(self) -> dict[str, object]:
+            return {"seed": 1, "output_dir": "out", "hub_token": "hf_x", "run_name": None}
+
+    @dataclass
+    class Policy:
+        model_name_or_path: str
+        dataset: str = "org/pairs"
+        _inner: int = 1
+
+    settings = resolved_settings(Training(), Policy(str(tmp_path)))
+    assert settings == {"seed": 1, "model_name_or_path": tmp_path.name, "dataset": "org/pairs"}

@@ -1,24 +1,20 @@
-"""Every setting of a DPO run, checked before anything is downloaded.
+"""How a DPO run trains, checked before anything is downloaded.
 
-Three dataclasses, one flat YAML: what to train (`PolicyConfig`), how (`PairDPOConfig`), on what
-(`PairDataConfig`). Importing this module imports torch and TRL.
+Three dataclasses, one flat YAML: what to train (`policy.config`), how (`PairDPOConfig`), on what
+(`pairs.config`). Importing this module imports torch and TRL.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from transformers import TrainingArguments
-from transformers.utils import is_torch_bf16_gpu_available
-from trl import DPOConfig, ModelConfig
+from trl import DPOConfig
 
 from ifllm_hf.alignment.dpo.losses import NLL_REDUCTIONS, PREFERENCE_LOSSES
+from ifllm_hf.alignment.policy.config import check_numbers, refuse_bf16_without_gpu
 from ifllm_hf.errors import ConfigError, require_one_of
 
 REFERENCES = ("start", "base")
-METHODS = ("qlora", "lora", "full")
-HISTORIES = ("none", "chosen")
-PROMPT_FORMATS = ("template", "chat")
 # TRL settings that the per-pair loss replaces or does not implement, with the value that they keep.
 _FIXED_IN_TRL = {
     "loss_type": (["sigmoid"], "set preference_loss instead"),
@@ -32,41 +28,6 @@ _FIXED_IN_TRL = {
     "padding_free": (False, "remove it"),
     "remove_unused_columns": (True, "remove it"),
 }
-
-
-_LEAST = {
-    "per_device_train_batch_size": 1,
-    "per_device_eval_batch_size": 1,
-    "gradient_accumulation_steps": 1,
-    "learning_rate": 0,
-    "weight_decay": 0,
-}
-
-
-def refuse_bf16_without_gpu(training: TrainingArguments) -> None:
-    """Refuse a setting that this machine cannot do.
-
-    Raises:
-        ConfigError: bf16 is on and there is no GPU that supports it.
-    """
-    wants_bf16 = training.bf16 or (training.bf16 is None and not training.fp16)
-    if wants_bf16 and not training.use_cpu and not is_torch_bf16_gpu_available():
-        raise ConfigError(
-            "bf16 is on and no GPU that supports it was found; run on such a GPU, or add "
-            "'--bf16 false --use_cpu true --dtype float32' (a tiny model: "
-            "--config recipes/configs/smoke.yaml)"
-        )
-
-
-def check_numbers(training: TrainingArguments) -> None:
-    """Refuse sizes and rates that torch would refuse much later.
-
-    Raises:
-        ConfigError: A size below 1, or a rate below 0.
-    """
-    for name, least in _LEAST.items():
-        if getattr(training, name) < least:
-            raise ConfigError(f"{name} is {getattr(training, name)}; expected {least} or more")
 
 
 @dataclass
@@ -159,184 +120,3 @@ class PairDPOConfig(DPOConfig):  # type: ignore[misc, unused-ignore]
         check_numbers(self)
         refuse_bf16_without_gpu(self)
         super().__post_init__()
-
-
-@dataclass
-class PolicyConfig(ModelConfig):  # type: ignore[misc, unused-ignore]
-    """TRL's `ModelConfig` with QLoRA (NF4, double quantisation, bf16 compute) as the default.
-
-    Departs from TRL: `method` sets `use_peft` and `load_in_4bit`; double quantisation is on;
-    `lora_target_modules` is all-linear; `lora_dropout` is 0; `dtype` is bfloat16 for adapters and
-    float32 for full fine-tuning (a bf16 weight would swallow most updates).
-    """
-
-    dtype: str | None = field(
-        default=None,
-        metadata={
-            "help": "Dtype of the weights, and of 4-bit compute. Default: bfloat16 with an "
-            "adapter, float32 for full fine-tuning.",
-            "choices": ["auto", "bfloat16", "float16", "float32"],
-        },
-    )
-    method: str = field(
-        default="qlora",
-        metadata={
-            "help": "qlora: adapter on NF4 weights. lora: adapter on bf16 weights. full: all of "
-            "the weights.",
-            "choices": list(METHODS),
-        },
-    )
-    load_in_4bit: bool = field(default=False, metadata={"help": "Set by method: qlora."})
-    lora_target_modules: list[str] | None = field(
-        default=None,
-        metadata={"help": "Names of the layers that get an adapter. Default: all-linear."},
-    )
-    use_bnb_nested_quant: bool = field(
-        default=True, metadata={"help": "Double quantisation: quantise the NF4 scales too."}
-    )
-    lora_dropout: float = field(
-        default=0.0, metadata={"help": "No effect unless disable_dropout is false."}
-    )
-    sft_adapter: str | None = field(
-        default=None,
-        metadata={
-            "help": "LoRA adapter of an SFT stage on the same base. It is loaded twice, trained "
-            "and frozen, and never merged."
-        },
-    )
-    reference_model: str | None = field(
-        default=None,
-        metadata={
-            "help": "With reference: base, the pretrained model when model_name_or_path is a full "
-            "SFT checkpoint. Default: model_name_or_path without any adapter."
-        },
-    )
-    public_name: str | None = field(
-        default=None,
-        metadata={
-            "help": "Name of the base model to write into the adapter and its card when "
-            "model_name_or_path is a local folder. Default: the folder's last part."
-        },
-    )
-
-    def __post_init__(self) -> None:
-        """Resolve `method` into TRL's switches.
-
-        Raises:
-            ConfigError: No model, or switches that contradict `method`.
-        """
-        if not self.model_name_or_path:
-            raise ConfigError(
-                "model_name_or_path is missing; name a Hub model, a local folder or "
-                "tiny-random/llama"
-            )
-        require_one_of("method", self.method, METHODS)
-        if self.load_in_8bit or (self.load_in_4bit and self.method != "qlora"):
-            raise ConfigError(
-                f"load_in_4bit or load_in_8bit is set but method is {self.method}; "
-                f"set method to one of {', '.join(METHODS)} and remove the other switches"
-            )
-        if self.sft_adapter and self.method == "full":
-            raise ConfigError(
-                "sft_adapter is set but method is full; merge the adapter into 16-bit weights "
-                "first and name that folder as model_name_or_path, or use method: lora"
-            )
-        self.use_peft = self.method != "full"
-        self.load_in_4bit = self.method == "qlora"
-        if self.dtype is None:
-            self.dtype = "float32" if self.method == "full" else "bfloat16"
-        if self.use_peft and self.lora_target_modules is None:
-            self.lora_target_modules = ["all-linear"]
-        super().__post_init__()
-        targets = self.lora_target_modules
-        if isinstance(targets, str) and targets != "all-linear" and targets.isidentifier():
-            # TRL turns a list of one into a string, which PEFT would match against whole paths.
-            self.lora_target_modules = [targets]
-
-
-@dataclass(frozen=True)
-class PairDataConfig:
-    """Which pairs, which of them are held out, and how a prompt looks to the model."""
-
-    dataset: str = field(
-        metadata={
-            "help": "ifllm, a .parquet/.jsonl/.json file, a folder, a Hub dataset, or made-up "
-            "(for dry runs)."
-        }
-    )
-    dataset_config: str | None = field(
-        default=None, metadata={"help": "Config of the dataset. Default for ifllm: preferences."}
-    )
-    dataset_split: str = field(default="train", metadata={"help": "Split of the dataset."})
-    eval_fold: int | None = field(
-        default=None,
-        metadata={"help": "Hold out the pairs whose column 'fold' has this value (whole workers)."},
-    )
-    labeller_may_see_judged_readers: bool = field(
-        default=False,
-        metadata={
-            "help": "For experiments that nobody judges: hold readers out although their clicks "
-            "trained the models that labelled the others. Printed, and written into the card."
-        },
-    )
-    min_confidence: float = field(
-        default=0.5, metadata={"help": "Drop pairs below this confidence; they are counted."}
-    )
-    max_pairs: int | None = field(
-        default=None, metadata={"help": "Use at most this many training pairs (for dry runs)."}
-    )
-    history: str = field(
-        default="none",
-        metadata={
-            "help": "none: the current question only. chosen: the past of the side that was chosen "
-            "(column history_chosen); both answers are then scored in that past.",
-            "choices": list(HISTORIES),
-        },
-    )
-    suffix: bool = field(
-        default=False,
-        metadata={
-            "help": "Append ' respond using bullet points' where it was sent (column "
-            "bullet_suffix)."
-        },
-    )
-    prompt_format: str = field(
-        default="template",
-        metadata={
-            "help": "template: prompt_template. chat: the chat template of the tokenizer.",
-            "choices": list(PROMPT_FORMATS),
-        },
-    )
-    prompt_template: str = field(
-        default="Question: {prompt}\n\nAnswer:",
-        metadata={"help": "How one question is written; contains {prompt} once."},
-    )
-    response_prefix: str = field(
-        default=" ", metadata={"help": "Put before an answer, in template format."}
-    )
-    turn_separator: str = field(
-        default="\n\n", metadata={"help": "Put between past turns, in template format."}
-    )
-    eos_token: str | None = field(
-        default=None,
-        metadata={"help": "Token that ends an answer. Default: the tokenizer's own."},
-    )
-
-    def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            ConfigError: A value that no dataset could fit.
-        """
-        require_one_of("history", self.history, HISTORIES)
-        require_one_of("prompt_format", self.prompt_format, PROMPT_FORMATS)
-        if self.prompt_template.count("{prompt}") != 1:
-            raise ConfigError(
-                f"prompt_template is {self.prompt_template!r}; expected {{prompt}} in it once"
-            )
-        if not 0.5 <= self.min_confidence <= 1:
-            raise ConfigError(
-                f"min_confidence is {self.min_confidence}; expected a probability in [0.5, 1]"
-            )
-        if self.max_pairs is not None and self.max_pairs < 1:
-            raise ConfigError(f"max_pairs is {self.max_pairs}; expected 1 or more")

@@ -54,7 +54,7 @@ class NamedReferenceTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
         elif is_peft_model(self.model) and self.model.active_peft_config.is_prompt_learning:
             self.padded = "the adapter learns a prompt"
         else:
-            self.padded = next(filter(None, map(unpadded.why_padded, models)), None)
+            self.padded = next(filter(None, map(unpadded.reason_to_pad, models)), None)
         self.data_collator.padded = self.padded is not None
         if self.padded is None:
             for model in models:

@@ -7,10 +7,8 @@ memory and not of their name: a model that was changed since never finds the val
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,8 @@ import numpy.typing as npt
 import torch
 from datasets import Dataset
 
-from ifllm_hf.data.raw.download import cache_folder
+from ifllm_hf.errors import OutputError
+from ifllm_hf.files import cache_folder, whole_file
 
 logger = logging.getLogger(__name__)
 LogProbs = npt.NDArray[np.float32]
@@ -55,13 +54,13 @@ def reference_key(dataset: Dataset, weights: str, max_length: int | None) -> str
     return digest.hexdigest()[:32]
 
 
-def _folder() -> Path:
-    return cache_folder() / "reference"
+def _file(key: str) -> Path:
+    return cache_folder() / "reference" / f"{key}.npy"
 
 
 def load(key: str) -> LogProbs | None:
     """Return the kept values, shape (pairs, 2), or None."""
-    file = _folder() / f"{key}.npy"
+    file = _file(key)
     try:
         found: LogProbs = np.load(file, allow_pickle=False)
     except FileNotFoundError:
@@ -74,16 +73,10 @@ def load(key: str) -> LogProbs | None:
 
 def save(key: str, values: LogProbs) -> None:
     """Keep values of shape (pairs, 2); a full disk costs the cache and not the run."""
-    folder = _folder()
-    aside = folder / f".{key}.{os.getpid()}.part"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
+        with whole_file(_file(key)) as aside, aside.open("wb") as file:
             np.save(file, values.astype(np.float32), allow_pickle=False)
-        aside.replace(folder / f"{key}.npy")
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink()
+    except OutputError as error:
         logger.warning("log probabilities of the reference are not kept for later runs: %s", error)
 
 

@@ -6,11 +6,13 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from ifllm_hf.alignment.dpo.config import PairDataConfig, PairDPOConfig, PolicyConfig
+from ifllm_hf.alignment.dpo.config import PairDPOConfig
 from ifllm_hf.alignment.dpo.losses import PAPER_EPSILON_MAX
+from ifllm_hf.alignment.dpo.models import load_policy
 from ifllm_hf.alignment.dpo.trainer import USES_CONFIDENCE, PairDPOTrainer
-from ifllm_hf.alignment.policy import load as models
-from ifllm_hf.training.training_run import (
+from ifllm_hf.alignment.pairs.config import PairDataConfig
+from ifllm_hf.alignment.policy.config import PolicyConfig
+from ifllm_hf.alignment.policy.run import (
     announce,
     base_record,
     finish,
@@ -36,7 +38,7 @@ def run_dpo(policy: PolicyConfig, training: PairDPOConfig, data: PairDataConfig)
         IFLLMError: Anything a user can act on, before the download where it can be known.
     """
     run = prepare_run(policy, training, data)
-    loaded = models.load_policy(run.path, policy, training)
+    loaded = load_policy(run.path, policy, training)
     trainer = PairDPOTrainer(
         model=loaded.model,
         ref_model=loaded.ref_model,

@@ -34,7 +34,7 @@ from ifllm_hf.alignment.dpo.losses import nll_loss, preference_loss
 from ifllm_hf.alignment.dpo.named_reference import NamedReferenceTrainer
 from ifllm_hf.alignment.pairs.collator import PairCollator, batch_counts
 from ifllm_hf.errors import ConfigError, DataError
-from ifllm_hf.training.run_record import remove_local_paths
+from ifllm_hf.training.local_paths import remove_local_paths
 
 logger = logging.getLogger(__name__)
 TRL_MINOR = "1.16"

@@ -1,1 +1,5 @@
-"""Answers of a model to questions: `answers`, by `transformers_backend` or `vllm_backend`."""
+"""Answers of a model to questions.
+
+* `config`: which model, and how to sample; `backend`: what every backend takes and gives
+* `answers`: what is not there yet is generated, by `transformers_backend` or `vllm_backend`
+"""

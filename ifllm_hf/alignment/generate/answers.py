@@ -2,52 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
 
-from ifllm_hf.alignment.judge.config import ModelSpec, Sampling
-from ifllm_hf.alignment.judge.prompts import JudgedPrompt
-from ifllm_hf.alignment.pairs.format import PromptFormat
-from ifllm_hf.benchmark.protocol.runner import progress_bar
-from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.alignment.generate.backend import (
+    STOPPED,
+    Answer,
+    Backend,
+    JudgedPrompt,
+    stop_texts,
+)
+from ifllm_hf.alignment.generate.config import ModelSpec, Sampling
+from ifllm_hf.alignment.pairs.config import PromptFormat
+from ifllm_hf.alignment.policy.load import weights_id
+from ifllm_hf.errors import DataError
+from ifllm_hf.files import digest
+from ifllm_hf.progress import progress_bar
 from ifllm_hf.training.append_file import AppendFile
-from ifllm_hf.training.run_file import public_name
-
-logger = logging.getLogger(__name__)
-
-STOPPED, CUT, TOO_LONG = "stop", "length", "prompt too long"
-"""How an answer ended: by itself; at `max_new_tokens`; it was not asked for."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a model said.
-
-    Attributes:
-        text: The answer, white space around it removed.
-        finish: `STOPPED`, `CUT` or `TOO_LONG`.
-        tokens: Tokens that were generated.
-    """
-
-    text: str
-    finish: str
-    tokens: int
-
-
-class Backend(Protocol):
-    """Something that writes answers."""
-
-    def answer(
-        self, spec: ModelSpec, prompts: Sequence[JudgedPrompt]
-    ) -> Iterator[list[tuple[JudgedPrompt, Answer]]]:
-        """Yield answers a batch at a time, each question once."""
-        ...
 
 
 def generate_answers(
@@ -92,7 +65,7 @@ def generate_answers(
         if todo:
             backend = backend or make_backend(name, style, sampling)
             title = f"{spec.name} · answers"
-            with progress_bar(len(todo), title, progress) as tick:
+            with progress_bar(len(todo), title, progress) as bar:
                 for batch in backend.answer(spec, todo):
                     for prompt, answer in batch:
                         file.add(
@@ -105,7 +78,7 @@ def generate_answers(
                                 "tokens": answer.tokens,
                             }
                         )
-                    tick(len(batch))
+                    bar.update(len(batch))
         kept = {prompt_id: file.records[key] for prompt_id, key in asked.items()}
     return {i: Answer(r["answer"], r["finish"], r["tokens"]) for i, r in kept.items()}
 
@@ -155,56 +128,6 @@ def make_backend(name: str, style: PromptFormat, sampling: Sampling) -> Backend:
     return TransformersBackend(style, sampling)
 
 
-def stop_texts(style: PromptFormat, sampling: Sampling) -> list[str]:
-    r"""Return the texts that end an answer: where a model begins to ask itself another question.
-
-    >>> stop_texts(PromptFormat(), Sampling())
-    ['\n\nQuestion:']
-    """
-    if sampling.stop is not None:
-        return list(sampling.stop)
-    if style.prompt_format == "chat":
-        return []
-    begins = style.turn_separator + style.prompt_template.split("{prompt}")[0].rstrip()
-    return [begins] if begins.strip() else []
-
-
-def finished_answer(text: str, stops: Sequence[str], ended: bool, tokens: int) -> Answer:
-    """Cut a text at the first stop text and say how it ended."""
-    places = [place for stop in stops if (place := text.find(stop)) >= 0]
-    cut = text[: min(places)] if places else text
-    return Answer(cut.strip(), STOPPED if ended or places else CUT, tokens)
-
-
-def seed_of(prompt: JudgedPrompt, sampling: Sampling) -> int:
-    """Return the seed of a question: the same for every model, whatever else is asked."""
-    digest = hashlib.sha256(f"{sampling.seed} {prompt.prompt_id}".encode()).digest()
-    return int.from_bytes(digest[:7], "big")
-
-
-def weights_id(place: str | None) -> str | None:
-    """Name weights by their content: the hash of an adapter or small model, else size and time.
-
-    A model on the Hub is named by its name alone.
-    """
-    if place is None or not Path(place).is_dir():
-        return place
-    digest = hashlib.sha256()
-    files = [f for f in sorted(Path(place).glob("*")) if f.suffix in (".safetensors", ".bin")]
-    if not files:
-        raise ConfigError(
-            f"{place}: no weights (.safetensors) there; name a folder that training has finished"
-        )
-    for file in files:
-        stat = file.stat()
-        digest.update(file.name.encode())
-        if stat.st_size < 1 << 30:
-            digest.update(file.read_bytes())
-        else:
-            digest.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
-    return f"{public_name(place)} {digest.hexdigest()[:16]}"
-
-
 def _key(
     weights: list[str | None],
     prompt: JudgedPrompt,
@@ -226,7 +149,7 @@ def _key(
             )
         },
     }  # fmt: skip
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:24]
+    return digest(said, 24)
 
 
 def backend_name(sampling: Sampling) -> str:

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    BitsAndBytesConfig,
-    GenerationConfig,
-    LogitsProcessor,
-    LogitsProcessorList,
-)
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 from transformers.generation.logits_process import TopPLogitsWarper
 
-from ifllm_hf.alignment.generate.answers import (
+from ifllm_hf.alignment.generate.backend import (
     TOO_LONG,
     Answer,
+    JudgedPrompt,
     finished_answer,
+    load_tokenizer,
     seed_of,
     stop_texts,
+    token_ids,
 )
-from ifllm_hf.alignment.judge.config import ModelSpec, Sampling
-from ifllm_hf.alignment.judge.prompts import JudgedPrompt
-from ifllm_hf.alignment.pairs.format import PromptFormat
+from ifllm_hf.alignment.generate.config import ModelSpec, Sampling
+from ifllm_hf.alignment.pairs.config import PromptFormat
+from ifllm_hf.alignment.policy.load import load_for_answers
 from ifllm_hf.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -128,7 +123,9 @@ class TransformersBackend:
         assert spec.model is not None
         if self._base_name != spec.model:
             self._base = None
-            self._base = load_model(AutoModelForCausalLM, spec.model, self.sampling, self.device)
+            self._base = load_for_answers(
+                spec.model, self.sampling.dtype, self.sampling.load_in_4bit, self.device
+            )
             self._base_name = spec.model
         elif hasattr(self._base, "peft_config"):
             self._base = self._base.unload()
@@ -146,57 +143,3 @@ class TransformersBackend:
 
             self._base = PeftModel.from_pretrained(self._base, spec.adapter)
         return self._base.eval()
-
-
-def load_model(kind: Any, name: str, sampling: Sampling, device: torch.device) -> Any:
-    """Load weights for inference: 4-bit as QLoRA has them, or in one dtype.
-
-    Raises:
-        ConfigError: They cannot be loaded.
-    """
-    dtype = sampling.dtype or ("bfloat16" if device.type == "cuda" else "float32")
-    options: dict[str, Any] = {"dtype": dtype, "device_map": {"": device.type}}
-    if sampling.load_in_4bit:
-        options["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=dtype,
-        )
-    try:
-        return kind.from_pretrained(name, **options)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{name}: cannot be loaded ({error}); check the name and the generation settings"
-        ) from error
-
-
-def load_tokenizer(spec: ModelSpec, style: PromptFormat) -> Any:
-    """Load the tokenizer that was saved with the adapter, else the base model's.
-
-    Raises:
-        ConfigError: The end of an answer is not in the vocabulary.
-    """
-    own = spec.adapter and (Path(spec.adapter) / "tokenizer_config.json").exists()
-    tokenizer = AutoTokenizer.from_pretrained(spec.adapter if own else spec.model)
-    if style.eos_token is not None:
-        if style.eos_token not in tokenizer.get_vocab():
-            raise ConfigError(
-                f"format.eos_token is {style.eos_token!r}, which {spec.model} does not have; name "
-                "a token of its vocabulary"
-            )
-        tokenizer.eos_token = style.eos_token
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
-def token_ids(tokenizer: Any, prompt: JudgedPrompt, style: PromptFormat) -> list[int]:
-    """Return the tokens of a question as the model was trained to read it."""
-    if style.prompt_format == "chat":
-        ids = tokenizer.apply_chat_template(
-            prompt.prompt, add_generation_prompt=True, return_dict=False
-        )
-    else:
-        ids = tokenizer(prompt.prompt)["input_ids"]
-    return list(ids)

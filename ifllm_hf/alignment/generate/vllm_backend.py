@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ifllm_hf.alignment.generate.answers import (
+from ifllm_hf.alignment.generate.backend import (
     STOPPED,
     TOO_LONG,
     Answer,
+    JudgedPrompt,
     finished_answer,
+    load_tokenizer,
     seed_of,
     stop_texts,
+    token_ids,
 )
-from ifllm_hf.alignment.judge.config import ModelSpec, Sampling
-from ifllm_hf.alignment.judge.prompts import JudgedPrompt
-from ifllm_hf.alignment.pairs.format import PromptFormat
+from ifllm_hf.alignment.generate.config import ModelSpec, Sampling
+from ifllm_hf.alignment.pairs.config import PromptFormat
 from ifllm_hf.errors import ConfigError
 
 _BATCH = 256
@@ -53,8 +55,6 @@ class VLLMBackend:
         self, spec: ModelSpec, prompts: Sequence[JudgedPrompt]
     ) -> Iterator[list[tuple[JudgedPrompt, Answer]]]:
         """Yield the answers of one model, a batch at a time."""
-        from ifllm_hf.alignment.generate.transformers_backend import load_tokenizer, token_ids
-
         tokenizer = load_tokenizer(spec, self.style)
         engine = self._load(str(spec.model))
         room = engine.llm_engine.model_config.max_model_len - self.sampling.max_new_tokens

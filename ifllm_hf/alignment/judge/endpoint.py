@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -19,16 +18,14 @@ from ifllm_hf.alignment.judge.rubric import (
 )
 from ifllm_hf.alignment.judge.transport import (
     Transport,
-    TryAgain,
     huggingface_transport,
     openai_transport,
 )
 from ifllm_hf.alignment.judge.verdict import BASELINE, CANDIDATE, Comparison, Judged, Usage
 from ifllm_hf.errors import IFLLMError, SourceError
+from ifllm_hf.retry import TryAgain, pause_s
 
 logger = logging.getLogger(__name__)
-
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 60.0
 
 
 class EndpointJudge:
@@ -130,7 +127,7 @@ class EndpointJudge:
                         "judge.concurrency"
                     ) from error
                 logger.info("try %d of %d: %s", attempt + 1, settings.tries, error)
-                self._sleep(_wait_s(attempt, error.wait_s))
+                self._sleep(pause_s(attempt, error.wait_s, spread=True))
                 continue
             text = _account(answer, usage)
             try:
@@ -179,11 +176,3 @@ def _account(answer: Mapping[str, Any], usage: Usage) -> str | None:
     except (KeyError, IndexError, TypeError):
         return None
     return content if isinstance(content, str) else None
-
-
-def _wait_s(attempt: int, asked_s: float | None) -> float:
-    """Return how long to wait: as long as the server asks, else twice as long each time."""
-    if asked_s is not None:
-        return min(asked_s, _LONGEST_WAIT_S)
-    # Spread out, so that many threads do not come back at once. No result depends on it.
-    return min(_FIRST_WAIT_S * 2.0**attempt, _LONGEST_WAIT_S) * random.uniform(0.5, 1.0)

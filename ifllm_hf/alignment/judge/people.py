@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -19,6 +18,7 @@ from ifllm_hf.alignment.judge.verdict import (
     Judged,
     Verdict,
 )
+from ifllm_hf.files import digest
 
 _HELP = (
     f"1 or 2: that answer is better · t: tie · two numbers {LOWEST}-{HIGHEST}, such as '7 5': "
@@ -60,7 +60,7 @@ class PeopleJudge:
     def orders(self, comparison: Comparison) -> Sequence[str]:
         """Return one order, the same each time that the question is shown."""
         said = f"{self.settings.seed} {comparison.prompt_id} {comparison.candidate}"
-        drawn = hashlib.sha256(said.encode()).digest()[0] % 2
+        drawn = int(digest(said, 2), 16) % 2
         return ((BASELINE, CANDIDATE)[drawn],)
 
     def judge(self, asked: Sequence[tuple[Comparison, str]]) -> Iterator[Judged]:

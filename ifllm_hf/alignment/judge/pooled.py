@@ -14,6 +14,7 @@ from ifllm_hf.alignment.judge import statistics
 from ifllm_hf.alignment.judge.report import Record, has_scores, plain, ratio_lines, ratios, shown
 from ifllm_hf.alignment.judge.statistics import Items
 from ifllm_hf.errors import DataError
+from ifllm_hf.files import write_parquet
 
 REPORT, ITEMS = "report.json", "items.parquet"
 _NAMES = tuple(Items.__dataclass_fields__)
@@ -26,7 +27,7 @@ def write_items(found: Mapping[str, Items], folder: Path) -> None:
         for name, items in found.items()
         if len(items)
     ]
-    pl.concat(tables).write_parquet(folder / ITEMS)
+    write_parquet(folder / ITEMS, pl.concat(tables))
 
 
 def read_items(folder: Path) -> dict[str, Items]:

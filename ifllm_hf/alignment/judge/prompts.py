@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any
 
+from ifllm_hf.alignment.generate.backend import JudgedPrompt
 from ifllm_hf.alignment.judge.config import PromptSelection
-from ifllm_hf.alignment.pairs.format import Message, PromptFormat, format_row
+from ifllm_hf.alignment.pairs.config import PromptFormat
+from ifllm_hf.alignment.pairs.format import format_row
 from ifllm_hf.alignment.pairs.source import open_pairs, text_of
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.errors import ConfigError, DataError
-from ifllm_hf.training.run_file import public_name
+from ifllm_hf.files import digest
+from ifllm_hf.training.run_record import public_name
 
 _IFLLM_CONFIGS = ("pairwise", "pointwise")
 _COLUMNS = ("prompt", "user_id", "fold", "bullet_suffix", "history_chosen")
 TRAINED_ON = "a reader of the training side asked it too"
 REPEATED = "asked before"
 BEYOND = "beyond max_prompts"
-
-
-@dataclass(frozen=True)
-class JudgedPrompt:
-    """A question and who asked it.
-
-    Attributes:
-        prompt_id: 16 hex digits of the question as the judge sees it.
-        user_id: The reader who asked it; where that is not known, the question's own id, so that
-            it is a group of its own.
-        question: What the judge sees.
-        prompt: What the models see: a string, or messages for a chat template.
-    """
-
-    prompt_id: str
-    user_id: str
-    question: str
-    prompt: str | list[Message]
 
 
 def held_out_prompts(
@@ -106,7 +90,7 @@ def select_prompts(
     kept = list(found.values())
     if chosen.max_prompts is not None and len(kept) > chosen.max_prompts:
         # By hash, so that more data change the choice as little as can be.
-        ranked = sorted(kept, key=lambda p: _hash(f"{chosen.seed} {p.prompt_id}"))
+        ranked = sorted(kept, key=lambda p: digest(f"{chosen.seed} {p.prompt_id}", 16))
         taken = {p.prompt_id for p in ranked[: chosen.max_prompts]}
         ledger.drop(BEYOND, len(kept) - len(taken))
         kept = [p for p in kept if p.prompt_id in taken]
@@ -122,14 +106,13 @@ def select_prompts(
 
 def _make(row: dict[str, Any], style: PromptFormat) -> JudgedPrompt:
     answers = {"chosen": "", "rejected": ""}
-    # format_row reads nothing but these names of a PairDataConfig, which would import TRL.
-    as_chat = cast(Any, replace(style, prompt_format="chat"))
+    as_chat = replace(style, prompt_format="chat")
     messages = format_row({**row, **answers}, as_chat, 1.0)["prompt"]
-    prompt = format_row({**row, **answers}, cast(Any, style), 1.0)["prompt"]
+    prompt = format_row({**row, **answers}, style, 1.0)["prompt"]
     question = "\n\n".join(
         m["content"] if len(messages) == 1 else f"{m['role']}: {m['content']}" for m in messages
     ).strip()
-    prompt_id = _hash(question)
+    prompt_id = digest(question, 16)
     return JudgedPrompt(prompt_id, row.get("user_id") or prompt_id, question, prompt)
 
 
@@ -137,11 +120,7 @@ def _normal(row: dict[str, Any]) -> str:
     return text_of(row["prompt"]).strip().casefold()
 
 
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def _is_ifllm(dataset: str) -> bool:
-    from ifllm_hf.data.prepared.folder import is_prepared
+    from ifllm_hf.data.marker import is_prepared
 
     return dataset == "ifllm" or is_prepared(dataset)

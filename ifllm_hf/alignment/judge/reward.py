@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ifllm_hf.alignment.generate.answers import weights_id
 from ifllm_hf.alignment.judge.config import JudgeSettings
 from ifllm_hf.alignment.judge.verdict import (
     BASELINE,
@@ -16,8 +15,9 @@ from ifllm_hf.alignment.judge.verdict import (
     Judged,
     Verdict,
 )
+from ifllm_hf.alignment.policy.load import check_access, weights_id
 from ifllm_hf.errors import ConfigError, DataError
-from ifllm_hf.training.run_file import public_name
+from ifllm_hf.training.run_record import public_name
 
 _OURS = "ifllm"
 
@@ -117,8 +117,6 @@ class RewardJudge:
                 AutoProcessor,
                 AutoTokenizer,
             )
-
-            from ifllm_hf.alignment.policy.load import check_access
 
             name = str(self.settings.model)
             check_access(name)

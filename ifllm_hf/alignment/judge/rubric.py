@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any
 
 from ifllm_hf.alignment.judge.verdict import FIRST, SECOND, TIE, Comparison, Verdict
+from ifllm_hf.files import digest
 
 LOWEST, HIGHEST = 1, 10
 
@@ -83,7 +83,7 @@ SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
 }
 
-RUBRIC_ID = hashlib.sha256(json.dumps([INSTRUCTIONS, _EXAMPLES, SCHEMA]).encode()).hexdigest()[:8]
+RUBRIC_ID = digest(json.dumps([INSTRUCTIONS, _EXAMPLES, SCHEMA]), 8)
 """Names the wording: another rubric is another judge."""
 
 

@@ -11,18 +11,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ifllm_hf.alignment.generate.answers import (
-    CUT,
-    TOO_LONG,
-    Answer,
-    backend_name,
-    generate_answers,
-    make_backend,
-)
-from ifllm_hf.alignment.judge.config import JudgeConfig, ModelSpec
+from ifllm_hf.alignment.generate.answers import backend_name, generate_answers, make_backend
+from ifllm_hf.alignment.generate.backend import CUT, TOO_LONG, Answer, JudgedPrompt
+from ifllm_hf.alignment.generate.config import ModelSpec
+from ifllm_hf.alignment.judge.config import JudgeConfig
 from ifllm_hf.alignment.judge.figure import figure
 from ifllm_hf.alignment.judge.pooled import REPORT, write_items
-from ifllm_hf.alignment.judge.prompts import JudgedPrompt, held_out_prompts
+from ifllm_hf.alignment.judge.prompts import held_out_prompts
 from ifllm_hf.alignment.judge.report import compare, markdown, ratios
 from ifllm_hf.alignment.judge.statistics import Items
 from ifllm_hf.alignment.judge.verdict import (
@@ -33,12 +28,13 @@ from ifllm_hf.alignment.judge.verdict import (
     Verdict,
     content_key,
 )
-from ifllm_hf.alignment.pairs.format import PromptFormat
+from ifllm_hf.alignment.pairs.config import PromptFormat
 from ifllm_hf.alignment.policy.load import check_access
-from ifllm_hf.benchmark.protocol.runner import progress_bar
 from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.files import whole_file, write_whole
+from ifllm_hf.progress import progress_bar
 from ifllm_hf.training.append_file import AppendFile
-from ifllm_hf.training.run_file import public_name, read_run, versions
+from ifllm_hf.training.run_record import public_name, read_run, versions
 
 logger = logging.getLogger(__name__)
 
@@ -265,7 +261,7 @@ def _judged(
         for first in judge.orders(c)
     }
     todo = [pair for key, pair in asked.items() if not _is_done(cache.records.get(key))]
-    with progress_bar(len(todo), title, progress and len(todo) > 0) as tick:
+    with progress_bar(len(todo), title, progress and len(todo) > 0) as bar:
         for got in judge.judge(todo):
             key = content_key(got.comparison, got.first, identity)
             # A failure of an earlier run was paid for too.
@@ -279,7 +275,7 @@ def _judged(
                     "usage": asdict(before),
                 }
             )
-            tick(1)
+            bar.update(1)
     out = []
     for key, (comparison, first) in asked.items():
         record = cache.records.get(key)
@@ -371,10 +367,8 @@ def _write(report: dict[str, Any], found: Mapping[str, Items], folder: Path) -> 
             "no question has a verdict yet "
             f"({report['judge']['failed'] or 'nothing was asked'}); run the same command again"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     write_items(found, folder)
-    (folder / "report.md").write_text(markdown(report))
-    figure(report).savefig(folder / "report.png", dpi=120)
-    aside = folder / f".{REPORT}.part"
-    aside.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
-    aside.replace(folder / REPORT)
+    write_whole(folder / "report.md", markdown(report))
+    with whole_file(folder / "report.png") as aside:
+        figure(report).savefig(aside, format="png", dpi=120)
+    write_whole(folder / REPORT, json.dumps(report, indent=2, allow_nan=False) + "\n")

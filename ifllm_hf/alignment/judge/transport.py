@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
@@ -13,24 +11,12 @@ from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
 
 from ifllm_hf.alignment.judge.config import JudgeSettings
 from ifllm_hf.errors import ConfigError
+from ifllm_hf.retry import TryAgain, retry_after_s
 
 # Sends the body of a chat completion and returns what came back.
 Transport = Callable[[dict[str, Any]], dict[str, Any]]
 
 _PASSING = (408, 409, 425, 429, 500, 502, 503, 504, 529)
-
-
-class TryAgain(Exception):  # noqa: N818  (not an error of the user: it is retried)
-    """The request failed in a way that may pass.
-
-    Attributes:
-        wait_s: How long the server asks to wait; None if it does not say.
-    """
-
-    def __init__(self, seen: str, wait_s: float | None = None) -> None:
-        """Keep what was seen."""
-        super().__init__(seen)
-        self.wait_s = wait_s
 
 
 @contextlib.contextmanager
@@ -93,25 +79,6 @@ def huggingface_transport(settings: JudgeSettings) -> Iterator[Transport]:
             raise TryAgain(f"the connection failed ({error})") from error
 
     yield send
-
-
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that `Retry-After` asks to wait: a number, or a date.
-
-    >>> retry_after_s({"retry-after": "2"})
-    2.0
-    """
-    value = headers.get("retry-after")
-    if value is None:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
 
 
 def _check_status(

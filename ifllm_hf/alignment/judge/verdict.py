@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
+
+from ifllm_hf.files import digest
 
 BASELINE, CANDIDATE = "baseline", "candidate"
 FIRST, SECOND, TIE = "first", "second", "tie"
@@ -150,4 +150,4 @@ def content_key(comparison: Comparison, first: str, identity: Mapping[str, Any])
     """Return the key of a verdict in the cache: a hash of all that it depends on."""
     # `first` too: both orders of two equal answers are two verdicts.
     said = [comparison.question, *comparison.in_order(first), first, dict(identity)]
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
+    return digest(said, 32)

@@ -7,7 +7,6 @@ cross-validation, again grouped by worker, of the training part alone.
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ifllm_hf.benchmark.protocol.rows import groups_of, refuse_raw, visible
-from ifllm_hf.benchmark.protocol.runner import progress_bar
+from ifllm_hf.benchmark.protocol.rows import refuse_raw, visible
+from ifllm_hf.benchmark.protocol.runner import fit_copy, predict_checked
 from ifllm_hf.benchmark.protocol.splits import IndexArray, make_splits
 from ifllm_hf.benchmark.protocol.walls import refuse_asymmetry
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.metrics.ridge import logit, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
+from ifllm_hf.progress import progress_bar
 from ifllm_hf.reward.baselines.protocol import Model
 
 logger = logging.getLogger(__name__)
@@ -127,16 +127,16 @@ def out_of_fold(
     slopes: dict[int, float] = {}
     trained: dict[int, int] = {}
     plan = list(_plan(rows, clicked, folds, seed, judge_fold))
-    with progress_bar(len(plan) * (1 + inner_folds), f"{model.name} · labels", progress) as tick:
+    with progress_bar(len(plan) * (1 + inner_folds), f"{model.name} · labels", progress) as bar:
         for number, train, test in plan:
             z = _inner_logits(model, rows[train], y[train], swap, inner_folds, seed)
-            tick(inner_folds)
+            bar.update(inner_folds)
             slopes[number] = fit_slope(z, y[train])
             trained[number] = len(train)
             predict = _fit(model, rows[train], y[train], swap, check=True)
             p[test] = sigmoid(slopes[number] * predict(rows[test]))
             label_fold[test] = number
-            tick(1)
+            bar.update(1)
     if not all(slopes.values()):
         silent = [number for number, slope in slopes.items() if not slope]
         logger.warning(
@@ -205,26 +205,16 @@ def _inner_logits(
 
 def _fit(model: Model, rows: pl.DataFrame, y: FloatArray, swap: Swap, *, check: bool) -> Predict:
     """Fit a copy of the model; return what gives the symmetric logits of rows."""
-    if len(np.unique(y)) < 2:  # one class teaches nothing
+    fitted = fit_copy(model, rows, y, binary=True)
+    if fitted is None:
         return lambda seen: np.zeros(seen.height)
-    fitted = copy.deepcopy(model)
-    fitted.fit(rows, y, groups_of(rows))
-
-    def probability(seen: pl.DataFrame) -> FloatArray:
-        p = np.asarray(fitted.predict_proba(seen), dtype=np.float64)
-        if p.shape != (seen.height,) or not ((p >= 0) & (p <= 1)).all():
-            raise DataError(
-                f"{model.name} returned {p.shape} values for {seen.height} pairs, of which "
-                f"{int((~((p >= 0) & (p <= 1))).sum())} are no probabilities; expected one value "
-                "in [0, 1] per pair"
-            )
-        return p
 
     def predict(rows: pl.DataFrame) -> FloatArray:
         seen = visible(rows)
-        p = probability(seen)
+        p = predict_checked(fitted, seen, binary=True)
         if not model.antisymmetric:
-            return (logit(p) - logit(probability(swap(seen)))) / 2.0
+            swapped = predict_checked(fitted, swap(seen), binary=True)
+            return (logit(p) - logit(swapped)) / 2.0
         if check:
             refuse_asymmetry(fitted, seen, p, swap)
         return logit(p)

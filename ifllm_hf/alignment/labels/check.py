@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import polars as pl
 
-from ifllm_hf.alignment.pairs.format import PromptFormat, format_row
+from ifllm_hf.alignment.pairs.config import PromptFormat
+from ifllm_hf.alignment.pairs.format import format_row
 from ifllm_hf.alignment.pairs.source import check_pairs, open_pairs, text_of
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.files import shipped_folder
 from ifllm_hf.training.tiny_models import TINY_PREFIX
-
-if TYPE_CHECKING:
-    from ifllm_hf.alignment.dpo.config import PairDataConfig
 
 _SHOWN_CHARS = 240
 
@@ -124,7 +122,7 @@ def check_labels(
     shown = []
     for look, models in formats.items():
         for i, row in enumerate(rows):
-            seen = format_row(row, cast("PairDataConfig", look), confidence[i])
+            seen = format_row(row, look, confidence[i])
             _hold_to_turn(seen, sides[i], of_turn[row["query_id"]], models, path.name)
             if i in picked:
                 shown.append(_shown(seen, row, models, look))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 
 from ifllm_hf.alignment.labels.report import LabelReport
-from ifllm_hf.data.output_file import check_free
 from ifllm_hf.data.schema import SCHEMAS
-from ifllm_hf.errors import ConfigError, OutputError
+from ifllm_hf.errors import ConfigError
+from ifllm_hf.files import check_free, whole_file
 
 SUFFIXES = (".parquet", ".jsonl")
 METADATA_KEY = b"ifllm_label"
@@ -53,7 +52,7 @@ def check_place(out: Path, overwrite: bool) -> None:
 
 
 def write_label_file(table: pl.DataFrame, out: Path, report: LabelReport) -> None:
-    """Write aside, then rename: a killed run or a full disk leaves no half file.
+    """Write the labels, whole or not at all.
 
     Args:
         table: The columns of `LABELS`.
@@ -67,19 +66,10 @@ def write_label_file(table: pl.DataFrame, out: Path, report: LabelReport) -> Non
 
     from ifllm_hf.data.prepared.shards import conform
 
-    aside = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(out) as aside:
         if out.suffix == ".jsonl":
             table.write_ndjson(aside)
         else:
             arrow = conform(table.to_arrow(), LABELS, out.name)
             metadata = {METADATA_KEY: report.to_json().encode()}
             pq.write_table(arrow.replace_schema_metadata(metadata), aside, compression="zstd")
-        os.replace(aside, out)
-    except OSError as error:
-        raise OutputError(
-            f"{out}: cannot be written ({error}). Free some space, or choose another place"
-        ) from error
-    finally:
-        aside.unlink(missing_ok=True)

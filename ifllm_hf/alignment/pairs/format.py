@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ifllm_hf.alignment.pairs.config import PairDataConfig, PromptFormat
 from ifllm_hf.alignment.pairs.source import check_pairs, open_pairs, text_of
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.errors import ConfigError, DataError
@@ -15,31 +16,12 @@ from ifllm_hf.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from ifllm_hf.alignment.dpo.config import PairDataConfig
-
 Message = dict[str, str]
-JUDGE_FOLD = 3  # of the release: its 37 readers judge and train nothing; docs/dpo.md says why
 BULLET_SUFFIX = " respond using bullet points"  # as the collection site appended it
 DROPPED_BOTH_SIDES = "prompt also stands in the held-out side"
 DROPPED_UNSURE = "confidence below min_confidence"
 DROPPED_BEYOND = "beyond max_pairs"
 DROPPED_LONG = "prompt fills max_length"
-
-
-@dataclass(frozen=True)
-class PromptFormat:
-    """How a question looks to a model: the part of its YAML, or of its `run.json`, that says so.
-
-    Names and defaults are those of `PairDataConfig`.
-    """
-
-    history: str = "none"
-    suffix: bool = False
-    prompt_format: str = "template"
-    prompt_template: str = "Question: {prompt}\n\nAnswer:"
-    response_prefix: str = " "
-    turn_separator: str = "\n\n"
-    eos_token: str | None = None
 
 
 @dataclass
@@ -82,7 +64,7 @@ def render_prompt(messages: Sequence[Message], template: str, prefix: str, separ
     return "".join(parts)
 
 
-def format_row(row: dict[str, Any], config: PairDataConfig, confidence: float) -> dict[str, Any]:
+def format_row(row: dict[str, Any], style: PromptFormat, confidence: float) -> dict[str, Any]:
     """Return `prompt`, `chosen`, `rejected`, `confidence` as the trainer takes them.
 
     White space around an answer is removed: the prompt format supplies the separator, and an answer
@@ -92,17 +74,17 @@ def format_row(row: dict[str, Any], config: PairDataConfig, confidence: float) -
     messages: list[Message]
     if isinstance(prompt, str):
         messages = [{"role": "user", "content": prompt}]
-        if config.history == "chosen":
+        if style.history == "chosen":
             past = [
                 {"role": m["role"], "content": m["content"]} for m in row["history_chosen"] or ()
             ]
             messages = past + messages
     else:
         messages = [{"role": m["role"], "content": m["content"]} for m in prompt]
-    if config.suffix and row["bullet_suffix"]:
+    if style.suffix and row["bullet_suffix"]:
         messages[-1] = {**messages[-1], "content": messages[-1]["content"] + BULLET_SUFFIX}
     answers = {side: text_of(row[side]).strip() for side in ("chosen", "rejected")}
-    if config.prompt_format == "chat":
+    if style.prompt_format == "chat":
         return {
             "prompt": messages,
             **{side: [{"role": "assistant", "content": text}] for side, text in answers.items()},
@@ -110,9 +92,9 @@ def format_row(row: dict[str, Any], config: PairDataConfig, confidence: float) -
         }
     return {
         "prompt": render_prompt(
-            messages, config.prompt_template, config.response_prefix, config.turn_separator
+            messages, style.prompt_template, style.response_prefix, style.turn_separator
         ),
-        **{side: config.response_prefix + text for side, text in answers.items()},
+        **{side: style.response_prefix + text for side, text in answers.items()},
         "confidence": confidence,
     }
 

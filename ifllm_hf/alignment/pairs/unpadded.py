@@ -241,7 +241,7 @@ AttentionInterface.register(ATTENTION, pair_attention)
 AttentionMaskInterface.register(ATTENTION, sdpa_mask)
 
 
-def why_padded(model: Any) -> str | None:
+def reason_to_pad(model: Any) -> str | None:
     """Return why a model cannot read unpadded pairs, or None when it can."""
     if model.config._attn_implementation not in ("sdpa", ATTENTION):
         return f"attn_implementation is {model.config._attn_implementation}"

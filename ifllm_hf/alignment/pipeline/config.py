@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ifllm_hf.alignment.labels.noise import DEFAULT_NU
-from ifllm_hf.alignment.pairs.format import JUDGE_FOLD
+from ifllm_hf.alignment.pairs.config import JUDGE_FOLD
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.training.settings_file import read_settings
 

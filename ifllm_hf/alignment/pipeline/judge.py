@@ -8,14 +8,15 @@ from pathlib import Path
 
 import yaml
 
-from ifllm_hf.alignment.generate.answers import weights_id
 from ifllm_hf.alignment.judge.config import JudgeConfig
 from ifllm_hf.alignment.judge.pooled import pool, pooled_markdown
 from ifllm_hf.alignment.judge.run import run_judge
 from ifllm_hf.alignment.pipeline.config import PipelineConfig
 from ifllm_hf.alignment.pipeline.labels import Data
 from ifllm_hf.alignment.pipeline.state import DONE, Run
-from ifllm_hf.training.run_file import versions
+from ifllm_hf.alignment.policy.load import weights_id
+from ifllm_hf.files import write_parquet, write_whole
+from ifllm_hf.training.run_record import versions
 from ifllm_hf.training.settings_file import build
 
 
@@ -62,7 +63,7 @@ def judge_model(
         return run.folder, False
     with run.working():
         questions = out / "judge" / f"questions-{data.fingerprint}.parquet"
-        data.questions().write_parquet(questions)
+        write_parquet(questions, data.questions())
         asked = {"dataset": str(questions), "configs": None, "fold": config.judge_fold}
         made = {
             **settings,
@@ -79,5 +80,5 @@ def judge_model(
 def write_summary(folders: Mapping[str, Path], out: Path) -> None:
     """Compare the label sources over all models that were judged: `summary.md`, `summary.json`."""
     found = pool(folders, "explicit")
-    (out / "judge" / "summary.json").write_text(json.dumps(found, indent=2) + "\n")
-    (out / "judge" / "summary.md").write_text(pooled_markdown(found))
+    write_whole(out / "judge" / "summary.json", json.dumps(found, indent=2) + "\n")
+    write_whole(out / "judge" / "summary.md", pooled_markdown(found))

@@ -16,11 +16,14 @@ from ifllm_hf.alignment.labels.write import EXPLICIT, read_turns_with_features, 
 from ifllm_hf.alignment.pipeline.config import LabelSource
 from ifllm_hf.alignment.pipeline.state import DONE, Run
 from ifllm_hf.benchmark.protocol.rows import groups_of, labelled, visible
-from ifllm_hf.data.prepared.folder import config_files, is_prepared
+from ifllm_hf.data.marker import is_prepared
+from ifllm_hf.data.prepared.folder import config_files
+from ifllm_hf.data.prepared.prepare import CardWriter
 from ifllm_hf.data.tables.folds import fold_of_unknown
 from ifllm_hf.errors import SourceError
+from ifllm_hf.files import digest, write_json
 from ifllm_hf.reward.baselines.saving import save_model
-from ifllm_hf.training.run_file import versions
+from ifllm_hf.training.run_record import versions
 
 PAIRS, REWARD = "pairs.parquet", "reward.skops"
 
@@ -40,13 +43,16 @@ class Labels:
     digest: str
 
 
-def find_data(source: str | None, out: Path, *, dry: bool = False) -> Path | None:
+def find_data(
+    source: str | None, out: Path, *, dry: bool = False, card: CardWriter | None = None
+) -> Path | None:
     """Return the prepared folder; a release or sessions are prepared once for each state of them.
 
     Args:
         source: See `PipelineConfig.data`.
         out: Output folder of the pipeline.
         dry: Prepare nothing, and return None where that would be needed.
+        card: Writes the card of what is prepared; see `prepare`.
 
     Raises:
         IFLLMError: There is nothing, or it cannot be prepared.
@@ -55,7 +61,6 @@ def find_data(source: str | None, out: Path, *, dry: bool = False) -> Path | Non
         return Path(source)
     from ifllm_hf.data.prepared.ifllm import fingerprint
     from ifllm_hf.data.prepared.prepare import find_release, prepare
-    from ifllm_hf.hub.cards.dataset_card import write_card
 
     found = find_release(source)
     if not found.exists():
@@ -68,7 +73,7 @@ def find_data(source: str | None, out: Path, *, dry: bool = False) -> Path | Non
         return folder
     if dry:
         return None
-    prepare(found, folder, card=write_card, progress=False)
+    prepare(found, folder, card=card, progress=False)
     return folder
 
 
@@ -110,11 +115,11 @@ class Data:
 
 def content_hash(folder: Path) -> str:
     """Return 16 hex digits of the questions, answers, ratings and ticks of a prepared folder."""
-    digest = hashlib.sha256()
+    content = hashlib.sha256()
     for config in ("pairwise", "pointwise"):
         for file in config_files(folder, config):
-            digest.update(Path(file).read_bytes())
-    return digest.hexdigest()[:16]
+            content.update(Path(file).read_bytes())
+    return content.hexdigest()[:16]
 
 
 def remember_folds(turns: pl.DataFrame, file: Path, *, dry: bool = False) -> dict[str, int]:
@@ -129,10 +134,7 @@ def remember_folds(turns: pl.DataFrame, file: Path, *, dry: bool = False) -> dic
         if user_id not in known:
             known[user_id] = fold if first else fold_of_unknown(user_id)
     if not dry:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        aside = file.with_name(f".{file.name}.part")
-        aside.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
-        aside.replace(file)
+        write_json(file, known, indent=1)
     return {user_id: known[user_id] for user_id in turns["user_id"].unique().sort()}
 
 
@@ -196,5 +198,4 @@ def pairs_digest(pairs: pl.DataFrame) -> str:
     """Return 16 hex digits of what a language model can learn from pairs, and who may judge."""
     columns = ["query_id", "prompt", "chosen", "rejected", "confidence", "fold", "bullet_suffix"]
     columns += ["history_chosen", "history_rejected"]
-    text = pairs.select(columns).sort("query_id").write_json()
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return digest(pairs.select(columns).sort("query_id").write_json(), 16)

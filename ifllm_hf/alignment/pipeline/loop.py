@@ -17,7 +17,6 @@ from typing import Any
 import polars as pl
 import yaml
 
-from ifllm_hf.alignment.generate.answers import weights_id
 from ifllm_hf.alignment.pipeline.config import NEW, LabelSource, PipelineConfig
 from ifllm_hf.alignment.pipeline.labels import (
     Data,
@@ -29,8 +28,11 @@ from ifllm_hf.alignment.pipeline.labels import (
 )
 from ifllm_hf.alignment.pipeline.state import DONE, FAILED, RUNNING, WAITING, Run, read_state
 from ifllm_hf.alignment.pipeline.training import DPO, SFT, Training, train
+from ifllm_hf.alignment.policy.load import weights_id
+from ifllm_hf.data.prepared.prepare import CardWriter
 from ifllm_hf.errors import ConfigError, IFLLMError, OutputError
-from ifllm_hf.training.run_file import versions
+from ifllm_hf.files import write_parquet
+from ifllm_hf.training.run_record import versions
 from ifllm_hf.training.tiny_models import TINY_PREFIX
 
 logger = logging.getLogger(__name__)
@@ -103,6 +105,7 @@ def run_pipeline(
     *,
     say: Say = logger.info,
     dry: bool = False,
+    card: CardWriter | None = None,
 ) -> Outcome:
     """Do what is not done yet; one run that fails does not stop the others.
 
@@ -112,6 +115,7 @@ def run_pipeline(
         sources: The label sources.
         say: Takes a line about each step.
         dry: Only look: nothing is prepared, labelled or trained.
+        card: Writes the card of data that have to be prepared; see `prepare`.
 
     Returns:
         What stands now.
@@ -123,7 +127,7 @@ def run_pipeline(
     if out.exists() and not out.is_dir():
         raise OutputError(f"output_dir {out}: is a file; name a folder, new or of this pipeline")
     outcome = Outcome(cells={m: {s.name: WAITING for s in sources} for m in models})
-    folder = find_data(config.data, out, dry=dry)
+    folder = find_data(config.data, out, dry=dry, card=card)
     if folder is None:
         return outcome
     data = Data(folder, out, dry=dry)
@@ -199,9 +203,10 @@ def _sft(
     """Return where DPO starts from, after training it if need be: the stage before DPO."""
     if loop.config.sft is None or labels is None:
         return None
-    from ifllm_hf.alignment.sft.config import of_dpo_alone
+    from ifllm_hf.alignment.sft.config import settings_not_for_sft
 
-    kept = {k: v for k, v in _placeless(loop, settings).items() if k not in of_dpo_alone()}
+    left_out = settings_not_for_sft()
+    kept = {k: v for k, v in _without_places(loop, settings).items() if k not in left_out}
     kept |= loop.config.sft
     run = Run(loop.out / "sft", model, _inputs("sft", kept, labels.digest))
     if not _train(loop, f"{model} SFT", run, Training(SFT, kept, labels.pairs, run.folder)):
@@ -232,13 +237,12 @@ def _cell(
             return
         ids, digest = sorted(seen | set(fresh)), pairs_digest(table)
     before = last or start
-    resolved = {**_placeless(loop, settings), **labels.source.dpo, **config.settings}
-    resolved |= {} if before is None else _going_on(resolved, before)
+    resolved = {**_without_places(loop, settings), **labels.source.dpo, **config.settings}
+    resolved |= {} if before is None else _continuing(resolved, before)
     run = Run(place, name, _inputs("dpo", resolved, digest))
     if config.train_on == NEW and not loop.dry and run.state()["status"] != DONE:
         pairs = run.folder.with_suffix(".pairs.parquet")
-        place.mkdir(parents=True, exist_ok=True)
-        table.write_parquet(pairs)
+        write_parquet(pairs, table)
     known = {
         "trained_ids": ids,
         "number": last["number"] + 1 if last else 0,
@@ -291,7 +295,7 @@ def last_finished(place: Path, name: str) -> dict[str, Any] | None:
     return max(done, key=lambda s: s["number"], default=None)
 
 
-def _placeless(loop: _Loop, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _without_places(loop: _Loop, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings of a recipe without the places that the pipeline decides."""
     ours = ("dataset", "dataset_config", "output_dir", "eval_fold")
     kept = {k: v for k, v in settings.items() if k not in ours}
@@ -299,7 +303,7 @@ def _placeless(loop: _Loop, settings: Mapping[str, Any]) -> dict[str, Any]:
     return kept if fold is None else {**kept, "eval_fold": fold}
 
 
-def _going_on(settings: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+def _continuing(settings: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that start from an earlier run's result."""
     if settings.get("method") == "full":
         return {"model_name_or_path": before["folder"]}

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ifllm_hf.errors import OutputError
+from ifllm_hf.files import digest, held, write_json
 
 DONE, RUNNING, FAILED, INTERRUPTED, WAITING = "done", "running", "failed", "interrupted", "waiting"
 
 
 def run_key(inputs: Mapping[str, Any]) -> str:
     """Return 12 hex digits of all that a result depends on."""
-    text = json.dumps(inputs, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return digest(inputs, 12)
 
 
 @dataclass(frozen=True)
@@ -67,46 +65,26 @@ class Run:
         Raises:
             OutputError: Another process is at it.
         """
-        from filelock import FileLock, Timeout
-
-        self.place.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(f"{self.state_file}.lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise OutputError(
-                f"{self.folder}: another process is at this run; wait for it, or let it go on"
-            ) from error
+        busy = f"{self.folder}: another process is at this run; wait for it, or let it go on"
         state: dict[str, Any] = {**known, "name": self.name, "inputs": dict(self.inputs)}
-        try:
-            self._write({**state, "status": RUNNING, "started": _now()})
+        with held(self.state_file, busy):
             started = _now()
+            write_json(self.state_file, {**state, "status": RUNNING, "started": started})
             try:
                 yield state
             except BaseException as error:
                 # A kill by hand is no failure: the run goes on next time.
                 stopped = not isinstance(error, Exception)
-                self._write(
-                    {
-                        **state,
-                        "status": INTERRUPTED if stopped else FAILED,
-                        "error": f"{type(error).__name__}: {error}",
-                        "started": started,
-                        "ended": _now(),
-                    }
-                )
+                ended = {
+                    "status": INTERRUPTED if stopped else FAILED,
+                    "error": f"{type(error).__name__}: {error}",
+                }
+                self._end(state, started, ended)
                 raise
-            self._write({**state, "status": DONE, "started": started, "ended": _now()})
-        finally:
-            lock.release()
+            self._end(state, started, {"status": DONE})
 
-    def _write(self, state: Mapping[str, Any]) -> None:
-        aside = self.state_file.with_name(f".{self.state_file.name}.part")
-        try:
-            aside.write_text(json.dumps(state, indent=2, sort_keys=True, default=str) + "\n")
-            aside.replace(self.state_file)
-        except OSError as error:
-            raise OutputError(f"{self.state_file}: cannot be written ({error})") from error
+    def _end(self, state: Mapping[str, Any], started: str, ended: Mapping[str, Any]) -> None:
+        write_json(self.state_file, {**state, **ended, "started": started, "ended": _now()})
 
 
 def read_state(file: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from ifllm_hf.errors import ConfigError, OutputError
-from ifllm_hf.files import shipped_folder
+from ifllm_hf.files import shipped_folder, write_whole
 from ifllm_hf.training.checkpoints import newest_checkpoint
 
 SFT, DPO = "sft.py", "dpo.py"
@@ -49,9 +49,8 @@ def train(training: Training, launch: Sequence[str] | None) -> None:
         IFLLMError: See `run_dpo` and `run_sft`; or the command ended with an error.
     """
     file = training.folder.with_suffix(".yaml")
-    file.parent.mkdir(parents=True, exist_ok=True)
     places = {"dataset": str(training.pairs), "output_dir": str(training.folder)}
-    file.write_text(yaml.safe_dump({**training.settings, **places}, sort_keys=True))
+    write_whole(file, yaml.safe_dump({**training.settings, **places}, sort_keys=True))
     arguments = ["--config", str(file)]
     if newest_checkpoint(training.folder) is not None:
         arguments += ["--resume_from_checkpoint", "true"]
@@ -73,8 +72,10 @@ def recipe(name: str) -> Path:
 def _here(name: str, arguments: list[str]) -> None:
     import torch
 
-    from ifllm_hf.alignment.dpo.config import PairDataConfig, PairDPOConfig, PolicyConfig
+    from ifllm_hf.alignment.dpo.config import PairDPOConfig
     from ifllm_hf.alignment.dpo.run import run_dpo
+    from ifllm_hf.alignment.pairs.config import PairDataConfig
+    from ifllm_hf.alignment.policy.config import PolicyConfig
     from ifllm_hf.alignment.sft.config import PairSFTConfig
     from ifllm_hf.alignment.sft.run import run_sft
     from ifllm_hf.training.arguments import parse_recipe

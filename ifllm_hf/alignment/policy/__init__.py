@@ -1,1 +1,6 @@
-"""The model that is trained: `load` it, its adapter and the reference that was named."""
+"""The model that is trained on pairs, and what every such run has in common, SFT or DPO.
+
+* `config`: every setting of the model and its adapter
+* `load`: access, tokenizer, weights
+* `run`: what comes before training and after it; `card`: what a result says of itself
+"""

@@ -1,42 +1,21 @@
-"""Load the policy, the adapter of an earlier stage and the reference model that was named."""
+"""Load language models and their tokenizers: the policy that is trained, and what it became."""
 
 from __future__ import annotations
 
-import json
-import logging
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifllm_hf.errors import ConfigError
-from ifllm_hf.training.run_file import public_name
+from ifllm_hf.files import digest
+from ifllm_hf.training.run_record import public_name
 from ifllm_hf.training.tiny_models import TINY_PREFIX
 
 if TYPE_CHECKING:
-    from ifllm_hf.alignment.dpo.config import PairDPOConfig, PolicyConfig
-    from ifllm_hf.alignment.sft.config import PairSFTConfig
+    import torch
+    from trl import DPOConfig, SFTConfig
 
-logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Policy:
-    """What the trainer needs to know about the models of a run.
-
-    Attributes:
-        model: The policy, with the adapter of the earlier stage when there is one.
-        ref_model: A second model as reference, or None when switching adapters gives it.
-        peft_config: The new adapter, or None.
-        weights: What is trained on what, in words.
-        reference: What the reference is, in words.
-    """
-
-    model: Any
-    ref_model: Any
-    peft_config: Any
-    weights: str
-    reference: str
+    from ifllm_hf.alignment.policy.config import PolicyConfig
 
 
 def check_access(model: str) -> None:
@@ -81,27 +60,58 @@ def check_access(model: str) -> None:
         ) from error
 
 
-def load_tokenizer(path: str, policy: PolicyConfig, eos_token: str | None, chat: bool) -> Any:
-    """Load the tokenizer; `eos_token` replaces its end of text, for templates that end a turn.
+def weights_id(place: str | None) -> str | None:
+    """Name weights by their content: the hash of an adapter or small model, else size and time.
+
+    A model on the Hub is named by its name alone.
+    """
+    if place is None or not Path(place).is_dir():
+        return place
+    files = [f for f in sorted(Path(place).glob("*")) if f.suffix in (".safetensors", ".bin")]
+    if not files:
+        raise ConfigError(
+            f"{place}: no weights (.safetensors) there; name a folder that training has finished"
+        )
+    said = []
+    for file in files:
+        stat = file.stat()
+        small = stat.st_size < 1 << 30
+        said.append(
+            [file.name, digest(file.read_bytes()) if small else [stat.st_size, stat.st_mtime_ns]]
+        )
+    return f"{public_name(place)} {digest(said, 16)}"
+
+
+def load_tokenizer(
+    path: str,
+    eos_token: str | None,
+    *,
+    of: str,
+    setting: str = "eos_token",
+    revision: str | None = None,
+) -> Any:
+    """Load a tokenizer that can pad.
+
+    Args:
+        path: Where it is.
+        eos_token: Replaces its end of text, for templates that end a turn.
+        of: The model, for messages.
+        setting: The name of `eos_token` where it was given.
+        revision: On the Hub.
 
     Raises:
-        ConfigError: The token is not in the vocabulary, or there is no chat template to use.
+        ConfigError: The token is not in the vocabulary.
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(path, revision=_revision(path, policy))
+    tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
     if eos_token is not None:
         if eos_token not in tokenizer.get_vocab():
             raise ConfigError(
-                f"eos_token is {eos_token!r}, which {policy.model_name_or_path} does not have; "
-                "remove it or name a token of its vocabulary"
+                f"{setting} is {eos_token!r}, which {of} does not have; remove it or name a token "
+                "of its vocabulary"
             )
         tokenizer.eos_token = eos_token
-    if chat and tokenizer.chat_template is None:
-        raise ConfigError(
-            f"prompt_format is chat, but {policy.model_name_or_path} has no chat template; use "
-            "prompt_format: template"
-        )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -111,7 +121,7 @@ def check_length(path: str, policy: PolicyConfig, max_length: int | None) -> Non
     """Refuse a `max_length` beyond the positions of the model, before its weights are loaded."""
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(path, revision=_revision(path, policy))
+    config = AutoConfig.from_pretrained(path, revision=revision_of(path, policy))
     positions = getattr(config, "max_position_embeddings", None)
     if positions is not None and (max_length is None or max_length > positions):
         raise ConfigError(
@@ -120,53 +130,8 @@ def check_length(path: str, policy: PolicyConfig, max_length: int | None) -> Non
         )
 
 
-def load_policy(path: str, policy: PolicyConfig, training: PairDPOConfig) -> Policy:
-    """Load the policy and, where switching an adapter off does not give it, the reference.
-
-    Args:
-        path: Where the weights are (`policy.model_name_or_path`, or a tiny model's folder).
-        policy: What to train.
-        training: How; `training.reference` names the reference.
-
-    Returns:
-        The models of the run.
-
-    Raises:
-        ConfigError: `reference_model` together with `reference: start`, or an unusable adapter.
-    """
-    from trl import get_peft_config
-
-    if policy.reference_model and training.reference == "start":
-        raise ConfigError(
-            "reference_model is set but reference is 'start', which is the policy itself; set "
-            "reference: base, or remove reference_model"
-        )
-    model = load_model(path, policy, training)
-    weights = weights_in_words(policy)
-    ref_model = None
-    reference = "the policy before the first step"
-    if policy.sft_adapter:
-        model = _with_adapter(model, policy)
-        weights = f"{weights}, continuing the adapter {public_name(policy.sft_adapter)}"
-        reference = "a frozen copy of the adapter that training continues"
-    if training.reference == "base":
-        reference = "the base model with no adapter"
-    if training.reference == "base" and (policy.reference_model or policy.method == "full"):
-        ref_path = policy.reference_model or path
-        ref_model = load_model(ref_path, policy, training)
-        reference = f"{public_name(ref_path) if policy.reference_model else 'the base model'}"
-    elif policy.method == "full" and not training.precompute_ref_log_probs:
-        ref_model = load_model(path, policy, training)
-    return Policy(
-        model=model,
-        ref_model=ref_model,
-        peft_config=None if policy.sft_adapter else get_peft_config(policy),
-        weights=weights,
-        reference=reference,
-    )
-
-
-def _revision(path: str, policy: PolicyConfig) -> str | None:
+def revision_of(path: str, policy: PolicyConfig) -> str | None:
+    """Return the revision to load, None where `path` is not the model that it belongs to."""
     return policy.model_revision if path == policy.model_name_or_path else None
 
 
@@ -181,7 +146,7 @@ def weights_in_words(policy: PolicyConfig) -> str:
     }[policy.method]
 
 
-def load_model(path: str, policy: PolicyConfig, training: PairDPOConfig | PairSFTConfig) -> Any:
+def load_model(path: str, policy: PolicyConfig, training: DPOConfig | SFTConfig) -> Any:
     """Load the weights as `policy.method` and `policy.dtype` say, each process on its device."""
     from trl import get_quantization_config
     from trl.trainer.utils import create_model_from_path
@@ -193,7 +158,7 @@ def load_model(path: str, policy: PolicyConfig, training: PairDPOConfig | PairSF
         # None: the current device of each rank; "auto" would spread one model over all GPUs.
         "device_map": None,
     }
-    if revision := _revision(path, policy):
+    if revision := revision_of(path, policy):
         options["revision"] = revision
     if (quantization := get_quantization_config(policy)) is not None:
         options["quantization_config"] = quantization
@@ -203,6 +168,37 @@ def load_model(path: str, policy: PolicyConfig, training: PairDPOConfig | PairSF
     if policy.use_peft:
         _check_targets(model, policy)
     return model
+
+
+def load_for_answers(name: str, dtype: str | None, in_4bit: bool, device: torch.device) -> Any:
+    """Load weights to generate with: 4-bit as QLoRA has them, or in one dtype.
+
+    Args:
+        name: A folder, or a model on the Hub.
+        dtype: Default: bfloat16 on a GPU, float32 on a CPU.
+        in_4bit: NF4 weights, with `dtype` to compute in.
+        device: Where they go.
+
+    Raises:
+        ConfigError: They cannot be loaded.
+    """
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    dtype = dtype or ("bfloat16" if device.type == "cuda" else "float32")
+    options: dict[str, Any] = {"dtype": dtype, "device_map": {"": device.type}}
+    if in_4bit:
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+    try:
+        return AutoModelForCausalLM.from_pretrained(name, **options)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{name}: cannot be loaded ({error}); check the name and the generation settings"
+        ) from error
 
 
 def _check_targets(model: Any, policy: PolicyConfig) -> None:
@@ -228,26 +224,3 @@ def _check_targets(model: Any, policy: PolicyConfig) -> None:
             f"lora_target_modules names {', '.join(missing)}, which {policy.model_name_or_path} "
             f"does not have; it has {', '.join(there)} (or set all-linear)"
         )
-
-
-def _with_adapter(model: Any, policy: PolicyConfig) -> Any:
-    """Load the adapter to be trained on; the trainer adds the frozen copy (never merged)."""
-    from peft import PeftModel
-
-    folder = Path(str(policy.sft_adapter))
-    if folder.exists() and not (folder / "adapter_config.json").exists():
-        raise ConfigError(
-            f"sft_adapter {folder}: no adapter_config.json there; name the folder of a LoRA adapter"
-        )
-    if folder.exists():
-        config = json.loads((folder / "adapter_config.json").read_text())
-        base = str(config.get("base_model_name_or_path")).rstrip("/").split("/")[-1]
-        mine = str(policy.model_name_or_path).rstrip("/").split("/")[-1]
-        if base != mine:
-            logger.warning(
-                "sft_adapter was trained on %s and is loaded onto %s; the margin at step 0 cannot "
-                "tell whether that is right",
-                base,
-                mine,
-            )
-    return PeftModel.from_pretrained(model, str(policy.sft_adapter), is_trainable=True)

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, fields
 
 from trl import SFTConfig
 
-from ifllm_hf.alignment.dpo.config import PairDPOConfig, check_numbers, refuse_bf16_without_gpu
-from ifllm_hf.errors import ConfigError
+from ifllm_hf.alignment.dpo.config import PairDPOConfig
+from ifllm_hf.alignment.policy.config import check_numbers, refuse_bf16_without_gpu
+from ifllm_hf.errors import ConfigError, require_one_of
 
 ANSWERS = ("chosen", "both")
 # TRL settings that would change what a row is, with the value that they keep.
@@ -50,8 +51,7 @@ class PairSFTConfig(SFTConfig):  # type: ignore[misc, unused-ignore]
         Raises:
             ConfigError: Settings that contradict each other, or that this machine cannot do.
         """
-        if self.answers not in ANSWERS:
-            raise ConfigError(f"answers is {self.answers!r}; expected one of {', '.join(ANSWERS)}")
+        require_one_of("answers", self.answers, ANSWERS)
         for name, kept in _FIXED_IN_TRL.items():
             if getattr(self, name) != kept:
                 raise ConfigError(
@@ -63,7 +63,7 @@ class PairSFTConfig(SFTConfig):  # type: ignore[misc, unused-ignore]
         super().__post_init__()
 
 
-def of_dpo_alone() -> frozenset[str]:
+def settings_not_for_sft() -> frozenset[str]:
     """Return the settings of a DPO recipe that an SFT run on the same YAML leaves out.
 
     Those that only DPO has, and those that each stage sets for itself: the learning rate and the

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from trl import SFTTrainer, get_peft_config
 
-from ifllm_hf.alignment.dpo.config import PairDataConfig, PolicyConfig
-from ifllm_hf.alignment.policy import load as models
-from ifllm_hf.alignment.sft.config import PairSFTConfig
-from ifllm_hf.errors import ConfigError, DataError
-from ifllm_hf.training.run_record import remove_local_paths
-from ifllm_hf.training.training_run import (
+from ifllm_hf.alignment.pairs.config import PairDataConfig
+from ifllm_hf.alignment.policy.config import PolicyConfig
+from ifllm_hf.alignment.policy.load import load_model, weights_in_words
+from ifllm_hf.alignment.policy.run import (
     announce,
     base_record,
     finish,
     prepare_run,
     train_and_save,
 )
+from ifllm_hf.alignment.sft.config import PairSFTConfig
+from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.training.local_paths import remove_local_paths
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -89,7 +90,7 @@ def run_sft(policy: PolicyConfig, training: PairSFTConfig, data: PairDataConfig)
     if run.pairs.held_out is not None and training.eval_strategy != "no":
         held_out = answers_of(run.pairs.held_out, training.answers)
     trainer = AnswerSFTTrainer(
-        model=models.load_model(run.path, policy, training),
+        model=load_model(run.path, policy, training),
         args=training,
         train_dataset=train,
         eval_dataset=held_out,
@@ -119,7 +120,7 @@ def run_sft(policy: PolicyConfig, training: PairSFTConfig, data: PairDataConfig)
     )
     record["stage"] = "sft"
     record["used"].update(
-        weights=models.weights_in_words(policy),
+        weights=weights_in_words(policy),
         loss="NLL per token of "
         + ("the chosen answers" if sides == 1 else "chosen and rejected answers alike"),
     )

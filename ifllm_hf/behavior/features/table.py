@@ -45,8 +45,8 @@ from ifllm_hf.behavior.reading_ticks import (
     ChannelTicks,
     reading_ticks,
 )
-from ifllm_hf.data.output_file import check_free, write_parquet_whole
 from ifllm_hf.errors import DataError
+from ifllm_hf.files import check_free, write_parquet
 
 CATALOGUE: tuple[Feature, ...] = (
     *TIME,
@@ -176,7 +176,7 @@ def write_features(
     out = check_free(out, overwrite=overwrite)
     rows = read_turns(source) if isinstance(source, str | os.PathLike) else source
     features = behavior_features(rows, phases=phases)
-    write_parquet_whole(features, out)
+    write_parquet(out, features)
     return features
 
 

@@ -148,35 +148,6 @@ def paper_metrics(
     return paper_tables(conversations, turns)[1]
 
 
-def paper_labels(turns: pl.DataFrame) -> pl.DataFrame:
-    """Return the labels as the paper's feature file has them.
-
-    Args:
-        turns: The turns table; used are `query_id, kind, likert_a, likert_b, preference`.
-
-    Returns:
-        `query_id, comparison_type, likert_1, likert_2, preference, normalized_likert_1,
-        normalized_likert_2, binary_preference`. `preference` is 1 = left, 2 = right, null for
-        pointwise turns. `binary_preference` is 0, not null, for an unrated pair that has a second
-        Likert value: the paper's.
-    """
-    likert = [pl.col(f"likert_{side}").cast(pl.Float64) for side in SIDES]
-    code = {"a": 1.0, "b": 2.0}
-    preference = pl.col("preference").replace_strict(code, default=None, return_dtype=pl.Float64)
-    return turns.select(
-        "query_id",
-        pl.col("kind").alias("comparison_type"),
-        likert[0].alias("likert_1"),
-        likert[1].alias("likert_2"),
-        preference.alias("preference"),
-        (likert[0] / 5).alias("normalized_likert_1"),
-        (likert[1] / 5).alias("normalized_likert_2"),
-        pl.when(likert[1].is_not_null())
-        .then((preference == 2).fill_null(False).cast(pl.Float64))
-        .alias("binary_preference"),
-    )
-
-
 def paper_feature_set(name: str, *, existing: bool = False) -> list[str]:
     """Return one of the paper's hard-coded feature lists.
 
@@ -194,27 +165,6 @@ def paper_feature_set(name: str, *, existing: bool = False) -> list[str]:
             f"there is no feature set {name!r} in the paper; expected one of {sorted(sets)}."
         )
     return [column for column in sets[name] if not (existing and column in SAME_AS)]
-
-
-def paper_feature_matrix(
-    features: pl.DataFrame, metrics: pl.DataFrame, name: str, *, existing: bool = False
-) -> pl.DataFrame:
-    """Return `query_id` and the columns of one of the paper's lists.
-
-    Args:
-        features: As from `paper_features`.
-        metrics: As from `paper_metrics`; questions without a row there are left out, as in the
-            paper.
-        name: See `paper_feature_set`.
-        existing: Leave out the three names that the paper's code never makes. Otherwise they are
-            filled with what they must have meant (`SAME_AS`).
-    """
-    joined = features.join(metrics, on="query_id", how="inner", maintain_order="left")
-    columns = []
-    for column in paper_feature_set(name, existing=existing):
-        source, complement = SAME_AS.get(column, (column, False))
-        columns.append((1 - pl.col(source) if complement else pl.col(source)).alias(column))
-    return joined.select("query_id", *columns)
 
 
 def repair_report(lossy: pl.DataFrame, loss_free: pl.DataFrame) -> pl.DataFrame:

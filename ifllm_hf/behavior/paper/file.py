@@ -8,11 +8,12 @@ from pathlib import Path
 import polars as pl
 
 from ifllm_hf.behavior.paper.features import paper_tables, repair_report
-from ifllm_hf.data.output_file import check_free, write_parquet_whole
 from ifllm_hf.data.prepared.prepare import find_release
 from ifllm_hf.data.release import open_release, read_samples
 from ifllm_hf.data.sessions.collected import is_sessions_folder
 from ifllm_hf.errors import DataError
+from ifllm_hf.files import check_free, write_parquet
+from ifllm_hf.progress import progress_bar
 
 
 def write_paper_features(
@@ -34,8 +35,6 @@ def write_paper_features(
         SourceError: There is no release to read.
         DataError: `source` holds collected sessions, which have no text windows.
     """
-    from tqdm import tqdm
-
     out = check_free(out, overwrite=overwrite)
     path = find_release(source)
     if is_sessions_folder(path):
@@ -46,10 +45,17 @@ def write_paper_features(
         )
     release = open_release(path, hash_content=False)
     release.source.close()
-    conversations = tqdm(read_samples(path), desc="Reading files", unit="conversation", delay=1)
+    conversations = progress_bar(
+        None,
+        "Reading files",
+        iterable=read_samples(path),
+        unit="conversation",
+        leave=True,
+        delay=1,
+    )
     features, metrics = paper_tables(conversations, release.turns)
     table = features.join(metrics, on="query_id", how="left", maintain_order="left")
-    write_parquet_whole(table, out)
+    write_parquet(out, table)
     return table
 
 

@@ -19,7 +19,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from ifllm_hf.benchmark.protocol.rows import Labelled
-from ifllm_hf.benchmark.protocol.runner import Swap, cross_validate, progress_bar
+from ifllm_hf.benchmark.protocol.runner import Swap, cross_validate
+from ifllm_hf.progress import progress_bar
 from ifllm_hf.reward.baselines.protocol import Model
 
 logger = logging.getLogger(__name__)
@@ -69,10 +70,10 @@ def fit_ahead(
     try:
         with _deaf_to_interrupts():
             waiting = [pool.submit(_fit, *part) for part in parts]
-        with progress_bar(len(parts), "models x sets x protocols", progress) as tick:
+        with progress_bar(len(parts), "models x sets x protocols", progress) as bar:
             for done in as_completed(waiting):
                 done.result()
-                tick(1)
+                bar.update(1)
     except KeyboardInterrupt:
         for child in multiprocessing.active_children():
             child.terminate()

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from ifllm_hf.benchmark.protocol.rows import Labelled, groups_of
-from ifllm_hf.benchmark.protocol.runner import fit_predict, progress_bar
+from ifllm_hf.benchmark.protocol.runner import fit_predict
 from ifllm_hf.benchmark.protocol.splits import make_splits
 from ifllm_hf.metrics import core
 from ifllm_hf.metrics.weighted import FloatArray
+from ifllm_hf.progress import progress_bar
 from ifllm_hf.reward.baselines.protocol import Model
 
 
@@ -91,10 +92,10 @@ def permutation_test(
     accuracy, auc = score(data)
     rng = np.random.default_rng([seed, 1])
     chance = np.empty((n, 2))
-    with progress_bar(n, f"{model.name} · permuted labels", progress) as tick:
+    with progress_bar(n, f"{model.name} · permuted labels", progress) as bar:
         for i in range(n):
             chance[i] = score(permute_within_workers(data, rng))
-            tick(1)
+            bar.update(1)
     return Permutation(
         n=n,
         accuracy=accuracy,

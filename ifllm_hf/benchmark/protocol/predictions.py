@@ -7,7 +7,6 @@ whose folds split a worker (protocol `worker`) was trained on its own test reade
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from ifllm_hf.benchmark.protocol.rows import Labelled
 from ifllm_hf.benchmark.protocol.runner import PREDICTION_SCHEMA
 from ifllm_hf.benchmark.protocol.splits import GROUP_COLUMN, make_splits
 from ifllm_hf.errors import DataError, OutputError
+from ifllm_hf.files import whole_file
 
 _READERS = {".parquet": "Parquet", ".csv": "CSV", ".jsonl": "JSON lines", ".ndjson": "JSON lines"}
 
@@ -209,16 +209,10 @@ def write_predictions(frame: pl.DataFrame, path: Path | str) -> None:
     suffix = path.suffix.lower()
     if suffix not in _READERS:
         raise OutputError(f"{path}: {suffix or 'no'} ending; expected one of {', '.join(_READERS)}")
-    half = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as aside:
         if suffix == ".parquet":
-            typed.write_parquet(half)
+            typed.write_parquet(aside)
         elif suffix == ".csv":
-            typed.write_csv(half)
+            typed.write_csv(aside)
         else:
-            typed.write_ndjson(half)
-        os.replace(half, path)
-    except OSError as error:
-        half.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error})") from error
+            typed.write_ndjson(aside)

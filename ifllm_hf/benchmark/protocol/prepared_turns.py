@@ -16,9 +16,10 @@ import polars as pl
 from ifllm_hf.behavior.features.table import ANTISYMMETRIC_COLUMNS, behavior_features
 from ifllm_hf.benchmark.protocol.paper_inputs import paper_columns, paper_pairs
 from ifllm_hf.benchmark.protocol.rows import swap_sides, tick_columns
-from ifllm_hf.benchmark.protocol.runner import Swap, keep_part
+from ifllm_hf.benchmark.protocol.runner import Swap
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import DataError
+from ifllm_hf.files import write_parquet
 from ifllm_hf.reward.baselines.choice import STILL_PREFIX, WHOLE_PREFIX
 from ifllm_hf.reward.baselines.forest import PAPER_PREFIX
 
@@ -142,7 +143,7 @@ class _Cache:
         if path.exists():
             return pl.read_parquet(path)
         table = make()
-        keep_part(table, path)
+        write_parquet(path, table)
         return table
 
 

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -21,8 +18,10 @@ import polars as pl
 from ifllm_hf.benchmark.protocol.rows import Labelled, groups_of, refuse_raw, swap_sides, visible
 from ifllm_hf.benchmark.protocol.splits import IndexArray, Split, make_splits
 from ifllm_hf.benchmark.protocol.walls import refuse_asymmetry
-from ifllm_hf.errors import DataError, OutputError
+from ifllm_hf.errors import DataError
+from ifllm_hf.files import write_parquet
 from ifllm_hf.metrics.weighted import FloatArray
+from ifllm_hf.progress import progress_bar
 from ifllm_hf.reward.baselines.protocol import Model, code_hash, config_hash
 
 logger = logging.getLogger(__name__)
@@ -61,32 +60,43 @@ def fit_predict(model: Model, data: Labelled, train: IndexArray, test: IndexArra
 def _fit(
     model: Model, data: Labelled, train: IndexArray, test: IndexArray
 ) -> tuple[Model | None, FloatArray]:
-    rows, y = data.rows[train], data.y[train]
-    seen = visible(data.rows[test])
-    if data.task.binary and len(np.unique(y)) < 2:
+    fitted = fit_copy(model, data.rows[train], data.y[train], binary=data.task.binary)
+    if fitted is None:
         return None, np.full(len(test), 0.5)
+    return fitted, predict_checked(fitted, visible(data.rows[test]), binary=data.task.binary)
+
+
+def fit_copy(model: Model, rows: pl.DataFrame, y: FloatArray, *, binary: bool) -> Model | None:
+    """Return a copy of the model fitted on rows; None where one class teaches nothing."""
+    if binary and len(np.unique(y)) < 2:
+        return None
     fitted = copy.deepcopy(model)
     fitted.fit(rows, y, groups_of(rows))
-    p = np.asarray(fitted.predict_proba(seen), dtype=np.float64)
-    _check_output(model, data, seen, p)
-    return fitted, p
+    return fitted
 
 
-def _check_output(model: Model, data: Labelled, rows: pl.DataFrame, p: FloatArray) -> None:
+def predict_checked(model: Model, rows: pl.DataFrame, *, binary: bool) -> FloatArray:
+    """Return the predictions of a fitted model, shape (n,).
+
+    Raises:
+        DataError: NaN, values outside [0, 1] where they are probabilities, or the wrong number.
+    """
+    p = np.asarray(model.predict_proba(rows), dtype=np.float64)
     if p.shape != (len(rows),):
         raise DataError(
             f"{model.name} returned an array of shape {p.shape} for {len(rows)} rows; expected "
             "one value per row, the probability that b is preferred"
         )
     wrong = ~np.isfinite(p)
-    if data.task.binary:
+    if binary:
         wrong |= (p < 0) | (p > 1)
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])
         raise DataError(
             f"{model.name} predicted {p[first]} for query {rows['query_id'][first]}; expected "
-            f"{'a probability in [0, 1]' if data.task.binary else 'a finite rating'}"
+            f"{'a probability in [0, 1]' if binary else 'a finite rating'}"
         )
+    return p
 
 
 def cross_validate(
@@ -128,17 +138,17 @@ def cross_validate(
     _warn_of_one_class(model, data, protocol, splits)
     folder = None if cache is None else cache / _cache_key(model, data, protocol, folds, seed)
     parts = []
-    with progress_bar(len(splits), f"{model.name} · {protocol}", progress) as tick:
+    with progress_bar(len(splits), f"{model.name} · {protocol}", progress) as bar:
         for repeat, group in groupby(splits, key=lambda split: split.repeat):
             members = list(group)
             store = None if folder is None else folder / f"repeat-{repeat:04d}.parquet"
             if store is not None and store.exists():
                 parts.append(pl.read_parquet(store))
-                tick(len(members))
+                bar.update(len(members))
                 continue
-            part = _repeat(model, data, protocol, members, swap, tick)
+            part = _repeat(model, data, protocol, members, swap, bar.update)
             if store is not None:
-                keep_part(part, store)
+                write_parquet(store, part)
             parts.append(part)
     return pl.concat(parts)
 
@@ -163,7 +173,7 @@ def _repeat(
     protocol: str,
     splits: list[Split],
     swap: Swap,
-    tick: Callable[[int], Any],
+    done: Callable[[int], Any],
 ) -> pl.DataFrame:
     predictions = []
     for split in splits:
@@ -171,7 +181,7 @@ def _repeat(
         if fitted is not None and model.antisymmetric and split.repeat == 0 and data.task.binary:
             refuse_asymmetry(fitted, visible(data.rows[split.test]), p, swap)
         predictions.append(p)
-        tick(1)
+        done(1)
     tested = np.concatenate([split.test for split in splits])
     n = len(tested)
     columns = {
@@ -189,33 +199,3 @@ def _cache_key(model: Model, data: Labelled, protocol: str, folds: int, seed: in
     slug = "".join(c if c.isalnum() else "-" for c in model.name.lower())
     settings = f"{config_hash(model)}-{code_hash(model)}"
     return f"{slug}-{settings}-{protocol}-{folds}x{seed}-{data.fingerprint}"
-
-
-def keep_part(part: pl.DataFrame, store: Path) -> None:
-    """Write a finished part in one step, so that a killed run leaves no half file.
-
-    Several processes may write the same part: each writes aside under a name of its own.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
-    half = store.with_suffix(f".{os.getpid()}.part")
-    try:
-        store.parent.mkdir(parents=True, exist_ok=True)
-        part.write_parquet(half)
-        os.replace(half, store)
-    except OSError as error:
-        half.unlink(missing_ok=True)
-        raise OutputError(f"{store}: cannot be written ({error})") from error
-
-
-@contextmanager
-def progress_bar(total: int, title: str, show: bool) -> Iterator[Callable[[int], Any]]:
-    """Yield a function that moves a progress bar on stderr by n steps, or does nothing."""
-    if not show:
-        yield lambda n: None
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=total, desc=title, file=sys.stderr, leave=False, mininterval=0.5) as bar:
-        yield bar.update

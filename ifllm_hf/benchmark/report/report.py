@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from ifllm_hf.benchmark.protocol.scores import Record
 from ifllm_hf.benchmark.protocol.suite import Results
 from ifllm_hf.errors import OutputError
+from ifllm_hf.files import write_whole
 
 # What the authors of the data report, on their own protocol; ours stands beside it.
 PUBLISHED: tuple[Record, ...] = (
@@ -171,12 +171,10 @@ def write_report(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         made = figures.draw_all(results, curves, folder)
-        everything = [*results.records, *probes, *curves]
-        replace_text(folder / "report.json", to_json(everything) + "\n")
-        text = _page(results, command, made, curves, extrapolation, probes, notes)
-        replace_text(page, text)
     except OSError as error:
         raise OutputError(f"{folder}: the report cannot be written ({error})") from error
+    write_whole(folder / "report.json", to_json([*results.records, *probes, *curves]) + "\n")
+    write_whole(page, _page(results, command, made, curves, extrapolation, probes, notes))
     return page
 
 
@@ -190,13 +188,6 @@ def check_report_place(page: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{page} exists; name another folder, or allow overwriting (--overwrite)")
     if page.parent.exists() and not page.parent.is_dir():
         raise OutputError(f"{page.parent}: is a file; expected a folder for the report. Name one.")
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    half = path.with_name(f".{path.name}.{os.getpid()}.part")
-    half.write_text(text, encoding="utf-8")
-    os.replace(half, path)
 
 
 def _page(

@@ -9,11 +9,12 @@ import numpy as np
 import polars as pl
 
 from ifllm_hf.benchmark.protocol.rows import Labelled, groups_of
-from ifllm_hf.benchmark.protocol.runner import fit_predict, progress_bar
+from ifllm_hf.benchmark.protocol.runner import fit_predict
 from ifllm_hf.benchmark.protocol.scores import Record, Scored, score
 from ifllm_hf.benchmark.protocol.splits import IndexArray, Split, make_splits
 from ifllm_hf.errors import DataError
 from ifllm_hf.metrics.weighted import FloatArray
+from ifllm_hf.progress import progress_bar
 from ifllm_hf.reward.baselines.protocol import Model
 
 Subsample = Callable[[Split, float, np.random.Generator], IndexArray]
@@ -98,7 +99,7 @@ def _curve(
     progress: bool,
 ) -> list[Record]:
     records = []
-    with progress_bar(len(splits) * len(steps), f"{model.name} · {curve}", progress) as tick:
+    with progress_bar(len(splits) * len(steps), f"{model.name} · {curve}", progress) as bar:
         for step in steps:
             parts = []
             for split in splits:
@@ -107,7 +108,7 @@ def _curve(
                 train = subsample(split, step, rng)
                 p = fit_predict(model, data, train, split.test)
                 parts.append(_part(data, split.repeat, split.test, p))
-                tick(1)
+                bar.update(1)
             records.append(_record(curve, model, step, pl.concat(parts), data, draws, seed))
     return records
 
@@ -146,14 +147,14 @@ def new_reader_curve(
         )
     records = []
     title = f"{model.name} · new readers"
-    with progress_bar(len(testable) * len(shots), title, progress) as tick:
+    with progress_bar(len(testable) * len(shots), title, progress) as bar:
         for k in shots:
             parts = []
             for worker, mine in testable.items():
                 train = np.sort(np.r_[np.flatnonzero(groups != worker), mine[:k]])
                 test = np.sort(mine[max(shots) :])
                 parts.append(_part(data, 0, test, fit_predict(model, data, train, test)))
-                tick(1)
+                bar.update(1)
             record = _record(
                 "labels of the new reader", model, k, pl.concat(parts), data, draws, seed
             )

@@ -22,7 +22,6 @@ from ifllm_hf.benchmark.report.report import (
     check_report_place,
     finite,
     markdown_rows,
-    replace_text,
     shown_number,
     to_json,
 )
@@ -35,6 +34,7 @@ from ifllm_hf.benchmark.studies.reader_styles import (
     reader_styles,
 )
 from ifllm_hf.errors import OutputError
+from ifllm_hf.files import write_whole
 from ifllm_hf.metrics import core
 from ifllm_hf.reward.baselines import choice as baselines
 from ifllm_hf.reward.baselines.reference import LengthRule
@@ -244,15 +244,15 @@ def _write(run: ReadersRun, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _figure(run.habits, folder / "readers.png")
-        replace_text(folder / "readers.json", to_json(run.records) + "\n")
-        head = (
-            "# Readers differ\n\nMade by `ifllm benchmark --readers`. Intervals: 95 %, bootstrap "
-            "over readers."
-        )
-        figure = "![Habits and outcomes, within readers](readers.png)"
-        replace_text(folder / "readers.md", f"{head}\n\n{run.text()}\n\n{figure}\n")
     except OSError as error:
         raise OutputError(f"{folder}: the report cannot be written ({error})") from error
+    write_whole(folder / "readers.json", to_json(run.records) + "\n")
+    head = (
+        "# Readers differ\n\nMade by `ifllm benchmark --readers`. Intervals: 95 %, bootstrap over "
+        "readers."
+    )
+    figure = "![Habits and outcomes, within readers](readers.png)"
+    write_whole(folder / "readers.md", f"{head}\n\n{run.text()}\n\n{figure}\n")
 
 
 def _between(record: Record, value: str, low: str = "low", high: str = "high") -> str:

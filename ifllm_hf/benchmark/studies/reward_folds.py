@@ -5,8 +5,6 @@ Finished folds are kept, so that a killed run goes on where it stopped.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Sequence
@@ -19,12 +17,13 @@ import polars as pl
 
 from ifllm_hf.benchmark.protocol.predictions import write_predictions
 from ifllm_hf.benchmark.protocol.rows import labelled
-from ifllm_hf.benchmark.protocol.runner import PREDICTION_SCHEMA, keep_part
+from ifllm_hf.benchmark.protocol.runner import PREDICTION_SCHEMA
 from ifllm_hf.benchmark.protocol.scores import Record, Scored, score
 from ifllm_hf.benchmark.protocol.splits import Split, make_splits
 from ifllm_hf.benchmark.report.report import finite
 from ifllm_hf.errors import ConfigError
-from ifllm_hf.metrics.ridge import sigmoid
+from ifllm_hf.files import digest, write_parquet
+from ifllm_hf.metrics.ridge import ridge_logistic, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.training.config import (
     INPUTS,
@@ -40,7 +39,7 @@ from ifllm_hf.reward.training.run import (
     run_record,
     score_pairs,
 )
-from ifllm_hf.training.run_file import write_run
+from ifllm_hf.training.run_record import write_run
 
 logger = logging.getLogger(__name__)
 
@@ -84,20 +83,20 @@ def cross_validate_reward(
     turns = load_reward_data(data) if turns is None else turns
     pairs = labelled_pairs(turns)
     record = run_record(backbone, inputs, training, data, turns, turns.usable)
-    digest = config_digest(record)
+    name = config_digest(record)
     splits = make_splits(pairs, _PROTOCOL, repeats=data.repeats)
     parts = []
     for number, split in enumerate(splits):
-        store = folder / "folds" / f"{digest}-{split.repeat:03d}-{split.fold}.parquet"
+        store = folder / "folds" / f"{name}-{split.repeat:03d}-{split.fold}.parquet"
         if not store.exists():
             logger.info("fold %d of %d", number + 1, len(splits))
-            part = _fold(backbone, inputs, training, turns, pairs, split, digest)
-            keep_part(part, store)
+            part = _fold(backbone, inputs, training, turns, pairs, split, name)
+            write_parquet(store, part)
         parts.append(pl.read_parquet(store))
     found = pl.concat(parts)
     out = folder / PREDICTIONS_FILE
     write_predictions(found, out)
-    record["result"] = {"config_hash": digest, "new_readers": new_reader_records(found, turns)}
+    record["result"] = {"config_hash": name, "new_readers": new_reader_records(found, turns)}
     write_run(folder, record)
     return out
 
@@ -118,8 +117,7 @@ def config_digest(record: dict[str, Any]) -> str:
     }
     data = [record["data"][name] for name in ("fingerprint", "behavior_fingerprint")]
     version = record["versions"].get("ifllm-hf")
-    text = json.dumps([known, data, version], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return digest([known, data, version], 12)
 
 
 def _fold(
@@ -129,7 +127,7 @@ def _fold(
     turns: RewardData,
     pairs: pl.DataFrame,
     split: Split,
-    digest: str,
+    name: str,
 ) -> pl.DataFrame:
     tested = pairs["query_id"].gather(split.test).to_list()
     readers = set(pairs["user_id"].gather(split.test).to_list())
@@ -137,7 +135,7 @@ def _fold(
     ids = [q for q in turns.usable if turns.rows[q]["user_id"] not in readers]
     arguments = copy(training)
     arguments.seed = training.seed + 1000 * split.repeat + split.fold
-    work = Path(str(training.output_dir)) / "folds" / f"{digest}-work"
+    work = Path(str(training.output_dir)) / "folds" / f"{name}-work"
     shutil.rmtree(work, ignore_errors=True)  # what a killed fold left
     arguments.output_dir = str(work)
     trainer, processor = fit_reward_model(backbone, inputs, arguments, turns, ids)
@@ -154,7 +152,7 @@ def _fold(
             "repeat": [split.repeat] * len(tested),
             "fold": [split.fold] * len(tested),
             "p_b": sigmoid(with_behavior),
-            "config_hash": [digest] * len(tested),
+            "config_hash": [name] * len(tested),
             "text": text,
             "behavior": with_behavior - text,
         },
@@ -179,17 +177,8 @@ def adapted(
     Returns:
         The two weights.
     """
-    weights = np.ones(2)
     x = np.column_stack([text, behavior])
-    for _ in range(20):
-        p = sigmoid(x @ weights)
-        gradient = x.T @ (p - labels) + penalty * (weights - 1)
-        hessian = (x * (p * (1 - p))[:, None]).T @ x + penalty * np.eye(2)
-        step = np.linalg.solve(hessian, gradient)
-        weights = weights - step
-        if np.abs(step).max() < 1e-8:
-            break
-    return weights
+    return ridge_logistic(x, labels, np.full(2, penalty), centre=1.0, steps=20, small=1e-8)
 
 
 def new_reader_records(

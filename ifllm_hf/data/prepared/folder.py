@@ -1,4 +1,4 @@
-"""The prepared folder `./ifllm`: how it looks, how it is recognised, how it is written.
+"""The prepared folder `./ifllm`: how it looks and how it is written.
 
     ifllm/README.md                               card; its YAML has `configs:` and the marker
     ifllm/<config>/train-00000-of-00002.parquet   zstd, one row group per file
@@ -12,20 +12,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-import shutil
-import uuid
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from ifllm_hf.data.card_head import split_card
+from ifllm_hf.data.marker import MARKER, is_prepared, prepared_version
 from ifllm_hf.data.prepared.shards import (
     SHARD_BYTES,
-    ConversationRows,
     ShardWriter,
     TickRows,
     conform,
@@ -33,15 +30,13 @@ from ifllm_hf.data.prepared.shards import (
 )
 from ifllm_hf.data.schema import CONFIGS, DEFAULT_CONFIG, SCHEMA_VERSION, SCHEMAS
 from ifllm_hf.errors import OutputError, TableError
+from ifllm_hf.files import whole_folder
 
 if TYPE_CHECKING:
     import polars as pl
 
-MARKER = "ifllm_prepared"
-"""The key in the card's YAML that makes a folder a prepared one; its value: the schema version."""
+    from ifllm_hf.data.recordings import ConversationRows
 
-_FRONT_MATTER = re.compile(r"\A---\r?\n(.*?)^---\r?$", re.DOTALL | re.MULTILINE)
-_MARKER_LINE = re.compile(rf"^{MARKER}:\s*(\d+)\s*$", re.MULTILINE)
 # What may lie in a folder that a new one replaces; anything else is somebody's own work.
 _OWN_NAMES = frozenset((*CONFIGS, "README.md", "figures"))
 
@@ -59,22 +54,6 @@ class PreparedFolder:
     path: Path
     rows: dict[str, int]
     n_bytes: int
-
-
-def prepared_version(folder: str | os.PathLike[str]) -> int | None:
-    """Return the schema version of a prepared folder, or None if `folder` is not one."""
-    try:
-        text = (Path(folder) / "README.md").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    front = _FRONT_MATTER.match(text)
-    line = _MARKER_LINE.search(front.group(1)) if front else None
-    return int(line.group(1)) if line else None
-
-
-def is_prepared(folder: str | os.PathLike[str]) -> bool:
-    """Tell whether `folder` carries the marker of a prepared folder."""
-    return prepared_version(folder) is not None
 
 
 def config_files(folder: str | os.PathLike[str], config: str) -> list[str]:
@@ -155,11 +134,10 @@ def with_card_metadata(card: str, folder: str | os.PathLike[str]) -> str:
     """Return `card` with `card_metadata(folder)` in its YAML; other keys and the text stay."""
     import yaml
 
-    front = _FRONT_MATTER.match(card)
-    metadata = yaml.safe_load(front.group(1)) if front else None
-    body = card[front.end() :].lstrip("\r\n") if front else card
-    merged = {**(metadata or {}), **card_metadata(folder)}
-    head = yaml.safe_dump(merged, sort_keys=False, allow_unicode=True)
+    metadata, body = split_card(card, folder)
+    head = yaml.safe_dump(
+        {**metadata, **card_metadata(folder)}, sort_keys=False, allow_unicode=True
+    )
     return f"---\n{head}---\n\n{body}"
 
 
@@ -222,7 +200,9 @@ def write_prepared(
         TableError: A table does not have the columns of its schema.
     """
     out = Path(os.path.realpath(out))
-    with _aside(out) as folder:
+    check_target(out)
+    advice = "free some space or choose another place with --out"
+    with whole_folder(out, advice=advice) as folder:
         rows = TickRows(folder, _arrow(turns), shard_bytes)
         for conversation in conversations:
             rows.add(conversation)
@@ -233,6 +213,7 @@ def write_prepared(
             counts[config] = writer.close()
         text = card(folder) if callable(card) else card
         (folder / "README.md").write_text(with_card_metadata(text, folder), encoding="utf-8")
+        check_target(out)  # hours may have passed
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     return PreparedFolder(out, {config: counts[config] for config in CONFIGS}, size)
 
@@ -241,39 +222,3 @@ def _arrow(frame: pl.DataFrame) -> pa.Table:
     import polars as pl
 
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-
-
-@contextmanager
-def _aside(out: Path) -> Iterator[Path]:
-    """Give an empty folder beside `out` that takes its place if the body succeeds."""
-    check_target(out)
-    folder = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        try:
-            folder.mkdir(parents=True)
-            yield folder
-            check_target(out)
-            _swap(folder, out)
-        except OSError as error:
-            raise OutputError(
-                f"{out}: cannot be written: {error}. Nothing was changed there; "
-                "free some space or choose another place with --out."
-            ) from error
-    finally:
-        # Also on Ctrl-C; after success there is nothing under this name.
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _swap(folder: Path, out: Path) -> None:
-    """Rename `folder` to `out`; an old `out` is put back if that fails."""
-    if not out.exists():
-        folder.rename(out)
-        return
-    old = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.old")
-    out.rename(old)
-    try:
-        folder.rename(out)
-    except BaseException:
-        old.rename(out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

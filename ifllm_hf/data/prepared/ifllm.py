@@ -8,8 +8,6 @@ folder of collected sessions the cache keeps what it is now alone: a reader may 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -24,10 +22,12 @@ from datasets.builder import Key
 from datasets.load import DatasetModule
 from datasets.table import table_cast
 
-from ifllm_hf.data.prepared.folder import config_files, is_prepared
+from ifllm_hf.data.marker import is_prepared
+from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.schema import CONFIGS, DEFAULT_CONFIG, SCHEMA_VERSION, SCHEMAS, features
 from ifllm_hf.data.sessions.collected import is_sessions_folder
 from ifllm_hf.errors import ConfigError, SourceError
+from ifllm_hf.files import digest
 from ifllm_hf.version import __version__
 
 _PINNED = "pinned release"
@@ -187,8 +187,7 @@ def fingerprint(source: str | None) -> str:
     The versions of package and schema are part of it, so a new version prepares anew.
     """
     content = [_PINNED] if source is None else [source, *sorted(_stats(source))]
-    text = json.dumps([__version__, SCHEMA_VERSION, content])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return digest([__version__, SCHEMA_VERSION, content], 16)
 
 
 def _stats(path: str) -> Iterator[tuple[str, int, int]]:

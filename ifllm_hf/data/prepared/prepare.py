@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ifllm_hf.data.prepared.folder import PreparedFolder, check_target, write_prepared
-from ifllm_hf.data.prepared.shards import ConversationRows
-from ifllm_hf.data.recordings import Recordings
+from ifllm_hf.data.recordings import ConversationRows, Recordings
 from ifllm_hf.data.release import open_release
 from ifllm_hf.errors import ConfigError, SourceError
+from ifllm_hf.progress import progress_bar
 
 RELEASE_VARIABLE = "IFLLM_RELEASE"
 DEFAULT_FOLDER = Path("ifllm")
@@ -189,12 +189,8 @@ def is_synthetic(release: Recordings) -> bool:
 
 
 def _shown(release: Recordings, ends: Counter[str], progress: bool) -> Iterator[ConversationRows]:
-    from tqdm import tqdm
-
-    total = release.turns["conversation_id"].n_unique()
-    with tqdm(
-        desc="Reading behaviour", total=total, unit="conversation", disable=not progress, delay=1
-    ) as bar:
+    total, title = release.turns["conversation_id"].n_unique(), "Reading behaviour"
+    with progress_bar(total, title, progress, unit="conversation", leave=True, delay=1) as bar:
         for rows in release.conversations():
             ends.update(rows.reading_end_source.values())
             bar.update()

@@ -8,8 +8,8 @@ contiguous arrays (no Python lists anywhere) and written.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -25,35 +25,14 @@ from ifllm_hf.data.schema import (
 )
 from ifllm_hf.errors import TableError
 
+if TYPE_CHECKING:
+    from ifllm_hf.data.recordings import ConversationRows
+
 SHARD_BYTES = 64 * 2**20
 """Ticks of one shard, uncompressed in memory; the Hub's viewer wants row groups below 100 MB."""
 
 # Rows of one shard where no ticks bound it; a turn with its history is about 10 kB of text.
 _TURNS_WITHOUT_TICKS = 2000
-
-
-@dataclass(frozen=True)
-class ConversationRows:
-    """The ticks of one conversation and what identifies it.
-
-    Attributes:
-        conversation_id: `user_id/task_id`.
-        user_id: The reader.
-        task_id: The topic.
-        kind: "pairwise" or "pointwise".
-        fold: 0-4.
-        ticks: One row per instant in file order, the columns of `schema.TICKS`; may be empty.
-            `query_id` says to which turn a tick belongs; null ticks appear in `ticks` only.
-        reading_end_source: By `query_id`, "rating_zone" or "fallback".
-    """
-
-    conversation_id: str
-    user_id: str
-    task_id: int
-    kind: str
-    fold: int
-    ticks: pa.Table
-    reading_end_source: Mapping[int, str] = field(default_factory=dict)
 
 
 def conform(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:

@@ -21,7 +21,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ifllm_hf.data.raw.source import open_source
-from ifllm_hf.errors import DownloadError, SourceError
+from ifllm_hf.errors import DownloadError, OutputError, SourceError
+from ifllm_hf.files import cache_folder, digest, write_json
+from ifllm_hf.progress import progress_bar
+from ifllm_hf.retry import TryAgain, pause_s, retry_after_s
 
 if TYPE_CHECKING:
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
@@ -34,17 +37,7 @@ RELEASE_URL = f"https://codeload.github.com/{REPOSITORY}/tar.gz/{COMMIT}"
 RELEASE_DIGEST = "52497a4300423d903c3a61871b61b4c16935ed97680dce0d7fcd8b08fb1a3230"
 
 _ATTEMPTS_WITHOUT_PROGRESS = 5
-_FIRST_WAIT_S = 1.0
-_LONGEST_WAIT_S = 60.0
 _BY_HAND = "or get the release by hand and give its path (SOURCE, or $IFLLM_RELEASE)"
-
-
-class _TryAgainError(Exception):
-    """The connection or the server failed in a way that may pass."""
-
-    def __init__(self, seen: str, wait_s: float | None = None) -> None:
-        super().__init__(seen)
-        self.wait_s = wait_s
 
 
 def fetch_release(
@@ -77,7 +70,7 @@ def fetch_release(
     """
     url = url or os.environ.get("IFLLM_RELEASE_URL") or RELEASE_URL
     folder = cache_folder(cache_dir)
-    key = expected_digest or hashlib.sha256(url.encode()).hexdigest()
+    key = expected_digest or digest(url)
     target = folder / f"release-{key[:16]}.archive"
     part = target.with_suffix(".part")
     if _is_verified(target, expected_digest, expected_sha256):
@@ -100,15 +93,6 @@ def fetch_release(
     return target
 
 
-def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
-    """Return `cache_dir`, else `$IFLLM_CACHE`, `$XDG_CACHE_HOME/ifllm` or `~/.cache/ifllm`."""
-    given = cache_dir or os.environ.get("IFLLM_CACHE")
-    if given:
-        return Path(given).expanduser()
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "ifllm"
-
-
 def _is_verified(target: Path, digest: str | None, sha256: str | None) -> bool:
     """Whether the marker beside the file says that just this file was checked."""
     mark = _read_json(target.with_suffix(".json"))
@@ -127,8 +111,6 @@ def _verify(
     found: Path, target: Path, digest: str | None, sha256: str | None, progress: bool
 ) -> None:
     """Check a file, move it to its place and mark it; or move it aside and raise."""
-    from tqdm import tqdm
-
     with open(found, "rb") as file:
         seen_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     trouble = None
@@ -140,10 +122,9 @@ def _verify(
             with open_source(found) as source:
                 with contextlib.closing(source.conversations()) as walk:
                     unit = " conversations"
-                    for _ in tqdm(
-                        walk, "Checking", unit=unit, mininterval=0.5, disable=not progress
-                    ):
-                        pass
+                    with progress_bar(None, "Checking", progress, unit=unit, leave=True) as bar:
+                        for _ in walk:
+                            bar.update()
                 seen_digest = source.fingerprint()
         except SourceError as error:
             trouble = f"not usable: {error} Expected a release"
@@ -160,7 +141,7 @@ def _verify(
     os.replace(found, target)
     now = target.stat()
     mark = {"size": now.st_size, "mtime_ns": now.st_mtime_ns}
-    _write_json(target.with_suffix(".json"), {**mark, "digest": seen_digest, "sha256": seen_sha256})
+    write_json(target.with_suffix(".json"), {**mark, "digest": seen_digest, "sha256": seen_sha256})
     if found != target:
         _state_file(found).unlink(missing_ok=True)
 
@@ -185,7 +166,7 @@ def _download(url: str, part: Path, progress: bool) -> None:
                 return _download_rest(client, url, part, progress)
             except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
                 raise _no_web_address(url, str(error)) from error
-            except (httpx.TransportError, _TryAgainError) as error:
+            except (httpx.TransportError, TryAgain) as error:
                 reached = part.stat().st_size if part.exists() else 0
                 failures = 0 if reached > furthest else failures + 1
                 furthest = max(furthest, reached)
@@ -195,20 +176,16 @@ def _download(url: str, part: Path, progress: bool) -> None:
                         f" progress; {reached} bytes are kept. Expected an archive; check the"
                         f" network and run the same again to go on, {_BY_HAND}."
                     ) from error
-                wait_s = getattr(error, "wait_s", None)
-                if wait_s is None:
-                    wait_s = _FIRST_WAIT_S * 2**failures
+                wait_s = pause_s(failures, getattr(error, "wait_s", None))
                 logger.info("%s: %s; trying again in %.1f s", _shown(url), error, wait_s)
-                time.sleep(min(wait_s, _LONGEST_WAIT_S))
+                time.sleep(wait_s)
 
 
 def _download_rest(client: httpx.Client, url: str, part: Path, progress: bool) -> None:
     """Ask once for what is missing in `part`, or for everything if the server will not resume."""
-    from tqdm import tqdm
-
     # Parts of two archives must never be joined: without a validator there is no resuming.
     state = _read_json(_state_file(part))
-    of_url = {"url_sha256": hashlib.sha256(url.encode()).hexdigest()}
+    of_url = {"url_sha256": digest(url)}
     validator = state.get("validator") if state.items() >= of_url.items() else None
     have = part.stat().st_size if part.exists() else 0
     if have and state == {**of_url, "validator": validator, "complete": have}:
@@ -230,9 +207,9 @@ def _download_rest(client: httpx.Client, url: str, part: Path, progress: bool) -
         changed = _validator(answer) not in (None, validator)
         if have and (status == 416 or (status == 206 and (changed or not fits))):
             part.unlink()
-            raise _TryAgainError(f"cannot go on from byte {have} (HTTP {status})")
+            raise TryAgain(f"cannot go on from byte {have} (HTTP {status})")
         if status in (408, 429) or status >= 500:
-            raise _TryAgainError(f"answered HTTP {status}", _retry_after_s(answer))
+            raise TryAgain(f"answered HTTP {status}", retry_after_s(answer.headers))
         if status not in (200, 206) or (status == 206 and not have):
             raise DownloadError(
                 f"{_shown(url)}: the server answered HTTP {status}. Expected the archive; check"
@@ -245,15 +222,15 @@ def _download_rest(client: httpx.Client, url: str, part: Path, progress: bool) -
         _check_space(part, total, have)
         with open(part, "ab" if have else "wb") as file:
             state = {**of_url, "validator": _validator(answer) or (validator if have else None)}
-            _write_json(_state_file(part), state)
-            bar = tqdm(
-                desc="IFLLM release",
-                total=total,
+            write_json(_state_file(part), state)
+            bar = progress_bar(
+                total,
+                "IFLLM release",
+                progress,
                 initial=have,
                 unit="B",
                 unit_scale=True,
-                mininterval=0.5,
-                disable=not progress,
+                leave=True,
             )
             with bar:
                 for chunk in answer.iter_raw():
@@ -261,8 +238,8 @@ def _download_rest(client: httpx.Client, url: str, part: Path, progress: bool) -
                     bar.update(len(chunk))
     reached = part.stat().st_size
     if total is not None and reached != total:
-        raise _TryAgainError(f"sent {reached} of {total} bytes")
-    _write_json(_state_file(part), {**state, "complete": reached})
+        raise TryAgain(f"sent {reached} of {total} bytes")
+    write_json(_state_file(part), {**state, "complete": reached})
 
 
 def _write(file: Any, chunk: bytes) -> None:
@@ -278,11 +255,6 @@ def _validator(answer: httpx.Response) -> str | None:
     return modified
 
 
-def _retry_after_s(answer: httpx.Response) -> float | None:
-    wait: str = answer.headers.get("Retry-After", "")
-    return float(wait) if wait.isdecimal() else None
-
-
 def _check_space(part: Path, total: int | None, have: int) -> None:
     free = shutil.disk_usage(part.parent).free
     if total is not None and free < total - have:
@@ -296,7 +268,9 @@ def _check_space(part: Path, total: int | None, have: int) -> None:
 def _disk_errors(folder: Path, part: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except (OSError, OutputError) as failed:
+        error = failed if isinstance(failed, OSError) else failed.__cause__
+        assert isinstance(error, OSError)
         what = f"cannot be written ({error.strerror or error})"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             part.unlink(missing_ok=True)
@@ -318,12 +292,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    aside = path.with_name(f"{path.name}.{os.getpid()}")
-    aside.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(aside, path)
 
 
 def _no_web_address(url: str, seen: str) -> DownloadError:

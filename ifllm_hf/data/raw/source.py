@@ -7,7 +7,6 @@ as `dataset/`, `<top>/` or `<top>/dataset/` (as in a source archive of the publi
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 from collections.abc import Generator, Iterator
@@ -18,7 +17,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.prepared.folder import is_prepared
+from ifllm_hf.data.marker import is_prepared
 from ifllm_hf.data.raw.archive import (
     MAX_MEMBER_BYTES,
     Member,
@@ -26,11 +25,12 @@ from ifllm_hf.data.raw.archive import (
     archive_members,
     folder_members,
 )
+from ifllm_hf.data.raw.csv_tables import QUERY_LOGS, TABLE_COLUMNS
 from ifllm_hf.data.raw.read_ahead import ReadAhead
 from ifllm_hf.errors import SourceError
+from ifllm_hf.files import digest
 
-QUERY_LOGS = "query_logs_table.csv"
-TABLES = (QUERY_LOGS, "task_table.csv", "record_info_table.csv")
+TABLES = tuple(TABLE_COLUMNS)
 BEHAVIOR = "user_behavior"
 _READ_AHEAD = 4
 
@@ -358,11 +358,11 @@ class _Content:
 
     def add(self, path: str, data: bytes) -> None:
         if self._wanted:
-            line = f"{path}\0{len(data)}\0{hashlib.sha256(data).hexdigest()}\n"
+            line = f"{path}\0{len(data)}\0{digest(data)}\n"
             self._lines.append(line.encode("utf-8", "surrogateescape"))
 
     def digest(self) -> str:
-        return hashlib.sha256(b"".join(sorted(self._lines))).hexdigest()
+        return digest(b"".join(sorted(self._lines)))
 
 
 def _no_table(name: str, table: str) -> SourceError:

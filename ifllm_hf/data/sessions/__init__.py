@@ -1,10 +1,10 @@
 """Collected sessions, from the files that the Space writes to the tables of a release.
 
-* `event.schema.json`: what a browser may send and what every line of a file may hold
-* `session_file`: a file's lines, each kept or counted; `event_ticks`: events become ticks
+* `event.schema.json`: what a browser may send and what every line of a file may hold;
+  `event_schema` decides by it what fits, here and in the server
+* `session_file`: a file's lines, each kept or counted; `events`, `event_ticks`: events become ticks
 * `collected`: a folder of sessions as `Recordings`, so that prepare, features, benchmark and labels
-  run on it unchanged; `card`: what its export says of itself
+  run on it unchanged; `card`, `card.md`: what its export says of itself
 * `review`: a human decides on every question before it is public
-* `withdrawn`: models that learned from somebody who withdrew
 * `made_up`: session files with known truth
 """

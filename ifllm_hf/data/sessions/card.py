@@ -4,97 +4,82 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ifllm_hf.data.sessions.collected import CollectedSessions
+import polars as pl
+
+from ifllm_hf.card_template import fill
+from ifllm_hf.data.card_head import card_head
+from ifllm_hf.data.sessions.session_file import Session
 
 WAITING_KEY = "ifllm_questions_not_reviewed"
 """In the card's YAML: how many questions of the export nobody has reviewed; 0 in a public one."""
+_TEMPLATE = Path(__file__).with_name("card.md")
 
 
 def is_of_sessions(folder: str | os.PathLike[str]) -> bool:
-    """Tell whether a prepared folder was made of collected sessions; its card says so."""
-    card = (Path(folder) / "README.md").read_text(encoding="utf-8", errors="replace")
-    return f"\n{WAITING_KEY}:" in card
+    """Tell whether a prepared folder was made of collected sessions; its card says so.
+
+    Raises:
+        SourceError: The YAML of its card is broken.
+    """
+    return WAITING_KEY in card_head(folder)
 
 
-def sessions_card(sessions: CollectedSessions, known: dict[str, Any]) -> str:
-    """Return the text of the card.
+def waiting_questions(folder: str | os.PathLike[str]) -> int:
+    """Return how many questions of a prepared folder nobody has reviewed; 0 for a release.
+
+    Raises:
+        SourceError: The YAML of its card is broken.
+    """
+    waiting = card_head(folder).get(WAITING_KEY)
+    return waiting if isinstance(waiting, int) else 0
+
+
+def sessions_card(
+    turns: pl.DataFrame,
+    sessions: Sequence[Session],
+    total: Mapping[str, Any],
+    *,
+    waiting: int,
+    public: bool,
+    made_up: bool,
+) -> str:
+    """Return the text of the card, which claims nothing of the release.
 
     Args:
-        sessions: Read to the end, so that the ledgers are complete.
-        known: What `prepare` found out; `synthetic` says that the numbers are made up.
+        turns: The questions of the export.
+        sessions: Those they were asked in.
+        total: The ledger of all that was read, complete.
+        waiting: Questions of these sessions that nobody has reviewed.
+        public: Whether they were left out.
+        made_up: Whether no person stands behind the numbers.
     """
-    turns = sessions.turns
-    waiting = 0 if sessions.public else len(sessions.waiting)
-    title = "Collected reading sessions" + (" (MADE UP)" if known.get("synthetic") else "")
-    total = sessions.ledgers()["total"]
-    consents = Counter(s.first["consent"].get("version", "?") for s in sessions.sessions)
-    paragraphs = [
-        "---",
-        "pretty_name: " + title,
-        f"{WAITING_KEY}: {waiting}",
-        "---",
-        "",
-        f"# {title}",
-        "",
-        f"{turns.height} questions ({_count(turns, 'pairwise')} with two answers, "
-        f"{_count(turns, 'pointwise')} with one) of {turns['user_id'].n_unique()} readers, each in "
-        "a session of their own, collected with the Space of `ifllm_hf`. A person who took part "
-        "twice is two readers: nobody signs in.",
-        "",
-        "Every pointer, gaze, scroll and visible-range event is a tick of its own, a point with "
-        "the character of the stored answer under it; what an event does not tell is null in its "
-        "tick. `phase` is exact: reading "
-        "ends when the pointer, having been on an answer, enters a rating control, or with the "
-        "first choice.",
-        "",
-        f"Lines and events read: {total['seen']:,}; kept {total['kept']:,}; left out: "
-        + (", ".join(f"{why} {n:,}" for why, n in total["dropped"].items()) or "none")
-        + ".",
-        "",
-        "Consent text, version (sessions): "
-        + ", ".join(f"{version} ({n})" for version, n in sorted(consents.items()))
-        + ". Demographics are bands that a reader chose to give; a combination that fewer than "
-        "five gave is withheld.",
-        "",
-        _gaze(sessions),
-        "",
-        f"Only questions that a person reviewed are in this export; {len(sessions.waiting)} wait."
-        if sessions.public
-        else f"{waiting} questions were not reviewed for personal data: **this export is "
-        "private**. `ifllm review` shows them, `ifllm prepare --public` leaves them out.",
-        "",
-        "A participant can withdraw at any time; the collecting app then deletes the session, and "
-        "this export has to be made again. A model trained on it lists its readers as "
-        "`ifllm_readers` in its card, so that `ifllm prepare --models` can name it.",
-    ]
-    return "\n".join(paragraphs) + "\n"
+    consents = Counter(s.first["consent"].get("version", "?") for s in sessions)
+    values = {
+        "title": "Collected reading sessions" + (" (MADE UP)" if made_up else ""),
+        "waiting": 0 if public else waiting,
+        "turns": turns.height,
+        "pairs": int((turns["kind"] == "pairwise").sum()),
+        "singles": int((turns["kind"] == "pointwise").sum()),
+        "readers": turns["user_id"].n_unique(),
+        "seen": total["seen"],
+        "kept": total["kept"],
+        "dropped": ", ".join(f"{why} {n:,}" for why, n in total["dropped"].items()) or "none",
+        "consents": ", ".join(f"{version} ({n})" for version, n in sorted(consents.items())),
+        "gaze": _gaze(sessions),
+        "left_out": waiting if public else None,
+        "not_reviewed": None if public else waiting,
+    }
+    return fill(_TEMPLATE.read_text(encoding="utf-8"), values)
 
 
-def waiting_questions(folder: Path) -> int:
-    """Return how many questions of a prepared folder nobody has reviewed; 0 for a release."""
-    try:
-        lines = (folder / "README.md").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return 0
-    for line in lines[1 : lines.index("---", 1) if "---" in lines[1:] else 0]:
-        key, _, value = line.partition(":")
-        if key == WAITING_KEY and value.strip().isdecimal():
-            return int(value)
-    return 0
-
-
-def _count(turns: Any, kind: str) -> int:
-    return int((turns["kind"] == kind).sum())
-
-
-def _gaze(sessions: CollectedSessions) -> str:
-    records = [c for s in sessions.sessions for c in s.calibrations if c.get("mean_px") is not None]
-    with_gaze = {id(s) for s in sessions.sessions if s.calibrations}
-    said = f"{len(sessions.sessions) - len(with_gaze)} sessions are mouse alone."
+def _gaze(sessions: Sequence[Session]) -> str:
+    records = [c for s in sessions for c in s.calibrations if c.get("mean_px") is not None]
+    said = f"{sum(not s.calibrations for s in sessions)} sessions are mouse alone."
     for when in ("before", "after"):
         errors = [float(c["mean_px"]) for c in records if c["when"] == when]
         if errors:

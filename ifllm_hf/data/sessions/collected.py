@@ -7,7 +7,6 @@ person who takes part twice is two readers.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -22,13 +21,14 @@ import polars as pl
 import pyarrow as pa
 
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.prepared.shards import ConversationRows
-from ifllm_hf.data.recordings import Recordings
+from ifllm_hf.data.recordings import ConversationRows, Recordings
 from ifllm_hf.data.schema import SCHEMAS, TURNS
+from ifllm_hf.data.sessions.card import sessions_card
 from ifllm_hf.data.sessions.event_ticks import SessionTurn, session_ticks
 from ifllm_hf.data.sessions.review import PUBLISH, Question, question_of, read_decisions
 from ifllm_hf.data.sessions.session_file import (
     SESSION_NAME,
+    TOMBSTONES,
     Record,
     Session,
     read_session,
@@ -42,10 +42,9 @@ from ifllm_hf.data.tables.tasks import EMAIL_MASK, EMAIL_PATTERN
 from ifllm_hf.data.tables.turns import add_histories
 from ifllm_hf.data.tables.workers import QUASI_IDENTIFIERS, withhold_rare
 from ifllm_hf.errors import SourceError
+from ifllm_hf.files import digest
 
 READER_PREFIX = "reader_"
-WITHDRAWN = "withdrawn.txt"
-"""Beside the sessions: one tombstone a line."""
 
 _TASK_OF = {"pairwise": 1, "pointwise": 2}
 _ID_BITS = 52  # a double holds it, so JavaScript does
@@ -72,8 +71,7 @@ def reader_of(session_id: str, *, made_up: bool = False) -> str:
 
 def query_id_of(session_id: str, turn: int) -> int:
     """Return the key of a turn, the same in every export."""
-    digest = hashlib.sha256(f"{session_id} {turn}".encode()).digest()
-    return int.from_bytes(digest[:8]) >> (64 - _ID_BITS)
+    return int(digest(f"{session_id} {turn}", 16), 16) >> (64 - _ID_BITS)
 
 
 @dataclass
@@ -87,8 +85,7 @@ class SessionFolder:
 
     def fingerprint(self) -> str:
         """Return the digest of names and contents."""
-        text = "".join(f"{name}\0{digest}\n" for name, digest in sorted(self.contents.items()))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest("".join(f"{name}\0{of}\n" for name, of in sorted(self.contents.items())))
 
     def close(self) -> None:
         """Nothing is kept open."""
@@ -152,10 +149,15 @@ class CollectedSessions(Recordings):
                 )
 
     def card(self, known: dict[str, Any]) -> str:
-        """Return a card that claims nothing of the release."""
-        from ifllm_hf.data.sessions.card import sessions_card
-
-        return sessions_card(self, known)
+        """Return the card of these sessions; `known` of `prepare` may say that they are made up."""
+        return sessions_card(
+            self.turns,
+            self.sessions,
+            self.ledgers()["total"],
+            waiting=len(self.waiting),
+            public=self.public,
+            made_up=bool(known.get("synthetic")),
+        )
 
     @cached_property
     def _turns_by_reader(self) -> dict[str, dict[int, SessionTurn]]:
@@ -235,7 +237,7 @@ def open_sessions(path: str | os.PathLike[str], *, public: bool = False) -> Coll
 
 def read_tombstones(folder: Path) -> frozenset[str]:
     """Return the hashes of the sessions that were withdrawn from a folder."""
-    path = folder / WITHDRAWN
+    path = folder / TOMBSTONES
     return frozenset(path.read_text(encoding="ascii").split()) if path.exists() else frozenset()
 
 

@@ -112,14 +112,14 @@ def session_ticks(
         ledger.check()
     columns = _arrays(rows)
     turn = columns["turn"].astype(np.int64)
-    strangers = np.isin(turn, [number for number in turns], invert=True) & (turn >= 0)
+    unknown = np.isin(turn, [number for number in turns], invert=True) & (turn >= 0)
     for code, name in enumerate(("pointer", "gaze", "view")):
-        lost = strangers & (columns["channel"] == code)
+        lost = unknown & (columns["channel"] == code)
         ledgers[name].repair("turn is not in the file", int(lost.sum()))
-    turn[strangers] = -1
+    turn[unknown] = -1
     columns["side"][turn < 0] = 0  # other pages of the app show answers too
-    _place(columns, turn, turns, ledgers)
-    view = _view(rows, turn, turns, ledgers)
+    _add_characters(columns, turn, turns, ledgers)
+    view = _view_columns(rows, turn, turns, ledgers)
     phase, sources = _phases(rows, columns, turn, turns)
     table = _table(columns, view, turn, phase, turns)
     names = np.array([turns[k].conversation_id if k >= 0 else home for k in turn.tolist()], object)
@@ -171,7 +171,7 @@ def _gather(rows: _Rows, load: int, origin_ms: float, events: list[tuple[list[An
                 hidden_since = None
             elif hidden_since is None:
                 hidden_since = t
-        elif kind == "r" and len(event) == 7 and isinstance(event[2], int):
+        elif kind == "r" and event[2] is not None:
             action, name, via = event[3], event[4], event[6]
             # Where the pointer rests when the answers appear, a control may appear under it, or on
             # its way to them: nobody rates before reading began.
@@ -192,7 +192,7 @@ def _arrays(rows: _Rows) -> dict[str, NDArray[np.float64]]:
     return {name: table[:, i].copy() for i, name in enumerate(names)}
 
 
-def _place(
+def _add_characters(
     columns: dict[str, NDArray[np.float64]],
     turn: NDArray[np.int64],
     turns: Mapping[int, SessionTurn],
@@ -219,7 +219,7 @@ def _place(
     columns["char"] = char
 
 
-def _view(
+def _view_columns(
     rows: _Rows,
     turn: NDArray[np.int64],
     turns: Mapping[int, SessionTurn],

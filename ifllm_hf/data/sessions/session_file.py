@@ -8,19 +8,21 @@ line of a crash. It is left out and counted.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.data.sessions.event_schema import fits
 from ifllm_hf.errors import SourceError
+from ifllm_hf.files import digest
 
 SESSION_NAME = re.compile(r"(s_[A-Za-z0-9_-]{22})\.jsonl", re.ASCII)
+TOMBSTONES = "withdrawn.txt"
+"""Beside the session files: one tombstone a line."""
+_KINDS = ("batch", "turn", "rating", "calibration", "summary", "end")
 
 Record = dict[str, Any]
 
@@ -61,7 +63,7 @@ def session_files(folder: Path) -> list[Path]:
 
 def tombstone(session_id: str) -> str:
     """Return what is kept of a withdrawn session: sha256 of its id, 64 hex digits."""
-    return hashlib.sha256(session_id.encode()).hexdigest()
+    return digest(session_id)
 
 
 def read_session(path: Path, *, events: bool = True) -> Session | None:
@@ -87,9 +89,9 @@ def read_session(path: Path, *, events: bool = True) -> Session | None:
         raise SourceError(f"{path}: cannot be read ({error}). Check its permissions.") from error
     lines = data.splitlines(keepends=True)
     first = _decode(lines[0]) if lines else "empty file"
-    if isinstance(first, str) or not _is_first(first, name[1]):
+    if isinstance(first, str) or not fits(first, "session_line") or first["session_id"] != name[1]:
         return None
-    session = Session(name[1], first, content=hashlib.sha256(data).hexdigest())
+    session = Session(name[1], first, content=digest(data))
     session.lines.keep()
     seen: set[tuple[str, int]] = set()
     for line in lines[1:]:
@@ -120,23 +122,12 @@ def _refuse(constant: str) -> float:
     raise ValueError(constant)
 
 
-def _is_first(record: Record, session_id: str) -> bool:
-    consent = record.get("consent")
-    return (
-        record.get("type") == "session"
-        and record.get("v") == 2
-        and record.get("session_id") == session_id
-        and isinstance(consent, dict)
-        and consent.get("adult") is True
-    )
-
-
 def _take(session: Session, record: Record, seen: set[tuple[str, int]]) -> str | None:
     """Put a line where it belongs; return why not."""
     kind = record.get("type")
-    if not (isinstance(kind, str) and kind in _FITS):
+    if kind not in _KINDS:
         return "unknown type"
-    if not _FITS[kind](record):
+    if not _fits(record):
         return f"{kind} does not fit the schema"
     if kind == "batch":
         key = (record["tab"], record["seq"])
@@ -158,54 +149,11 @@ def _take(session: Session, record: Record, seen: set[tuple[str, int]]) -> str |
     return None
 
 
-def is_number(value: object) -> bool:
-    """Tell a finite number from anything else that JSON can hold."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_turn_number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 9999
-
-
-def _fits_turn(record: Record) -> bool:
-    answers = record.get("responses")
-    return (
-        _is_turn_number(record.get("turn"))
-        and record.get("kind") in ("pairwise", "pointwise")
-        and isinstance(record.get("question"), str)
-        and is_number(record.get("asked_epoch_ms"))
-        and isinstance(answers, list)
-        and all(isinstance(a, dict) and isinstance(a.get("source"), str) for a in answers)
-        and [a.get("box") for a in answers] in (["A"], ["A", "B"])
-        and len(answers) == (2 if record["kind"] == "pairwise" else 1)
-    )
-
-
-def _fits_rating(record: Record) -> bool:
-    likert = record.get("likert")
-    return (
-        _is_turn_number(record.get("turn"))
-        and isinstance(likert, dict)
-        and all(likert.get(box) in (None, 1, 2, 3, 4, 5) for box in ("A", "B"))
-        and record.get("preference") in ("a", "b", "tie", None)
-        and record.get("better_than_previous") in (True, False, None)
-    )
-
-
-def _fits_batch(record: Record) -> bool:
-    return (
-        isinstance(record.get("tab"), str)
-        and isinstance(record.get("seq"), int)
-        and is_number(record.get("origin_epoch_ms"))
-        and isinstance(record.get("events"), list)
-    )
-
-
-_FITS: dict[str, Callable[[Record], bool]] = {
-    "batch": _fits_batch,
-    "turn": _fits_turn,
-    "rating": _fits_rating,
-    "calibration": lambda record: record.get("when") in ("before", "after"),
-    "summary": lambda record: isinstance(record.get("text"), str),
-    "end": lambda record: is_number(record.get("at_epoch_ms")),
-}
+def _fits(record: Record) -> bool:
+    kind = record["type"]
+    if kind == "batch":  # its events are counted one by one
+        return fits(record, "batch_line", anything="event")
+    if not fits(record, f"{kind}_line"):
+        return False
+    boxes = ["A", "B"] if record.get("kind") == "pairwise" else ["A"]
+    return kind != "turn" or [answer["box"] for answer in record["responses"]] == boxes

@@ -15,7 +15,6 @@ Nothing in it comes from a person or a model: numbers computed on it say nothing
 from __future__ import annotations
 
 import datetime as dt
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from ifllm_hf.data.raw.csv_tables import QUERY_LOGS, RECORD_INFO, TASK_TABLE
 from ifllm_hf.data.synthetic import story, tables, texts
 from ifllm_hf.data.synthetic.reader import Recording, simulate
 from ifllm_hf.data.synthetic.story import SYNTHETIC_PREFIX, Conversation, Strengths, Turn
@@ -38,6 +38,7 @@ from ifllm_hf.data.synthetic.truth import (
 )
 from ifllm_hf.data.synthetic.writer import Written, write_behavior
 from ifllm_hf.errors import ConfigError, OutputError
+from ifllm_hf.files import whole_folder
 
 __all__ = ["SYNTHETIC_PREFIX", "Defect", "Truth", "read_truth", "write_synthetic_release"]
 
@@ -110,7 +111,7 @@ def write_synthetic_release(
 
     Raises:
         ConfigError: A number is out of its range.
-        OutputError: `out` is taken.
+        OutputError: `out` is taken or cannot be written.
     """
     out = Path(out)
     settings: dict[str, Any] = {
@@ -127,18 +128,8 @@ def write_synthetic_release(
         raise OutputError(
             f"{out}: exists already; expected a new or empty folder. Name another one or remove it."
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = out.with_name(out.name + ".partial")
-    if aside.exists():
-        shutil.rmtree(aside)
-    try:
+    with whole_folder(out) as aside:
         truth = _write(aside, settings)
-        if out.exists():
-            out.rmdir()
-        aside.rename(out)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
     truth.folder = out / FOLDER
     return truth
 
@@ -171,8 +162,8 @@ def _write(out: Path, settings: dict[str, Any]) -> Truth:
     parts = _Parts(out / FOLDER / "ticks")
     turn_rows: list[dict[str, Any]] = []
     found: list[Defect] = []
-    queries = Table(out / "dataset" / "query_logs_table.csv", tables.QUERY_COLUMNS)
-    tasks = Table(out / "dataset" / "task_table.csv", tables.TASK_COLUMNS)
+    queries = Table(out / "dataset", QUERY_LOGS)
+    tasks = Table(out / "dataset", TASK_TABLE)
     with queries, tasks:
         for conversation in [*planned, *extra]:
             rng = np.random.default_rng([seed, conversation.index])
@@ -210,7 +201,7 @@ def _write(out: Path, settings: dict[str, Any]) -> Truth:
     rng = np.random.default_rng([_PLAN_SEED, seed, 1])
     users = list({c.user.user_id: c.user for c in planned}.values())
     rows, more = tables.worker_rows(rng, users, with_defects=damaged)
-    with Table(out / "dataset" / "record_info_table.csv", tables.WORKER_COLUMNS) as workers:
+    with Table(out / "dataset", RECORD_INFO) as workers:
         workers.add(rows)
     turns_frame = pl.DataFrame(turn_rows, infer_schema_length=None)
     truth = Truth(out / FOLDER, settings, turns_frame, found + more)
@@ -242,8 +233,8 @@ def _conversation_defects(conversation: Conversation) -> list[Defect]:
     key = conversation.conversation_id
     whole = (
         (story.NO_BEHAVIOR, "user_behavior"),
-        (story.NO_QUERY, "query_logs_table.csv"),
-        (story.ODD_POINTWISE, "query_logs_table.csv:task_id"),
+        (story.NO_QUERY, QUERY_LOGS),
+        (story.ODD_POINTWISE, f"{QUERY_LOGS}:task_id"),
     )
     return [Defect(kind, key, place, 1) for kind, place in whole if kind in conversation.defects]
 

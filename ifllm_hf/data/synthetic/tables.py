@@ -12,60 +12,26 @@ from typing import Any
 
 import numpy as np
 
+from ifllm_hf.data.raw.csv_tables import (
+    QUERY_LOGS,
+    RECORD_INFO,
+    TABLE_COLUMNS,
+    TASK_TABLE,
+    ZERO_DATE,
+)
 from ifllm_hf.data.synthetic import story, texts
 from ifllm_hf.data.synthetic.story import Conversation, Turn, User
 from ifllm_hf.data.synthetic.truth import Defect
-
-QUERY_COLUMNS = (
-    "query_ID",
-    "user_id",
-    "task_id",
-    "user_query",
-    "llm_response_1",
-    "llm_response_2",
-    "llm_name_1",
-    "llm_name_2",
-    "likert_1",
-    "likert_2",
-    "preference",
-    "adjustment",
-    "query_timestamp",
-)
-TASK_COLUMNS = (
-    "user_id",
-    "task_id",
-    "copy_sentence",
-    "summary",
-    "feedback",
-    "understand_before",
-    "understand_after",
-    "query_copy",
-    "llm_response_copy",
-    "accuracy",
-    "finished",
-    "domain",
-)
-WORKER_COLUMNS = (
-    "user_id",
-    "consent",
-    "age",
-    "location",
-    "education",
-    "race",
-    "gender",
-    "inserted_at",
-)
-ZERO_DATE_TEXT = "0000-00-00 00:00:00"
 
 
 class Table:
     """A CSV file that rows are appended to."""
 
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
-        """Open `path` and write the header."""
-        self._file = path.open("w", encoding="utf-8", newline="")
+    def __init__(self, folder: Path, name: str) -> None:
+        """Open one of `TABLE_COLUMNS` in a folder and write its header."""
+        self._file = (folder / name).open("w", encoding="utf-8", newline="")
         self._writer = csv.writer(self._file, lineterminator="\n")
-        self._writer.writerow(columns)
+        self._writer.writerow(TABLE_COLUMNS[name])
 
     def __enter__(self) -> Table:
         """Return itself."""
@@ -103,7 +69,7 @@ def query_rows(
     defects: list[Defect] = []
 
     def note(kind: str, column: str, query_id: int) -> None:
-        defects.append(Defect(kind, key, f"query_logs_table.csv:{column}", 1, query_id))
+        defects.append(Defect(kind, key, f"{QUERY_LOGS}:{column}", 1, query_id))
 
     carried = conversation.defects
     for k, (turn, query_id) in enumerate(zip(turns, conversation.query_ids, strict=True)):
@@ -112,7 +78,7 @@ def query_rows(
         when = stamp(dt.datetime.fromtimestamp(seen / 1000, dt.UTC))
         names = [texts.LLM_NAMES[i] for i in pair[: conversation.sides]]
         if k == 1 and story.ZERO_DATE in carried:
-            when = ZERO_DATE_TEXT
+            when = ZERO_DATE
             note(story.ZERO_DATE, "query_timestamp", query_id)
         if k == 1 and story.CRLF_NAME in carried:
             names[1] = "made-up/\r\nBasalt-V3"
@@ -165,7 +131,7 @@ def task_rows(
     answer = chosen.answers[0]
     sentence = answer.splitlines()[0]
     defects: list[Defect] = []
-    place = "task_table.csv"
+    place = TASK_TABLE
     if with_defects and conversation.index < 2:
         answer, sentence = (html.escape(t).replace("&#x27;", "&#039;") for t in (answer, sentence))
         if "&" in answer:
@@ -230,7 +196,7 @@ def worker_rows(
             rows.insert(int(rng.integers(len(rows))), row)
         again = [*rows[0][:-1], stamp(moment)]
         rows.append(again)
-        place = "record_info_table.csv"
+        place = RECORD_INFO
         defects += [
             Defect("no_consent", None, place, without),
             Defect("duplicated_worker", None, place, 1),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 
 import polars as pl
+
+from ifllm_hf.files import digest
 
 #: Number of folds.
 FOLDS = 5
@@ -48,7 +49,7 @@ def fold_of_unknown(user_id: str) -> int:
     >>> fold_of_unknown("reader_1") == fold_of_unknown("reader_1")
     True
     """
-    return int(hashlib.sha256(user_id.encode("utf-8")).hexdigest(), 16) % FOLDS
+    return int(digest(user_id), 16) % FOLDS
 
 
 def add_fold(frame: pl.DataFrame, folds: Mapping[str, int]) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from ifllm_hf.data.raw.csv_tables import (
     require,
     whole_numbers,
 )
+from ifllm_hf.data.schema import SCHEMAS, polars_schema
 
 #: Something that reads as an e-mail address.
 EMAIL_PATTERN = r"[\w.+%'\-]+@[\w\-]+(?:\.[\w\-]+)+"
@@ -25,21 +26,8 @@ _ENTITIES = {"&quot;": '"', "&#039;": "'", "&lt;": "<", "&gt;": ">", "&amp;": "&
 
 _TEXTS = ("copy_sentence", "summary", "query_copy", "llm_response_copy")
 
-TASK_SCHEMA: dict[str, pl.DataType] = {
-    "conversation_id": pl.String(),
-    "user_id": pl.String(),
-    "task_id": pl.Int64(),
-    "domain": pl.String(),
-    "finished": pl.Boolean(),
-    "finished_at": pl.Datetime("us", "UTC"),
-    "understand_before": pl.Int8(),
-    "understand_after": pl.Int8(),
-    "calibration_score": pl.Float32(),
-    "copy_sentence": pl.String(),
-    "summary": pl.String(),
-    "query_copy": pl.String(),
-    "llm_response_copy": pl.String(),
-}
+TASK_SCHEMA = polars_schema(SCHEMAS["tasks"])
+del TASK_SCHEMA["fold"]  # `add_fold` adds it
 
 
 def build_tasks(task_table: pl.DataFrame) -> tuple[pl.DataFrame, Ledger]:

@@ -6,6 +6,7 @@ import polars as pl
 
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.raw.csv_tables import QUERY_LOGS, instants, keep_all, require, whole_numbers
+from ifllm_hf.data.schema import TURNS, polars_schema
 from ifllm_hf.data.tables.folds import add_fold, assign_folds
 from ifllm_hf.errors import TableError
 
@@ -43,36 +44,7 @@ EXCLUDED_BY_PAPER = frozenset(
 #: How the site's text begins when a model could not answer.
 ERROR_ANSWER = "AI Error"
 
-_MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
-
-TURN_SCHEMA: dict[str, pl.DataType] = {
-    "query_id": pl.Int64(),
-    "conversation_id": pl.String(),
-    "user_id": pl.String(),
-    "task_id": pl.Int64(),
-    "turn": pl.Int16(),
-    "kind": pl.String(),
-    "domain": pl.String(),
-    "prompt": pl.String(),
-    "response_a": pl.String(),
-    "response_b": pl.String(),
-    "model_a": pl.String(),
-    "model_b": pl.String(),
-    "bullet_suffix": pl.Boolean(),
-    "history_a": _MESSAGES,
-    "history_b": _MESSAGES,
-    "likert_a": pl.Int8(),
-    "likert_b": pl.Int8(),
-    "preference": pl.String(),
-    "better_than_previous": pl.Boolean(),
-    "asked_at": pl.Datetime("us", "UTC"),
-    "understand_before": pl.Int8(),
-    "understand_after": pl.Int8(),
-    "calibration_score": pl.Float32(),
-    "has_error_answer": pl.Boolean(),
-    "excluded_by_paper": pl.Boolean(),
-    "fold": pl.Int8(),
-}
+TURN_SCHEMA = polars_schema(TURNS)
 
 
 def build_turns(query_logs: pl.DataFrame, tasks: pl.DataFrame) -> tuple[pl.DataFrame, Ledger]:
@@ -263,6 +235,6 @@ def add_histories(rows: pl.DataFrame) -> pl.DataFrame:
             .agg(pl.col("history").list.explode(empty_as_null=False).alias(f"history_{side}"))
         )
         rows = rows.join(histories, on="query_id", how="left", maintain_order="left").with_columns(
-            pl.col(f"history_{side}").fill_null(pl.lit([], dtype=_MESSAGES))
+            pl.col(f"history_{side}").fill_null(pl.lit([], dtype=TURN_SCHEMA[f"history_{side}"]))
         )
     return rows.with_columns(pl.when(pl.col("kind") == "pairwise").then("history_b"))

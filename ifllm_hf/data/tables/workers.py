@@ -30,6 +30,7 @@ from ifllm_hf.data.raw.csv_tables import (
     require,
     whole_numbers,
 )
+from ifllm_hf.data.schema import SCHEMAS, polars_schema
 from ifllm_hf.data.tables.folds import add_fold
 
 #: How many people share each combination of quasi-identifiers, at least.
@@ -38,15 +39,7 @@ K = 5
 #: What an outsider could know of a reader.
 QUASI_IDENTIFIERS = ("age", "education", "race", "gender")
 
-WORKER_SCHEMA: dict[str, pl.DataType] = {
-    "user_id": pl.String(),
-    "consent": pl.Boolean(),
-    "age": pl.String(),
-    "education": pl.String(),
-    "race": pl.String(),
-    "gender": pl.String(),
-    "fold": pl.Int8(),
-}
+WORKER_SCHEMA = polars_schema(SCHEMAS["workers"])
 
 # Values are made coarser until no more than this share of the people loses a value altogether.
 _MAX_WITHHELD = 0.05

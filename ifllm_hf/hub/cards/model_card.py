@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,11 +9,9 @@ from typing import Any
 
 from ifllm_hf.data.synthetic.story import SYNTHETIC_PREFIX
 from ifllm_hf.errors import TableError
-from ifllm_hf.training.run_file import public_name, read_run
-
-READERS_KEY = "ifllm_readers"
-"""In the YAML of the card: whose recordings the model learned from, so that a reader who withdraws
-can be looked up (`ifllm prepare SESSIONS --models`)."""
+from ifllm_hf.files import digest
+from ifllm_hf.training.run_record import public_name, read_run
+from ifllm_hf.training.withdrawn import READERS_KEY
 
 BENCHMARK_FILE = "benchmark.json"
 """What `ifllm benchmark --json` printed for the model; optional."""
@@ -61,7 +58,7 @@ def model_card(folder: Path, repo_id: str, config: Mapping[str, Any]) -> str:
         "singles": data.get("singles") or None,
         "dataset": public_name(data.get("dataset")),
         "sessions": None if sessions is None else len(sessions),
-        "sessions_digest": None if sessions is None else _digest(sessions),
+        "sessions_digest": None if sessions is None else digest("\n".join(sorted(sessions)), 16),
         "made_up": "" if any(r.startswith(SYNTHETIC_PREFIX) for r in readers) else None,
         "seed": run.get("seed"),
         "no_run": None if run else "",
@@ -77,10 +74,6 @@ def _base_model(run: Mapping[str, Any], config: Mapping[str, Any]) -> str | None
 
 def _names(config: Mapping[str, Any], switch: str, names: str) -> str:
     return ", ".join(f"`{n}`" for n in config[names]) if config.get(switch, True) else "not read"
-
-
-def _digest(sessions: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(sorted(sessions)).encode()).hexdigest()[:16]
 
 
 def _benchmark(file: Path) -> str | None:

@@ -77,7 +77,7 @@ def refuse_unreviewed(
         private: Whether only its owners can see that place; None counts as no.
         state: Of the place, for the message.
     """
-    waiting = waiting_questions(Path(folder))
+    waiting = waiting_questions(folder)
     if waiting and private is not True:
         raise ConfigError(
             f"{repo_id}: {state}, and {waiting} questions in {folder} were not reviewed for "

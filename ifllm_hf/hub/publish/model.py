@@ -10,7 +10,7 @@ from typing import Any
 from ifllm_hf.errors import TableError
 from ifllm_hf.hub.cards.model_card import BENCHMARK_FILE, model_card
 from ifllm_hf.hub_errors import check_repo_id, hub_errors
-from ifllm_hf.training.run_file import RUN_FILE
+from ifllm_hf.training.run_record import RUN_FILE
 
 _CONFIG = "config.json"
 _PROCESSOR = "processor_config.json"

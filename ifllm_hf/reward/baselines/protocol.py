@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -12,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import polars as pl
 
+from ifllm_hf.files import digest
 from ifllm_hf.metrics.weighted import FloatArray
 
 
@@ -98,8 +97,7 @@ def config_hash(model: Model) -> str:
         "name": model.name,
         "config": dict(model.config()),
     }
-    text = json.dumps(described, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return digest(described, 12)
 
 
 def code_hash(model: Model) -> str:
@@ -108,4 +106,4 @@ def code_hash(model: Model) -> str:
         source = inspect.getsource(inspect.getmodule(type(model)) or type(model))
     except (OSError, TypeError):  # defined at a prompt
         source = ""
-    return hashlib.sha256(source.encode()).hexdigest()[:8]
+    return digest(source, 8)

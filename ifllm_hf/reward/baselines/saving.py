@@ -8,13 +8,13 @@ from the Hub runs nothing that the file brings along.
 from __future__ import annotations
 
 import importlib
-import os
 import zipfile
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from ifllm_hf.errors import ConfigError, DataError, OutputError
+from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.files import check_free, whole_file
 
 FORMAT = 1
 _REFERENCE = "ifllm_hf.reward.baselines.reference"
@@ -88,22 +88,11 @@ def save_model(model: Any, path: Path | str, *, overwrite: bool = False) -> None
             f"a {type(model).__module__}.{name} cannot be saved; expected one of "
             f"{', '.join(SAVED_CLASSES)}"
         )
-    path = Path(path)
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists already. Choose another name, or pass overwrite=True")
+    path = check_free(path, overwrite=overwrite)
     settings, state = _split(model)
-    half = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with half.open("wb") as file:
-            _skops().dump(
-                {"format": FORMAT, "class": name, "settings": settings, "state": state}, file
-            )
-        os.replace(half, path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error})") from error
-    finally:
-        half.unlink(missing_ok=True)
+    content = {"format": FORMAT, "class": name, "settings": settings, "state": state}
+    with whole_file(path) as aside, aside.open("wb") as file:
+        _skops().dump(content, file)
 
 
 def load_model(path: Path | str) -> Any:

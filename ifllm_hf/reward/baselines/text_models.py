@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ifllm_hf.errors import ConfigError
+from ifllm_hf.files import digest
 from ifllm_hf.metrics.ridge import ridge_logistic, root_mean_square, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.baselines.inputs import evidence
@@ -161,7 +161,7 @@ def embed(folder: str, texts: Sequence[str]) -> FloatArray:
     Raises:
         ConfigError: There is no encoder in `folder`.
     """
-    keys = [(folder, hashlib.sha256(t.encode()).hexdigest()) for t in texts]
+    keys = [(folder, digest(t)) for t in texts]
     new = {key: t for key, t in zip(keys, texts, strict=True) if key not in _EMBEDDED}
     if new:
         tokenizer, model = _encoder(folder)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ifllm_hf.errors import DataError
+from ifllm_hf.files import digest
 
 Features = dict[str, Any]
 Example = dict[str, Any]
@@ -186,7 +187,7 @@ def fingerprint(rows: Iterable[Mapping[str, Any]], known: Mapping[int, Preferenc
         f"{known.get(int(row['query_id']))}|{row.get('likert_a')}|{row.get('likert_b')}"
         for row in rows
     )
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+    return digest("\n".join(lines), 12)
 
 
 def behavior_fingerprint(turns: Any, ids: Collection[int], extra: Sequence[str] = ()) -> str:
@@ -204,14 +205,14 @@ def behavior_fingerprint(turns: Any, ids: Collection[int], extra: Sequence[str] 
     table = turns.select_columns(["query_id", *names]).with_format("arrow")[:]
     table = table.filter(pc.is_in(table["query_id"], pa.array(sorted(ids), pa.int64())))
     table = table.take(pc.sort_indices(table["query_id"]))
-    digest = hashlib.sha256()
+    content = hashlib.sha256()
     for name in table.column_names:
         values = table[name].combine_chunks()
-        digest.update(pa.record_batch([values], [name]).serialize())
-    return digest.hexdigest()[:12]
+        content.update(pa.record_batch([values], [name]).serialize())
+    return content.hexdigest()[:12]
 
 
 def session_hashes(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return 16 hex digits of every conversation trained on, so that one can ask what was seen."""
     names = {str(row["conversation_id"]) for row in rows}
-    return sorted(hashlib.sha256(name.encode()).hexdigest()[:16] for name in names)
+    return sorted(digest(name, 16) for name in names)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ifllm_hf.errors import ConfigError, OutputError
+from ifllm_hf.errors import ConfigError
 from ifllm_hf.metrics.core import score_interval
 from ifllm_hf.metrics.ridge import sigmoid
 from ifllm_hf.reward.model.behavior_arrays import columns_of
@@ -21,12 +21,12 @@ from ifllm_hf.reward.training.config import (
     RewardInputConfig,
     RewardTrainingConfig,
 )
-from ifllm_hf.training.checkpoints import is_whole, newest_checkpoint
-from ifllm_hf.training.run_file import (
-    is_free,
+from ifllm_hf.training.checkpoints import checkpoint_to_resume, says_when_the_disk_is_full
+from ifllm_hf.training.run_record import (
     keep_changed_settings,
     public_name,
     read_run,
+    resolved_settings,
     versions,
     write_run,
 )
@@ -268,21 +268,9 @@ def run_reward(
         IFLLMError: Anything a user can act on.
     """
     folder = Path(str(training.output_dir))
-    resume_from = str(training.resume_from_checkpoint or "")
-    resume = resume_from.lower()
-    checkpoint = None
-    if resume in ("", "false"):
-        # Of several processes the first looks before it writes; the others may come later.
-        if training.process_index == 0 and not is_free(folder):
-            raise OutputError(
-                f"output_dir {folder} exists and is not empty; choose another, or continue that "
-                "run with --resume_from_checkpoint true"
-            )
-    else:
-        named = newest_checkpoint(folder) if resume == "true" else Path(resume_from)
-        if named is None or not is_whole(named):
-            raise OutputError(f"{named or folder}: no finished checkpoint to resume from")
-        checkpoint = str(named)
+    # The first look at the device sets the process group up as the settings say.
+    is_first = training.process_index == 0
+    checkpoint = checkpoint_to_resume(str(training.output_dir), training.resume_from_checkpoint)
     turns = load_reward_data(data)
     held_out: set[int] = set()
     if data.eval_fold is not None:
@@ -301,17 +289,18 @@ def run_reward(
             "restore it, or start in another output_dir"
         )
     keep_changed_settings(record, earlier)
-    if training.process_index == 0:
+    if is_first:
         write_run(folder, record)
-    trainer, processor = fit_reward_model(
-        backbone, inputs, training, turns, ids, checkpoint=checkpoint
-    )
-    record["result"] = {"steps": trainer.state.global_step, "log": trainer.state.log_history}
-    tested = [q for q in sorted(held_out) if turns.rows[q].get("preference") in ("a", "b")]
-    if tested:
-        record["result"]["held_out"] = _score_held_out(trainer, processor, turns, tested)
-    tr.save_reward_model(trainer, processor, folder, backbone, inputs)
-    if training.process_index == 0:
+    with says_when_the_disk_is_full(folder):
+        trainer, processor = fit_reward_model(
+            backbone, inputs, training, turns, ids, checkpoint=checkpoint
+        )
+        record["result"] = {"steps": trainer.state.global_step, "log": trainer.state.log_history}
+        tested = [q for q in sorted(held_out) if turns.rows[q].get("preference") in ("a", "b")]
+        if tested:
+            record["result"]["held_out"] = _score_held_out(trainer, processor, turns, tested)
+        tr.save_reward_model(trainer, processor, folder, backbone, inputs)
+    if is_first:
         write_run(folder, record)
     return folder
 
@@ -372,13 +361,8 @@ def run_record(
     """Return the resolved settings, what was learned from, and the versions, for `run.json`."""
     rows = [turns.rows[query] for query in sorted(ids)]
     extra = [column for name in inputs.extra_channels for column in columns_of(name)]
-    settings = {**training.to_dict(), **asdict(inputs), **asdict(data)}
-    settings |= {k: v for k, v in asdict(backbone).items() if not k.startswith("_")}
-    settings["base_model"] = public_name(backbone.model_name_or_path)
-    for key in ("model_name_or_path", "dataset", "labels"):
-        settings[key] = public_name(settings[key])
-    for key in ("output_dir", "run_name", "resume_from_checkpoint", "hub_token"):
-        settings.pop(key, None)
+    settings = resolved_settings(training, inputs, data, backbone)
+    settings["base_model"] = settings["model_name_or_path"]
     return {
         "settings": settings,
         "seed": training.seed,

@@ -12,15 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 from ifllm_hf.data.sessions.review import personal_data
-from ifllm_hf.data.sessions.session_file import Session, read_session, tombstone
+from ifllm_hf.data.sessions.session_file import Session, read_session
 from ifllm_hf.errors import IFLLMError
 from ifllm_space.collect.consent import BANDS, VERSION, consent_html, consent_text
 from ifllm_space.collect.quota import DailyQuota
 from ifllm_space.markdown_source import render_markdown
 from ifllm_space.responders import Answer, Message, Responder
 from ifllm_space.server import Refusal, SessionStore
-from ifllm_space.server.refusals import off
-from ifllm_space.server.session_file import session_path
+from ifllm_space.server.refusals import malformed, off
 from ifllm_space.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -69,7 +68,7 @@ class Flow:
             name = request.get("step") if isinstance(request, dict) else None
             step = self._steps.get(name) if isinstance(name, str) else None
             if step is None:
-                raise _odd("Expected an object with a known step.")
+                raise malformed("Expected an object with a known step.")
             if not self._settings.collects and name not in ("begin", "withdraw"):
                 raise off()
             return {"ok": True, **step(request)}
@@ -100,12 +99,14 @@ class Flow:
 
     def _consent(self, request: Request) -> Reply:
         if request.get("version") != VERSION or request.get("adult") is not True:
-            raise _odd("Expected the consent of an adult to the text that is shown now; reload.")
+            raise malformed(
+                "Expected the consent of an adult to the text that is shown now; reload."
+            )
         told = request.get("demographics") or {}
         bands: dict[str, str | None] = {}
         for name, value in told.items() if isinstance(told, dict) else ():
             if name not in BANDS or value not in BANDS[name][1]:
-                raise _odd("Expected demographics from the bands that were offered.")
+                raise malformed("Expected demographics from the bands that were offered.")
             bands[name] = value
         client = request.get("client")
         opened = self._store.open_session(
@@ -136,16 +137,16 @@ class Flow:
         session = self._session(request)
         kind, question = request.get("kind"), request.get("question")
         if kind not in ("pairwise", "pointwise") or not isinstance(question, str):
-            raise _odd("Expected a question and how many answers.")
+            raise malformed("Expected a question and how many answers.")
         question = question.strip()
         responder = self._responder
         if responder is None:
             raise off()
         if not 0 < len(question) <= QUESTION_CHARS_MAX:
-            raise _odd(f"Expected a question of 1 to {QUESTION_CHARS_MAX} characters.")
+            raise malformed(f"Expected a question of 1 to {QUESTION_CHARS_MAX} characters.")
         number = max(session.turns, default=-1) + 1
         if number >= TURNS_MAX:
-            raise _odd(f"A session has at most {TURNS_MAX} questions; please finish.")
+            raise malformed(f"A session has at most {TURNS_MAX} questions; please finish.")
         sides = 2 if kind == "pairwise" else 1
         if responder.costs and not self._quota.take(sides):
             raise Refusal(
@@ -183,7 +184,7 @@ class Flow:
         number = request.get("turn")
         turn = session.turns.get(number) if isinstance(number, int) else None
         if turn is None:
-            raise _odd("Expected the rating of a turn that was shown.")
+            raise malformed("Expected the rating of a turn that was shown.")
         if number in session.ratings:  # a browser that asked twice
             return {"turns": len(session.ratings)}
         pair = turn["kind"] == "pairwise"
@@ -197,7 +198,7 @@ class Flow:
         }
         asked = [*rating["likert"].values(), *([rating["preference"]] if pair else [])]
         if any(value is None for value in asked):
-            raise _odd("Expected an answer to every question of the rating.")
+            raise malformed("Expected an answer to every question of the rating.")
         self._store.append(session.session_id, rating)
         return {"turns": len(session.ratings) + 1}
 
@@ -205,7 +206,7 @@ class Flow:
         session = self._session(request)
         record = request.get("record")
         if not isinstance(record, dict):
-            raise _odd("Expected a calibration record.")
+            raise malformed("Expected a calibration record.")
         at_ms = self._store.now_ms()
         self._store.append(
             session.session_id, {**record, "type": "calibration", "at_epoch_ms": at_ms}
@@ -216,7 +217,7 @@ class Flow:
         session = self._session(request)
         text = request.get("text")
         if not isinstance(text, str) or len(text) > SUMMARY_CHARS_MAX:
-            raise _odd(f"Expected a summary of up to {SUMMARY_CHARS_MAX} characters.")
+            raise malformed(f"Expected a summary of up to {SUMMARY_CHARS_MAX} characters.")
         record = {"type": "summary", "text": text.strip(), "at_epoch_ms": self._store.now_ms()}
         for name in ("understand_before", "understand_after"):
             record[name] = request.get(name)
@@ -233,7 +234,7 @@ class Flow:
     def _withdraw(self, request: Request) -> Reply:
         code = request.get("code")
         if not isinstance(code, str):
-            raise _odd("Expected a code.")
+            raise malformed("Expected a code.")
         return {"complete": self._store.withdraw(code).complete}
 
     # --- what they need
@@ -252,11 +253,11 @@ class Flow:
         known = isinstance(session_id, str) and isinstance(token, str)
         if not (known and self._store.check_token(str(session_id), str(token))):
             raise Refusal("token", 403, "This is not your session. Please reload the page.")
-        path = session_path(self._store.folder, str(session_id))
+        path = self._store.path(str(session_id))
         with self._store.lock:
             there = path.exists()
             if not there and self._store.hub:  # a server whose disk is new finds them on the Hub
-                gone = tombstone(str(session_id)) in self._store.tombstones()
+                gone = self._store.is_withdrawn(str(session_id))
                 there = not gone and self._store.hub.restore(str(session_id))
         session = read_session(path, events=False) if there else None
         if session is None:
@@ -268,10 +269,6 @@ def _swapped(session: Session, *, keep: bool) -> bool:
     """Draw which answer stands left: for each turn, or once where models keep their side."""
     pairs = [turn for turn in session.turns.values() if turn["kind"] == "pairwise"]
     return bool(pairs[0]["side_swapped"] if pairs and keep else secrets.randbits(1))
-
-
-def _odd(reason: str) -> Refusal:
-    return Refusal("malformed", 400, reason)
 
 
 def _history(session: Session, side: int, swapped: bool) -> list[Message]:

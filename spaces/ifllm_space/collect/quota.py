@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ifllm_space.server.session_file import write_durably
+from ifllm_space.server.durable import write_durably
 
 
 class DailyQuota:

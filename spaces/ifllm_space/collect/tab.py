@@ -13,7 +13,7 @@ from ifllm_space.server import SessionStore
 from ifllm_space.settings import Settings
 
 _START = """
-import(new URL('page/MODULE', document.baseURI))
+import(new URL('page/record/MODULE', document.baseURI))
   .then((page) => page.start(element.querySelector('.ifllm-collect'), (step) => server.step(step)));
 """
 _PLACE = "<div class='ifllm-collect'>This page needs JavaScript.</div>"

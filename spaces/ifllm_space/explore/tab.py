@@ -12,7 +12,7 @@ from ifllm_space.explore.usual import usual_values
 from ifllm_space.pickers import TurnPickers, first_turn
 
 VIEW = """
-import(new URL('page/explore.js', document.baseURI)).then((page) => {
+import(new URL('page/explore/explore.js', document.baseURI)).then((page) => {
   page.show(element, props.value);
   watch('value', () => page.show(element, props.value));
 });

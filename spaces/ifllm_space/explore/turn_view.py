@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ifllm_hf.behavior.reading_ticks import TICK_CAP_MS
-from ifllm_space.demo_data import RELEASE_PAGE, PageLines
+from ifllm_space.page_numbers import RELEASE_PAGE, PageLines
 
 CHANNELS = ("gaze", "mouse")
 PHASES = ("reading", "rating", "after")
@@ -110,8 +109,3 @@ def _bridged(times: Sequence[float], loads: Sequence[int]) -> list[float]:
     step[np.diff(loads, prepend=loads[0]) != 0] = RELOAD_GAP_MS
     bridged: list[float] = np.cumsum(step).round(1).tolist()
     return bridged
-
-
-def number(value: float | None) -> float | None:
-    """Return a number that JSON knows: missing stays missing."""
-    return None if value is None or not math.isfinite(value) else float(f"{value:.4g}")

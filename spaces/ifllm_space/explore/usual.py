@@ -9,7 +9,7 @@ import polars as pl
 
 from ifllm_hf.behavior.declaration import PER_RESPONSE, Feature
 from ifllm_hf.behavior.features.table import CATALOGUE
-from ifllm_space.explore.turn_view import number
+from ifllm_space.page_numbers import number
 
 PLAIN_WORDS = {
     "reading_ms": "Time spent reading",

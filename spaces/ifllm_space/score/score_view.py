@@ -15,7 +15,8 @@ from ifllm_hf.reward.explain.what_moved import (
     score_over_time,
     words_that_moved,
 )
-from ifllm_space.explore.turn_view import number, turn_view
+from ifllm_space.explore.turn_view import turn_view
+from ifllm_space.page_numbers import number
 from ifllm_space.score.trained_reward import TrainedReward
 
 TEXT = (

@@ -15,9 +15,10 @@ from ifllm_space.demo_data import DemoData
 from ifllm_space.pickers import QUIET, TurnPickers, first_turn
 from ifllm_space.score.recording import MAX_CHARS, own_turn
 from ifllm_space.score.score_view import score_view
+from ifllm_space.score.trained_reward import load_trained
 
 VIEW = """
-import(new URL('page/score.js', document.baseURI)).then((page) => {
+import(new URL('page/score/score.js', document.baseURI)).then((page) => {
   const show = () => page.show(element, props.value, (said) => trigger('submit', said));
   show();
   watch('value', show);
@@ -39,11 +40,12 @@ def score_tab(data: DemoData) -> None:
     except DataError as error:
         gr.Markdown(f"There is nothing to score with: {error}")
         return
+    model = load_trained(data.model)
     pairs = data.index.filter(pl.col("kind") == "pairwise")
     first = first_turn(pairs)
 
     def viewed(turn: dict[str, Any], fold: int | None) -> dict[str, Any]:
-        return score_view(turn, reward, fold, data.trained)
+        return score_view(turn, reward, fold, model)
 
     def of_reader(query_id: int) -> str:
         turn = data.turn(query_id)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.metrics.ridge import sigmoid
-from ifllm_space.explore.turn_view import number
+from ifllm_space.page_numbers import number
 
 STEPS = 16
 """Points of the integration that finds what moved the score; half the default, for a click."""
@@ -73,3 +73,8 @@ class TrainedReward:
                     if share
                 ]
         return view
+
+
+def load_trained(folder: Path | None) -> TrainedReward | None:
+    """Load the reward model that the operator named, if any; raises as `TrainedReward` does."""
+    return None if folder is None else TrainedReward(folder)

@@ -5,14 +5,17 @@
     store.append(opened.session_id, {"type": "turn", ...})
 
 identity      codes, session ids, tokens
-checks        the schema: the one place that decides what is stored
+checks        what was sent is parsed and held against the schema
 refusals      every reason for which something is not stored
 limits        how often a session, or a hashed address, may ask
 batch_index   which batches a file holds
-session_file  one session on disk: append, repair, what is in it
-store         all sessions: one writer, group commit
+durable       files that outlive a crash
+append_log    the file of one session: append, repair, which batches are in it
+session_folder
+              all sessions of a disk: which there are, which were withdrawn
 hub_push      one file per session to a private dataset repository
 withdrawal    takes a session out of every place
+store         what appends to sessions: one writer, group commit
 routes        what a browser may post
 """
 

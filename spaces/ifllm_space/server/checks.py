@@ -1,29 +1,13 @@
-"""The schema of `ifllm_hf.data.sessions` at work: the one place that decides what is stored."""
+"""What a browser sent is parsed and held against the schema, or refused."""
 
 from __future__ import annotations
 
-import json
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
-import jsonschema_rs
 import orjson
 
+from ifllm_hf.data.sessions.event_schema import validator
 from ifllm_space.server.refusals import malformed
-
-
-@cache
-def schema() -> dict[str, Any]:
-    """Return the capture schema, version 2."""
-    text = files("ifllm_hf.data.sessions").joinpath("event.schema.json").read_text("utf-8")
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
-
-
-@cache
-def _validator(definition: str) -> Any:
-    return jsonschema_rs.validator_for({**schema(), "$ref": f"#/$defs/{definition}"})
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -46,13 +30,13 @@ def check(value: dict[str, Any], definition: str) -> None:
 
     The reason names the place and never repeats what was sent.
     """
-    validator = _validator(definition)
+    of_definition = validator(definition)
     try:
-        fits = validator.is_valid(value)
+        fits = of_definition.is_valid(value)
     except ValueError as error:  # a number or string that JSON cannot hold
         raise malformed(f"This is no JSON: {error}.") from None
     if not fits:
-        fault = next(validator.iter_errors(value))
+        fault = next(of_definition.iter_errors(value))
         place = "/".join(map(str, fault.instance_path)) or "the top"
         rule = "/".join(map(str, fault.schema_path))
         raise malformed(

@@ -10,38 +10,36 @@ import logging
 import tempfile
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ifllm_hf.data.sessions.session_file import TOMBSTONES
 from ifllm_hf.data.sessions.session_file import tombstone as tombstone_of
 from ifllm_hf.errors import ConfigError, IFLLMError
 from ifllm_hf.hub_errors import check_repo_id, hub_errors
-from ifllm_space.server.session_file import SUFFIX, session_path, write_durably
-
-if TYPE_CHECKING:
-    from ifllm_space.server.store import SessionStore
+from ifllm_space.server.durable import write_durably
+from ifllm_space.server.session_folder import SUFFIX, SessionFolder
 
 logger = logging.getLogger(__name__)
 
 FOLDER = "sessions"
-TOMBSTONES = "withdrawn.txt"
 WITHDRAWAL = "Take out a withdrawn session"
 """Title of a commit whose history must still be squashed."""
 _COMMIT_BYTES_MAX = 64 * 2**20
 
 
 class HubPush:
-    """Pushes what is new every `hub_interval_s`, and takes out who withdrew.
+    """Pushes what is new every `interval_s`, and takes out who withdrew.
 
     Attributes:
-        lock: Held by pushes and withdrawals; taken before the store's.
+        lock: Held by pushes and withdrawals; taken before the folder's.
     """
 
-    def __init__(self, store: SessionStore) -> None:
+    def __init__(self, sessions: SessionFolder, repo_id: str, interval_s: float) -> None:
         """Ask nobody yet; raise ConfigError for a name that no repository can have."""
         self.lock = threading.RLock()
-        self._store = store
-        self._repo_id = store.settings.hub_dataset
-        self._interval_s = store.settings.hub_interval_s
+        self._sessions = sessions
+        self._repo_id = repo_id
+        self._interval_s = interval_s
         self._known = False
         self._buried: set[str] = set()  # withdrawals that the Hub knows of
         self._stop = threading.Event()
@@ -57,14 +55,14 @@ class HubPush:
         self._stop.set()
         if self._loop.is_alive():
             self._loop.join()
-        self._round()
+        self._push_or_warn()
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._round()
+            self._push_or_warn()
             self._stop.wait(self._interval_s)
 
-    def _round(self) -> None:
+    def _push_or_warn(self) -> None:
         try:
             self.push()
         except IFLLMError as error:
@@ -84,26 +82,26 @@ class HubPush:
         from huggingface_hub import CommitOperationAdd
 
         with self.lock, hub_errors(self._repo_id):
-            self._meet()
-            if self._store.tombstones() - self._buried:
+            self._open_repository()
+            if self._sessions.tombstones() - self._buried:
                 self.take_out_withdrawn()
-            with self._store.lock:  # the writer holds it until its lines are whole and on disk
-                sizes = self._store.sizes()
-                grown = [i for i, size in sizes.items() if size > self._store.pushed.get(i, 0)]
+            with self._sessions.lock:  # the writer holds it until its lines are whole and on disk
+                sizes = self._sessions.sizes()
+                grown = [i for i, size in sizes.items() if size > self._sessions.pushed.get(i, 0)]
             while grown:
                 operations: list[Any] = []
                 pushed: dict[str, int] = {}
                 total = 0
                 while grown and (not operations or total + sizes[grown[-1]] <= _COMMIT_BYTES_MAX):
                     session_id = grown.pop()
-                    with open(session_path(self._store.folder, session_id), "rb") as file:
+                    with open(self._sessions.path(session_id), "rb") as file:
                         data = file.read(sizes[session_id])
-                    operations.append(CommitOperationAdd(_place(session_id), data))
+                    operations.append(CommitOperationAdd(_path_in_repo(session_id), data))
                     pushed[session_id] = len(data)
                     total += len(data)
                 self._commit(operations, f"Add to {len(operations)} sessions")
-                with self._store.lock:
-                    self._store.pushed.update(pushed)
+                with self._sessions.lock:
+                    self._sessions.pushed.update(pushed)
 
     def restore(self, session_id: str) -> bool:
         """Fetch a session that this machine lost; False if the Hub has none or cannot be asked."""
@@ -113,18 +111,18 @@ class HubPush:
         try:
             with tempfile.TemporaryDirectory() as place, hub_errors(self._repo_id):
                 path = HfApi().hf_hub_download(
-                    self._repo_id, _place(session_id), repo_type="dataset", local_dir=place
+                    self._repo_id, _path_in_repo(session_id), repo_type="dataset", local_dir=place
                 )
                 data = Path(path).read_bytes()
         except (EntryNotFoundError, RepositoryNotFoundError, IFLLMError):
             return False
-        with self._store.lock:
-            if tombstone_of(session_id) in self._store.tombstones():
+        with self._sessions.lock:
+            if self._sessions.is_withdrawn(session_id):
                 return False  # withdrawn meanwhile
-            here = session_path(self._store.folder, session_id)
+            here = self._sessions.path(session_id)
             if not here.exists():  # another request may have brought it back, and it may have grown
                 write_durably(here, data)
-                self._store.pushed[session_id] = len(data)
+                self._sessions.pushed[session_id] = len(data)
         return True
 
     # --- withdrawing
@@ -132,8 +130,8 @@ class HubPush:
     def holds(self, session_id: str) -> bool:
         """Whether a session is on the Hub."""
         with self.lock, hub_errors(self._repo_id):
-            self._meet()
-            place = _place(session_id)
+            self._open_repository()
+            place = _path_in_repo(session_id)
             return bool(self._api().file_exists(self._repo_id, place, repo_type="dataset"))
 
     def take_out_withdrawn(self) -> None:
@@ -144,10 +142,10 @@ class HubPush:
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         with self.lock, hub_errors(self._repo_id):
-            self._meet()
+            self._open_repository()
             api, repo = self._api(), {"repo_id": self._repo_id, "repo_type": "dataset"}
-            tombstones = self._store.tombstones()
-            names = [n for n in api.list_repo_files(**repo) if _tombstone_of_place(n) in tombstones]
+            tombstones = self._sessions.tombstones()
+            names = [n for n in api.list_repo_files(**repo) if _tombstone_of_path(n) in tombstones]
             if names or tombstones - self._buried:
                 text = "".join(f"{t}\n" for t in sorted(tombstones))
                 operations: list[Any] = [CommitOperationDelete(name) for name in names]
@@ -169,7 +167,7 @@ class HubPush:
 
     # --- the repository
 
-    def _meet(self) -> None:
+    def _open_repository(self) -> None:
         """Once: make the repository, see that it is private, learn what it holds."""
         if self._known:
             return
@@ -188,14 +186,16 @@ class HubPush:
                     self._repo_id, TOMBSTONES, repo_type="dataset", local_dir=place
                 )
                 self._buried = set(Path(path).read_text().split())
-        for tombstone in self._buried - self._store.tombstones():
-            self._store.bury(tombstone)
-        with self._store.lock:
-            for session_id, size in self._store.sizes().items():
+        for tombstone in self._buried - self._sessions.tombstones():
+            self._sessions.bury(tombstone)
+        with self._sessions.lock:
+            for session_id, size in self._sessions.sizes().items():
                 if tombstone_of(session_id) in self._buried:
-                    self._store.delete_local(session_id)
+                    self._sessions.delete(session_id)
                 else:  # both only grow, so what is shorter there is a part of what is here
-                    self._store.pushed[session_id] = min(size, held.get(_place(session_id), 0))
+                    self._sessions.pushed[session_id] = min(
+                        size, held.get(_path_in_repo(session_id), 0)
+                    )
         self._known = True
         self.take_out_withdrawn()
 
@@ -211,11 +211,11 @@ class HubPush:
         return HfApi(library_name="ifllm_hf")
 
 
-def _place(session_id: str) -> str:
+def _path_in_repo(session_id: str) -> str:
     return f"{FOLDER}/{session_id}{SUFFIX}"
 
 
-def _tombstone_of_place(name: str) -> str:
-    """Return the tombstone that a session at this place of the repository would have."""
+def _tombstone_of_path(name: str) -> str:
+    """Return the tombstone that a session at this path of the repository would have."""
     inside = name.startswith(f"{FOLDER}/") and name.endswith(SUFFIX)
     return tombstone_of(name[len(FOLDER) + 1 : -len(SUFFIX)]) if inside else ""

@@ -6,24 +6,22 @@ busy share the next sync, so sixty readers cost little more than one.
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import orjson
 from filelock import FileLock, Timeout
 
-from ifllm_hf.data.sessions.session_file import tombstone as tombstone_of
 from ifllm_hf.errors import ConfigError
+from ifllm_hf.files import digest
 from ifllm_space.server import refusals
+from ifllm_space.server.append_log import AppendLog
 from ifllm_space.server.checks import check
 from ifllm_space.server.hub_push import HubPush
 from ifllm_space.server.identity import (
@@ -34,21 +32,12 @@ from ifllm_space.server.identity import (
     token_of,
 )
 from ifllm_space.server.limits import RateLimit
-from ifllm_space.server.session_file import (
-    SUFFIX,
-    SessionFile,
-    repair,
-    session_path,
-    sync_folder,
-    write_durably,
-)
+from ifllm_space.server.session_folder import SessionFolder
 from ifllm_space.server.withdrawal import WithdrawalReceipt, withdraw
 from ifllm_space.settings import Settings
 
-TOMBSTONES = "withdrawn.txt"
 WRONG_CODES_PER_MINUTE = 20
-_GROUP_MAX = 128
-_OPEN_FILES_MAX = 256  # more than a group has, so that none is closed before its sync
+_GROUP_MAX = 128  # fewer than files stay open
 
 
 @dataclass(frozen=True)
@@ -82,27 +71,23 @@ class _Line:
     done: Future[Stored]
 
 
-class SessionStore:
+class SessionStore(SessionFolder):
     """Keeps sessions in a folder; see the module. `start` it before use, `close` it at the end."""
 
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
         """Touch nothing yet; `clock` gives the epoch in seconds."""
+        super().__init__(Path(settings.sessions))
         self.settings = settings
-        self.folder = Path(settings.sessions)
-        self.lock = threading.RLock()
-        """Held while lines are written; who deletes or copies session files takes it."""
-        self.pushed: dict[str, int] = {}
-        """Per session, how many bytes of it are on the Hub."""
         self._clock = clock
-        self._files: OrderedDict[str, SessionFile] = OrderedDict()
-        self._withdrawn: set[str] = set()
         self._queue: queue.SimpleQueue[_Line | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_forever, name="sessions", daemon=True)
         self._syncers = ThreadPoolExecutor(8, thread_name_prefix="sync")
         self._fetcher = ThreadPoolExecutor(1, thread_name_prefix="fetch")
         self._openings = RateLimit(settings.sessions_per_minute)
         self.wrong_codes = RateLimit(WRONG_CODES_PER_MINUTE)
-        self.hub: HubPush | None = HubPush(self) if settings.hub_dataset else None
+        self.hub: HubPush | None = None
+        if settings.hub_dataset:
+            self.hub = HubPush(self, settings.hub_dataset, settings.hub_interval_s)
         self._started = False
 
     def start(self) -> None:
@@ -121,13 +106,7 @@ class SessionStore:
                 "stop the other, or set $IFLLM_SPACE_SESSIONS."
             ) from None
         self._secret = self.settings.secret or secret_beside(self.folder)
-        for path in self.folder.glob(f"*{SUFFIX}"):
-            if repair(path) and path.stat().st_size == 0:
-                path.unlink()  # its consent never reached the disk
-        self._withdrawn |= self._read_tombstones()
-        for session_id in self.sizes():
-            if tombstone_of(session_id) in self._withdrawn:
-                self.delete_local(session_id)  # a withdrawal that a crash cut short
+        self.repair()
         self._started = True
         self._writer.start()
         if self.hub:
@@ -144,10 +123,7 @@ class SessionStore:
         if self.hub:
             self.hub.close()
         self._syncers.shutdown()
-        with self.lock:
-            for file in self._files.values():
-                file.close()
-            self._files.clear()
+        self.close_files()
         self._only_writer.release()
 
     # --- sessions
@@ -179,7 +155,7 @@ class SessionStore:
             "created_epoch_ms": now_ms,
             "consent": {
                 "version": consent_version,
-                "text_sha256": sha256(consent_text.encode()).hexdigest(),
+                "text_sha256": digest(consent_text),
                 "adult": True,
                 "at_epoch_ms": now_ms,
             },
@@ -223,14 +199,10 @@ class SessionStore:
         if self._is_lost(session_id):
             self._fetch(session_id)
         with self.lock:
-            file = self._open(session_id)
+            file = self.open_file(session_id)
             ends = {seq: file.batches.end_of(tab, seq) for seq in seqs}
         done = [s for s, end in ends.items() if end is not None and self._durable(session_id, end)]
         return done, [s for s, end in ends.items() if end is None]
-
-    def sizes(self) -> dict[str, int]:
-        """Return the sessions of this disk and their sizes."""
-        return {p.stem: p.stat().st_size for p in self.folder.glob(f"s_*{SUFFIX}")}
 
     def now_ms(self) -> int:
         """Return the epoch in ms."""
@@ -240,39 +212,7 @@ class SessionStore:
 
     def withdraw(self, code: str) -> WithdrawalReceipt:
         """Take the session of a code out of every place; see `withdrawal`."""
-        return withdraw(self, code)
-
-    def bury(self, tombstone: str) -> None:
-        """From now on, and after any crash, take nothing more of a session."""
-        with self.lock:
-            if tombstone not in self._withdrawn:
-                known = sorted(self._withdrawn | {tombstone})
-                write_durably(self.folder / TOMBSTONES, "".join(f"{t}\n" for t in known).encode())
-                self._withdrawn.add(tombstone)
-
-    def tombstones(self) -> frozenset[str]:
-        """Return the hashes of all withdrawn sessions."""
-        with self.lock:
-            return frozenset(self._withdrawn)
-
-    def delete_local(self, session_id: str) -> bool:
-        """Delete a session and what was cut off it from this disk; True if there was any."""
-        with self.lock:
-            if file := self._files.pop(session_id, None):
-                file.close()
-            self.pushed.pop(session_id, None)
-            paths = list(self.folder.glob(f"quarantine/{session_id}.*"))
-            whole = session_path(self.folder, session_id)
-            paths += [whole] if whole.exists() else []
-            for path in paths:
-                path.unlink()
-            for parent in {path.parent for path in paths}:
-                sync_folder(parent)
-            return bool(paths)
-
-    def _read_tombstones(self) -> set[str]:
-        path = self.folder / TOMBSTONES
-        return set(path.read_text().split()) if path.exists() else set()
+        return withdraw(code, self, self.hub, self.wrong_codes, self.settings.exports)
 
     # --- the writer
 
@@ -314,7 +254,7 @@ class SessionStore:
 
     def _append(
         self, session_id: str, lines: list[_Line]
-    ) -> tuple[SessionFile, int, list[tuple[_Line, int, bool]]] | None:
+    ) -> tuple[AppendLog, int, list[tuple[_Line, int, bool]]] | None:
         """Put lines into the file; what is left to do is to sync it and to answer."""
         if not lines[0].first and self._is_lost(session_id):
             try:  # the Hub takes its time, and the other sessions are written meanwhile
@@ -323,7 +263,7 @@ class SessionStore:
                 _refuse(lines, refusals.disk_failed("the server is stopping"))
             return None
         try:
-            file = self._create(session_id) if lines[0].first else self._open(session_id)
+            file = self.create_file(session_id) if lines[0].first else self.open_file(session_id)
         except (refusals.Refusal, OSError) as error:
             _refuse(lines, error)
             return None
@@ -358,7 +298,7 @@ class SessionStore:
     def _sync(
         self,
         session_id: str,
-        file: SessionFile,
+        file: AppendLog,
         before: int,
         answers: list[tuple[_Line, int, bool]],
     ) -> None:
@@ -375,30 +315,12 @@ class SessionStore:
     def _durable(self, session_id: str, end: int) -> bool:
         return not self.settings.hub_dataset or self.pushed.get(session_id, 0) >= end
 
-    def _create(self, session_id: str) -> SessionFile:
-        path = session_path(self.folder, session_id)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        sync_folder(self.folder)
-        return self._keep(session_id, SessionFile(path))
-
-    def _open(self, session_id: str) -> SessionFile:
-        if tombstone_of(session_id) in self._withdrawn:
-            raise refusals.gone()
-        if file := self._files.get(session_id):
-            self._files.move_to_end(session_id)
-            return file
-        path = session_path(self.folder, session_id)
-        if not path.exists():
-            raise refusals.session_missing()
-        return self._keep(session_id, SessionFile(path))
-
     def _is_lost(self, session_id: str) -> bool:
         """Whether only the Hub may have a session: after this machine got a new disk."""
         return (
             self.hub is not None
-            and session_id not in self._files
-            and tombstone_of(session_id) not in self._withdrawn
-            and not session_path(self.folder, session_id).exists()
+            and not self.is_withdrawn(session_id)
+            and not self.is_here(session_id)
         )
 
     def _fetch(self, session_id: str, lines: Sequence[_Line] = ()) -> None:
@@ -412,13 +334,6 @@ class SessionStore:
             self._queue.put(line)
         if not found:
             _refuse(lines, refusals.session_missing())
-
-    def _keep(self, session_id: str, file: SessionFile) -> SessionFile:
-        self._files[session_id] = file
-        if len(self._files) > _OPEN_FILES_MAX:
-            _, oldest = self._files.popitem(last=False)
-            oldest.close()
-        return file
 
 
 def _refuse(lines: Sequence[_Line], error: Exception) -> None:

@@ -35,8 +35,10 @@ def run(tmp_path: Path, pairs_file: Path) -> Run:
     """Return a function that runs DPO on 20 pairs for two steps; keyword arguments override."""
 
     def call(**settings: Any) -> Path:
-        from ifllm_hf.alignment.dpo.config import PairDataConfig, PairDPOConfig, PolicyConfig
+        from ifllm_hf.alignment.dpo.config import PairDPOConfig
         from ifllm_hf.alignment.dpo.run import run_dpo
+        from ifllm_hf.alignment.pairs.config import PairDataConfig
+        from ifllm_hf.alignment.policy.config import PolicyConfig
 
         def of(cls: Any, **defaults: Any) -> Any:
             mine = {k: v for k, v in settings.items() if k in cls.__dataclass_fields__}

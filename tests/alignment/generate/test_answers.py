@@ -5,14 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ifllm_hf.alignment.generate.answers import (
-    CUT,
-    STOPPED,
-    finished_answer,
-    stop_texts,
-    weights_id,
-)
-from ifllm_hf.alignment.judge.config import ModelSpec, Sampling
+from ifllm_hf.alignment.generate.backend import CUT, STOPPED, finished_answer, stop_texts
+from ifllm_hf.alignment.generate.config import ModelSpec, Sampling
+from ifllm_hf.alignment.policy.load import weights_id
 from ifllm_hf.errors import ConfigError, DataError
 from tests.helpers.asked_prompts import STYLE, prompts, write
 

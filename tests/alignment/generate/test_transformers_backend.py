@@ -9,17 +9,11 @@ from typing import Any
 
 import pytest
 
-from ifllm_hf.alignment.generate.answers import (
-    CUT,
-    STOPPED,
-    TOO_LONG,
-    generate_answers,
-    make_backend,
-    weights_id,
-)
-from ifllm_hf.alignment.judge.config import ModelSpec, Sampling
-from ifllm_hf.alignment.judge.prompts import JudgedPrompt
-from ifllm_hf.alignment.pairs.format import PromptFormat
+from ifllm_hf.alignment.generate.answers import generate_answers, make_backend
+from ifllm_hf.alignment.generate.backend import CUT, STOPPED, TOO_LONG, JudgedPrompt
+from ifllm_hf.alignment.generate.config import ModelSpec, Sampling
+from ifllm_hf.alignment.pairs.config import PromptFormat
+from ifllm_hf.alignment.policy.load import weights_id
 from ifllm_hf.errors import ConfigError
 from tests.helpers.asked_prompts import STYLE, prompts, write
 

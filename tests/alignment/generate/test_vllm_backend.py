@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from ifllm_hf.alignment.generate.answers import STOPPED, generate_answers, make_backend
-from ifllm_hf.alignment.judge.config import ModelSpec, Sampling
+from ifllm_hf.alignment.generate.answers import generate_answers, make_backend
+from ifllm_hf.alignment.generate.backend import STOPPED
+from ifllm_hf.alignment.generate.config import ModelSpec, Sampling
 from ifllm_hf.errors import ConfigError
 from tests.helpers.asked_prompts import STYLE, prompts
 

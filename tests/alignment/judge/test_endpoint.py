@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import email.utils
-import time
 from typing import Any
 
 import pytest
 
 from ifllm_hf.alignment.judge.config import JudgeSettings
 from ifllm_hf.alignment.judge.endpoint import EndpointJudge
-from ifllm_hf.alignment.judge.transport import retry_after_s
 from ifllm_hf.alignment.judge.verdict import Comparison, Judged
 from ifllm_hf.errors import ConfigError, SourceError
 from tests.helpers.loopback_judge import LoopbackJudge as Server
@@ -100,14 +97,6 @@ def test_without_retry_after_the_wait_doubles() -> None:
     assert len(waits) == 4
     for k, wait in enumerate(waits):
         assert 0.5 * 2**k <= wait <= 2**k
-
-
-def test_retry_after_may_be_a_date() -> None:
-    soon = email.utils.formatdate(time.time() + 30, usegmt=True)
-    assert 27 < (retry_after_s({"retry-after": soon}) or 0) <= 30
-    past = email.utils.formatdate(time.time() - 30, usegmt=True)
-    assert retry_after_s({"retry-after": past}) == 0.0
-    assert retry_after_s({"retry-after": "soon"}) is None and retry_after_s({}) is None
 
 
 @pytest.mark.parametrize("mishap", ["hang", "drop", "html"])

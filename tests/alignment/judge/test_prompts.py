@@ -9,7 +9,7 @@ import pytest
 
 from ifllm_hf.alignment.judge.config import PromptSelection
 from ifllm_hf.alignment.judge.prompts import REPEATED, TRAINED_ON, held_out_prompts, select_prompts
-from ifllm_hf.alignment.pairs.format import JUDGE_FOLD, PromptFormat
+from ifllm_hf.alignment.pairs.config import JUDGE_FOLD, PromptFormat
 from ifllm_hf.errors import ConfigError, DataError
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ifllm_hf.alignment.judge.config import ModelSpec
+from ifllm_hf.alignment.generate.config import ModelSpec
 from ifllm_hf.alignment.judge.run import run_judge
 from ifllm_hf.errors import ConfigError, SourceError
 from tests.helpers.judging import answers, config, endpoint

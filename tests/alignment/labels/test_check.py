@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from ifllm_hf.alignment.labels.check import PromptFormat, check_labels, recipe_files
+from ifllm_hf.alignment.labels.check import check_labels, recipe_files
 from ifllm_hf.alignment.labels.write import write_labels
 from ifllm_hf.errors import ConfigError, DataError, SourceError
 from tests.helpers.labelled_turns import GapModel, make_turns
@@ -126,14 +125,6 @@ def test_files_that_cannot_be_checked(turns: pl.DataFrame, tmp_path: Path) -> No
         check_labels(tmp_path / "x.parquet", turns, [tmp_path / "bad.yaml"])
     with pytest.raises(ConfigError, match="no templates"):
         check_labels(tmp_path / "x.parquet", turns, [])
-
-
-def test_formats_have_the_defaults_of_training() -> None:
-    from ifllm_hf.alignment.dpo.config import PairDataConfig
-
-    trained = {f.name: f.default for f in dataclasses.fields(PairDataConfig)}
-    for f in dataclasses.fields(PromptFormat):
-        assert trained[f.name] == f.default, f.name
 
 
 def test_every_model_has_a_recipe() -> None:

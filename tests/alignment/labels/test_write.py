@@ -353,7 +353,7 @@ def test_a_model_that_returns_nonsense(tmp_path: Path) -> None:
         def predict_proba(self, rows: pl.DataFrame) -> Any:
             return np.full(rows.height, np.nan)
 
-    with pytest.raises(DataError, match="no probabilities"):
+    with pytest.raises(DataError, match="expected a probability"):
         label(small(), tmp_path / "x.parquet", model=Nonsense)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +35,16 @@ def row(i: int, **columns: Any) -> dict[str, Any]:
 
 
 def load(path: str, **settings: Any) -> Any:
-    from ifllm_hf.alignment.dpo.config import PairDataConfig
+    from ifllm_hf.alignment.pairs.config import PairDataConfig
     from ifllm_hf.alignment.pairs.format import load_pairs
 
     return load_pairs(PairDataConfig(dataset=path, **settings), name="pairs.parquet")
+
+
+def test_settings_of_pairs_need_neither_torch_nor_trl() -> None:
+    code = "import sys, ifllm_hf.alignment.pairs.config as c; c.PairDataConfig('made-up'); "
+    code += "assert not {'torch', 'trl', 'transformers'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_template_writes_exactly_this(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_layers_that_look_back_a_little_equal_the_padded_batch() -> None:
 
     from trl.trainer.utils import add_fused_lm_head
 
-    assert unpadded.why_padded(model) is None
+    assert unpadded.reason_to_pad(model) is None
     model.set_attn_implementation(unpadded.ATTENTION)
     add_fused_lm_head(model)
     with torch.no_grad():

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ifllm_hf.alignment.pairs.format import JUDGE_FOLD
+from ifllm_hf.alignment.pairs.config import JUDGE_FOLD
 from ifllm_hf.alignment.pipeline.config import read_pipeline
 from ifllm_hf.alignment.pipeline.training import recipe
 from ifllm_hf.errors import ConfigError

@@ -23,7 +23,8 @@ def run(tmp_path: Path) -> Run:
     """Return a function that runs SFT on made-up pairs for two steps; settings can be given."""
 
     def call(**settings: Any) -> Path:
-        from ifllm_hf.alignment.dpo.config import PairDataConfig, PolicyConfig
+        from ifllm_hf.alignment.pairs.config import PairDataConfig
+        from ifllm_hf.alignment.policy.config import PolicyConfig
         from ifllm_hf.alignment.sft.config import PairSFTConfig
         from ifllm_hf.alignment.sft.run import run_sft
 
@@ -106,8 +107,10 @@ def test_the_loss_is_that_of_the_answer_alone(run: Run, monkeypatch: pytest.Monk
 def test_dpo_continues_the_adapter_against_its_start_or_against_the_base(
     run: Run, tmp_path: Path
 ) -> None:
-    from ifllm_hf.alignment.dpo.config import PairDataConfig, PairDPOConfig, PolicyConfig
+    from ifllm_hf.alignment.dpo.config import PairDPOConfig
     from ifllm_hf.alignment.dpo.run import run_dpo
+    from ifllm_hf.alignment.pairs.config import PairDataConfig
+    from ifllm_hf.alignment.policy.config import PolicyConfig
 
     out = run(max_steps=6)
     margins = {}

@@ -12,16 +12,15 @@ from ifllm_hf.behavior.paper.features import (
     METRIC_COLUMNS,
     PAPER_COLUMNS,
     SAME_AS,
-    paper_feature_matrix,
     paper_feature_set,
     paper_features,
-    paper_labels,
     paper_metrics,
     paper_tables,
     repair_report,
 )
 from ifllm_hf.data.raw.samples import ConversationSamples, Samples
 from ifllm_hf.errors import ConfigError, DataError
+from tests.helpers.paper_labels import paper_labels
 
 ANSWERS = ("The first answer speaks of cats.", "The second one is\r\nlong and on dogs.")
 START = datetime(2025, 11, 1, tzinfo=UTC)
@@ -163,6 +162,20 @@ def test_refusals_name_the_place() -> None:
         paper_feature_set("gaze")
 
 
+def feature_matrix(features: pl.DataFrame, metrics: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Return `query_id` and the columns of one of the paper's lists.
+
+    Questions without a row in the metrics are left out, as in the paper. The three names that the
+    paper's code never makes are filled with what they must have meant (`SAME_AS`).
+    """
+    joined = features.join(metrics, on="query_id", how="inner", maintain_order="left")
+    columns = []
+    for column in paper_feature_set(name):
+        source, complement = SAME_AS.get(column, (column, False))
+        columns.append((1 - pl.col(source) if complement else pl.col(source)).alias(column))
+    return joined.select("query_id", *columns)
+
+
 @pytest.mark.parametrize(
     ("name", "listed", "existing"),
     [("pairwise", 50, 47), ("pairwise_gaze", 27, 25), ("pairwise_mouse", 25, 24)],
@@ -174,7 +187,7 @@ def test_feature_lists(name: str, listed: int, existing: int) -> None:
     assert set(made) <= {*PAPER_COLUMNS, *METRIC_COLUMNS}
     assert {source for source, _ in SAME_AS.values()} <= set(PAPER_COLUMNS)
     features, metrics = paper_tables(conversations(), turns())
-    matrix = paper_feature_matrix(features, metrics, name)
+    matrix = feature_matrix(features, metrics, name)
     assert matrix.columns == ["query_id", *columns]
     assert matrix[:2].null_count().sum_horizontal().item() == 0
     if name == "pairwise":

@@ -17,7 +17,6 @@ import pytest
 from ifllm_hf.behavior.paper.features import (
     METRIC_COLUMNS,
     PAPER_COLUMNS,
-    paper_labels,
     paper_tables,
     repair_report,
 )
@@ -29,6 +28,7 @@ from ifllm_hf.data.raw.samples import ConversationSamples
 from ifllm_hf.data.raw.source import QUERY_LOGS, open_source
 from ifllm_hf.data.tables.tasks import build_tasks
 from ifllm_hf.data.tables.turns import build_turns
+from tests.helpers.paper_labels import paper_labels
 
 pytestmark = pytest.mark.slow
 

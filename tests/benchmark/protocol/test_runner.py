@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -189,16 +186,3 @@ def test_raw_ticks_are_refused(turns) -> None:
     raw = replace(data, rows=data.rows.with_columns(mouse_x_px=pl.lit([0.1])))
     with pytest.raises(ConfigError, match="raw ticks"):
         run(DwellModel(), raw)
-
-
-def test_progress_goes_to_stderr_alone(tmp_path: Path) -> None:
-    code = (
-        "from ifllm_hf.benchmark.protocol.runner import progress_bar\n"
-        "with progress_bar(3, 'model · worker', True) as tick:\n"
-        "    tick(3)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
-    )
-    assert done.stdout == ""
-    assert "model · worker" in done.stderr

@@ -15,16 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from ifllm_hf.data.marker import MARKER, is_prepared, prepared_version
 from ifllm_hf.data.prepared import shards
-from ifllm_hf.data.prepared.folder import (
-    MARKER,
-    check_target,
-    config_files,
-    is_prepared,
-    prepared_version,
-    with_card_metadata,
-)
-from ifllm_hf.data.prepared.shards import ConversationRows
+from ifllm_hf.data.prepared.folder import check_target, config_files, with_card_metadata
+from ifllm_hf.data.recordings import ConversationRows
 from ifllm_hf.data.schema import (
     CONFIGS,
     CONVERSATION_TICK_COLUMNS,

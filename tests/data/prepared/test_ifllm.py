@@ -16,7 +16,8 @@ import pytest
 from datasets import get_dataset_config_names, get_dataset_split_names, load_dataset
 
 import ifllm_hf  # noqa: F401  (makes the name known)
-from ifllm_hf.data.prepared.folder import is_prepared, with_card_metadata
+from ifllm_hf.data.marker import is_prepared
+from ifllm_hf.data.prepared.folder import with_card_metadata
 from ifllm_hf.data.prepared.ifllm import find_source, fingerprint
 from ifllm_hf.data.schema import CONFIGS, SCHEMAS, TURN_TICK_COLUMNS, features
 from ifllm_hf.data.sessions.made_up import write_sessions

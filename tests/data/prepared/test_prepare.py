@@ -12,16 +12,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from ifllm_hf import files
 from ifllm_hf.data import release as release_module
+from ifllm_hf.data.marker import is_prepared
 from ifllm_hf.data.prepared import folder
 from ifllm_hf.data.prepared import prepare as prepare_module
-from ifllm_hf.data.prepared.folder import is_prepared
-from ifllm_hf.data.prepared.prepare import (
-    PrepareReport,
-    find_release,
-    prepare,
-    prepare_synthetic,
-)
+from ifllm_hf.data.prepared.prepare import PrepareReport, find_release, prepare, prepare_synthetic
 from ifllm_hf.data.schema import CONFIGS, SCHEMAS
 from ifllm_hf.errors import IFLLMError, OutputError, SourceError, TableError
 
@@ -171,7 +167,7 @@ def test_what_goes_wrong_in_the_middle_leaves_all_as_it_was(
     elif where == "card":
         card = fault
     else:
-        monkeypatch.setattr(folder, "_swap", fault)
+        monkeypatch.setattr(files, "_swap", fault)
     with pytest.raises(error) as caught:
         prepare(small, old, progress=False, card=card)
     if fault is full_disk:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from ifllm_hf.data.prepared import shards
 from ifllm_hf.data.prepared.folder import config_files
-from ifllm_hf.data.prepared.shards import ConversationRows, TickRows
+from ifllm_hf.data.prepared.shards import TickRows
+from ifllm_hf.data.recordings import ConversationRows
 from ifllm_hf.data.schema import CONFIGS, SCHEMAS
 from ifllm_hf.errors import TableError
 from tests.helpers import prepared_folder

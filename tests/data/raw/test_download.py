@@ -22,9 +22,11 @@ from typing import Any
 import pytest
 
 import ifllm_hf.data.raw.download as download
+from ifllm_hf import retry
 from ifllm_hf.data.raw.download import fetch_release
 from ifllm_hf.data.raw.source import TABLES, open_source
 from ifllm_hf.errors import DownloadError
+from ifllm_hf.files import write_json
 
 
 def release(salt: bytes = b"") -> bytes:
@@ -115,7 +117,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     for name in ("HF_HUB_OFFLINE", "IFLLM_RELEASE_URL", "IFLLM_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(download, "_FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.001)
     with Server() as running:
         thread = threading.Thread(target=running.serve_forever, args=(0.01,))
         thread.start()
@@ -249,7 +251,7 @@ def test_a_part_that_is_complete_or_too_long(server: Server, fetch: Fetch) -> No
         path.rename(part)
         part.write_bytes(part.read_bytes() + extra)
         state = {"url_sha256": hashlib.sha256(server.url.encode()).hexdigest()}
-        download._write_json(download._state_file(part), {**state, "validator": server.etag})
+        write_json(download._state_file(part), {**state, "validator": server.etag})
         server.log.clear()
         assert fetch().read_bytes() == BODY
         assert len(server.log) == requests
@@ -371,6 +373,16 @@ def test_a_disk_that_fills_up(fetch: Fetch) -> None:
             fetch()
     assert not fetch.left()
     assert fetch().read_bytes() == BODY
+
+
+def test_a_disk_that_fills_up_with_the_state(fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(DownloadError, match="the disk is full"):
+        fetch()
+    assert not fetch.left()
 
 
 def test_a_disk_that_would_fill_up(fetch: Fetch) -> None:

@@ -328,7 +328,7 @@ def test_nothing_is_left_when_writing_fails(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(writer, "_write", fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OutputError, match="No space"):
         write_synthetic_release(tmp_path / "r", conversations=2)
     assert not list(tmp_path.iterdir())
 

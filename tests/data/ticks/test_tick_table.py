@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ifllm_hf.data.prepared.shards import ConversationRows
+from ifllm_hf.data.recordings import ConversationRows
 from ifllm_hf.data.release import open_release
 from ifllm_hf.data.schema import ENUMERATIONS, TICKS, VIEW_COLUMNS
 from ifllm_hf.data.synthetic import Truth, read_truth

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from ifllm_hf.card_template import placeholders
-from ifllm_hf.data.prepared.folder import card_metadata, is_prepared
+from ifllm_hf.data.marker import is_prepared
+from ifllm_hf.data.prepared.folder import card_metadata
 from ifllm_hf.data.raw.download import RELEASE_DIGEST
 from ifllm_hf.data.schema import SCHEMAS
 from ifllm_hf.errors import TableError

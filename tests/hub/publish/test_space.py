@@ -86,7 +86,7 @@ def test_folder_holds_app_package_data_and_model_and_nothing_else(pushed: tuple[
     # The package's room of that name goes along; recordings never do.
     kept = [path for path in inside if "sessions" in path.parts and path.suffix]
     assert {path.parts[:3] for path in kept} == {("ifllm_hf", "data", "sessions")}
-    assert {path.suffix for path in kept} == {".py", ".json"}
+    assert {path.suffix for path in kept} == {".py", ".json", ".md"}
 
 
 def test_requirements_are_pinned_and_cover_what_is_imported(pushed: tuple[Path, Any]) -> None:
@@ -135,7 +135,9 @@ def test_folder_runs_alone_and_fetches_nothing(pushed: tuple[Path, Any], tmp_pat
         try:
             page = _first_answer(f"http://127.0.0.1:{port}/", app, output)
             config = urllib.request.urlopen(f"http://127.0.0.1:{port}/config", timeout=20).read()
-            script = urllib.request.urlopen(f"http://127.0.0.1:{port}/page/score.js", timeout=20)
+            script = urllib.request.urlopen(
+                f"http://127.0.0.1:{port}/page/score/score.js", timeout=20
+            )
             assert script.status == 200
         finally:
             app.terminate()

@@ -134,7 +134,18 @@ def test_a_half_written_checkpoint_is_not_gone_on_from(
     (half / "trainer_state.json").write_text('{"log_history": [')
     named = wanted if wanted == "true" else str(half)
     training = settings(tmp_path / "out", resume_from_checkpoint=named)
-    with pytest.raises(OutputError, match="no finished checkpoint to resume from"):
+    with pytest.raises(OutputError, match="no finished checkpoint"):
+        reward_run.run_reward(
+            backbone, inputs_of("behavior"), training, RewardDataConfig(dataset="somewhere")
+        )
+
+
+def test_a_place_that_cannot_be_written_to_is_refused_before_the_data_are_read(
+    backbone: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    training = settings(tmp_path / "file" / "out")
+    with pytest.raises(OutputError, match="written to"):
         reward_run.run_reward(
             backbone, inputs_of("behavior"), training, RewardDataConfig(dataset="somewhere")
         )

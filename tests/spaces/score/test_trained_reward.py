@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from ifllm_space.demo_data import DemoData, open_demo_data
 from ifllm_space.pickers import first_turn
 from ifllm_space.score.recording import own_turn
 from ifllm_space.score.score_view import score_view
-from ifllm_space.score.trained_reward import TrainedReward
+from ifllm_space.score.trained_reward import TrainedReward, load_trained
 from tests.helpers.model_with_processor import make
 
 
@@ -76,11 +75,11 @@ def test_score_shows_it_if_the_operator_named_one(
     shown = score_view(turn, demo_data.reward, turn["fold"], trained)["rewards"]["model"]
     assert shown == trained.view(turn)
     named = open_demo_data(demo_data.folder, model=folder)
-    assert named.trained is not None and named.trained.name == "tiny-reward"
-    assert demo_data.trained is None
+    loaded = load_trained(named.model)
+    assert loaded is not None and loaded.name == "tiny-reward"
+    assert load_trained(demo_data.model) is None
 
 
-def test_folder_without_a_model_is_refused(demo_data: DemoData, tmp_path: Path) -> None:
-    lost = dataclasses.replace(demo_data, model=tmp_path / "none")
+def test_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds no reward model"):
-        _ = lost.trained
+        load_trained(tmp_path / "none")

@@ -18,8 +18,8 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ifllm_hf.data.sessions.event_schema import schema
 from ifllm_space.server import OpenedSession, SessionStore, attach
-from ifllm_space.server.checks import schema
 from ifllm_space.server.limits import RateLimit
 from ifllm_space.server.routes import BODY_BYTES_MAX
 from ifllm_space.settings import Settings

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ifllm_hf.errors import ConfigError
-from ifllm_space.server import OpenedSession, Refusal, SessionStore, Stored, session_file
+from ifllm_space.server import OpenedSession, Refusal, SessionStore, Stored, append_log
 from ifllm_space.server.identity import new_identity
 from tests.helpers.session_store import CONSENT, lines_of, make_batch
 
@@ -85,7 +85,7 @@ def test_answer_comes_after_the_sync(
         entered.set()
         assert go.wait(10)
 
-    monkeypatch.setattr(session_file.os, "fdatasync", slow_sync)
+    monkeypatch.setattr(append_log.os, "fdatasync", slow_sync)
     answer = store.submit(opened.session_id, make_batch())
     assert entered.wait(10) and not answer.done()
     go.set()
@@ -105,7 +105,7 @@ def test_disk_failure_is_told_and_leaves_no_trace(
 
     os_write = os.write
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session_file.os, "fdatasync" if broken == "sync" else "write", fail)
+        patch.setattr(append_log.os, "fdatasync" if broken == "sync" else "write", fail)
         with pytest.raises(Refusal) as refused:
             store.append(opened.session_id, make_batch(seq=1))
     assert refused.value.error == "disk" and refused.value.retry
@@ -210,9 +210,10 @@ def test_session_that_is_not_here_may_come_back(store: SessionStore) -> None:
 def test_more_sessions_than_open_files(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from ifllm_space.server import session_folder
     from ifllm_space.server import store as module
 
-    monkeypatch.setattr(module, "_OPEN_FILES_MAX", 3)
+    monkeypatch.setattr(session_folder, "_OPEN_FILES_MAX", 3)
     monkeypatch.setattr(module, "_GROUP_MAX", 2)
     ids = [store.open_session(**CONSENT).session_id for _ in range(8)]
     for seq in range(3):

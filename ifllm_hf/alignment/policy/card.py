@@ -1,0 +1,45 @@
+"""The card of an SFT or DPO run: from its record alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ifllm_hf.card_template import fill
+from ifllm_hf.training.tiny_models import TINY_PREFIX
+
+_TEMPLATE = Path(__file__).parent / "card.md"
+
+
+def card(record: dict[str, Any]) -> str:
+    """Return the model card of a run, from its record alone.
+
+    It states what was done and claims no quality: that is measured by judging, not by training.
+    """
+    settings, data, used = record["settings"], record["data"], record["used"]
+    made_up = used["base_model"].startswith(TINY_PREFIX)
+    fold = f" (fold {settings['eval_fold']})" if data["held_out"] else ""
+    dropped = data["ledger"]["dropped"].items()
+    history = settings["history"]
+    values = {
+        **{name: used[name] for name in ("weights", "loss", "prompt")},
+        **{name: data[name] for name in ("dataset", "train", "cut", "fingerprint")},
+        **{name: settings[name] for name in ("suffix", "seed")},
+        "base_model_yaml": "[]" if made_up else used["base_model"],
+        "library": "transformers" if settings["method"] == "full" else "peft",
+        "stage": record["stage"],
+        "stage_title": record["stage"].upper(),
+        "model": used["base_model"].split("/")[-1],
+        "made_up": "" if made_up else None,
+        "reference": used.get("reference"),
+        "reference_setting": settings.get("reference"),
+        "no_history": "" if history == "none" else None,
+        "history": None if history == "none" else history,
+        "seen": data["ledger"]["seen"],
+        "held_out": f"{data['held_out']} held out{fold}",
+        "dropped": ", ".join(f"{n} {reason}" for reason, n in dropped) or "none",
+        "max_length": str(settings["max_length"]),
+        "labeller_saw": data["labeller_saw"] or None,
+        "versions": ", ".join(f"{name} {number}" for name, number in record["versions"].items()),
+    }
+    return fill(_TEMPLATE.read_text(encoding="utf-8"), values)

@@ -1,0 +1,142 @@
+"""What is trained in SFT and in DPO, and the checks that the settings of both share.
+
+Importing this module imports torch and TRL.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from transformers import TrainingArguments
+from transformers.utils import is_torch_bf16_gpu_available
+from trl import ModelConfig
+
+from ifllm_hf.errors import ConfigError, require_one_of
+
+METHODS = ("qlora", "lora", "full")
+_LEAST = {
+    "per_device_train_batch_size": 1,
+    "per_device_eval_batch_size": 1,
+    "gradient_accumulation_steps": 1,
+    "learning_rate": 0,
+    "weight_decay": 0,
+}
+
+
+def refuse_bf16_without_gpu(training: TrainingArguments) -> None:
+    """Refuse a setting that this machine cannot do.
+
+    Raises:
+        ConfigError: bf16 is on and there is no GPU that supports it.
+    """
+    wants_bf16 = training.bf16 or (training.bf16 is None and not training.fp16)
+    if wants_bf16 and not training.use_cpu and not is_torch_bf16_gpu_available():
+        raise ConfigError(
+            "bf16 is on and no GPU that supports it was found; run on such a GPU, or add "
+            "'--bf16 false --use_cpu true --dtype float32' (a tiny model: "
+            "--config recipes/configs/smoke.yaml)"
+        )
+
+
+def check_numbers(training: TrainingArguments) -> None:
+    """Refuse sizes and rates that torch would refuse much later.
+
+    Raises:
+        ConfigError: A size below 1, or a rate below 0.
+    """
+    for name, least in _LEAST.items():
+        if getattr(training, name) < least:
+            raise ConfigError(f"{name} is {getattr(training, name)}; expected {least} or more")
+
+
+@dataclass
+class PolicyConfig(ModelConfig):  # type: ignore[misc, unused-ignore]
+    """TRL's `ModelConfig` with QLoRA (NF4, double quantisation, bf16 compute) as the default.
+
+    Departs from TRL: `method` sets `use_peft` and `load_in_4bit`; double quantisation is on;
+    `lora_target_modules` is all-linear; `lora_dropout` is 0; `dtype` is bfloat16 for adapters and
+    float32 for full fine-tuning (a bf16 weight would swallow most updates).
+    """
+
+    dtype: str | None = field(
+        default=None,
+        metadata={
+            "help": "Dtype of the weights, and of 4-bit compute. Default: bfloat16 with an "
+            "adapter, float32 for full fine-tuning.",
+            "choices": ["auto", "bfloat16", "float16", "float32"],
+        },
+    )
+    method: str = field(
+        default="qlora",
+        metadata={
+            "help": "qlora: adapter on NF4 weights. lora: adapter on bf16 weights. full: all of "
+            "the weights.",
+            "choices": list(METHODS),
+        },
+    )
+    load_in_4bit: bool = field(default=False, metadata={"help": "Set by method: qlora."})
+    lora_target_modules: list[str] | None = field(
+        default=None,
+        metadata={"help": "Names of the layers that get an adapter. Default: all-linear."},
+    )
+    use_bnb_nested_quant: bool = field(
+        default=True, metadata={"help": "Double quantisation: quantise the NF4 scales too."}
+    )
+    lora_dropout: float = field(
+        default=0.0, metadata={"help": "No effect unless disable_dropout is false."}
+    )
+    sft_adapter: str | None = field(
+        default=None,
+        metadata={
+            "help": "LoRA adapter of an SFT stage on the same base. It is loaded twice, trained "
+            "and frozen, and never merged."
+        },
+    )
+    reference_model: str | None = field(
+        default=None,
+        metadata={
+            "help": "With reference: base, the pretrained model when model_name_or_path is a full "
+            "SFT checkpoint. Default: model_name_or_path without any adapter."
+        },
+    )
+    public_name: str | None = field(
+        default=None,
+        metadata={
+            "help": "Name of the base model to write into the adapter and its card when "
+            "model_name_or_path is a local folder. Default: the folder's last part."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        """Resolve `method` into TRL's switches.
+
+        Raises:
+            ConfigError: No model, or switches that contradict `method`.
+        """
+        if not self.model_name_or_path:
+            raise ConfigError(
+                "model_name_or_path is missing; name a Hub model, a local folder or "
+                "tiny-random/llama"
+            )
+        require_one_of("method", self.method, METHODS)
+        if self.load_in_8bit or (self.load_in_4bit and self.method != "qlora"):
+            raise ConfigError(
+                f"load_in_4bit or load_in_8bit is set but method is {self.method}; "
+                f"set method to one of {', '.join(METHODS)} and remove the other switches"
+            )
+        if self.sft_adapter and self.method == "full":
+            raise ConfigError(
+                "sft_adapter is set but method is full; merge the adapter into 16-bit weights "
+                "first and name that folder as model_name_or_path, or use method: lora"
+            )
+        self.use_peft = self.method != "full"
+        self.load_in_4bit = self.method == "qlora"
+        if self.dtype is None:
+            self.dtype = "float32" if self.method == "full" else "bfloat16"
+        if self.use_peft and self.lora_target_modules is None:
+            self.lora_target_modules = ["all-linear"]
+        super().__post_init__()
+        targets = self.lora_target_modules
+        if isinstance(targets, str) and targets != "all-linear" and targets.isidentifier():
+            # TRL turns a list of one into a string, which PEFT would match against whole paths.
+            self.lora_target_modules = [targets]

@@ -1,0 +1,204 @@
+"""What an SFT and a DPO run have in common: what comes before training, and what comes after."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accelerate import PartialState
+
+from ifllm_hf.alignment.pairs.format import DROPPED_LONG, PreferencePairs, load_pairs
+from ifllm_hf.alignment.pairs.source import text_of
+from ifllm_hf.alignment.policy import load as models
+from ifllm_hf.alignment.policy.card import card
+from ifllm_hf.errors import ConfigError
+from ifllm_hf.files import write_whole
+from ifllm_hf.training.checkpoints import checkpoint_to_resume, says_when_the_disk_is_full
+from ifllm_hf.training.run_record import (
+    keep_changed_settings,
+    public_name,
+    read_run,
+    resolved_settings,
+    versions,
+    write_run,
+)
+from ifllm_hf.training.tiny_models import TINY_PREFIX, build_tiny_model
+
+if TYPE_CHECKING:
+    from trl import DPOConfig, SFTConfig
+
+    from ifllm_hf.alignment.pairs.config import PairDataConfig
+    from ifllm_hf.alignment.policy.config import PolicyConfig
+
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Prepared:
+    """A run that may start: all that can be refused was checked.
+
+    Attributes:
+        folder: Where results go.
+        checkpoint: Where to go on, or None.
+        pairs: The pairs as the model reads them.
+        path: Where the weights are.
+        tokenizer: The tokenizer.
+        base: Public name of the base model.
+    """
+
+    folder: Path
+    checkpoint: str | None
+    pairs: PreferencePairs
+    path: str
+    tokenizer: Any
+    base: str
+
+
+def prepare_run(
+    policy: PolicyConfig, training: DPOConfig | SFTConfig, data: PairDataConfig
+) -> Prepared:
+    """Check everything that can be checked before weights are loaded, cheapest first.
+
+    Raises:
+        IFLLMError: Anything a user can act on, before the download where it can be known.
+    """
+    folder = Path(str(training.output_dir))
+    # The first look at the device sets the process group up as the settings say (use_cpu, backend).
+    logger.debug("device: %s", training.device)
+    state = PartialState()
+    checkpoint = checkpoint_to_resume(str(folder), training.resume_from_checkpoint)
+    name = str(policy.model_name_or_path)
+    for model in (name, policy.reference_model):
+        if model and state.is_main_process:
+            models.check_access(model)
+    pairs = load_pairs(data, name=public_name(data.dataset))
+    if pairs.labeller_saw:
+        logger.warning(
+            "labeller_may_see_judged_readers: the clicks behind %d held-out pairs trained the "
+            "models that labelled the others, so these readers cannot judge the result",
+            pairs.labeller_saw,
+        )
+    earlier = read_run(folder) if checkpoint else None
+    if earlier and earlier["data"]["fingerprint"] != pairs.fingerprint:
+        raise ConfigError(
+            f"the pairs changed since the run in {folder} was started (fingerprint "
+            f"{earlier['data']['fingerprint']}, now {pairs.fingerprint}); restore them and the "
+            "prompt settings, or start in another output_dir"
+        )
+    path = _place_of_weights(name, folder, pairs, training.seed)
+    models.check_length(path, policy, training.max_length)
+    tokenizer = models.load_tokenizer(
+        path, data.eos_token, of=name, revision=models.revision_of(path, policy)
+    )
+    if data.prompt_format == "chat" and tokenizer.chat_template is None:
+        raise ConfigError(
+            f"prompt_format is chat, but {name} has no chat template; use prompt_format: template"
+        )
+    base = policy.public_name or (name if name.startswith(TINY_PREFIX) else public_name(name))
+    return Prepared(folder, checkpoint, pairs, path, tokenizer, str(base))
+
+
+def base_record(
+    run: Prepared,
+    policy: PolicyConfig,
+    training: DPOConfig | SFTConfig,
+    data: PairDataConfig,
+    trainer: Any,
+    *,
+    too_long: int,
+    cut: int,
+) -> dict[str, Any]:
+    """Return the resolved settings, the data's account and the versions of a run.
+
+    Args:
+        run: What was prepared.
+        policy: What is trained.
+        training: How.
+        data: On what.
+        trainer: The trainer, with its datasets.
+        too_long: Pairs left out because their prompt fills `max_length`.
+        cut: Answers, or pairs, cut at `max_length`.
+    """
+    # Held-out pairs that are not evaluated during training are held out all the same.
+    held_out = trainer.eval_dataset if trainer.eval_dataset is not None else run.pairs.held_out
+    ledger = run.pairs.ledger
+    ledger.kept -= too_long
+    if too_long:
+        ledger.dropped[DROPPED_LONG] = too_long
+    ledger.check()
+    prompt = (
+        "the tokenizer's chat template"
+        if data.prompt_format == "chat"
+        else f"`{data.prompt_template!r}`"
+    )
+    return {
+        "settings": resolved_settings(training, policy, data),
+        "used": {
+            "base_model": run.base,
+            "prompt": prompt,
+            "device": str(trainer.accelerator.device),
+            "processes": trainer.accelerator.num_processes,
+        },
+        "data": {
+            "dataset": public_name(data.dataset),
+            "fingerprint": run.pairs.fingerprint,
+            "ledger": ledger.to_dict(),
+            "train": len(trainer.train_dataset),
+            "held_out": len(held_out) if held_out is not None else 0,
+            "cut": cut,
+            "labeller_saw": run.pairs.labeller_saw,
+        },
+        "versions": versions(),
+    }
+
+
+def announce(run: Prepared, record: dict[str, Any]) -> None:
+    """Write down and print what is used, before the first step."""
+    if PartialState().is_main_process:
+        keep_changed_settings(record, read_run(run.folder) if run.checkpoint else None)
+        write_run(run.folder, record)
+    for key, value in record["used"].items():
+        logger.info("%s: %s", key, value)
+    logger.info("pairs: %s", record["data"])
+
+
+def _place_of_weights(name: str, folder: Path, pairs: PreferencePairs, seed: int) -> str:
+    """Return where the weights are; a tiny random model is made inside the output folder."""
+    if not name.startswith(TINY_PREFIX):
+        return name
+    texts = [
+        text_of(value)
+        for side in ("prompt", "chosen", "rejected")
+        for value in pairs.train[:2000][side]
+    ]
+    with PartialState().main_process_first():
+        return str(
+            build_tiny_model(name.removeprefix(TINY_PREFIX), folder / "tiny_model", texts, seed)
+        )
+
+
+def train_and_save(trainer: Any, run: Prepared) -> None:
+    """Train, from a checkpoint if there is one, and write the weights into the output folder.
+
+    Raises:
+        OutputError: The disk is full; what to do is said.
+    """
+    with says_when_the_disk_is_full(run.folder):
+        trainer.train(resume_from_checkpoint=run.checkpoint)
+        trainer.save_model(str(run.folder))
+    if trainer.accelerator.is_main_process:
+        # PEFT saves the frozen copy of the start beside the trained adapter; it is not a result.
+        shutil.rmtree(run.folder / "ref", ignore_errors=True)
+
+
+def finish(trainer: Any, run: Prepared, record: dict[str, Any]) -> Path:
+    """Write the card and the record of a finished run; return its folder."""
+    if trainer.accelerator.is_main_process:
+        write_whole(run.folder / "README.md", card(record))
+        write_run(run.folder, record)
+    trainer.accelerator.wait_for_everyone()
+    return run.folder

@@ -1,0 +1,3 @@
+"""What `evaluate.load` runs for `brier`."""
+
+from ifllm_hf.metrics.modules import Brier as Brier

@@ -1,0 +1,3 @@
+"""What `evaluate.load` runs for `pairwise_accuracy`."""
+
+from ifllm_hf.metrics.modules import PairwiseAccuracy as PairwiseAccuracy

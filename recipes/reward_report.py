@@ -1,0 +1,42 @@
+"""`make reward-report`: what text, behaviour on tokens and trajectory are worth, on the real data.
+
+Five models around one sentence encoder, each trained once per fold of workers, then scored by the
+benchmark beside its baselines. Hours on a CPU; finished folds are kept, so it can be stopped and
+started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ifllm_hf.training.arguments import GOES_ON, recipe_main
+
+
+def run() -> str:
+    """Parse, train and score; return the gains and where the report lies."""
+    from ifllm_hf.benchmark.reward_report import VARIANTS, reward_report
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("ifllm"), help="prepared folder")
+    parser.add_argument("--out", type=Path, default=Path("outputs/reward-report"))
+    parser.add_argument("--quick", action="store_true", help="one repeat, short texts, an hour")
+    parser.add_argument(
+        "--variants", nargs="+", choices=VARIANTS, metavar="NAME", help=f"of {', '.join(VARIANTS)}"
+    )
+    parser.add_argument("--repeats", type=int, help="folds drawn so often; finished ones are kept")
+    arguments = parser.parse_args()
+    report = reward_report(
+        arguments.data,
+        arguments.out,
+        quick=arguments.quick,
+        variants=arguments.variants,
+        repeats=arguments.repeats,
+    )
+    gains = (report.parents[1] / "gains.md").read_text()
+    return f"{gains}\n{report}" if gains else str(report)
+
+
+if __name__ == "__main__":
+    sys.exit(recipe_main(run, interrupted=GOES_ON))
