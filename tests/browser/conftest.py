@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.helpers.space import build_space
+from tests.helpers.spaces.application import build_space
 
 if TYPE_CHECKING:
     from ifllm_space.demo_data import DemoData

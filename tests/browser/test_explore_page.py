@@ -13,7 +13,7 @@ import pytest
 from ifllm_hf.data.sessions.made_up import write_sessions
 from ifllm_space.demo_data import DemoData
 from ifllm_space.pickers import first_turn
-from tests.helpers.accessibility import serious_faults
+from tests.helpers.spaces.accessibility import serious_faults
 
 VIEW = ".ifllm-explore"
 REPLAY = "document.querySelector('.ifllm-explore').replay"

@@ -10,7 +10,7 @@ import pytest
 
 from ifllm_space.demo_data import DemoData
 from ifllm_space.pickers import first_turn
-from tests.helpers.accessibility import serious_faults
+from tests.helpers.spaces.accessibility import serious_faults
 
 VIEW = ".ifllm-score"
 REPLAY = "document.querySelector('.ifllm-score').replay"

@@ -1,7 +1,8 @@
-"""What tests of several rooms make or run: no tests here.
+"""What several tests make or run; no tests here.
 
-* `prepared_folder`: a small prepared folder; `labelled_turns`: turns of known preference
-* `reward_turns`, `reward_models`, `tiny_tokenizers`, `model_with_processor`, `processed_turn`: for
-  the reward model
+* `prepared_folder`, `recorded_turns`: folders of turns; `labelled_turns`, `reading_turns`,
+  `dwell_turns`, `hand_made`: turns and ticks whose truth is known
+* `alignment`, `reward`, `spaces`: what the tests of one room share
 * `loopback`: a server on this machine; `loopback_hub`, `loopback_judge`: what it plays
+* `fresh_process`: scripts in a process of their own
 """

@@ -14,13 +14,12 @@ import hashlib
 import itertools
 import json
 import re
-import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.helpers.loopback import Loopback, Request
 
 _LFS_SUFFIXES = (".parquet", ".safetensors", ".bin", ".png", ".zip", ".arrow")
 _LFS_SIZE = 10 * 2**20
@@ -73,78 +72,7 @@ class Repo:
         raise HubError(404, "RevisionNotFound", f"Invalid rev id: {revision}")
 
 
-class LoopbackHub:
-    """The server; a context manager. Its state is open to tests."""
-
-    TOKEN = "hf_loopback"
-    USER = "tester"
-    NAMESPACES = ("tester", "lab")
-
-    def __init__(self) -> None:
-        self.repos: dict[tuple[str, str], Repo] = {}
-        self.blobs: dict[str, bytes] = {}
-        self.requests: list[str] = []
-        self.failing: dict[str, int] = {}  # name of a route -> the status it answers
-        self._shas = itertools.count(1)
-        self._lock = threading.RLock()
-        hub = self
-
-        class Handler(_Handler):
-            pass
-
-        Handler.hub = hub
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    def __enter__(self) -> LoopbackHub:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def env(self, home: Path, *, token: bool = True) -> dict[str, str]:
-        """Return the environment of a process whose Hub this is; set before any import."""
-        return {
-            "HF_ENDPOINT": self.url,
-            "HF_HOME": str(home),
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "HF_UPDATE_DOWNLOAD_COUNTS": "0",
-            "HF_HUB_OFFLINE": "0",
-            **({"HF_TOKEN": self.TOKEN} if token else {}),
-        }
-
-    def files(
-        self, repo_id: str, kind: str = "datasets", revision: str = "main"
-    ) -> dict[str, bytes]:
-        """Return the content of a repository."""
-        commit = self.repos[kind, repo_id].at(revision)
-        return {path: file.data for path, file in commit.files.items()}
-
-    def new_sha(self) -> str:
-        return hashlib.sha1(f"commit {next(self._shas)}".encode()).hexdigest()
-
-    def repo(self, kind: str, repo_id: str) -> Repo:
-        try:
-            return self.repos[kind, repo_id]
-        except KeyError:
-            raise HubError(404, "RepoNotFound", f"{kind}/{repo_id} not found") from None
-
-
-class _Handler(BaseHTTPRequestHandler):
-    hub: LoopbackHub
-    protocol_version = "HTTP/1.1"
-
+class _Handler(Request):
     # (method, pattern, name of the method that answers); `repo` routes get the repository first.
     _ID = r"(?P<repo_id>[^/]+/[^/]+)"
     _API = rf"/api/(?P<kind>models|datasets|spaces)/{_ID}"
@@ -174,11 +102,14 @@ class _Handler(BaseHTTPRequestHandler):
         ("POST", r"/lfs/(?P<oid>[0-9a-f]{64})/verify", "lfs_verify"),
     )
 
-    def log_message(self, format: str, *args: object) -> None:
-        self.hub.requests.append(f"{self.command} {self.path}")
+    @property
+    def hub(self) -> LoopbackHub:
+        assert isinstance(self.server.loopback, LoopbackHub)
+        return self.server.loopback
 
-    def _answer(self) -> None:
-        body = self._read_body()
+    def respond(self) -> None:
+        self.hub.requests.append(f"{self.command} {self.path}")
+        body = self.body()
         url = urlsplit(self.path)
         self.query = parse_qs(url.query)
         method = "GET" if self.command == "HEAD" else self.command
@@ -187,18 +118,16 @@ class _Handler(BaseHTTPRequestHandler):
                 found = re.fullmatch(pattern, url.path)
                 if verb == method and found:
                     groups = {k: v and unquote(v) for k, v in found.groupdict().items()}
-                    with self.hub._lock:
+                    with self.hub.lock:
                         self._call(name, groups, body)
                     return
             raise HubError(404, "NotFound", f"no route for {self.command} {url.path}")
         except HubError as error:
-            self._json(
+            self.send_json(
                 {"error": str(error)},
                 error.status,
                 {"X-Error-Code": error.code, "X-Error-Message": str(error)},
             )
-
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815
 
     def _call(self, name: str, groups: dict[str, str | None], body: bytes) -> None:
         if name in self.hub.failing:
@@ -213,16 +142,6 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             getattr(self, name)(body, **groups)
 
-    def _read_body(self) -> bytes:
-        if self.headers.get("Transfer-Encoding") == "chunked":
-            parts = []
-            while size := int(self.rfile.readline().split(b";")[0], 16):
-                parts.append(self.rfile.read(size))
-                self.rfile.readline()
-            self.rfile.readline()
-            return b"".join(parts)
-        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-
     def _is_user(self) -> bool:
         return self.headers.get("Authorization") == f"Bearer {self.hub.TOKEN}"
 
@@ -231,18 +150,6 @@ class _Handler(BaseHTTPRequestHandler):
             raise HubError(401, "Unauthorized", "Invalid username or password.")
         if repo_id.split("/")[0] not in self.hub.NAMESPACES:
             raise HubError(403, "Forbidden", f"You don't have the rights to write in {repo_id}")
-
-    def _send(self, status: int, data: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(data)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
-
-    def _json(self, value: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
-        data = json.dumps(value).encode()
-        self._send(status, data, {"Content-Type": "application/json", **(headers or {})})
 
     # --- accounts and repositories
 
@@ -253,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
             {"name": n, "roleInOrg": "admin"} for n in self.hub.NAMESPACES if n != self.hub.USER
         ]
         token = {"type": "access_token", "accessToken": {"displayName": "t", "role": "write"}}
-        self._json({"type": "user", "name": self.hub.USER, "orgs": orgs, "auth": token})
+        self.send_json({"type": "user", "name": self.hub.USER, "orgs": orgs, "auth": token})
 
     def validate_yaml(self, body: bytes) -> None:
         import yaml
@@ -267,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
                 errors.append({"message": "no YAML metadata"})
         except yaml.YAMLError as error:
             errors.append({"message": str(error)})
-        self._json({"errors": errors, "warnings": []}, 400 if errors else 200)
+        self.send_json({"errors": errors, "warnings": []}, 400 if errors else 200)
 
     def create(self, body: bytes) -> None:
         asked = json.loads(body)
@@ -277,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._must_write(repo_id)
         web = f"{self.hub.url}/{'' if kind == 'models' else kind + '/'}{repo_id}"
         if (kind, repo_id) in self.hub.repos:
-            self._json({"error": "You already created this repo", "url": web}, 409)
+            self.send_json({"error": "You already created this repo", "url": web}, 409)
             return
         private = bool(asked.get("private") or asked.get("visibility") == "private")
         repo = Repo(kind, repo_id, private, asked.get("sdk"))
@@ -285,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
         repo.commits.append(first)
         repo.branches["main"] = first.sha
         self.hub.repos[kind, repo_id] = repo
-        self._json({"url": web, "name": repo_id, "id": repo_id})
+        self.send_json({"url": web, "name": repo_id, "id": repo_id})
 
     def delete(self, body: bytes) -> None:
         asked = json.loads(body)
@@ -294,13 +201,13 @@ class _Handler(BaseHTTPRequestHandler):
         self._must_write(repo_id)
         self.hub.repo(kind, repo_id)
         del self.hub.repos[kind, repo_id]
-        self._json({})
+        self.send_json({})
 
     def settings(self, repo: Repo, body: bytes) -> None:
         self._must_write(repo.repo_id)
         asked = json.loads(body)
         repo.private = bool(asked.get("private", asked.get("visibility") == "private"))
-        self._json({"private": repo.private})
+        self.send_json({"private": repo.private})
 
     def info(self, repo: Repo, body: bytes, revision: str) -> None:
         commit = repo.at(revision)
@@ -325,7 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
         }
         if repo.sdk:
             answer["sdk"] = repo.sdk
-        self._json(answer)
+        self.send_json(answer)
 
     # --- revisions
 
@@ -335,7 +242,7 @@ class _Handler(BaseHTTPRequestHandler):
                 {"name": n, "ref": f"refs/{where}/{n}", "targetCommit": s} for n, s in names.items()
             ]
 
-        self._json(
+        self.send_json(
             {
                 "branches": listed(repo.branches, "heads"),
                 "tags": listed(repo.tags, "tags"),
@@ -349,13 +256,13 @@ class _Handler(BaseHTTPRequestHandler):
         if tag in repo.tags:
             raise HubError(409, "Conflict", f"Tag {tag} exists")
         repo.tags[tag] = repo.at(revision).sha
-        self._json({})
+        self.send_json({})
 
     def remove_tag(self, repo: Repo, body: bytes, tag: str) -> None:
         self._must_write(repo.repo_id)
         if repo.tags.pop(tag, None) is None:
             raise HubError(404, "RevisionNotFound", f"no tag {tag}")
-        self._json({})
+        self.send_json({})
 
     def add_branch(self, repo: Repo, body: bytes, branch: str) -> None:
         self._must_write(repo.repo_id)
@@ -363,7 +270,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise HubError(409, "Conflict", f"Branch {branch} exists")
         asked = json.loads(body or b"{}")
         repo.branches[branch] = repo.at(asked.get("startingPoint") or "main").sha
-        self._json({})
+        self.send_json({})
 
     # --- writing
 
@@ -382,7 +289,7 @@ class _Handler(BaseHTTPRequestHandler):
                     "oid": there.oid if there else None,
                 }
             )
-        self._json({"files": answers})
+        self.send_json({"files": answers})
 
     def lfs_batch(self, repo: Repo, body: bytes) -> None:
         self._must_write(repo.repo_id)
@@ -393,18 +300,18 @@ class _Handler(BaseHTTPRequestHandler):
                 href = f"{self.hub.url}/lfs/{asked['oid']}"
                 answer["actions"] = {"upload": {"href": href}, "verify": {"href": href + "/verify"}}
             objects.append(answer)
-        self._json({"transfer": "basic", "objects": objects})
+        self.send_json({"transfer": "basic", "objects": objects})
 
     def lfs_upload(self, body: bytes, oid: str) -> None:
         if hashlib.sha256(body).hexdigest() != oid:
             raise HubError(400, "BadRequest", "content does not have the announced sha256")
         self.hub.blobs[oid] = body
-        self._json({})
+        self.send_json({})
 
     def lfs_verify(self, body: bytes, oid: str) -> None:
         if oid not in self.hub.blobs:
             raise HubError(404, "EntryNotFound", f"no object {oid}")
-        self._json({})
+        self.send_json({})
 
     def commit(self, repo: Repo, body: bytes, revision: str) -> None:
         self._must_write(repo.repo_id)
@@ -439,7 +346,7 @@ class _Handler(BaseHTTPRequestHandler):
         repo.branches[revision] = new.sha
         prefix = "" if repo.kind == "models" else repo.kind + "/"
         url = f"{self.hub.url}/{prefix}{repo.repo_id}/commit/{new.sha}"
-        self._json({"success": True, "commitOid": new.sha, "commitUrl": url, "hookOutput": ""})
+        self.send_json({"success": True, "commitOid": new.sha, "commitUrl": url, "hookOutput": ""})
 
     def squash(self, repo: Repo, body: bytes, revision: str) -> None:
         self._must_write(repo.repo_id)
@@ -449,7 +356,7 @@ class _Handler(BaseHTTPRequestHandler):
         tagged = set(repo.tags.values())
         repo.commits = [c for c in repo.commits if c.sha in tagged] + [squashed]
         repo.branches[revision] = squashed.sha
-        self._json({})
+        self.send_json({})
 
     def lfs_delete(self, repo: Repo, body: bytes) -> None:
         self._must_write(repo.repo_id)
@@ -457,7 +364,7 @@ class _Handler(BaseHTTPRequestHandler):
             if repo.lfs.pop(oid, None) is None:
                 raise HubError(404, "EntryNotFound", f"no object {oid}")
             self.hub.blobs.pop(oid, None)
-        self._json({})
+        self.send_json({})
 
     # --- reading
 
@@ -465,7 +372,7 @@ class _Handler(BaseHTTPRequestHandler):
         repo.at(revision)
         said = {"authors": [{"user": self.hub.USER}], "date": _DATE, "message": ""}
         newest_first = reversed(repo.commits)
-        self._json([{"id": c.sha, "title": c.message, **said} for c in newest_first])
+        self.send_json([{"id": c.sha, "title": c.message, **said} for c in newest_first])
 
     def lfs_files(self, repo: Repo, body: bytes) -> None:
         self._must_write(repo.repo_id)
@@ -479,7 +386,7 @@ class _Handler(BaseHTTPRequestHandler):
             }
             for oid, path in repo.lfs.items()
         ]
-        self._json(listed)
+        self.send_json(listed)
 
     @staticmethod
     def _entry(path: str, file: File) -> dict[str, Any]:
@@ -509,7 +416,7 @@ class _Handler(BaseHTTPRequestHandler):
             folders.update(parents if recursive else parents[:1])
             if recursive or not inner:
                 entries.append(self._entry(name, file))
-        self._json([self._folder(name) for name in sorted(folders)] + entries)
+        self.send_json([self._folder(name) for name in sorted(folders)] + entries)
 
     def paths_info(self, repo: Repo, body: bytes, revision: str) -> None:
         files = repo.at(revision).files
@@ -523,7 +430,7 @@ class _Handler(BaseHTTPRequestHandler):
                 entries.append(self._entry(path, files[path]))
             elif any(p.startswith(path.rstrip("/") + "/") for p in files):
                 entries.append(self._folder(path))
-        self._json(entries)
+        self.send_json(entries)
 
     def resolve(self, repo: Repo, body: bytes, revision: str, path: str) -> None:
         commit = repo.at(revision)
@@ -541,13 +448,58 @@ class _Handler(BaseHTTPRequestHandler):
         size = len(file.data)
         asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range") or "")
         if not asked or not any(asked.groups()):
-            self._send(200, file.data, headers)
+            self.send(200, file.data, headers)
             return
         first, last = asked.groups()
         start = int(first) if first else max(0, size - int(last))
         stop = min(size, int(last) + 1) if first and last else size
         if start >= size:
-            self._send(416, b"", {**headers, "Content-Range": f"bytes */{size}"})
+            self.send(416, b"", {**headers, "Content-Range": f"bytes */{size}"})
             return
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
-        self._send(206, file.data[start:stop], headers)
+        self.send(206, file.data[start:stop], headers)
+
+
+class LoopbackHub(Loopback):
+    """The server; a context manager. Its state is open to tests."""
+
+    handler = _Handler
+    path = ""
+    TOKEN = "hf_loopback"
+    USER = "tester"
+    NAMESPACES = ("tester", "lab")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.repos: dict[tuple[str, str], Repo] = {}
+        self.blobs: dict[str, bytes] = {}
+        self.failing: dict[str, int] = {}  # name of a route -> the status it answers
+        self._shas = itertools.count(1)
+
+    def env(self, home: Path, *, token: bool = True) -> dict[str, str]:
+        """Return the environment of a process whose Hub this is; set before any import."""
+        return {
+            "HF_ENDPOINT": self.url,
+            "HF_HOME": str(home),
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_UPDATE_DOWNLOAD_COUNTS": "0",
+            "HF_HUB_OFFLINE": "0",
+            **({"HF_TOKEN": self.TOKEN} if token else {}),
+        }
+
+    def files(
+        self, repo_id: str, kind: str = "datasets", revision: str = "main"
+    ) -> dict[str, bytes]:
+        """Return the content of a repository."""
+        commit = self.repos[kind, repo_id].at(revision)
+        return {path: file.data for path, file in commit.files.items()}
+
+    def new_sha(self) -> str:
+        return hashlib.sha1(f"commit {next(self._shas)}".encode()).hexdigest()
+
+    def repo(self, kind: str, repo_id: str) -> Repo:
+        try:
+            return self.repos[kind, repo_id]
+        except KeyError:
+            raise HubError(404, "RepoNotFound", f"{kind}/{repo_id} not found") from None

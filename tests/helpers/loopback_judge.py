@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.helpers.loopback import Loopback, Request
 
 # Gets question, first answer and second answer; returns score_first, score_second, winner.
 Taste = Callable[[str, str, str], tuple[int, int, str]]
@@ -27,7 +26,7 @@ def always_first(question: str, first: str, second: str) -> tuple[int, int, str]
     return 9, 3, "first"
 
 
-class LoopbackJudge:
+class LoopbackJudge(Loopback):
     """Use with `with`; `url` is what `base_url` should be.
 
     `taste` decides. Each item of `mishaps` befalls one request: `429`, `429 2` (Retry-After: 2),
@@ -35,44 +34,21 @@ class LoopbackJudge:
     `no choices`.
     """
 
+    path = "/v1"
+
     def __init__(
         self, taste: Taste = longer_is_better, mishaps: tuple[str, ...] = (), key: str = "sesame"
     ) -> None:
-        self.taste, self.mishaps, self.key = taste, deque(mishaps), key
-        self.requests: list[dict[str, Any]] = []
+        super().__init__(mishaps)
+        self.taste, self.key = taste, key
         self.problems: list[str] = []
         self.knows_schema = True
-        self.lock = threading.Lock()
-        outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:  # noqa: N802
-                outer.handle(self)
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/v1"
-
-    def __enter__(self) -> LoopbackJudge:
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
-        self.thread.start()
-        return self
-
-    def __exit__(self, *args: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
-
-    def handle(self, request: BaseHTTPRequestHandler) -> None:
-        body = json.loads(request.rfile.read(int(request.headers["Content-Length"])))
+    def answer(self, request: Request) -> None:
+        body = json.loads(request.body())
         with self.lock:
             self.requests.append(body)
-            mishap = self.mishaps.popleft() if self.mishaps else ""
+            mishap = self.mishap()
         if request.path != "/v1/chat/completions":
             return self.refuse(request, 404, f"no route {request.path}")
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
@@ -89,7 +65,7 @@ class LoopbackJudge:
             request.close_connection = True
             return None
         if mishap == "html":
-            return self.send(request, 200, b"<html>a proxy</html>", {})
+            return request.send(200, b"<html>a proxy</html>")
         shown = str(body["messages"][-1]["content"])
         asked = [m for m in body["messages"] if "<question>" in m["content"]][-1]["content"]
         question, first, second = (
@@ -124,7 +100,7 @@ class LoopbackJudge:
         }  # fmt: skip
         if mishap == "no choices":
             answer["choices"] = []
-        return self.send(request, 200, json.dumps(answer).encode(), {})
+        return request.send_json(answer)
 
     def check(self, body: dict[str, Any]) -> None:
         """Note what a strict server would refuse."""
@@ -141,19 +117,6 @@ class LoopbackJudge:
             if schema["additionalProperties"] is not False or not wanted["json_schema"]["strict"]:
                 self.problems.append("not strict")
 
-    def refuse(
-        self, request: BaseHTTPRequestHandler, status: int, why: str, wait: str | None = None
-    ) -> None:
-        body = json.dumps({"error": {"message": why, "type": "error", "code": status}}).encode()
-        self.send(request, status, body, {} if wait is None else {"Retry-After": wait})
-
-    def send(
-        self, request: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str]
-    ) -> None:
-        request.send_response(status)
-        for name, value in headers.items():
-            request.send_header(name, value)
-        request.send_header("Content-Type", "application/json")
-        request.send_header("Content-Length", str(len(body)))
-        request.end_headers()
-        request.wfile.write(body)
+    def refuse(self, request: Request, status: int, why: str, wait: str | None = None) -> None:
+        error = {"error": {"message": why, "type": "error", "code": status}}
+        request.send_json(error, status, {"Retry-After": wait})

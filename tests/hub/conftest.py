@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.model_with_processor import make
-from tests.helpers.reward_folder import RUN, SCORES
+from tests.helpers.reward.model_with_processor import make
+from tests.helpers.reward.run_folder import RUN, SCORES
 
 
 @pytest.fixture(scope="module")

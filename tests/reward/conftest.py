@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.feature_rows import Rows, make_rows
-from tests.helpers.reward_turns import make_backbone
+from tests.helpers.reward.feature_rows import Rows, make_rows
+from tests.helpers.reward.turns import make_backbone
 
 
 @pytest.fixture(scope="session")

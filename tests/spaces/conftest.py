@@ -12,8 +12,8 @@ from fastapi.testclient import TestClient
 from ifllm_space.demo_data import DemoData
 from ifllm_space.server import OpenedSession, SessionStore
 from ifllm_space.settings import Settings
-from tests.helpers.session_store import CONSENT, make_settings
-from tests.helpers.space import build_space
+from tests.helpers.spaces.application import build_space
+from tests.helpers.spaces.session_store import CONSENT, make_settings
 
 
 @pytest.fixture

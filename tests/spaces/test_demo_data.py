@@ -12,7 +12,7 @@ from ifllm_hf.errors import SourceError
 from ifllm_space import demo_data as demo
 from ifllm_space.demo_data import DemoData, open_demo_data
 from ifllm_space.settings import Settings
-from tests.helpers.space import build_space
+from tests.helpers.spaces.application import build_space
 
 
 def test_named_folder_must_be_a_prepared_one(tmp_path: Path) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from ifllm_hf.errors import ConfigError
 from ifllm_space.demo_data import DemoData, open_demo_data
 from ifllm_space.responders import Answer, Hosted, Models, Replay, make_responder
 from ifllm_space.settings import Settings
+from tests.helpers.loopback import Loopback, Request
 
 
 @pytest.fixture(scope="module")
@@ -23,60 +22,36 @@ def data(prepared_small: Path) -> DemoData:
     return open_demo_data(prepared_small)
 
 
-class Server(ThreadingHTTPServer):
+class Server(Loopback):
     """Speaks as much of OpenAI's protocol as a chat needs."""
 
-    daemon_threads = True
+    path = "/v1"
     status = 200
     wait_s = 0.0
     finish = "stop"
     text: str | None = "An answer."
+    at_once = most_at_once = 0
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[dict[str, Any]] = []
-        self.at_once = self.most_at_once = 0
-        self.lock = threading.Lock()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/v1"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self) -> None:  # noqa: N802
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        server = self.server
-        with server.lock:
-            server.asked.append(body)
-            server.at_once += 1
-            server.most_at_once = max(server.most_at_once, server.at_once)
-        time.sleep(server.wait_s)
-        with server.lock:
-            server.at_once -= 1
-        message = {"role": "assistant", "content": server.text}
-        choice = {"index": 0, "finish_reason": server.finish, "message": message}
+    def answer(self, request: Request) -> None:
+        body = json.loads(request.body())
+        with self.lock:
+            self.requests.append(body)
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        time.sleep(self.wait_s)
+        with self.lock:
+            self.at_once -= 1
+        message = {"role": "assistant", "content": self.text}
+        choice = {"index": 0, "finish_reason": self.finish, "message": message}
         said = {"id": "1", "created": 1, "model": body["model"], "system_fingerprint": "x"}
         usage = {"completion_tokens": 1, "prompt_tokens": 1, "total_tokens": 2}
-        answer = json.dumps({**said, "choices": [choice], "usage": usage}).encode()
-        self.send_response(server.status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, *_: Any) -> None:
-        pass
+        request.send_json({**said, "choices": [choice], "usage": usage}, self.status)
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
     with Server() as running:
-        threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
         yield running
-        running.shutdown()
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +73,7 @@ def test_a_pair_is_asked_at_once_each_with_its_own_past(server: Server) -> None:
     assert [a.model for a in answers.made] == ["left", "right"]
     assert [a.text for a in answers.made] == ["An answer."] * 2
     assert all(a.latency_ms and a.latency_ms >= 300 for a in answers.made)
-    asked = {body["model"]: body for body in server.asked}
+    asked = {body["model"]: body for body in server.requests}
     new = {"role": "user", "content": "q2"}
     assert asked["left"]["messages"] == [*past, new]
     assert asked["right"]["messages"] == [new]
@@ -107,7 +82,7 @@ def test_a_pair_is_asked_at_once_each_with_its_own_past(server: Server) -> None:
 
 def test_one_answer_asks_one_model(server: Server) -> None:
     (answer,) = models(server).answer("q", [[]]).made
-    assert answer.model == "left" and len(server.asked) == 1
+    assert answer.model == "left" and len(server.requests) == 1
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from ifllm_hf.alignment.judge.config import JudgeConfig
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.training.settings_file import describe, read_settings
-from tests.helpers.judging import smallest
+from tests.helpers.alignment.judging import smallest
 
 
 def test_yaml_first_and_the_command_line_wins(tmp_path: Path) -> None:

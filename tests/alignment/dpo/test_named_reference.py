@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ifllm_hf.errors import ConfigError
-from tests.helpers.policies import batch_of, load, lora, weights
+from tests.helpers.alignment.policies import batch_of, load, lora, weights
 
 # Both are TRL's own use of names that transformers deprecated; peft warns about Conv1D.
 pytestmark = pytest.mark.filterwarnings(

@@ -4,9 +4,7 @@ import contextlib
 import json
 import shutil
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import polars as pl
 import pytest
 
 from ifllm_hf.errors import ConfigError, OutputError
+from tests.helpers.loopback import Loopback, Request
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*gradient_checkpointing.*:FutureWarning", "ignore::DeprecationWarning"
@@ -343,37 +342,30 @@ def test_what_cannot_be_run_is_refused(run: Run, settings: dict[str, Any], messa
         run(**settings)
 
 
+class RefusingHub(Loopback):
+    """Refuses as it is told, and keeps what it was asked for."""
+
+    path = ""
+    status, code = 404, "RepoNotFound"
+
+    def answer(self, request: Request) -> None:
+        self.requests.append((request.path, request.headers.get("Authorization")))
+        request.send(self.status, b"", {"X-Error-Code": self.code})
+
+
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """A Hub on this machine that refuses as it is told, and keeps what it was asked for."""
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[RefusingHub]:
+    """The Hub is on this machine and refuses."""
     import huggingface_hub
     from huggingface_hub import constants
 
-    told: dict[str, Any] = {"status": 404, "code": "RepoNotFound", "asked": []}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            told["asked"].append((self.path, self.headers.get("Authorization")))
-            self.send_response(told["status"])
-            self.send_header("X-Error-Code", told["code"])
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    endpoint = f"http://127.0.0.1:{server.server_port}"
-    for module in (constants, huggingface_hub.hf_api.constants):
-        monkeypatch.setattr(module, "ENDPOINT", endpoint)
-        monkeypatch.setattr(module, "HF_HUB_OFFLINE", False)
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    huggingface_hub.close_session()
-    yield told
-    server.shutdown()
-    server.server_close()
+    with RefusingHub() as server:
+        for module in (constants, huggingface_hub.hf_api.constants):
+            monkeypatch.setattr(module, "ENDPOINT", server.url)
+            monkeypatch.setattr(module, "HF_HUB_OFFLINE", False)
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        huggingface_hub.close_session()
+        yield server
     huggingface_hub.close_session()
 
 
@@ -387,12 +379,12 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     ],
 )
 def test_a_model_out_of_reach_is_refused_before_anything_is_read(
-    run: Run, hub: dict[str, Any], status: int, code: str, message: str
+    run: Run, hub: RefusingHub, status: int, code: str, message: str
 ) -> None:
-    hub.update(status=status, code=code)
+    hub.status, hub.code = status, code
     with pytest.raises(ConfigError, match=message):
         run(model_name_or_path="meta-llama/Llama-3.2-3B", dataset="would-be-read-next.parquet")
-    assert {path for path, _ in hub["asked"]} == {"/api/models/meta-llama/Llama-3.2-3B/auth-check"}
+    assert {path for path, _ in hub.requests} == {"/api/models/meta-llama/Llama-3.2-3B/auth-check"}
 
 
 def test_a_hub_that_does_not_answer_is_said_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from ifllm_hf.alignment.generate.backend import CUT, STOPPED, finished_answer, s
 from ifllm_hf.alignment.generate.config import ModelSpec, Sampling
 from ifllm_hf.alignment.policy.load import weights_id
 from ifllm_hf.errors import ConfigError, DataError
-from tests.helpers.asked_prompts import STYLE, prompts, write
+from tests.helpers.alignment.asked_prompts import STYLE, prompts, write
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
 

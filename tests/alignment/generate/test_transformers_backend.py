@@ -15,7 +15,7 @@ from ifllm_hf.alignment.generate.config import ModelSpec, Sampling
 from ifllm_hf.alignment.pairs.config import PromptFormat
 from ifllm_hf.alignment.policy.load import weights_id
 from ifllm_hf.errors import ConfigError
-from tests.helpers.asked_prompts import STYLE, prompts, write
+from tests.helpers.alignment.asked_prompts import STYLE, prompts, write
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
 

@@ -12,7 +12,7 @@ from ifllm_hf.alignment.generate.answers import generate_answers, make_backend
 from ifllm_hf.alignment.generate.backend import STOPPED
 from ifllm_hf.alignment.generate.config import ModelSpec, Sampling
 from ifllm_hf.errors import ConfigError
-from tests.helpers.asked_prompts import STYLE, prompts
+from tests.helpers.alignment.asked_prompts import STYLE, prompts
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
 

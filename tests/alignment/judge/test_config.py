@@ -7,7 +7,7 @@ import pytest
 from ifllm_hf.alignment.judge.config import JudgeConfig
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.training.settings_file import build
-from tests.helpers.judging import smallest
+from tests.helpers.alignment.judging import smallest
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from ifllm_hf.alignment.judge.config import JudgeConfig
 from ifllm_hf.alignment.judge.people import PeopleJudge, read_choice
 from ifllm_hf.alignment.judge.run import run_judge
-from tests.helpers.judging import config
+from tests.helpers.alignment.judging import config
 
 
 class Person:

@@ -7,7 +7,7 @@ import pytest
 from ifllm_hf.alignment.judge.pooled import pool, pooled_markdown, read_items
 from ifllm_hf.alignment.judge.run import run_judge
 from ifllm_hf.errors import DataError
-from tests.helpers.judging import answers, config, endpoint
+from tests.helpers.alignment.judging import answers, config, endpoint
 from tests.helpers.loopback_judge import LoopbackJudge as Server
 
 

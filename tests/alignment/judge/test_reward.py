@@ -10,8 +10,8 @@ from ifllm_hf.alignment.judge.reward import RewardJudge
 from ifllm_hf.alignment.judge.run import run_judge
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.training.settings_file import build
-from tests.helpers.judging import config, smallest
-from tests.helpers.model_with_processor import ANSWERS, QUESTION, make
+from tests.helpers.alignment.judging import config, smallest
+from tests.helpers.reward.model_with_processor import ANSWERS, QUESTION, make
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from ifllm_hf.alignment.generate.config import ModelSpec
 from ifllm_hf.alignment.judge.run import run_judge
 from ifllm_hf.errors import ConfigError, SourceError
-from tests.helpers.judging import answers, config, endpoint
+from tests.helpers.alignment.judging import answers, config, endpoint
 from tests.helpers.loopback_judge import LoopbackJudge as Server
 from tests.helpers.loopback_judge import always_first
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from ifllm_hf.alignment.labels.noise import ASSUMPTION
-from tests.helpers.written_labels import awkward, label, small
+from tests.helpers.alignment.written_labels import awkward, label, small
 
 
 def test_report_is_json_and_prints(tmp_path: Path) -> None:

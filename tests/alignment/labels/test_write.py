@@ -17,8 +17,8 @@ from ifllm_hf.alignment.labels.noise import ASSUMPTION
 from ifllm_hf.alignment.labels.write import write_labels
 from ifllm_hf.data.tables.preferences import build_preferences
 from ifllm_hf.errors import ConfigError, DataError, OutputError
+from tests.helpers.alignment.written_labels import awkward, changed, label, small
 from tests.helpers.labelled_turns import GapModel, against_truth, make_turns
-from tests.helpers.written_labels import awkward, changed, label, small
 
 # --- explicit ------------------------------------------------------------------------------------
 

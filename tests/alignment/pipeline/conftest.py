@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.helpers.pipeline_files import CLICKS, SECOND, TINY
+from tests.helpers.alignment.pipeline_files import CLICKS, SECOND, TINY
 
 
 @pytest.fixture

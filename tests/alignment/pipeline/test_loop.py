@@ -23,7 +23,7 @@ from ifllm_hf.alignment.pipeline.loop import Outcome, new_pairs, run_pipeline
 from ifllm_hf.alignment.pipeline.state import DONE, FAILED, INTERRUPTED, RUNNING, WAITING
 from ifllm_hf.alignment.pipeline.training import DPO, SFT, Training, recipe
 from ifllm_hf.errors import ConfigError, OutputError
-from tests.helpers.pipeline_files import CLICKS
+from tests.helpers.alignment.pipeline_files import CLICKS
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*gradient_checkpointing.*:FutureWarning",

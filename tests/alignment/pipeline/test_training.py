@@ -8,7 +8,7 @@ import yaml
 from ifllm_hf.alignment.pipeline import training as pipeline_training
 from ifllm_hf.alignment.pipeline.training import DPO, Training, recipe
 from ifllm_hf.errors import ConfigError, OutputError
-from tests.helpers.pipeline_files import TINY
+from tests.helpers.alignment.pipeline_files import TINY
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*gradient_checkpointing.*:FutureWarning",

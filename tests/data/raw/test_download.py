@@ -11,11 +11,8 @@ import os
 import random
 import shutil
 import tarfile
-import threading
-from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +24,7 @@ from ifllm_hf.data.raw.download import fetch_release
 from ifllm_hf.data.raw.source import TABLES, open_source
 from ifllm_hf.errors import DownloadError
 from ifllm_hf.files import write_json
+from tests.helpers.loopback import Loopback, Request
 
 
 def release(salt: bytes = b"") -> bytes:
@@ -51,65 +49,42 @@ def digest(tmp_path_factory: pytest.TempPathFactory) -> str:
     return open_source(path).fingerprint()
 
 
-class Server(ThreadingHTTPServer):
-    """Serves `body` with Range and If-Range; `script` holds one misbehaviour per request."""
+class Server(Loopback):
+    """Serves `body` with Range and If-Range; notes status and range of each request."""
 
-    daemon_threads = False
+    path = "/release.tar.gz"
+    body = BODY
+    etag: str | None = '"one"'
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.body = BODY
-        self.etag: str | None = '"one"'
-        self.script: deque[str] = deque()
-        self.log: list[tuple[int, str | None]] = []
-        self.url = f"http://127.0.0.1:{self.server_port}/release.tar.gz"
-
-    def handle_error(self, *args: Any) -> None:
-        """A client that hangs up is part of the tests."""
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args: Any) -> None:
-        pass
-
-    def do_GET(self) -> None:  # noqa: N802
-        asked = self.headers.get("Range")
-        act, _, detail = (self.server.script.popleft() if self.server.script else "").partition(" ")
-        body, start = self.server.body, 0
+    def answer(self, request: Request) -> None:
+        asked = request.headers.get("Range")
+        act, _, detail = self.mishap().partition(" ")
+        body, start = self.body, 0
         status = 200
         if act.isdecimal():
             status, body = int(act), b"no"
         elif asked and act != "no-range":
-            unchanged = self.headers["If-Range"] == self.server.etag or act == "no-if-range"
+            unchanged = request.headers["If-Range"] == self.etag or act == "no-if-range"
             start = int(asked.removeprefix("bytes=").removesuffix("-")) if unchanged else 0
             status = 206 if unchanged else 200
             if start >= len(body):
                 status = 416
-        self.server.log.append((status, asked))
-        self.send_response(status)
+        self.requests.append((status, asked))
         sent = b"" if status == 416 else body[start:]
+        headers: dict[str, str | None] = {"Content-Length": str(len(sent)), "ETag": self.etag}
         if status == 206:
             first = start + int(detail or 0) if act == "shifted" else start
-            span = f"bytes {first}-{len(body) - 1}/{len(body)}"
-            self.send_header("Content-Range", span)
+            headers["Content-Range"] = f"bytes {first}-{len(body) - 1}/{len(body)}"
         if status == 416:
-            self.send_header("Content-Range", f"bytes */{len(body)}")
-        if self.server.etag:
-            self.send_header("ETag", self.server.etag)
+            headers["Content-Range"] = f"bytes */{len(body)}"
         if act.isdecimal() and detail:
-            self.send_header("Retry-After", detail)
+            headers["Retry-After"] = detail
         if act == "no-length":
-            self.send_header("Connection", "close")
-        else:
-            self.send_header("Content-Length", str(len(sent)))
-        self.end_headers()
+            headers |= {"Content-Length": None, "Connection": "close"}
         if act in ("cut", "no-length"):
             sent = sent[: int(detail)]
-            self.close_connection = True
-        self.wfile.write(sent)
+            request.close_connection = True
+        request.send(status, sent, headers)
 
 
 @pytest.fixture
@@ -119,11 +94,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.001)
     with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
-        thread.start()
         yield running
-        running.shutdown()
-        thread.join()
 
 
 class Fetch:
@@ -153,13 +124,13 @@ def test_it_is_fetched_once(server: Server, fetch: Fetch, monkeypatch: pytest.Mo
     monkeypatch.setattr(download, "open_source", None)  # checking again would need it
     assert fetch() == path
     assert fetch(expected_sha256=hashlib.sha256(BODY).hexdigest()) == path
-    assert server.log == [(200, None)]
+    assert server.requests == [(200, None)]
 
 
 def test_a_broken_download_is_resumed(server: Server, fetch: Fetch) -> None:
-    server.script.extend(["cut 100000", "cut 50000"])
+    server.mishaps.extend(["cut 100000", "cut 50000"])
     assert fetch().read_bytes() == BODY
-    assert server.log == [(200, None), (206, "bytes=100000-"), (206, "bytes=150000-")]
+    assert server.requests == [(200, None), (206, "bytes=100000-"), (206, "bytes=150000-")]
 
 
 @pytest.mark.parametrize(
@@ -172,9 +143,9 @@ def test_a_broken_download_is_resumed(server: Server, fetch: Fetch) -> None:
 def test_a_server_that_will_not_resume(
     server: Server, fetch: Fetch, second: str, statuses: list[int]
 ) -> None:
-    server.script.extend(["cut 100000", second])
+    server.mishaps.extend(["cut 100000", second])
     assert fetch().read_bytes() == BODY
-    assert [status for status, _ in server.log] == statuses
+    assert [status for status, _ in server.requests] == statuses
 
 
 @pytest.mark.parametrize("misbehaviour", ["", "no-if-range"])
@@ -190,7 +161,7 @@ def test_a_file_that_changed_meanwhile_starts_anew(
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     server.body, server.etag = BODY, '"one"'
-    server.script.append(misbehaviour)
+    server.mishaps.append(misbehaviour)
     assert fetch().read_bytes() == BODY
 
 
@@ -199,9 +170,9 @@ def test_without_a_strong_tag_nothing_is_joined(
     server: Server, fetch: Fetch, etag: str | None
 ) -> None:
     server.etag = etag
-    server.script.append("cut 100000")
+    server.mishaps.append("cut 100000")
     assert fetch().read_bytes() == BODY
-    assert server.log == [(200, None), (200, None)]
+    assert server.requests == [(200, None), (200, None)]
 
 
 def interrupt_after(chunks: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +197,7 @@ def test_ctrl_c_leaves_a_part_that_is_resumed(server: Server, fetch: Fetch) -> N
     size = part.stat().st_size
     assert 0 < size < len(BODY)
     assert fetch().read_bytes() == BODY
-    assert server.log == [(200, None), (206, f"bytes={size}-")]
+    assert server.requests == [(200, None), (206, f"bytes={size}-")]
     assert not fetch.left(".part")
 
 
@@ -241,7 +212,7 @@ def test_ctrl_c_while_checking_needs_no_network(
         with pytest.raises(KeyboardInterrupt):
             fetch()
     assert fetch().read_bytes() == BODY
-    assert len(server.log) == 1
+    assert len(server.requests) == 1
 
 
 def test_a_part_that_is_complete_or_too_long(server: Server, fetch: Fetch) -> None:
@@ -252,17 +223,17 @@ def test_a_part_that_is_complete_or_too_long(server: Server, fetch: Fetch) -> No
         part.write_bytes(part.read_bytes() + extra)
         state = {"url_sha256": hashlib.sha256(server.url.encode()).hexdigest()}
         write_json(download._state_file(part), {**state, "validator": server.etag})
-        server.log.clear()
+        server.requests.clear()
         assert fetch().read_bytes() == BODY
-        assert len(server.log) == requests
-        assert server.log[0] == (416, f"bytes={len(BODY + extra)}-")
+        assert len(server.requests) == requests
+        assert server.requests[0] == (416, f"bytes={len(BODY + extra)}-")
         path.unlink()
 
 
 def test_busy_and_failing_servers_are_asked_again(server: Server, fetch: Fetch) -> None:
-    server.script.extend(["429 0", "503", "500", "cut 0"])
+    server.mishaps.extend(["429 0", "503", "500", "cut 0"])
     assert fetch().read_bytes() == BODY
-    assert [status for status, _ in server.log] == [429, 503, 500, 200, 200]
+    assert [status for status, _ in server.requests] == [429, 503, 500, 200, 200]
 
 
 def test_retry_after_is_obeyed_up_to_a_minute(
@@ -270,26 +241,26 @@ def test_retry_after_is_obeyed_up_to_a_minute(
 ) -> None:
     waits: list[float] = []
     monkeypatch.setattr(download.time, "sleep", waits.append)
-    server.script.extend(["429 7", "429 100000"])
+    server.mishaps.extend(["429 7", "429 100000"])
     fetch()
     assert waits == [7, 60]
 
 
 def test_it_gives_up_in_the_end_but_keeps_the_part(server: Server, fetch: Fetch) -> None:
-    server.script.extend(["cut 100000"] + ["500"] * 20)
+    server.mishaps.extend(["cut 100000"] + ["500"] * 20)
     with pytest.raises(DownloadError, match=r"HTTP 500, 5 times.*100000 bytes are kept"):
         fetch()
-    assert len(server.log) == 6
-    server.script.clear()
+    assert len(server.requests) == 6
+    server.mishaps.clear()
     assert fetch().read_bytes() == BODY
-    assert server.log[-1] == (206, "bytes=100000-")
+    assert server.requests[-1] == (206, "bytes=100000-")
 
 
 def test_an_answer_that_will_not_change_is_final(server: Server, fetch: Fetch) -> None:
-    server.script.append("404")
+    server.mishaps.append("404")
     with pytest.raises(DownloadError, match="HTTP 404. Expected"):
         fetch()
-    assert len(server.log) == 1
+    assert len(server.requests) == 1
 
 
 def test_no_server_and_no_address(fetch: Fetch, tmp_path: Path, server: Server) -> None:
@@ -322,10 +293,10 @@ def test_what_is_no_whole_release_is_put_aside(server: Server, fetch: Fetch, bod
 
 
 def test_a_cut_that_the_protocol_hides_is_found(server: Server, fetch: Fetch) -> None:
-    server.script.append("no-length 250000")
+    server.mishaps.append("no-length 250000")
     with pytest.raises(DownloadError, match="truncated"):
         fetch()
-    server.script.append(f"no-length {len(BODY)}")
+    server.mishaps.append(f"no-length {len(BODY)}")
     assert fetch().read_bytes() == BODY
 
 
@@ -344,13 +315,13 @@ def test_a_file_changed_in_the_cache_is_not_trusted(server: Server, fetch: Fetch
     path = fetch()
     os.utime(path, (1, 1))
     assert fetch() == path
-    assert len(server.log) == 1
+    assert len(server.requests) == 1
     path.write_bytes(BODY[:-1])
     assert fetch().read_bytes() == BODY
-    assert len(server.log) == 2
+    assert len(server.requests) == 2
     path.with_suffix(".json").write_text("[]")
     assert fetch() == path
-    assert len(server.log) == 2
+    assert len(server.requests) == 2
 
 
 def test_offline_is_respected(
@@ -359,7 +330,7 @@ def test_offline_is_respected(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(DownloadError, match="HF_HUB_OFFLINE is set"):
         fetch()
-    assert not server.log
+    assert not server.requests
 
 
 def test_a_disk_that_fills_up(fetch: Fetch) -> None:
@@ -403,7 +374,7 @@ def test_two_at_once_download_once(server: Server, fetch: Fetch) -> None:
     with ThreadPoolExecutor(2) as pool:
         paths = [future.result() for future in [pool.submit(fetch) for _ in range(2)]]
     assert paths[0] == paths[1]
-    assert len(server.log) == 1
+    assert len(server.requests) == 1
 
 
 def test_places_come_from_the_environment(

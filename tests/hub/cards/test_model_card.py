@@ -9,7 +9,7 @@ import yaml
 
 from ifllm_hf.errors import TableError
 from ifllm_hf.hub.cards.model_card import model_card
-from tests.helpers.reward_folder import RUN
+from tests.helpers.reward.run_folder import RUN
 
 REPO = "lab/reward-test"
 

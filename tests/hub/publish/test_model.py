@@ -13,7 +13,7 @@ import torch
 from ifllm_hf.cli import main
 from ifllm_hf.errors import ConfigError, OutputError, TableError
 from ifllm_hf.hub.publish.model import push_model
-from tests.helpers.model_with_processor import ANSWERS, QUESTION, TICKS
+from tests.helpers.reward.model_with_processor import ANSWERS, QUESTION, TICKS
 
 REPO = "lab/reward-test"
 

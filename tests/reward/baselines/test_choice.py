@@ -21,7 +21,7 @@ from ifllm_hf.reward.baselines.pointwise import PointwiseRidge
 from ifllm_hf.reward.baselines.protocol import Model, config_hash
 from ifllm_hf.reward.baselines.reference import LengthLR
 from ifllm_hf.reward.baselines.text_models import TfidfLR
-from tests.helpers.feature_rows import make_rows, swap
+from tests.helpers.reward.feature_rows import make_rows, swap
 
 Rows = tuple[pl.DataFrame, np.ndarray, np.ndarray]
 

@@ -9,7 +9,7 @@ import torch
 from ifllm_hf.errors import DataError
 from ifllm_hf.reward.explain.gradients import explain
 from ifllm_hf.reward.model.configuration_ifllm import CHANNELS, TOKEN_CHANNELS, IFLLMConfig
-from tests.helpers.model_with_processor import ANSWERS, QUESTION, TICKS, make
+from tests.helpers.reward.model_with_processor import ANSWERS, QUESTION, TICKS, make
 
 
 @pytest.fixture(scope="module", params=["right", "left"])

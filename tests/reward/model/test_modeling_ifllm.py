@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 from ifllm_hf.errors import DataError  # noqa: E402
 from ifllm_hf.reward.model.configuration_ifllm import CHANNELS, IFLLMConfig  # noqa: E402
 from ifllm_hf.reward.model.modeling_outputs_ifllm import pair_loss  # noqa: E402
-from tests.helpers.reward_models import (  # noqa: E402
+from tests.helpers.reward.models import (  # noqa: E402
     BACKBONES,
     assert_near,
     make_batch,

@@ -14,7 +14,7 @@ import transformers  # noqa: E402
 from ifllm_hf.errors import DataError  # noqa: E402
 from ifllm_hf.reward.model.configuration_ifllm import CHANNELS, IFLLMConfig  # noqa: E402
 from ifllm_hf.reward.model.modeling_ifllm import IFLLMForRewardModeling, IFLLMModel  # noqa: E402
-from tests.helpers.reward_models import (  # noqa: E402
+from tests.helpers.reward.models import (  # noqa: E402
     BACKBONES,
     assert_near,
     make_batch,

@@ -10,7 +10,7 @@ import torch
 import ifllm_hf
 from ifllm_hf.errors import DataError
 from ifllm_hf.reward.model.configuration_ifllm import CHANNELS
-from tests.helpers.model_with_processor import ANSWERS, QUESTION, TICKS, make
+from tests.helpers.reward.model_with_processor import ANSWERS, QUESTION, TICKS, make
 
 
 @pytest.fixture(scope="module")

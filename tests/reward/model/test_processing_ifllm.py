@@ -14,7 +14,7 @@ from ifllm_hf.errors import DataError
 from ifllm_hf.reward.model.configuration_ifllm import CHANNELS, TOKEN_CHANNELS
 from ifllm_hf.reward.model.feature_extraction_ifllm import IFLLMFeatureExtractor
 from ifllm_hf.reward.model.processing_ifllm import IFLLMProcessor
-from tests.helpers.processed_turn import (
+from tests.helpers.reward.processed_turn import (
     ANSWERS,
     TICKS,
     changed,

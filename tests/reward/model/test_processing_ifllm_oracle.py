@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ifllm_hf.reward.model.configuration_ifllm import CHANNELS, TOKEN_CHANNELS
 from ifllm_hf.reward.model.processing_ifllm import IFLLMProcessor
-from tests.helpers.tiny_tokenizers import make_tokenizer
+from tests.helpers.reward.tokenizers import make_tokenizer
 
 ANSWERS = ("first light, then 🌊 sea and sky again", "so it goes")
 PROCESSOR = IFLLMProcessor(make_tokenizer("bytes"), max_length=24)

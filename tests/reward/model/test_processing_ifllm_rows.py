@@ -16,7 +16,7 @@ from ifllm_hf.errors import DataError
 from ifllm_hf.reward.model.configuration_ifllm import CHANNELS, TOKEN_CHANNELS, IFLLMConfig
 from ifllm_hf.reward.model.feature_extraction_ifllm import IFLLMFeatureExtractor
 from ifllm_hf.reward.model.processing_ifllm import IFLLMProcessor
-from tests.helpers.processed_turn import ANSWERS, TICKS, encode, word_processor
+from tests.helpers.reward.processed_turn import ANSWERS, TICKS, encode, word_processor
 
 
 @pytest.fixture(scope="module")

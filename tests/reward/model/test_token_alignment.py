@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ifllm_hf.errors import DataError
 from ifllm_hf.reward.model.token_alignment import AnswerTokens, choose_layout, tokenize_answers
-from tests.helpers.tiny_tokenizers import CHAT, KINDS, make_tokenizer
+from tests.helpers.reward.tokenizers import CHAT, KINDS, make_tokenizer
 
 WHOLE = 10_000
 

@@ -20,7 +20,7 @@ from ifllm_hf.reward.model.processing_ifllm import IFLLMProcessor  # noqa: E402
 from ifllm_hf.reward.training import run as reward_run  # noqa: E402
 from ifllm_hf.reward.training.config import RewardDataConfig, RewardInputConfig  # noqa: E402
 from ifllm_hf.reward.training.examples import Preference, fingerprint, preferences  # noqa: E402
-from tests.helpers.reward_turns import data_of, inputs_of, make_folder, make_turns, settings  # noqa: E402
+from tests.helpers.reward.turns import data_of, inputs_of, make_folder, make_turns, settings  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

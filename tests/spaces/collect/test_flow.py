@@ -13,7 +13,7 @@ from ifllm_space.collect.consent import BANDS, VERSION, consent_text
 from ifllm_space.collect.flow import Flow
 from ifllm_space.responders import Answer, Answers
 from ifllm_space.server import SessionStore
-from tests.helpers.session_store import lines_of
+from tests.helpers.spaces.session_store import lines_of
 
 Reply = dict[str, Any]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ifllm_hf.behavior.features.table import behavior_features
 from ifllm_hf.errors import DataError
 from ifllm_space.score.recording import MAX_CHARS, MAX_MS, MAX_TICKS, own_turn
-from tests.helpers.own_minute import LEFT, MINUTE, RIGHT
+from tests.helpers.spaces.own_minute import LEFT, MINUTE, RIGHT
 
 
 def test_own_minute_becomes_a_turn_of_the_mouse_alone() -> None:

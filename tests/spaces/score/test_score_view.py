@@ -12,7 +12,7 @@ from ifllm_space.demo_data import DemoData
 from ifllm_space.pickers import first_turn
 from ifllm_space.score.recording import own_turn
 from ifllm_space.score.score_view import score_view
-from tests.helpers.own_minute import LEFT, RIGHT
+from tests.helpers.spaces.own_minute import LEFT, RIGHT
 
 # --- what is said
 

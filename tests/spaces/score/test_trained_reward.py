@@ -15,7 +15,7 @@ from ifllm_space.pickers import first_turn
 from ifllm_space.score.recording import own_turn
 from ifllm_space.score.score_view import score_view
 from ifllm_space.score.trained_reward import TrainedReward, load_trained
-from tests.helpers.model_with_processor import make
+from tests.helpers.reward.model_with_processor import make
 
 
 @pytest.fixture(scope="module")

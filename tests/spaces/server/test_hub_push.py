@@ -14,7 +14,7 @@ from ifllm_hf.errors import ConfigError, OutputError
 from ifllm_space.server import Refusal, SessionStore, Stored
 from ifllm_space.server.hub_push import WITHDRAWAL
 from ifllm_space.settings import Settings
-from tests.helpers.session_store import CONSENT
+from tests.helpers.spaces.session_store import CONSENT
 
 REPO = "lab/sessions"
 NEVER_S = 3600.0

@@ -7,7 +7,7 @@ from pathlib import Path
 from ifllm_hf.data.sessions.session_file import tombstone as tombstone_of
 from ifllm_space.server import SessionStore
 from ifllm_space.server.identity import new_identity, session_id_of
-from tests.helpers.session_store import CONSENT
+from tests.helpers.spaces.session_store import CONSENT
 
 
 def test_code_leads_to_its_session_and_nothing_leads_back() -> None:

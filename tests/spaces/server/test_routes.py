@@ -23,7 +23,7 @@ from ifllm_space.server import OpenedSession, SessionStore, attach
 from ifllm_space.server.limits import RateLimit
 from ifllm_space.server.routes import BODY_BYTES_MAX
 from ifllm_space.settings import Settings
-from tests.helpers.session_store import CONSENT, make_settings
+from tests.helpers.spaces.session_store import CONSENT, make_settings
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 from ifllm_hf.errors import ConfigError
 from ifllm_space.server import OpenedSession, Refusal, SessionStore, Stored, append_log
 from ifllm_space.server.identity import new_identity
-from tests.helpers.session_store import CONSENT, lines_of, make_batch
+from tests.helpers.spaces.session_store import CONSENT, lines_of, make_batch
 
 TURN = {
     "type": "turn",

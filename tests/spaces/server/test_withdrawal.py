@@ -11,7 +11,7 @@ import pytest
 from ifllm_hf.data.sessions.session_file import tombstone as tombstone_of
 from ifllm_space.server import OpenedSession, Refusal, SessionStore
 from ifllm_space.server.identity import new_identity
-from tests.helpers.session_store import CONSENT, make_batch
+from tests.helpers.spaces.session_store import CONSENT, make_batch
 
 Make = Callable[..., SessionStore]
 

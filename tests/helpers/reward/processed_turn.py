@@ -9,7 +9,7 @@ import numpy as np
 
 from ifllm_hf.reward.model.configuration_ifllm import CHANNELS, TOKEN_CHANNELS
 from ifllm_hf.reward.model.processing_ifllm import IFLLMProcessor
-from tests.helpers.tiny_tokenizers import make_tokenizer
+from tests.helpers.reward.tokenizers import make_tokenizer
 
 ANSWERS = ["one two three", "four five"]
 WORDS = ["one", "two", "three", "four", "five", "why", "long"]

@@ -21,8 +21,8 @@ def make(seed: int = 0, kind: str = "wordpiece", **settings: Any) -> tuple[Any, 
     """Return model and processor; random weights, gates open."""
     from ifllm_hf.reward.model.feature_extraction_ifllm import IFLLMFeatureExtractor
     from ifllm_hf.reward.model.processing_ifllm import IFLLMProcessor
-    from tests.helpers.reward_models import reward_model
-    from tests.helpers.tiny_tokenizers import make_tokenizer
+    from tests.helpers.reward.models import reward_model
+    from tests.helpers.reward.tokenizers import make_tokenizer
 
     tokenizer = make_tokenizer(kind, [QUESTION, *ANSWERS])
     model = reward_model(

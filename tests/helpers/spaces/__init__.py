@@ -1,0 +1,1 @@
+"""What tests of the Space make, and how they look at a page."""
