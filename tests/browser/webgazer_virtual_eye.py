@@ -7,15 +7,16 @@ wired together, not how exact WebGazer is with people.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any
+
+from tests.helpers.spaces.running import Space
+from tests.helpers.spaces.taking_part import agree, ask, finish, rate
 
 EYE = """
 window.look = { x: innerWidth / 2, y: innerHeight / 2 };
@@ -85,25 +86,15 @@ setInterval(() => {
 """
 
 
-def _helpers() -> ModuleType:
-    path = Path(__file__).with_name("test_take_part.py")
-    spec = importlib.util.spec_from_file_location("take_part", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def run(webgazer: Path, place: Path) -> dict[str, Any]:
     """Take part with WebGazer; return what was found."""
     from playwright.sync_api import sync_playwright
 
     from ifllm_hf.data.prepared.prepare import prepare_synthetic
 
-    take_part = _helpers()
     prepare_synthetic(4, place / "ifllm", progress=False)
     people = {"contact": "lab@example.org", "legal_basis": "a test"}
-    space = take_part.Space(place, place / "ifllm", webgazer=str(webgazer), **people)
+    space = Space(place, place / "ifllm", webgazer=str(webgazer), **people)
     flags = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--enable-unsafe-swiftshader"]
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     try:
@@ -126,7 +117,7 @@ def run(webgazer: Path, place: Path) -> dict[str, Any]:
             page.evaluate(LOOK_AT_TARGET)
             page.get_by_role("tab", name="Take part").click()
             start = time.monotonic()
-            take_part.agree(page, webcam=True)
+            agree(page, webcam=True)
             ready_s = None
             for _ in range(9):
                 circle = page.locator("button.ifllm-target[aria-label='look here and press']")
@@ -135,7 +126,7 @@ def run(webgazer: Path, place: Path) -> dict[str, Any]:
                 for _ in range(3):
                     page.wait_for_timeout(250)
                     circle.click()
-            take_part.ask(page)
+            ask(page)
             page.mouse.move(600, 780)  # parked
             for box in ("A", "B"):
                 page.evaluate(
@@ -147,8 +138,8 @@ def run(webgazer: Path, place: Path) -> dict[str, Any]:
                     box,
                 )
                 page.wait_for_timeout(6000)
-            take_part.rate(page)
-            take_part.finish(page)
+            rate(page)
+            finish(page)
             browser.close()
     finally:
         space.stop()
@@ -174,8 +165,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--webgazer", type=Path, help="a fetched folder; else it is fetched")
     arguments = parser.parse_args()
-    # As `python spaces/app.py` has it.
-    sys.path.insert(0, str(Path(__file__).parents[2] / "spaces"))
     from ifllm_space.fetch_webgazer import fetch
 
     with tempfile.TemporaryDirectory(prefix="webgazer-test-") as place:
