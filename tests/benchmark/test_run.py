@@ -71,7 +71,7 @@ def test_a_file_where_the_report_should_go_is_named_before_any_data_is_read(
 ) -> None:
     place = tmp_path / "taken"
     place.write_text("mine")
-    with pytest.raises(OutputError, match="taken: is a file; expected a folder"):
+    with pytest.raises(OutputError, match="taken: is a file"):
         run(tmp_path / "no data", out=place)
     assert place.read_text() == "mine"
 

@@ -95,7 +95,7 @@ def test_unknown_metric_is_named() -> None:
 
 
 def test_groups_must_cover_the_rows() -> None:
-    with pytest.raises(DataError, match="groups has 1 rows, labels has 2"):
+    with pytest.raises(DataError, match="groups .*1 .*labels .*2"):
         core.score_interval("accuracy", [1, 0], [1, 0], [0])
 
 

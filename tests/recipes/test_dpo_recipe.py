@@ -150,19 +150,19 @@ def test_a_launch_config_is_one_that_accelerate_reads(
 def test_an_unknown_key_in_a_recipe_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "old.yaml"
     path.write_text((CONFIGS / "smoke.yaml").read_text() + "max_prompt_length: 128\n")
-    with pytest.raises(ConfigError, match="old.yaml: unknown settings max_prompt_length; remove"):
+    with pytest.raises(ConfigError, match="old.yaml: .*max_prompt_length"):
         parse("--config", str(path))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--config"], "--config has no value; name one of recipes/configs"),
-        (["--config", "nowhere.yaml"], r"nowhere.yaml: cannot be read as YAML \(No such file"),
-        (["--betta", "1"], "--betta is no setting; did you mean --beta"),
-        (["--zzzz", "1"], "--zzzz is no setting; --help lists all of them"),
-        (["--learning_rate", "-1"], "learning_rate is -1.0; expected 0 or more"),
-        (["--gradient_accumulation_steps", "0"], "gradient_accumulation_steps is 0; expected 1"),
+        (["--config"], "--config .*recipes/configs"),
+        (["--config", "nowhere.yaml"], r"nowhere.yaml: .*No such file"),
+        (["--betta", "1"], "--betta .*--beta"),
+        (["--zzzz", "1"], "--zzzz .*--help"),
+        (["--learning_rate", "-1"], "learning_rate is -1.0"),
+        (["--gradient_accumulation_steps", "0"], "gradient_accumulation_steps is 0"),
     ],
 )
 def test_a_wrong_command_line_says_what_to_change(arguments: list[str], message: str) -> None:

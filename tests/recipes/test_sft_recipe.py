@@ -52,7 +52,7 @@ def test_every_recipe_of_dpo_is_one_of_sft_with_its_own_learning_rate(tmp_path: 
 def test_a_setting_that_no_stage_knows_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text((CONFIGS / "sft-smoke.yaml").read_text() + "beta: 0.1\nfoo: 1\n")
-    with pytest.raises(ConfigError, match="unknown settings beta, foo; remove them"):
+    with pytest.raises(ConfigError, match="beta, foo"):
         parse("--config", str(path))
     with pytest.raises(ConfigError, match="cannot be read as YAML"):
         parse("--config", str(tmp_path / "nowhere.yaml"))

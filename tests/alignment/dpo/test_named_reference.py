@@ -62,13 +62,13 @@ def test_start_refuses_a_reference_that_is_not_the_start(
 ) -> None:
     trainer = make_trainer(load(tiny()), ref_model=perturbed(tiny()), reference="start")
     before = weights(trainer).clone()
-    with pytest.raises(ConfigError, match="reference is 'start', but the largest margin"):
+    with pytest.raises(ConfigError, match="'start'.*margin"):
         trainer.train()
     assert torch.equal(weights(trainer), before)
 
 
 def test_base_without_a_base_is_refused(make_trainer: Make) -> None:
-    with pytest.raises(ConfigError, match="reference is 'base' but all weights are trained"):
+    with pytest.raises(ConfigError, match="reference is 'base'"):
         make_trainer(reference="base")
 
 

@@ -143,7 +143,7 @@ def test_an_output_folder_that_exists_is_never_overwritten(run: Run, tmp_path: P
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["mine.txt"]
     taken = tmp_path / "out" / "mine.txt"
     for place in (taken, taken / "deeper"):
-        with pytest.raises(OutputError, match="mine.txt is no folder that can be written to"):
+        with pytest.raises(OutputError, match="mine.txt"):
             run(output_dir=str(place))
 
 
@@ -160,7 +160,7 @@ def test_resume_continues_from_the_newest_whole_checkpoint_on_the_same_pairs(
     assert [e["step"] for e in record["result"]["log"] if "loss" in e] == [1, 2, 3, 4]
     assert record["settings_before_resume"] == {"max_steps": 2}
 
-    with pytest.raises(ConfigError, match="the pairs changed since the run"):
+    with pytest.raises(ConfigError, match="pairs changed"):
         run(resume_from_checkpoint="true", max_steps=5, suffix=True)
 
 
@@ -210,7 +210,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_says_how_to_go_on(
     out = str(small_disk / "out")
     with monkeypatch.context() as patch:
         patch.setattr(PairDPOTrainer, name, full)
-        with pytest.raises(OutputError, match="the disk is full.*--resume_from_checkpoint true"):
+        with pytest.raises(OutputError, match="full.*--resume_from_checkpoint true"):
             run(output_dir=out)
     ballast.unlink()
     run(resume_from_checkpoint="true", output_dir=out)
@@ -324,7 +324,7 @@ def test_long_prompts_are_in_the_ledger(run: Run, tmp_path: Path) -> None:
         ({"eos_token": "<|nothing|>"}, "does not have; remove it"),
         (
             {"reference_model": "tiny-random/llama"},
-            "reference_model is set but reference is 'start'",
+            "reference_model .*'start'",
         ),
         ({"sft_adapter": "."}, "no adapter_config.json there"),
         ({"method": "full", "sft_adapter": "x"}, "sft_adapter is set but method is full"),
@@ -333,7 +333,7 @@ def test_long_prompts_are_in_the_ledger(run: Run, tmp_path: Path) -> None:
         ({"model_name_or_path": None}, "model_name_or_path is missing"),
         (
             {"lora_target_modules": ["q_proj", "c_attn"]},
-            "names c_attn, which tiny-random/llama does not have; it has down_proj, gate_proj",
+            "c_attn.*tiny-random/llama.*down_proj, gate_proj",
         ),
     ],
 )
@@ -372,9 +372,9 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[RefusingHub]:
 @pytest.mark.parametrize(
     ("status", "code", "message"),
     [
-        (401, "GatedRepo", "is gated.*accept its licence.*hf auth login"),
-        (403, "GatedRepo", "is gated.*accept its licence.*hf auth login"),
-        (401, "RepoNotFound", "no such model on the Hub, or a private one"),
+        (401, "GatedRepo", "gated.*licence.*hf auth login"),
+        (403, "GatedRepo", "gated.*licence.*hf auth login"),
+        (401, "RepoNotFound", "no such model.*private"),
         (500, "", "cannot be asked for it"),
     ],
 )

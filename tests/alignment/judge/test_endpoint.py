@@ -133,7 +133,7 @@ def test_malformed_to_the_end_is_a_failure_of_that_pair_alone() -> None:
 def test_a_server_that_stays_down_stops_the_run_with_one_message() -> None:
     with Server(mishaps=("503",) * 9) as server, pytest.raises(SourceError) as error:
         ask(server, tries=3)
-    assert "3 tries failed, the last one because the server answered 503" in str(error.value)
+    assert "3 tries" in str(error.value) and "503" in str(error.value)
     assert "kept" in str(error.value)
     assert len(server.requests) == 3
 
@@ -165,7 +165,7 @@ def test_a_wrong_key_names_the_variable_and_never_the_key(monkeypatch: Any) -> N
 def test_a_server_without_schemas_says_what_to_set() -> None:
     with Server() as server:
         server.knows_schema = False
-        with pytest.raises(ConfigError, match="judge.structured: json_object or none"):
+        with pytest.raises(ConfigError, match="judge.structured"):
             ask(server)
         assert only(ask(server, structured="none")).verdict is not None
 

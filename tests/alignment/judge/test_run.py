@@ -127,7 +127,7 @@ def test_nobody_judges_a_model_that_was_trained_on_them(
         tmp_path, questions, candidates=[{"name": "one", "adapter": str(tmp_path / "one")}],
         baseline={"name": "b", "model": "m"},
     )  # fmt: skip
-    with pytest.raises(ConfigError, match=f"one was trained with eval_fold {eval_fold}, hence on"):
+    with pytest.raises(ConfigError, match=f"one .*eval_fold {eval_fold}"):
         run_judge(made, progress=False)
 
 
@@ -185,5 +185,5 @@ def test_candidates_trained_on_different_formats_are_refused(
         )
         specs.append({"name": name, "adapter": str(tmp_path / name)})
     made = config(tmp_path, questions, candidates=specs, baseline={"name": "b", "model": "m"})
-    with pytest.raises(ConfigError, match="one and two were trained on different prompt formats"):
+    with pytest.raises(ConfigError, match="one and two .*prompt formats"):
         run_judge(made, progress=False)

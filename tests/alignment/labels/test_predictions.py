@@ -63,15 +63,15 @@ def test_predictions_that_saw_the_reader_or_the_judge_are_refused(
     turns: pl.DataFrame, predicted: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "pairs.parquet"
-    with pytest.raises(ConfigError, match="were trained on the readers of that fold"):
+    with pytest.raises(ConfigError, match="readers of that fold"):
         write_labels(turns, out, source="reward", predictions=predicted, judge_fold=0)
     leaky = read_predictions(predicted).with_columns(fold=(pl.col("query_id") % 3).cast(pl.Int64))
     leaky.write_parquet(tmp_path / "leaky.parquet")
-    with pytest.raises(DataError, match="their own user_id was trained on"):
+    with pytest.raises(DataError, match="their own user_id"):
         write_labels(turns, out, source="reward", predictions=tmp_path / "leaky.parquet")
     by_row = read_predictions(predicted).with_columns(protocol=pl.lit("row"))
     by_row.write_parquet(tmp_path / "row.parquet")
-    with pytest.raises(DataError, match="no row of the protocol 'worker'"):
+    with pytest.raises(DataError, match="protocol 'worker'"):
         write_labels(turns, out, source="reward", predictions=tmp_path / "row.parquet")
     assert not out.exists()
 

@@ -135,12 +135,12 @@ def test_settings_that_need_a_missing_column_say_so(tmp_path: Path) -> None:
 
 def test_nothing_left_on_a_side_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path, [row(1), row(6, confidence=0.9)])
-    with pytest.raises(ConfigError, match=r"no pair has fold 3; it has folds \[1\]"):
+    with pytest.raises(ConfigError, match=r"fold 3; .*\[1\]"):
         load(path, eval_fold=3)
     with pytest.raises(DataError, match="0 pairs left to train on"):
         load(path, eval_fold=1)
     only_space = write(tmp_path, [row(1, chosen="same ", rejected=" same")])
-    with pytest.raises(DataError, match="row 0 differ in outer white space only"):
+    with pytest.raises(DataError, match="row 0 .*white space"):
         load(only_space)
 
 
@@ -154,9 +154,9 @@ def test_held_out_readers_trained_no_labelling_model(tmp_path: Path) -> None:
         with pytest.raises(ConfigError) as refused:
             load(path, eval_fold=0)
         message = str(refused.value)
-        assert "the clicks of 2 held-out readers (fold 0, 3 pairs) trained the models" in message
-        assert "label again with --judge-fold 0 and --inputs (for an" in message
-        assert ("set eval_fold: 1, whose readers did not, or" in message) != all_taught
+        assert "2 held-out readers (fold 0, 3 pairs)" in message
+        assert "--judge-fold 0 and --inputs" in message
+        assert ("eval_fold: 1" in message) != all_taught
         assert load(path, eval_fold=0, labeller_may_see_judged_readers=True).labeller_saw == 3
         assert load(path).labeller_saw == 0  # nobody is held out
     assert load(write(tmp_path, rows), eval_fold=0).labeller_saw == 0  # no model labelled
@@ -170,7 +170,7 @@ def test_held_out_readers_trained_no_labelling_model(tmp_path: Path) -> None:
         ({"prompt_template": "no place"}, "prompt_template"),
         ({"min_confidence": 0.2}, "min_confidence is 0.2"),
         ({"max_pairs": 0}, "max_pairs is 0"),
-        ({"history": "both"}, "history is 'both'; expected one of none, chosen"),
+        ({"history": "both"}, "history is 'both'.*none, chosen"),
     ],
 )
 def test_settings_no_dataset_could_fit_are_refused(settings: dict[str, Any], message: str) -> None:

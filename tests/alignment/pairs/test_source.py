@@ -93,10 +93,10 @@ def test_confidence_is_returned_and_is_one_without_the_column() -> None:
     [
         (
             {"chosen": ["a", "d"]},
-            r"pairs: 'chosen' equals 'rejected' in 1 of 2 rows; first at row 1",
+            r"'chosen' equals 'rejected' in 1 of 2 rows.*row 1",
         ),
-        ({"rejected": ["c", " "]}, r"'rejected' is empty in 1 of 2 rows; first at row 1"),
-        ({"chosen": [None, "b"]}, r"'chosen' is empty in 1 of 2 rows; first at row 0"),
+        ({"rejected": ["c", " "]}, r"'rejected' is empty in 1 of 2 rows.*row 1"),
+        ({"chosen": [None, "b"]}, r"'chosen' is empty in 1 of 2 rows.*row 0"),
         ({"prompt": ["", ""]}, r"'prompt' is empty in 2 of 2 rows"),
         (
             {"confidence": [0.9, 1.4]},
@@ -107,7 +107,7 @@ def test_confidence_is_returned_and_is_one_without_the_column() -> None:
         ({"confidence": [None, 0.9]}, r"'confidence' is missing or outside"),
         ({"confidence": ["high", "low"]}, r"outside \[0.5, 1\] in 2 of 2 rows.*\('high'\)"),
         ({"prompt": [1, 2]}, r"'prompt' is neither a text nor messages in 2 of 2 rows.*\('1'\)"),
-        ({"chosen": [["a"], ["b"]]}, r"'chosen' is neither a text nor messages"),
+        ({"chosen": [["a"], ["b"]]}, r"'chosen' is neither a text nor"),
     ],
 )
 def test_pairs_that_teach_nothing_are_refused(columns: dict[str, Any], message: str) -> None:
@@ -121,7 +121,7 @@ def test_empty_and_one_sided_datasets_are_refused(tmp_path: Path) -> None:
         check_pairs(open_pairs(str(tmp_path / "empty.parquet")), "empty.parquet")
     with pytest.raises(DataError, match="0 pairs"):
         check_pairs(dataset().select([]), "pairs")
-    with pytest.raises(DataError, match="no column rejected; it has prompt, chosen, confidence"):
+    with pytest.raises(DataError, match="rejected; .*prompt, chosen, confidence"):
         check_pairs(dataset().remove_columns("rejected"), "pairs")
 
 

@@ -158,7 +158,7 @@ def test_sft_comes_once_before_all_sources(
 def test_a_fold_without_readers_is_refused_before_anything_is_labelled(
     files: Callable[..., Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=r"judge_fold is 7, but no reader has that fold.*0: \d"):
+    with pytest.raises(ConfigError, match=r"judge_fold is 7.*0: \d"):
         run(files(judge_fold=7))
     assert not (tmp_path / "out" / "labels").exists()
     (tmp_path / "file").touch()

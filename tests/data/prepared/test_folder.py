@@ -223,7 +223,7 @@ def test_folder_with_other_things_is_not_overwritten(tmp_path: Path) -> None:
         check_target(tmp_path / "file")
     write(tmp_path / "ifllm")
     (tmp_path / "ifllm" / ".git").mkdir()
-    with pytest.raises(OutputError, match=r"holds \.git, which would be lost"):
+    with pytest.raises(OutputError, match=r"\.git"):
         write(tmp_path / "ifllm")
     assert sorted(os.listdir(tmp_path)) == ["file", "ifllm", "thesis.tex"]
 
@@ -285,10 +285,10 @@ def test_half_a_shard_and_one_without_a_column_are_named(tmp_path: Path) -> None
     (shard,) = (Path(file) for file in config_files(tmp_path / "ifllm", "pairwise"))
     whole = shard.read_bytes()
     pq.write_table(pq.read_table(shard).drop_columns(["mouse_char"]), shard)
-    with pytest.raises(TableError, match=f"{shard.name}: no column mouse_char"):
+    with pytest.raises(TableError, match=f"{shard.name}: .*mouse_char"):
         config_files(tmp_path / "ifllm", "pairwise")
     shard.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(TableError, match=f"{shard.name}: cannot be read as Parquet"):
+    with pytest.raises(TableError, match=f"{shard.name}: .*Parquet"):
         config_files(tmp_path / "ifllm", "pairwise")
     shard.write_bytes(whole)
     assert config_files(tmp_path / "ifllm", "pairwise") == [str(shard)]

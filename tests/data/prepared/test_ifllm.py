@@ -132,7 +132,7 @@ def test_only_the_wanted_columns_are_loaded(prepared: Path) -> None:
     wanted = ["t_ms", "query_id"]
     rows = load_dataset("ifllm", split="train", data_dir=str(prepared), columns=wanted)
     assert rows.column_names == ["query_id", "t_ms"]
-    with pytest.raises(ConfigError, match="config 'workers' has no column 't_ms'.*user_id"):
+    with pytest.raises(ConfigError, match="'workers' .*'t_ms'.*user_id"):
         load_dataset("ifllm", "workers", data_dir=str(prepared), columns=["t_ms"])
 
 
@@ -217,10 +217,10 @@ def test_interrupted_preparation_leaves_no_folder_in_the_cache(
 
 
 def test_missing_place_says_who_named_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SourceError, match=r"nowhere: does not exist \(data_dir='nowhere'\)"):
+    with pytest.raises(SourceError, match=r"nowhere: .*data_dir='nowhere'"):
         load_dataset("ifllm", data_dir="nowhere")
     monkeypatch.setenv("IFLLM_RELEASE", "/not/there")
-    with pytest.raises(SourceError, match=r"/not/there: does not exist \(\$IFLLM_RELEASE\)"):
+    with pytest.raises(SourceError, match=r"/not/there: .*\$IFLLM_RELEASE"):
         load_dataset("ifllm")
 
 
@@ -292,10 +292,10 @@ def test_ticks_to_numpy_follows_selections_and_formats(prepared: Path) -> None:
 
 def test_ticks_to_numpy_refuses_what_is_no_tick_column(prepared: Path) -> None:
     rows = load_dataset("ifllm", split="train", data_dir=str(prepared))
-    with pytest.raises(DataError, match=r"\['prompt'\] are no tick columns.*page_load"):
+    with pytest.raises(DataError, match=r"\['prompt'\] .*page_load"):
         ticks_to_numpy(rows, ["prompt"])
     wrong = rows.select([0]).map(lambda row: {"gaze_on": ["left"] * 5})
-    with pytest.raises(DataError, match="'gaze_on' holds 5 values that are none of none, a, b"):
+    with pytest.raises(DataError, match="'gaze_on' holds 5 values"):
         ticks_to_numpy(wrong)
 
 

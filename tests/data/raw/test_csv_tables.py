@@ -161,7 +161,7 @@ def test_whole_numbers_stay_in_their_bounds() -> None:
 
 def test_decimal_numbers() -> None:
     assert decimal_numbers(column("71.5", "", "80"), "c", "f.csv").to_list() == [71.5, None, 80.0]
-    with pytest.raises(TableError, match="line 2: 'c' is 'inf', expected a decimal number"):
+    with pytest.raises(TableError, match="line 2: 'c' is 'inf'"):
         decimal_numbers(column("inf"), "c", "f.csv")
 
 
@@ -172,13 +172,13 @@ def test_instants_tell_zero_dates_from_missing_ones() -> None:
     assert times.dt.to_string("iso:strict").to_list()[0].startswith("2025-11-18T03:24:10")
     assert times.to_list()[1:] == [None, None]
     assert zero.to_list() == [False, False, True]
-    with pytest.raises(TableError, match="line 2: 'c' is '18.11.2025', expected a time like"):
+    with pytest.raises(TableError, match="line 2: 'c' is '18.11.2025'"):
         instants(column("18.11.2025"), "c", "f.csv")
 
 
 def test_require() -> None:
     require(column("a"), "c", "f.csv")
-    with pytest.raises(TableError, match="line 3: 'c' is '', expected a value"):
+    with pytest.raises(TableError, match="line 3: 'c' is ''"):
         require(column("a", ""), "c", "f.csv")
 
 

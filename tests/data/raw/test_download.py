@@ -270,7 +270,7 @@ def test_no_server_and_no_address(fetch: Fetch, tmp_path: Path, server: Server) 
     assert "secret" not in str(error.value)
     for url in ("ftp://example.org/x", str(tmp_path), "http://["):
         server.url = url
-        with pytest.raises(DownloadError, match="Expected an http or https address"):
+        with pytest.raises(DownloadError, match="http or https"):
             fetch()
 
 
@@ -359,7 +359,7 @@ def test_a_disk_that_fills_up_with_the_state(fetch: Fetch, monkeypatch: pytest.M
 def test_a_disk_that_would_fill_up(fetch: Fetch) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(9, 4, 5))
-        with pytest.raises(DownloadError, match=f"5 bytes are free. Expected room for {len(BODY)}"):
+        with pytest.raises(DownloadError, match=f"5 bytes .*{len(BODY)}"):
             fetch()
     assert not fetch.left(".archive")
 

@@ -111,7 +111,7 @@ def test_an_unreviewed_export_is_not_pushed_in_public(
     prepare(truths[0].path.parent, tmp_path / "all", progress=False)
     assert waiting_questions(tmp_path / "all") == 6
     for private in (None, False):
-        with pytest.raises(ConfigError, match="6 questions .* were not reviewed"):
+        with pytest.raises(ConfigError, match="6 questions"):
             push_dataset(tmp_path / "all", "org/name", private=private)
 
 

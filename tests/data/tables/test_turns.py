@@ -193,15 +193,15 @@ def test_a_clock_whole_hours_ahead_of_the_end_is_set_back(finished: str, hours: 
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        ({"query_ID": "x"}, "line 2: 'query_ID' is 'x', expected a whole number"),
+        ({"query_ID": "x"}, "line 2: 'query_ID' is 'x'"),
         ({"user_id": ""}, "line 2: 'user_id' is ''"),
-        ({"likert_1": "0"}, "line 2: 'likert_1' is '0', expected a whole number from 1 to 5"),
+        ({"likert_1": "0"}, "line 2: 'likert_1' is '0'.* 1 to 5"),
         ({"preference": "0"}, r"line 2: 'preference' is 0, expected 1 \(left\) or 2 \(right\)"),
         (ONE_SIDED | {"preference": "2"}, "line 2: 'preference' is 2, expected 1 or 0"),
-        ({"preference": "3"}, "line 2: 'preference' is '3', expected a whole number from 0 to 2"),
+        ({"preference": "3"}, "line 2: 'preference' is '3'.* 0 to 2"),
         ({"adjustment": ""}, "line 2: 'adjustment' is ''"),
         ({"query_timestamp": "today"}, "line 2: 'query_timestamp' is 'today'"),
-        ({"query_ID": "2"}, "line 3: query_ID 2 is already on line 2"),
+        ({"query_ID": "2"}, "line 3: query_ID 2 .*line 2"),
     ],
 )
 def test_a_bad_cell_is_named(row: dict[str, str], says: str) -> None:

@@ -166,7 +166,7 @@ def test_without_token_it_says_how_to_log_in(
 def test_wrong_token_and_foreign_namespace(
     hub: Any, prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(OutputError, match=r"somebody/x: the Hub refused to write there \(403\)"):
+    with pytest.raises(OutputError, match="somebody/x: .*403"):
         push_dataset(prepared, "somebody/x")
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     with pytest.raises(OutputError, match="hf auth login"):
@@ -189,7 +189,7 @@ def test_failure_at_any_step_leaves_the_repository_as_it_was(
     hub: Any, prepared: Path, route: str
 ) -> None:
     hub.failing[route] = 418
-    with pytest.raises(OutputError, match="the Hub answered 418.*Nothing was changed"):
+    with pytest.raises(OutputError, match="418.*Nothing was changed"):
         push_dataset(prepared, REPO)
     assert all(len(repo.commits) == 1 for repo in hub.repos.values())
     hub.failing.clear()

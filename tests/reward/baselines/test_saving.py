@@ -125,7 +125,7 @@ def test_broken_and_missing_files_are_named(tmp_path: Path) -> None:
     for schema in ("{", "{}"):
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("schema.json", schema)
-        with pytest.raises(DataError, match=r"broken\.skops: not a saved baseline"):
+        with pytest.raises(DataError, match=r"broken\.skops: "):
             saving.load_model(path)
 
 

@@ -80,7 +80,7 @@ def test_a_run_leaves_model_processor_and_record(
     with pytest.raises(OutputError, match="not empty"):
         reward_run.run_reward(backbone, inputs, training, data)
     nobody = RewardDataConfig(dataset=str(folder), targets=targets, eval_fold=7)
-    with pytest.raises(ConfigError, match="eval_fold 7: .* has no reader in that fold"):
+    with pytest.raises(ConfigError, match="eval_fold 7: "):
         reward_run.run_reward(backbone, inputs, settings(tmp_path / "none"), nobody)
 
 
@@ -197,10 +197,10 @@ def test_a_dataset_and_labels_that_cannot_be_read_are_named(
     (tmp_path / "broken" / "pairwise").mkdir(parents=True)
     (tmp_path / "broken" / "pairwise" / "train-00000-of-00001.parquet").write_text("half")
     for name in ("nowhere", str(tmp_path / "empty"), str(tmp_path / "broken")):
-        with pytest.raises(ConfigError, match=rf"dataset {name}: its config 'pairwise' cannot"):
+        with pytest.raises(ConfigError, match=rf"dataset {name}: .*'pairwise'"):
             reward_run.load_reward_data(RewardDataConfig(dataset=name))
     (tmp_path / "labels.parquet").write_text("half")
-    with pytest.raises(ConfigError, match=r"labels.parquet cannot be read .*ifllm label"):
+    with pytest.raises(ConfigError, match=r"labels.parquet .*ifllm label"):
         reward_run._labels(str(tmp_path / "labels.parquet"))
 
 
