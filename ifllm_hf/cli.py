@@ -189,7 +189,7 @@ def _run_features(arguments: argparse.Namespace) -> int:
             arguments.source or "ifllm", arguments.out, overwrite=arguments.overwrite
         )
     else:
-        from ifllm_hf.behavior.paper.file import repair_text, write_paper_features
+        from ifllm_hf.behavior.paper.feature_file import repair_text, write_paper_features
 
         table = write_paper_features(arguments.source, arguments.out, overwrite=arguments.overwrite)
         if arguments.repairs:
@@ -244,7 +244,7 @@ def _run_readers(arguments: argparse.Namespace) -> int:
 
 def _run_label(arguments: argparse.Namespace) -> int:
     from ifllm_hf.alignment.labels.check import check_labels
-    from ifllm_hf.alignment.labels.inputs import label_model
+    from ifllm_hf.alignment.labels.signals import label_model
     from ifllm_hf.alignment.labels.write import read_turns_with_features, write_labels
 
     if arguments.source == "explicit" and (arguments.predictions or arguments.inputs != "best"):

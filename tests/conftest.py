@@ -62,7 +62,7 @@ def reference_path() -> Path:
 @pytest.fixture(scope="session")
 def release_bytes(release_path: Path) -> dict[str, bytes]:
     """The three tables of the real release as they lie there."""
-    from ifllm_hf.data.raw.source import open_source
+    from ifllm_hf.data.raw.release_source import open_source
 
     with open_source(release_path, hash_content=False) as source:
         return source.tables()

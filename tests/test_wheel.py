@@ -93,7 +93,7 @@ def test_wheel_carries_the_recipes_with_their_settings(wheel: Path) -> None:
 def test_wheel_carries_the_card_templates(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert any(name.startswith("ifllm_hf/hub/cards/templates/") for name in names)
-    assert "ifllm_hf/data/sessions/card.md" in names
+    assert "ifllm_hf/data/sessions/sessions_card.md" in names
 
 
 def test_base_install_imports_and_reads_data_without_torch(

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from ifllm_hf.data.ledger import Ledger, total
-from ifllm_hf.data.raw.source import Origin
+from ifllm_hf.data.raw.release_source import Origin
 from ifllm_hf.data.tables.folds import fold_of_unknown
 from ifllm_hf.data.ticks.turn_agreement import Agreement
 

@@ -22,8 +22,8 @@ from ifllm_hf.data.raw.csv_tables import (
 )
 from ifllm_hf.data.raw.grammar import parse_rel
 from ifllm_hf.data.raw.lossy import parse_lossy
+from ifllm_hf.data.raw.release_source import ConversationFiles, Source, open_source
 from ifllm_hf.data.raw.samples import ConversationSamples, Samples
-from ifllm_hf.data.raw.source import ConversationFiles, Source, open_source
 from ifllm_hf.data.recordings import ConversationRows, Recordings
 from ifllm_hf.data.tables.folds import add_fold, assign_folds
 from ifllm_hf.data.tables.preferences import build_preferences
@@ -32,7 +32,7 @@ from ifllm_hf.data.tables.turns import build_turns
 from ifllm_hf.data.tables.workers import build_workers
 from ifllm_hf.data.ticks.alignment import TurnText
 from ifllm_hf.data.ticks.merge import PAIRWISE_FILES, POINTWISE_FILES
-from ifllm_hf.data.ticks.tick_table import ConversationTicks, Turn, read_ticks
+from ifllm_hf.data.ticks.tick_table import ConversationTicks, TurnOnPage, read_ticks
 
 _WORKERS = 2
 # Enough for the workers to go on while a shard of the output is being written.
@@ -70,7 +70,7 @@ class Release(Recordings):
     def _read(self) -> Iterator[tuple[ConversationFiles, ConversationTicks]]:
         turns = self.turns_by_conversation()
 
-        def arguments(files: ConversationFiles) -> tuple[str, dict[str, bytes], list[Turn]]:
+        def arguments(files: ConversationFiles) -> tuple[str, dict[str, bytes], list[TurnOnPage]]:
             return files.conversation_id, files.files, turns.get(files.conversation_id, [])
 
         with contextlib.closing(self.source.conversations()) as incoming:
@@ -96,15 +96,15 @@ class Release(Recordings):
             finally:
                 pool.shutdown(wait=True, kill_workers=True)
 
-    def turns_by_conversation(self) -> dict[str, list[Turn]]:
+    def turns_by_conversation(self) -> dict[str, list[TurnOnPage]]:
         """Return what reading the ticks of a conversation needs of its turns, in their order."""
-        found: dict[str, list[Turn]] = {}
+        found: dict[str, list[TurnOnPage]] = {}
         columns = ["conversation_id", "query_id", "response_a", "response_b", "asked_at"]
         frame = self.turns.sort("conversation_id", "turn").select(columns)
         for conversation_id, query_id, response_a, response_b, asked_at in frame.iter_rows():
             answers = (response_a,) if response_b is None else (response_a, response_b)
             asked_ms = None if asked_at is None else asked_at.timestamp() * 1000
-            turn = Turn(query_id, TurnText(answers, asked_ms))
+            turn = TurnOnPage(query_id, TurnText(answers, asked_ms))
             found.setdefault(conversation_id, []).append(turn)
         return found
 

@@ -15,7 +15,7 @@ import polars as pl
 from ifllm_hf.behavior.features.table import behavior_features, read_turns
 from ifllm_hf.data.marker import is_prepared
 from ifllm_hf.data.prepared.folder import config_files
-from ifllm_hf.data.sessions.card import is_of_sessions
+from ifllm_hf.data.sessions.sessions_card import is_of_sessions
 from ifllm_hf.data.synthetic import SYNTHETIC_PREFIX
 from ifllm_hf.errors import SourceError
 from ifllm_hf.reward.baselines.by_fold import RewardByFold, fit_prepared

@@ -42,7 +42,7 @@ def render_markdown(source: str) -> str:
         HTML without any text outside of `<span data-s>`. A single line break is a `<br>`, as chat
         pages show it.
     """
-    writer = _Writer(source)
+    writer = _HtmlWriter(source)
     try:
         tokens = _parser().parse(source)
     except RecursionError:  # nested beyond reason: shown as it is
@@ -107,7 +107,7 @@ def _traced(name: str, rule: _Rule) -> _Rule:
     return run
 
 
-class _Writer:
+class _HtmlWriter:
     """Collects HTML; joins runs of text that go on where the last one ended."""
 
     def __init__(self, source: str) -> None:
@@ -161,7 +161,7 @@ class _Writer:
         self._run, self._run_start, self._run_end = [], -1, -1
 
 
-def _write_blocks(writer: _Writer, tokens: Sequence[Token]) -> None:
+def _write_blocks(writer: _HtmlWriter, tokens: Sequence[Token]) -> None:
     cells: list[tuple[str, list[int]]] = []
     for token in tokens:
         if token.type == "inline":
@@ -199,7 +199,7 @@ def _attributes(token: Token) -> str:
     return _ALIGNMENTS.get(str(token.attrGet("style")), "")
 
 
-def _places(writer: _Writer, content: str, first_line: int) -> list[int]:
+def _places(writer: _HtmlWriter, content: str, first_line: int) -> list[int]:
     """Return where each character of `content` stands; its lines are tails of the source's."""
     if not content:  # as of a fence that opens on the last line
         return []
@@ -220,7 +220,7 @@ def _places(writer: _Writer, content: str, first_line: int) -> list[int]:
     return places
 
 
-def _cells(writer: _Writer, number: int, *, nested: bool) -> list[tuple[str, list[int]]]:
+def _cells(writer: _HtmlWriter, number: int, *, nested: bool) -> list[tuple[str, list[int]]]:
     """Return text and places of each cell of a table's row, in the way the parser splits it."""
     line, start = writer.lines[number], writer.starts[number]
     begin = _CONTAINERS.match(line).end() if nested else 0  # type: ignore[union-attr]
@@ -247,7 +247,7 @@ def _cells(writer: _Writer, number: int, *, nested: bool) -> list[tuple[str, lis
     return trimmed
 
 
-def _write_inline(writer: _Writer, tokens: Sequence[Token], places: Sequence[int]) -> None:
+def _write_inline(writer: _HtmlWriter, tokens: Sequence[Token], places: Sequence[int]) -> None:
     for token in tokens:
         at: int = token.meta.get(_AT, 0)
         if token.type == "text":

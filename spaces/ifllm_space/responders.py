@@ -29,7 +29,7 @@ Message = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Answer:
+class ModelAnswer:
     """One answer, or why there is none.
 
     Attributes:
@@ -67,7 +67,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Answers:
+class ModelAnswers:
     """The answers to a question in the order in which they were made.
 
     Attributes:
@@ -77,7 +77,7 @@ class Answers:
         bullet_suffix: Whether the dataset's question secretly asked for bullet points.
     """
 
-    made: tuple[Answer, ...]
+    made: tuple[ModelAnswer, ...]
     query_id: str | None = None
     domain: str | None = None
     bullet_suffix: bool | None = None
@@ -102,7 +102,7 @@ class Responder(Protocol):
         """Return what can be asked; empty where anything can."""
         ...
 
-    def answer(self, question: str, histories: Sequence[Sequence[Message]]) -> Answers:
+    def answer(self, question: str, histories: Sequence[Sequence[Message]]) -> ModelAnswers:
         """Answer with one text per history; never raises for what a model does."""
         ...
 
@@ -124,17 +124,17 @@ class Replay:
         """Return the distinct questions of a kind, in alphabetical order."""
         return sorted(self._by_question[kind])
 
-    def answer(self, question: str, histories: Sequence[Sequence[Message]]) -> Answers:
+    def answer(self, question: str, histories: Sequence[Sequence[Message]]) -> ModelAnswers:
         """Return what the dataset holds for a question, word for word."""
         kind = "pairwise" if len(histories) == 2 else "pointwise"
         found = self._by_question[kind].get(question)
         if not found:
-            return Answers((Answer("", None, error="failed"),) * len(histories))
+            return ModelAnswers((ModelAnswer("", None, error="failed"),) * len(histories))
         turn = self._data.turn(secrets.choice(found))
         texts = [turn["response_a"], turn["response_b"]][: len(histories)]
         models = [turn["model_a"], turn["model_b"]]
-        made = [Answer(t, m, {"replay": True}) for t, m in zip(texts, models, strict=False)]
-        return Answers(
+        made = [ModelAnswer(t, m, {"replay": True}) for t, m in zip(texts, models, strict=False)]
+        return ModelAnswers(
             tuple(made), str(turn["query_id"]), turn["domain"], bool(turn["bullet_suffix"])
         )
 
@@ -177,7 +177,7 @@ class Models:
         """Anything may be asked."""
         return []
 
-    def answer(self, question: str, histories: Sequence[Sequence[Message]]) -> Answers:
+    def answer(self, question: str, histories: Sequence[Sequence[Message]]) -> ModelAnswers:
         """Ask all models at once."""
         new = {"role": "user", "content": question}
         waiting = [
@@ -185,20 +185,20 @@ class Models:
             for model, history in zip(self._models, histories, strict=False)
         ]
         wait(waiting, timeout=self._timeout_s)
-        late = Answer("", None, latency_ms=1000 * self._timeout_s, error="timeout")
-        return Answers(
+        late = ModelAnswer("", None, latency_ms=1000 * self._timeout_s, error="timeout")
+        return ModelAnswers(
             tuple(
                 done.result() if done.done() else replace(late, model=model)
                 for model, done in zip(self._models, waiting, strict=False)
             )
         )
 
-    def _timed(self, model: str, messages: list[Message]) -> Answer:
+    def _timed(self, model: str, messages: list[Message]) -> ModelAnswer:
         start = time.perf_counter()
         try:
             made = self._ask(model, messages)
         except Exception as error:  # a model's host may fail in any way, and the reader goes on
-            made = Answer("", model, error=_reason(error))
+            made = ModelAnswer("", model, error=_reason(error))
         if not made.failed and not made.text.strip():
             made = replace(made, text="", error="empty")
         # Half a surrogate pair is no character, and no file could hold it.
@@ -209,7 +209,7 @@ class Models:
 class Ask(Protocol):
     """Asks one model."""
 
-    def __call__(self, model: str, messages: list[Message]) -> Answer:
+    def __call__(self, model: str, messages: list[Message]) -> ModelAnswer:
         """Return its answer, or raise."""
         ...
 
@@ -234,13 +234,13 @@ class Hosted:
         self._client = InferenceClient(api_key=key, timeout=timeout_s, **place)
         self._parameters = {"max_tokens": tokens_max, "temperature": 0.7}
 
-    def __call__(self, model: str, messages: list[Message]) -> Answer:
+    def __call__(self, model: str, messages: list[Message]) -> ModelAnswer:
         """Ask a model for one answer."""
         got = self._client.chat_completion(messages, model=model, **self._parameters)
         choice = got.choices[0]
         refused = choice.finish_reason == "content_filter"
         text = "" if refused else choice.message.content or ""
-        return Answer(text, got.model or model, dict(self._parameters), refused=refused)
+        return ModelAnswer(text, got.model or model, dict(self._parameters), refused=refused)
 
 
 class Local:
@@ -252,7 +252,7 @@ class Local:
         self._loaded: dict[str, Any] = {}
         self._lock = Lock()
 
-    def __call__(self, model: str, messages: list[Message]) -> Answer:
+    def __call__(self, model: str, messages: list[Message]) -> ModelAnswer:
         """Let a model write one answer."""
         with self._lock:
             if model not in self._loaded:
@@ -265,7 +265,7 @@ class Local:
                 prompt = "\n\n".join(m["content"] for m in messages) + "\n\n"
             parameters = {"max_new_tokens": self._tokens_max, "do_sample": True, "temperature": 0.7}
             (made,) = writer(prompt, return_full_text=False, **parameters)
-        return Answer(made["generated_text"].strip(), model, parameters)
+        return ModelAnswer(made["generated_text"].strip(), model, parameters)
 
 
 def make_responder(settings: Settings, data: DemoData) -> Responder:

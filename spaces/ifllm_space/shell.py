@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 
 from ifllm_space.collect.tab import about, take_part
 from ifllm_space.demo_data import DemoData
-from ifllm_space.explore.collected import collected_tab
+from ifllm_space.explore.collected_tab import collected_tab
 from ifllm_space.explore.tab import turns_of
 from ifllm_space.fetch_webgazer import mount_webgazer
 from ifllm_space.operator import can_sign_in

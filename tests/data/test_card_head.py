@@ -6,7 +6,7 @@ import pytest
 
 from ifllm_hf.data.card_head import card_head, split_card
 from ifllm_hf.data.marker import is_prepared
-from ifllm_hf.data.sessions.card import WAITING_KEY, is_of_sessions, waiting_questions
+from ifllm_hf.data.sessions.sessions_card import WAITING_KEY, is_of_sessions, waiting_questions
 from ifllm_hf.errors import SourceError
 
 

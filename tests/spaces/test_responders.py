@@ -12,7 +12,7 @@ import pytest
 
 from ifllm_hf.errors import ConfigError
 from ifllm_space.demo_data import DemoData, open_demo_data
-from ifllm_space.responders import Answer, Hosted, Models, Replay, make_responder
+from ifllm_space.responders import Hosted, ModelAnswer, Models, Replay, make_responder
 from ifllm_space.settings import Settings
 from tests.helpers.loopback import Loopback, Request
 
@@ -120,8 +120,8 @@ def test_a_server_that_is_not_there(server: Server) -> None:
 
 
 def test_half_a_character_never_reaches_a_file() -> None:
-    def ask(model: str, messages: Any) -> Answer:
-        return Answer("ok \ud83d", model)
+    def ask(model: str, messages: Any) -> ModelAnswer:
+        return ModelAnswer("ok \ud83d", model)
 
     (answer,) = Models("local", ["m"], ask).answer("q", [[]]).made
     answer.text.encode()

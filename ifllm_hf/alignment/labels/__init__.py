@@ -1,9 +1,9 @@
 """From clicks and behaviour to preference pairs with a confidence: `ifllm label`.
 
-* `write`: the command; `inputs`: what a labelling model may look at
+* `write`: the command; `signals`: what a labelling model may look at
 * `calibration`: out-of-fold probabilities, calibrated inside the training folds
 * `noise`: what a click is worth when clicks are sometimes wrong
-* `predictions`: labels from predictions made elsewhere
-* `file`, `report`: what is written, and what is said about it
+* `from_predictions`: labels from predictions made elsewhere
+* `label_file`, `report`: what is written, and what is said about it
 * `check`: a label file as each language model will see it
 """

@@ -114,7 +114,7 @@ def check_labels(
     rows = [dict(row) for row in pairs]
     sides = [_chosen_side(row, i, of_turn, path.name) for i, row in enumerate(rows)]
     clicks = [of_turn[row["query_id"]]["preference"] for row in rows]
-    _hold_to_reader(rows, sides, clicks, path.name)
+    _check_against_clicks(rows, sides, clicks, path.name)
     with_click = [
         side == click for side, click in zip(sides, clicks, strict=True) if click in ("a", "b")
     ]
@@ -195,7 +195,7 @@ def _chosen_side(row: dict[str, Any], i: int, of_turn: dict[int, Any], name: str
     )
 
 
-def _hold_to_reader(
+def _check_against_clicks(
     rows: list[dict[str, Any]], sides: list[str], clicks: list[str | None], name: str
 ) -> None:
     """Refuse pairs whose chosen side is not the one that their source names."""

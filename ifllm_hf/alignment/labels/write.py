@@ -20,7 +20,8 @@ import numpy as np
 import polars as pl
 
 from ifllm_hf.alignment.labels.calibration import OutOfFold, Swap, out_of_fold
-from ifllm_hf.alignment.labels.file import LABELS, check_place, write_label_file
+from ifllm_hf.alignment.labels.from_predictions import probabilities_from
+from ifllm_hf.alignment.labels.label_file import LABELS, check_place, write_label_file
 from ifllm_hf.alignment.labels.noise import (
     DEFAULT_NU,
     UNSURE,
@@ -31,7 +32,6 @@ from ifllm_hf.alignment.labels.noise import (
     likert_contradictions,
     nu_table,
 )
-from ifllm_hf.alignment.labels.predictions import told_by_file
 from ifllm_hf.alignment.labels.report import LabelReport, behavior_scores
 from ifllm_hf.benchmark.protocol.rows import swap_sides, tick_columns
 from ifllm_hf.data.ledger import Ledger
@@ -119,7 +119,7 @@ def write_labels(
         rows = _eligible(turns, source)
         y = _clicks(rows)
         if predictions is not None:
-            told, name = told_by_file(predictions, turns, rows, y, judge_fold=judge_fold)
+            told, name = probabilities_from(predictions, turns, rows, y, judge_fold=judge_fold)
         else:
             made = _default_model() if model is None else model()
             name = f"{made.name} {config_hash(made)}"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ifllm_hf.alignment.labels.inputs import label_model
+from ifllm_hf.alignment.labels.signals import label_model
 from ifllm_hf.alignment.labels.write import EXPLICIT, read_turns_with_features, write_labels
 from ifllm_hf.alignment.pipeline.config import LabelSource
 from ifllm_hf.alignment.pipeline.state import DONE, Run
@@ -29,7 +29,7 @@ PAIRS, REWARD = "pairs.parquet", "reward.skops"
 
 
 @dataclass(frozen=True)
-class Labels:
+class LabelSet:
     """A finished set of labels.
 
     Attributes:
@@ -151,14 +151,14 @@ def label_run(source: LabelSource, data: Data, judge_fold: int | None, out: Path
     return Run(out / "labels", source.name, inputs)
 
 
-def make_labels(source: LabelSource, data: Data, judge_fold: int | None, run: Run) -> Labels:
+def make_labels(source: LabelSource, data: Data, judge_fold: int | None, run: Run) -> LabelSet:
     """Label all pairs, and fit the reward model on all readers but those of the judge's fold.
 
     What is done already is read.
     """
     pairs = run.folder / PAIRS
     if run.state()["status"] == DONE:
-        return Labels(source, pairs, run.state()["pairs_digest"])
+        return LabelSet(source, pairs, run.state()["pairs_digest"])
     with run.working(stage="label", source=source.name) as state:
         turns = data.turns()
         model = None if source.source == EXPLICIT else label_model(source.inputs)
@@ -177,7 +177,7 @@ def make_labels(source: LabelSource, data: Data, judge_fold: int | None, run: Ru
         state["pairs_digest"] = pairs_digest(pl.read_parquet(pairs))
         if model is not None:
             fit_reward(turns, source, judge_fold, run.folder / REWARD)
-    return Labels(source, pairs, state["pairs_digest"])
+    return LabelSet(source, pairs, state["pairs_digest"])
 
 
 def fit_reward(

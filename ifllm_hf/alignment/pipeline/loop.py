@@ -20,7 +20,7 @@ import yaml
 from ifllm_hf.alignment.pipeline.config import NEW, LabelSource, PipelineConfig
 from ifllm_hf.alignment.pipeline.labels import (
     Data,
-    Labels,
+    LabelSet,
     find_data,
     label_run,
     make_labels,
@@ -42,7 +42,7 @@ UP_TO_DATE = "up to date"
 
 
 @dataclass
-class Outcome:
+class PipelineStatus:
     """What stands after a loop, or before one.
 
     Attributes:
@@ -86,7 +86,7 @@ class _Loop:
 
     config: PipelineConfig
     out: Path
-    outcome: Outcome
+    outcome: PipelineStatus
     say: Say
     dry: bool
     judged: dict[str, Path] = field(default_factory=dict)
@@ -106,7 +106,7 @@ def run_pipeline(
     say: Say = logger.info,
     dry: bool = False,
     card: CardWriter | None = None,
-) -> Outcome:
+) -> PipelineStatus:
     """Do what is not done yet; one run that fails does not stop the others.
 
     Args:
@@ -126,7 +126,7 @@ def run_pipeline(
     out = Path(config.output_dir)
     if out.exists() and not out.is_dir():
         raise OutputError(f"output_dir {out}: is a file; name a folder, new or of this pipeline")
-    outcome = Outcome(cells={m: {s.name: WAITING for s in sources} for m in models})
+    outcome = PipelineStatus(cells={m: {s.name: WAITING for s in sources} for m in models})
     folder = find_data(config.data, out, dry=dry, card=card)
     if folder is None:
         return outcome
@@ -174,8 +174,8 @@ def _check_judges(judge_fold: int | None, folds: Mapping[str, int]) -> None:
         )
 
 
-def _labels(loop: _Loop, sources: Sequence[LabelSource], data: Data) -> dict[str, Labels]:
-    made: dict[str, Labels] = {}
+def _labels(loop: _Loop, sources: Sequence[LabelSource], data: Data) -> dict[str, LabelSet]:
+    made: dict[str, LabelSet] = {}
     for source in sources:
         run = label_run(source, data, loop.config.judge_fold, loop.out)
         status = run.state()["status"]
@@ -198,7 +198,7 @@ def _labels(loop: _Loop, sources: Sequence[LabelSource], data: Data) -> dict[str
 
 
 def _sft(
-    loop: _Loop, model: str, settings: Mapping[str, Any], labels: Labels | None
+    loop: _Loop, model: str, settings: Mapping[str, Any], labels: LabelSet | None
 ) -> dict[str, Any] | None:
     """Return where DPO starts from, after training it if need be: the stage before DPO."""
     if loop.config.sft is None or labels is None:
@@ -219,7 +219,7 @@ def _cell(
     loop: _Loop,
     model: str,
     settings: Mapping[str, Any],
-    labels: Labels,
+    labels: LabelSet,
     start: Mapping[str, Any] | None,
 ) -> None:
     """Train one model on one label source, if there is something to train on."""

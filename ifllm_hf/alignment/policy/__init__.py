@@ -2,5 +2,5 @@
 
 * `config`: every setting of the model and its adapter
 * `load`: access, tokenizer, weights
-* `run`: what comes before training and after it; `card`: what a result says of itself
+* `run`: what comes before training and after it; `run_card`: what a result says of itself
 """

@@ -13,7 +13,7 @@ from accelerate import PartialState
 from ifllm_hf.alignment.pairs.format import DROPPED_LONG, PreferencePairs, load_pairs
 from ifllm_hf.alignment.pairs.source import text_of
 from ifllm_hf.alignment.policy import load as models
-from ifllm_hf.alignment.policy.card import card
+from ifllm_hf.alignment.policy.run_card import card
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.files import write_whole
 from ifllm_hf.training.checkpoints import checkpoint_to_resume, says_when_the_disk_is_full

@@ -1,6 +1,6 @@
 """The bytes of a release, and the grammar of its files.
 
-* `source`, `archive`, `read_ahead`, `download`: get at the bytes
+* `release_source`, `archive`, `read_ahead`, `download`: get at the bytes
 * `csv_tables`: the three tables as text cells
 * `grammar`, `line_grammar`, `records`: the behaviour files, which look like CSV and are not
 * `samples`, `lossy`: the same files as the paper's features need them

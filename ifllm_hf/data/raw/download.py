@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ifllm_hf.data.raw.source import open_source
+from ifllm_hf.data.raw.release_source import open_source
 from ifllm_hf.errors import DownloadError, OutputError, SourceError
 from ifllm_hf.files import cache_folder, digest, write_json
 from ifllm_hf.progress import progress_bar

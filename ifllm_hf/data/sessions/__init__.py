@@ -4,7 +4,7 @@
   `event_schema` decides by it what fits, here and in the server
 * `session_file`: a file's lines, each kept or counted; `events`, `event_ticks`: events become ticks
 * `collected`: a folder of sessions as `Recordings`, so that prepare, features, benchmark and labels
-  run on it unchanged; `card`, `card.md`: what its export says of itself
+  run on it unchanged; `sessions_card`: what its export says of itself
 * `review`: a human decides on every question before it is public
 * `made_up`: session files with known truth
 """

@@ -23,7 +23,6 @@ import pyarrow as pa
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.recordings import ConversationRows, Recordings
 from ifllm_hf.data.schema import SCHEMAS, TURNS
-from ifllm_hf.data.sessions.card import sessions_card
 from ifllm_hf.data.sessions.event_ticks import SessionTurn, session_ticks
 from ifllm_hf.data.sessions.review import PUBLISH, Question, question_of, read_decisions
 from ifllm_hf.data.sessions.session_file import (
@@ -35,6 +34,7 @@ from ifllm_hf.data.sessions.session_file import (
     session_files,
     tombstone,
 )
+from ifllm_hf.data.sessions.sessions_card import sessions_card
 from ifllm_hf.data.synthetic.story import SYNTHETIC_PREFIX
 from ifllm_hf.data.tables.folds import add_fold, fold_of_unknown
 from ifllm_hf.data.tables.preferences import build_preferences
@@ -75,7 +75,7 @@ def query_id_of(session_id: str, turn: int) -> int:
 
 
 @dataclass
-class SessionFolder:
+class SessionsOrigin:
     """The files of a folder of sessions; an `Origin`."""
 
     folder: Path
@@ -113,7 +113,7 @@ class CollectedSessions(Recordings):
         waiting: Questions that nobody has reviewed yet.
     """
 
-    source: SessionFolder
+    source: SessionsOrigin
     sessions: list[Session] = field(default_factory=list)
     public: bool = False
     waiting: list[Question] = field(default_factory=list)
@@ -198,7 +198,7 @@ def open_sessions(path: str | os.PathLike[str], *, public: bool = False) -> Coll
             f"{path}: no session file in it. Expected s_<22 characters>.jsonl, as the collecting "
             "app writes them; give its sessions folder."
         )
-    origin = SessionFolder(folder, name=str(folder))
+    origin = SessionsOrigin(folder, name=str(folder))
     withdrawn = read_tombstones(folder)
     sessions: list[Session] = []
     for file in session_files(folder):

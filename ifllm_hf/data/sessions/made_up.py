@@ -89,7 +89,7 @@ def write_session(
     folder.mkdir(parents=True, exist_ok=True)
     truth = TrueSession(folder / f"{session_id}.jsonl", session_id)
     started_ms = ORIGIN_MS + seed * 3_600_000.0  # an hour after the one before
-    writer = _Writer(truth, rng, started_ms)
+    writer = _SessionWriter(truth, rng, started_ms)
     writer.line(
         type="session",
         v=2,
@@ -129,7 +129,7 @@ def write_sessions(folder: Path, count: int, seed: int = 0, **settings: Any) -> 
     return [write_session(folder, seed * 10_000 + i, **settings) for i in range(count)]
 
 
-class _Writer:
+class _SessionWriter:
     """Appends lines; gathers events into batches."""
 
     def __init__(self, truth: TrueSession, rng: np.random.Generator, started_ms: float) -> None:
@@ -223,7 +223,7 @@ class _Writer:
         self.now_ms += _STEP_MS
 
 
-def _write_turn(writer: _Writer, turn: int, kind: str, gaze: bool, steps: int) -> None:
+def _write_turn(writer: _SessionWriter, turn: int, kind: str, gaze: bool, steps: int) -> None:
     rng, truth = writer.rng, writer.truth
     sides = ("a", "b") if kind == "pairwise" else ("a",)
     answers = tuple("🙂 " + make_answer(rng, 300, bullets=False) for _ in sides)

@@ -25,7 +25,7 @@ import polars as pl
 from ifllm_hf.data.raw.csv_tables import QUERY_LOGS, RECORD_INFO, TASK_TABLE
 from ifllm_hf.data.synthetic import story, tables, texts
 from ifllm_hf.data.synthetic.reader import Recording, simulate
-from ifllm_hf.data.synthetic.story import SYNTHETIC_PREFIX, Conversation, Strengths, Turn
+from ifllm_hf.data.synthetic.story import SYNTHETIC_PREFIX, Conversation, StoryTurn, Strengths
 from ifllm_hf.data.synthetic.tables import Table
 from ifllm_hf.data.synthetic.truth import (
     FOLDER,
@@ -213,7 +213,7 @@ def _simulate(
     rng: np.random.Generator,
     conversation: Conversation,
     topic: str,
-    turns: list[Turn],
+    turns: list[StoryTurn],
     ticks_per_turn: int,
 ) -> Recording:
     return simulate(
@@ -258,7 +258,7 @@ def _file_defects(conversation: Conversation, written: Written) -> list[Defect]:
 
 
 def _turn_truth(
-    conversation: Conversation, turns: list[Turn], recording: Recording, recorded: bool
+    conversation: Conversation, turns: list[StoryTurn], recording: Recording, recorded: bool
 ) -> list[dict[str, Any]]:
     """Return what is true of each turn."""
     paired = conversation.sides == 2

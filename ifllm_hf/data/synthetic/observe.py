@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ifllm_hf.data.synthetic import page
-from ifllm_hf.data.synthetic.page import BoolArray, FloatArray, IntArray, Labels, Layout, Screen
+from ifllm_hf.data.synthetic.page import BoolArray, FloatArray, IntArray, Layout, PageLabels, Screen
 
 _LINE_STEP = 1 << 20  # more than any offset: packs (line, offset) in one number
 
 
 @dataclass
-class Channel:
+class ObservedChannel:
     """What was recorded of the gaze or of the pointer, one value per tick.
 
     Attributes:
@@ -40,7 +40,7 @@ class Channel:
 
 def observe(
     screen: Screen,
-    labels: Labels,
+    labels: PageLabels,
     layouts: Mapping[int, Sequence[Layout]],
     x_px: FloatArray,
     y_px: FloatArray,
@@ -48,7 +48,7 @@ def observe(
     box_scroll_px: Sequence[FloatArray],
     shown: IntArray,
     no_caret: BoolArray,
-) -> Channel:
+) -> ObservedChannel:
     """Record one channel as the site does.
 
     Args:
@@ -71,7 +71,7 @@ def observe(
     below = y_px - top - screen.box_px
     in_form = seen & (below >= 0) & (below < page.FORM_HEIGHT_PX)
     in_form &= (x_px > 0.15 * screen.width) & (x_px < 0.85 * screen.width)
-    channel = Channel(
+    channel = ObservedChannel(
         on=np.zeros(n, np.int64),
         rel_x=np.full(n, -1.0),
         rel_y=np.full(n, -1.0),
@@ -122,7 +122,11 @@ def observe(
 
 
 def _add_windows(
-    channel: Channel, ticks: IntArray, source: Layout | Labels, part: IntArray, unit: IntArray
+    channel: ObservedChannel,
+    ticks: IntArray,
+    source: Layout | PageLabels,
+    part: IntArray,
+    unit: IntArray,
 ) -> None:
     """Cut each distinct window once; `part` is the line of a layout or the number of a label."""
     key, index = np.unique(part * _LINE_STEP + unit, return_inverse=True)

@@ -166,7 +166,7 @@ class Layout:
         return [self.text[a:b].strip() for a, b in ends]
 
 
-class Labels:
+class PageLabels:
     """The texts around the answers: topic above, rating form below."""
 
     def __init__(self, screen: Screen, topic: str) -> None:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ifllm_hf.data.synthetic import page
-from ifllm_hf.data.synthetic.observe import Channel, observe
-from ifllm_hf.data.synthetic.page import FloatArray, IntArray, Labels, Layout, Screen
+from ifllm_hf.data.synthetic.observe import ObservedChannel, observe
+from ifllm_hf.data.synthetic.page import FloatArray, IntArray, Layout, PageLabels, Screen
 from ifllm_hf.data.synthetic.script import LEAVE_MS, Habit, Script, TurnPlan, write_script
 
 TICK_MS = 92.0  # mean interval of the quantiles below
@@ -41,8 +41,8 @@ class Recording:
     mouse_y: FloatArray
     mouse_idle_ms: FloatArray
     camera_ok: IntArray
-    gaze: Channel
-    mouse: Channel
+    gaze: ObservedChannel
+    mouse: ObservedChannel
     turn: IntArray  # -1 before the first answer of a page load
     phase: IntArray  # -1 before the first answer of a page load
     look_on: IntArray
@@ -117,7 +117,7 @@ def simulate(
     gaze_y = look_y + _noise(rng, n, 0.8 * habit.noise_px) + pull * (mouse_y - look_y)
     gaze_x[:2], gaze_y[:2] = 500 + rng.normal(0, 0.3, (2, 2))[:, : min(2, n)]
 
-    labels = Labels(screen, topic)
+    labels = PageLabels(screen, topic)
     no_caret = rng.random(n) < 0.004
     mouse_seen = np.where(mouse_x < 0, np.nan, 1.0)
     with np.errstate(invalid="ignore"):

@@ -77,7 +77,7 @@ class Conversation:
 
 
 @dataclass
-class Turn:
+class StoryTurn:
     """One question with its answers, what the reader thinks of them and what they say."""
 
     prompt: str
@@ -228,10 +228,10 @@ def _free_task(conversations: list[Conversation], target: Conversation) -> int:
 
 def write_turns(
     rng: np.random.Generator, conversation: Conversation, topic: str, strengths: Strengths
-) -> list[Turn]:
+) -> list[StoryTurn]:
     """Make up the turns of a conversation: texts, likings, clicks."""
     columns = conversation.screen.columns
-    turns: list[Turn] = []
+    turns: list[StoryTurn] = []
     for k in range(len(conversation.query_ids)):
         bullets = bool(rng.random() < 0.47)
         lengths = np.clip(rng.lognormal(7.1, 0.45, conversation.sides), 60, 3000)
@@ -255,7 +255,7 @@ def write_turns(
         if not asked:
             click, mistake = None, False
         turns.append(
-            Turn(
+            StoryTurn(
                 prompt=texts.make_prompt(rng, topic),
                 answers=answers,
                 bullets=bullets,

@@ -20,7 +20,7 @@ from ifllm_hf.data.raw.csv_tables import (
     ZERO_DATE,
 )
 from ifllm_hf.data.synthetic import story, texts
-from ifllm_hf.data.synthetic.story import Conversation, Turn, User
+from ifllm_hf.data.synthetic.story import Conversation, StoryTurn, User
 from ifllm_hf.data.synthetic.truth import Defect
 
 
@@ -59,7 +59,7 @@ def stamp(moment: dt.datetime) -> str:
 def query_rows(
     rng: np.random.Generator,
     conversation: Conversation,
-    turns: Sequence[Turn],
+    turns: Sequence[StoryTurn],
     arrived_epoch_ms: Sequence[int],
 ) -> tuple[list[list[Any]], list[Defect]]:
     """Return the rows of the query log of one conversation, and the defects in them."""
@@ -120,7 +120,7 @@ def task_rows(
     rng: np.random.Generator,
     conversation: Conversation,
     topic: str,
-    turns: Sequence[Turn],
+    turns: Sequence[StoryTurn],
     finished: dt.datetime,
     *,
     with_defects: bool,

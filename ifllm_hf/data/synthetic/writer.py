@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from ifllm_hf.data.synthetic import story
-from ifllm_hf.data.synthetic.observe import Channel
+from ifllm_hf.data.synthetic.observe import ObservedChannel
 from ifllm_hf.data.synthetic.page import BoolArray, FloatArray, IntArray
 from ifllm_hf.data.synthetic.reader import Recording
 
@@ -154,7 +154,7 @@ def _strings(values: FloatArray) -> list[str]:
     return text
 
 
-def _rel_heads(channel: Channel, side: int, order: IntArray) -> list[str]:
+def _rel_heads(channel: ObservedChannel, side: int, order: IntArray) -> list[str]:
     """Write x, y, window and caret of the ticks in file order."""
     on = channel.on[order] == side
     here = order[on]

@@ -20,7 +20,7 @@ SIDES = ("none", "a", "b")
 
 
 @dataclass(frozen=True)
-class Turn:
+class TurnOnPage:
     """What the tick table needs of a turn.
 
     Attributes:
@@ -53,7 +53,7 @@ class ConversationTicks:
 
 
 def read_ticks(
-    conversation_id: str, files: Mapping[str, bytes], turns: Sequence[Turn]
+    conversation_id: str, files: Mapping[str, bytes], turns: Sequence[TurnOnPage]
 ) -> ConversationTicks:
     """Read the behaviour files of a conversation into its tick table.
 

@@ -19,7 +19,7 @@ from ifllm_hf.card_template import fill
 from ifllm_hf.data.prepared.folder import with_card_metadata
 from ifllm_hf.data.raw.download import COMMIT, RELEASE_DIGEST, REPOSITORY
 from ifllm_hf.data.schema import CONFIGS
-from ifllm_hf.data.sessions.card import is_of_sessions
+from ifllm_hf.data.sessions.sessions_card import is_of_sessions
 from ifllm_hf.data.tables.workers import QUASI_IDENTIFIERS
 from ifllm_hf.errors import TableError
 from ifllm_hf.hub.cards import numbers as card_numbers
@@ -154,7 +154,7 @@ def _figures(
     folder: Path, numbers: Callable[[], TickNumbers], synthetic: bool
 ) -> card_numbers.Values:
     """Draw what can be drawn; without matplotlib the card says how to get the figures."""
-    from ifllm_hf.hub.cards import figures as card_figures
+    from ifllm_hf.hub.cards import card_figures
 
     try:
         return {**card_figures.draw(folder, numbers, synthetic=synthetic), "no_figures": None}

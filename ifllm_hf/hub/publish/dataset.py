@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.schema import CONFIGS
-from ifllm_hf.data.sessions.card import waiting_questions
+from ifllm_hf.data.sessions.sessions_card import waiting_questions
 from ifllm_hf.errors import ConfigError, TableError
 from ifllm_hf.hub_errors import check_repo_id, hub_errors
 

@@ -17,7 +17,7 @@ import polars as pl
 
 from ifllm_hf.behavior.features.table import behavior_features, read_turns
 from ifllm_hf.data.prepared.folder import config_files
-from ifllm_hf.data.sessions.card import is_of_sessions
+from ifllm_hf.data.sessions.sessions_card import is_of_sessions
 from ifllm_hf.data.synthetic import SYNTHETIC_PREFIX
 from ifllm_hf.data.tables.folds import FOLDS
 from ifllm_hf.errors import DataError

@@ -38,7 +38,7 @@ _US = 1000.0
 
 
 @dataclass(frozen=True)
-class ChannelTicks:
+class BatchChannel:
     """What one channel did; arrays `[n]` over all ticks of the batch.
 
     Attributes:
@@ -71,7 +71,7 @@ class BehaviorTicks:
     turn: IntArray
     time_ms: FloatArray
     until_end_ms: FloatArray
-    channels: dict[str, ChannelTicks]
+    channels: dict[str, BatchChannel]
     extra: dict[str, FloatArray]
 
 
@@ -275,10 +275,10 @@ def _read_channel(
     t_us: IntArray,
     stretch: IntArray,
     lengths: IntArray,
-) -> ChannelTicks:
+) -> BatchChannel:
     n = len(turn)
     if f"{name}_on" not in table:
-        return ChannelTicks(
+        return BatchChannel(
             np.full(n, ABSENT, np.int8), np.full(n, -1), np.zeros(n), np.full(n, -1)
         )
     code = _codes(table, f"{name}_on", turn)
@@ -309,7 +309,7 @@ def _read_channel(
     )
     visit = np.full(n, -1)
     visit[on] = np.cumsum(begins) - 1
-    return ChannelTicks(code, char, dwell_us / _US, visit)
+    return BatchChannel(code, char, dwell_us / _US, visit)
 
 
 def _codes(table: _Table, field: str, turn: IntArray) -> NDArray[np.int8]:

@@ -17,7 +17,7 @@ from ifllm_hf.errors import IFLLMError
 from ifllm_space.collect.consent import BANDS, VERSION, consent_html, consent_text
 from ifllm_space.collect.quota import DailyQuota
 from ifllm_space.markdown_source import render_markdown
-from ifllm_space.responders import Answer, Message, Responder
+from ifllm_space.responders import Message, ModelAnswer, Responder
 from ifllm_space.server import Refusal, SessionStore
 from ifllm_space.server.refusals import malformed, off
 from ifllm_space.settings import Settings
@@ -283,7 +283,7 @@ def _history(session: Session, side: int, swapped: bool) -> list[Message]:
     return said
 
 
-def _trouble(made: list[Answer]) -> str | None:
+def _trouble(made: list[ModelAnswer]) -> str | None:
     """Say kindly why there is nothing to read; None if there is."""
     for answer in made:
         if answer.failed:

@@ -85,7 +85,7 @@ def _rebuild_exports(exports: Path | None, sessions: SessionFolder) -> None:
     if exports is None or not exports.exists():
         return
     from ifllm_hf.data.prepared.prepare import prepare
-    from ifllm_hf.data.sessions.card import waiting_questions
+    from ifllm_hf.data.sessions.sessions_card import waiting_questions
 
     try:
         public = waiting_questions(exports) == 0

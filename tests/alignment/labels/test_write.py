@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ifllm_hf.alignment.labels import write as labels
-from ifllm_hf.alignment.labels.file import LABELS, METADATA_KEY
+from ifllm_hf.alignment.labels.label_file import LABELS, METADATA_KEY
 from ifllm_hf.alignment.labels.noise import ASSUMPTION
 from ifllm_hf.alignment.labels.write import write_labels
 from ifllm_hf.data.tables.preferences import build_preferences

@@ -19,7 +19,7 @@ import yaml
 
 from ifllm_hf.alignment.pipeline import loop as pipeline
 from ifllm_hf.alignment.pipeline.config import read_pipeline
-from ifllm_hf.alignment.pipeline.loop import Outcome, new_pairs, run_pipeline
+from ifllm_hf.alignment.pipeline.loop import PipelineStatus, new_pairs, run_pipeline
 from ifllm_hf.alignment.pipeline.state import DONE, FAILED, INTERRUPTED, RUNNING, WAITING
 from ifllm_hf.alignment.pipeline.training import DPO, SFT, Training, recipe
 from ifllm_hf.errors import ConfigError, OutputError
@@ -51,7 +51,7 @@ class Trainer:
         (training.folder / "tiny_model" / "model.safetensors").write_bytes(b"tiny")
 
 
-def run(path: Path, *overrides: str, dry: bool = False) -> Outcome:
+def run(path: Path, *overrides: str, dry: bool = False) -> PipelineStatus:
     config, models, sources = read_pipeline(path, overrides)
     return run_pipeline(config, models, sources, say=lambda text: None, dry=dry)
 
@@ -167,7 +167,9 @@ def test_a_fold_without_readers_is_refused_before_anything_is_labelled(
 
 
 def test_the_table_shows_models_and_sources() -> None:
-    outcome = Outcome(cells={"gpt2-xl": {"gaze": DONE, "mouse": WAITING}}, errors={"x": "why"})
+    outcome = PipelineStatus(
+        cells={"gpt2-xl": {"gaze": DONE, "mouse": WAITING}}, errors={"x": "why"}
+    )
     assert outcome.table() == "         gaze  mouse\ngpt2-xl  done  waiting\nx: why"
 
 

@@ -24,8 +24,8 @@ from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.raw.csv_tables import TABLE_COLUMNS, read_csv_table
 from ifllm_hf.data.raw.grammar import parse_rel
 from ifllm_hf.data.raw.lossy import parse_lossy
+from ifllm_hf.data.raw.release_source import QUERY_LOGS, open_source
 from ifllm_hf.data.raw.samples import ConversationSamples
-from ifllm_hf.data.raw.source import QUERY_LOGS, open_source
 from ifllm_hf.data.tables.tasks import build_tasks
 from ifllm_hf.data.tables.turns import build_turns
 from tests.helpers.paper_labels import paper_labels

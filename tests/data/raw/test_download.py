@@ -21,7 +21,7 @@ import pytest
 import ifllm_hf.data.raw.download as download
 from ifllm_hf import retry
 from ifllm_hf.data.raw.download import fetch_release
-from ifllm_hf.data.raw.source import TABLES, open_source
+from ifllm_hf.data.raw.release_source import TABLES, open_source
 from ifllm_hf.errors import DownloadError
 from ifllm_hf.files import write_json
 from tests.helpers.loopback import Loopback, Request

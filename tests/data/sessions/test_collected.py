@@ -302,7 +302,7 @@ def test_pseudonyms_begin_a_tombstone_and_tell_nothing() -> None:
 
 
 def test_the_paper_set_is_refused_with_the_reason(sessions: Path, tmp_path: Path) -> None:
-    from ifllm_hf.behavior.paper.file import write_paper_features
+    from ifllm_hf.behavior.paper.feature_file import write_paper_features
 
     with pytest.raises(DataError, match="Use --set ours"):
         write_paper_features(sessions, tmp_path / "paper.parquet")

@@ -10,7 +10,6 @@ import pytest
 from ifllm_hf.cli import main
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.prepared.prepare import prepare
-from ifllm_hf.data.sessions.card import waiting_questions
 from ifllm_hf.data.sessions.collected import open_sessions, query_id_of, reader_of
 from ifllm_hf.data.sessions.made_up import TrueSession
 from ifllm_hf.data.sessions.review import (
@@ -22,6 +21,7 @@ from ifllm_hf.data.sessions.review import (
     read_decisions,
     write_decisions,
 )
+from ifllm_hf.data.sessions.sessions_card import waiting_questions
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.hub.publish.dataset import push_dataset
 

@@ -14,7 +14,7 @@ from ifllm_hf.data.release import open_release
 from ifllm_hf.data.schema import ENUMERATIONS, TICKS, VIEW_COLUMNS
 from ifllm_hf.data.synthetic import Truth, read_truth
 from ifllm_hf.data.ticks.alignment import TurnText
-from ifllm_hf.data.ticks.tick_table import Turn, read_ticks
+from ifllm_hf.data.ticks.tick_table import TurnOnPage, read_ticks
 from ifllm_hf.errors import TableError
 
 EPOCH = 1_757_425_262_000
@@ -40,7 +40,7 @@ def frame(read: Any) -> pl.DataFrame:
 
 
 def test_every_column_of_a_small_conversation() -> None:
-    turn = Turn(7, TurnText((ANSWER,), float(EPOCH)))
+    turn = TurnOnPage(7, TurnText((ANSWER,), float(EPOCH)))
     read = read_ticks("w/8", files(), [turn])
     assert read.table.schema == TICKS
     assert read.kind == "pointwise"
@@ -106,7 +106,7 @@ def test_without_questions_ticks_have_no_turn_and_no_phase() -> None:
 
 
 def test_empty_files_give_an_empty_table() -> None:
-    read = read_ticks("w/8", dict.fromkeys(FILES, b""), [Turn(7, TurnText((ANSWER,), None))])
+    read = read_ticks("w/8", dict.fromkeys(FILES, b""), [TurnOnPage(7, TurnText((ANSWER,), None))])
     assert read.table.schema == TICKS
     assert (read.table.num_rows, read.reading_end_source) == (0, {})
 

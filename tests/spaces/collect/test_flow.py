@@ -11,7 +11,7 @@ import pytest
 from ifllm_hf.data.sessions.collected import open_sessions
 from ifllm_space.collect.consent import BANDS, VERSION, consent_text
 from ifllm_space.collect.flow import Flow
-from ifllm_space.responders import Answer, Answers
+from ifllm_space.responders import ModelAnswer, ModelAnswers
 from ifllm_space.server import SessionStore
 from tests.helpers.spaces.session_store import lines_of
 
@@ -25,15 +25,15 @@ class Scripted:
     costs, free_questions = False, True
 
     def __init__(self) -> None:
-        self.made = [Answer("**left** 🙂", "m1"), Answer("right", "m2")]
+        self.made = [ModelAnswer("**left** 🙂", "m1"), ModelAnswer("right", "m2")]
         self.histories: list[Any] = []
 
     def questions(self, kind: str) -> list[str]:
         return []
 
-    def answer(self, question: str, histories: Sequence[Any]) -> Answers:
+    def answer(self, question: str, histories: Sequence[Any]) -> ModelAnswers:
         self.histories.append([list(history) for history in histories])
-        return Answers(tuple(self.made[: len(histories)]))
+        return ModelAnswers(tuple(self.made[: len(histories)]))
 
 
 @pytest.fixture
@@ -179,13 +179,13 @@ def test_half_a_rating_is_refused(
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (Answer("", "m1", error="timeout"), "too long"),
-        (Answer("", "m1", error="busy"), "busy"),
-        (Answer("", "m1", refused=True), "did not want"),
+        (ModelAnswer("", "m1", error="timeout"), "too long"),
+        (ModelAnswer("", "m1", error="busy"), "busy"),
+        (ModelAnswer("", "m1", refused=True), "did not want"),
     ],
 )
 def test_trouble_is_told_kindly_and_stored(
-    flow: Flow, me: Reply, store: SessionStore, responder: Scripted, answer: Answer, said: str
+    flow: Flow, me: Reply, store: SessionStore, responder: Scripted, answer: ModelAnswer, said: str
 ) -> None:
     responder.made[0] = answer
     reply = ask(flow, me)

@@ -80,9 +80,9 @@ def test_export_is_made_again_without_the_session(
     make_store: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, public: bool
 ) -> None:
     from ifllm_hf.data.prepared.prepare import prepare
-    from ifllm_hf.data.sessions.card import waiting_questions
     from ifllm_hf.data.sessions.collected import reader_of
     from ifllm_hf.data.sessions.made_up import write_sessions
+    from ifllm_hf.data.sessions.sessions_card import waiting_questions
 
     exports = tmp_path / "export"
     store = make_store(exports=exports)

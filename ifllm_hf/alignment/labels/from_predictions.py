@@ -17,7 +17,7 @@ from ifllm_hf.metrics.weighted import FloatArray
 _PROTOCOL = "worker"
 
 
-def told_by_file(
+def probabilities_from(
     path: Path | str,
     turns: pl.DataFrame,
     rows: pl.DataFrame,

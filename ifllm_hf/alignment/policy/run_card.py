@@ -8,7 +8,7 @@ from typing import Any
 from ifllm_hf.card_template import fill
 from ifllm_hf.training.tiny_models import TINY_PREFIX
 
-_TEMPLATE = Path(__file__).parent / "card.md"
+_TEMPLATE = Path(__file__).parent / "run_card.md"
 
 
 def card(record: dict[str, Any]) -> str:

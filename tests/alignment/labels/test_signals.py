@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from ifllm_hf import cli
-from ifllm_hf.alignment.labels.inputs import INPUTS, label_model
+from ifllm_hf.alignment.labels.signals import INPUTS, label_model
 from ifllm_hf.alignment.labels.write import write_labels
 from ifllm_hf.benchmark.protocol.rows import groups_of, labelled, visible
 from ifllm_hf.errors import ConfigError

@@ -23,9 +23,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ifllm_hf.data.raw.archive
-import ifllm_hf.data.raw.source
+import ifllm_hf.data.raw.release_source
 from ifllm_hf.data.raw.download import RELEASE_DIGEST
-from ifllm_hf.data.raw.source import TABLES, open_source
+from ifllm_hf.data.raw.release_source import TABLES, open_source
 from ifllm_hf.errors import SourceError
 
 KINDS = ["tar", "tar.gz", "tar.xz", "tar.bz2", "zip"]
@@ -331,7 +331,7 @@ def test_a_link_in_place_of_a_file(tmp_path: Path, name: str) -> None:
 
 
 def test_a_conversation_too_big_for_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ifllm_hf.data.raw.source, "MAX_MEMBER_BYTES", 159)
+    monkeypatch.setattr(ifllm_hf.data.raw.release_source, "MAX_MEMBER_BYTES", 159)
     with pytest.raises(SourceError, match="more than 159 bytes"):
         read(save(tmp_path, under("")))
 

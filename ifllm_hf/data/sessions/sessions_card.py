@@ -17,7 +17,7 @@ from ifllm_hf.data.sessions.session_file import Session
 
 WAITING_KEY = "ifllm_questions_not_reviewed"
 """In the card's YAML: how many questions of the export nobody has reviewed; 0 in a public one."""
-_TEMPLATE = Path(__file__).with_name("card.md")
+_TEMPLATE = Path(__file__).with_name("sessions_card.md")
 
 
 def is_of_sessions(folder: str | os.PathLike[str]) -> bool:
