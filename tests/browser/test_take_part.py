@@ -70,8 +70,8 @@ def page(space: Space, context: Any) -> Any:
     assert page.faults == []
 
 
-def check_accessibility(page: Any) -> None:
-    assert serious_faults(page, ".ifllm-collect:not([hidden])") == []
+def check_accessibility(page: Any, part: str = ".ifllm-collect:not([hidden])") -> None:
+    assert serious_faults(page, part) == []
 
 
 def session_of(space: Space, before: set[Path]) -> Path:
