@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -245,15 +246,7 @@ def _from(command: argparse.ArgumentParser, what: str = "prepared folder") -> No
     )
 
 
-def _positive(text: str) -> int:
-    return _whole_number(text, 1)
-
-
-def _seed(text: str) -> int:
-    return _whole_number(text, 0)
-
-
-def _whole_number(text: str, least: int) -> int:
+def _whole_number(least: int, text: str) -> int:
     try:
         number = int(text)
     except ValueError:
@@ -263,3 +256,7 @@ def _whole_number(text: str, least: int) -> int:
             f"{text!r} is no whole number of at least {least}; give one, such as {least}"
         )
     return number
+
+
+_positive = partial(_whole_number, 1)
+_seed = partial(_whole_number, 0)
