@@ -170,7 +170,16 @@ def _write(out: Path, settings: dict[str, Any]) -> Truth:
             rng = np.random.default_rng([seed, conversation.index])
             topic = texts.TOPICS[int(rng.integers(len(texts.TOPICS)))]
             turns = story.write_turns(rng, conversation, topic, strengths)
-            recording = _simulate(rng, conversation, topic, turns, settings["ticks_per_turn"])
+            recording = simulate(
+                rng,
+                conversation.screen,
+                topic,
+                [turn.plan for turn in turns],
+                conversation.user.habit,
+                ticks_per_turn=settings["ticks_per_turn"],
+                epoch_start_ms=round(conversation.start.timestamp() * 1000),
+                reload_after=1 if story.RELOAD in conversation.defects else None,
+            )
             in_log = story.NO_QUERY not in conversation.defects
             found += _conversation_defects(conversation)
             if in_log:
@@ -208,25 +217,6 @@ def _write(out: Path, settings: dict[str, Any]) -> Truth:
     truth = Truth(out / FOLDER, settings, turns_frame, found + more)
     truth.save()
     return truth
-
-
-def _simulate(
-    rng: np.random.Generator,
-    conversation: Conversation,
-    topic: str,
-    turns: list[StoryTurn],
-    ticks_per_turn: int,
-) -> Recording:
-    return simulate(
-        rng,
-        conversation.screen,
-        topic,
-        [turn.plan for turn in turns],
-        conversation.user.habit,
-        ticks_per_turn=ticks_per_turn,
-        epoch_start_ms=round(conversation.start.timestamp() * 1000),
-        reload_after=1 if story.RELOAD in conversation.defects else None,
-    )
 
 
 def _conversation_defects(conversation: Conversation) -> list[Defect]:
