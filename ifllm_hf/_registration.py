@@ -17,18 +17,24 @@ import functools
 import importlib
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
 DATASET_NAME = "ifllm"
 TASK = "implicit-reward"
-_CONFIG = "ifllm_hf.reward.model.configuration_ifllm"
-_MODELS = "ifllm_hf.reward.model.modeling_ifllm"
-_EXTRACTOR = "ifllm_hf.reward.model.feature_extraction_ifllm"
-_PROCESSOR = "ifllm_hf.reward.model.processing_ifllm"
-_PIPELINE = "ifllm_hf.reward.model.pipeline_ifllm"
+_OURS = "ifllm_hf.reward.model"
+_AUTO = {
+    "configuration": {"AutoConfig": "IFLLMConfig"},
+    "modeling": {
+        "AutoModel": "IFLLMModel",
+        "AutoModelForSequenceClassification": "IFLLMForRewardModeling",
+    },
+    "feature_extraction": {"AutoFeatureExtractor": "IFLLMFeatureExtractor"},
+    "processing": {"AutoProcessor": "IFLLMProcessor"},
+}
+"""Kind of module, theirs and ours -> the Auto classes in theirs, and the class in ours."""
 
 _MOVED = (
     'load_dataset("ifllm") cannot be resolved: this version of `datasets` ({version}) has moved '
@@ -126,11 +132,11 @@ def _call_after_exec(spec: ModuleSpec) -> None:
 def register() -> None:
     """Hook every library we extend; calling it again changes nothing."""
     when_loaded("datasets", _hook_datasets)
-    _extend("transformers.models.auto.configuration_auto", _CONFIG, _register_config)
-    _extend("transformers.models.auto.modeling_auto", _MODELS, _register_models)
-    _extend("transformers.models.auto.feature_extraction_auto", _EXTRACTOR, _register_extractor)
-    _extend("transformers.models.auto.processing_auto", _PROCESSOR, _register_processor)
-    _extend("transformers.pipelines", _PIPELINE, _register_pipeline)
+    for kind, classes in _AUTO.items():
+        ours = f"{_OURS}.{kind}_ifllm"
+        hook = functools.partial(_register_classes, ours, classes)
+        _extend(f"transformers.models.auto.{kind}_auto", ours, hook)
+    _extend("transformers.pipelines", f"{_OURS}.pipeline_ifllm", _register_pipeline)
 
 
 def _extend(theirs: str, ours: str, hook: Callable[[], None]) -> None:
@@ -149,44 +155,16 @@ def _extend(theirs: str, ours: str, hook: Callable[[], None]) -> None:
     when_loaded(theirs, import_ours)
 
 
-def _register_config() -> None:
-    """Let `AutoConfig` know the reward model."""
-    from transformers import AutoConfig
+def _register_classes(ours: str, classes: Mapping[str, str]) -> None:
+    """Let the Auto classes find the classes of a module of ours; see `_AUTO`."""
+    import transformers
 
     from ifllm_hf.reward.model.configuration_ifllm import IFLLMConfig
 
-    AutoConfig.register(IFLLMConfig.model_type, IFLLMConfig, exist_ok=True)
-
-
-def _register_models() -> None:
-    """Let `AutoModel` and `AutoModelForSequenceClassification` know the reward model."""
-    from transformers import AutoModel, AutoModelForSequenceClassification
-
-    from ifllm_hf.reward.model.configuration_ifllm import IFLLMConfig
-    from ifllm_hf.reward.model.modeling_ifllm import IFLLMForRewardModeling, IFLLMModel
-
-    AutoModel.register(IFLLMConfig, IFLLMModel, exist_ok=True)
-    AutoModelForSequenceClassification.register(IFLLMConfig, IFLLMForRewardModeling, exist_ok=True)
-
-
-def _register_extractor() -> None:
-    """Let `AutoFeatureExtractor` know what makes the behaviour tensors."""
-    from transformers import AutoFeatureExtractor
-
-    from ifllm_hf.reward.model.configuration_ifllm import IFLLMConfig
-    from ifllm_hf.reward.model.feature_extraction_ifllm import IFLLMFeatureExtractor
-
-    AutoFeatureExtractor.register(IFLLMConfig, IFLLMFeatureExtractor, exist_ok=True)
-
-
-def _register_processor() -> None:
-    """Let `AutoProcessor` know the processor of the reward model."""
-    from transformers import AutoProcessor
-
-    from ifllm_hf.reward.model.configuration_ifllm import IFLLMConfig
-    from ifllm_hf.reward.model.processing_ifllm import IFLLMProcessor
-
-    AutoProcessor.register(IFLLMConfig, IFLLMProcessor, exist_ok=True)
+    module = importlib.import_module(ours)
+    for auto, name in classes.items():
+        key = IFLLMConfig.model_type if auto == "AutoConfig" else IFLLMConfig
+        getattr(transformers, auto).register(key, getattr(module, name), exist_ok=True)
 
 
 def _register_pipeline() -> None:

@@ -45,11 +45,6 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
     return "\n".join(_without_bare_headings(kept)).strip("\n") + "\n"
 
 
-def placeholders(template: str) -> set[str]:
-    """Return the names of the values that a template asks for."""
-    return {match.group(1) for match in _PLACE.finditer(template)}
-
-
 def _units(template: str) -> list[str]:
     """Cut a text into headings, items and paragraphs; each keeps the blank lines behind it."""
     units: list[list[str]] = []

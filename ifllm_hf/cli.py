@@ -34,9 +34,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         return _COMMANDS[arguments.command](arguments)
-    except IFLLMError as error:
-        _say(f"ifllm {arguments.command}: {error}")
-        return 1
     except KeyboardInterrupt:
         interrupted = "interrupted; what stood there before is untouched"
         try:
@@ -57,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"extra `{_EXTRAS[package]}` (in a clone: pip install -e '.[{_EXTRAS[package]}]')"
         )
         return 1
-    except OSError as error:  # a full disk, a folder that may not be written
+    except (IFLLMError, OSError) as error:  # OSError: a full disk, a folder not to be written
         _say(f"ifllm {arguments.command}: {error}")
         return 1
 
@@ -73,11 +70,7 @@ def _run_prepare(arguments: argparse.Namespace) -> int:
             f"{arguments.source}. Give the folder that the Space collects into."
         )
     if arguments.synthetic is not None:
-        if arguments.source is not None:
-            raise ConfigError(
-                f"SOURCE ({arguments.source}) and --synthetic {arguments.synthetic} exclude each "
-                "other. Leave one of them out."
-            )
+        _refuse_source_of_synthetic(arguments)
         if arguments.public:
             raise ConfigError(
                 "--public leaves out what nobody has reviewed of collected sessions, and "
@@ -114,6 +107,14 @@ def _run_prepare(arguments: argparse.Namespace) -> int:
         _say("The numbers are MADE UP: this release is synthetic.")
     _say(f'Next, in Python: load_dataset("{_shown(report.folder.path)}")')
     return 0
+
+
+def _refuse_source_of_synthetic(arguments: argparse.Namespace) -> None:
+    if arguments.source is not None and arguments.synthetic is not None:
+        raise ConfigError(
+            f"SOURCE ({arguments.source}) and --synthetic {arguments.synthetic} exclude each "
+            "other. Leave one of them out."
+        )
 
 
 def _refuse_to_replace_recordings(out: Path) -> None:
@@ -280,11 +281,7 @@ def _run_label(arguments: argparse.Namespace) -> int:
 def _run_demo(arguments: argparse.Namespace) -> int:
     from ifllm_hf.demo import run_demo
 
-    if arguments.source is not None and arguments.synthetic is not None:
-        raise ConfigError(
-            f"SOURCE ({arguments.source}) and --synthetic {arguments.synthetic} exclude each "
-            "other. Leave one of them out."
-        )
+    _refuse_source_of_synthetic(arguments)
     run_demo(arguments.source, arguments.out, synthetic=arguments.synthetic, say=_say, show=_show)
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,16 +90,10 @@ def parser() -> argparse.ArgumentParser:
     prepare.add_argument(
         "--out", type=Path, default=Path("ifllm"), metavar="FOLDER", help="default: ./ifllm"
     )
-    prepare.add_argument("--json", action="store_true", help="print the ledgers as JSON")
-    prepare.add_argument(
-        "--synthetic", type=_positive, metavar="N", help="make up a release of N conversations"
-    )
-    prepare.add_argument(
-        "--seed", type=_seed, default=0, metavar="N", help="of the made-up release (default: 0)"
-    )
-    prepare.add_argument(
-        "--public", action="store_true", help="of sessions: only what somebody has reviewed"
-    )
+    _flag(prepare, "--json", "print the ledgers as JSON")
+    _number(prepare, "--synthetic", "make up a release of N conversations", least=1)
+    _number(prepare, "--seed", "of the made-up release (default: 0)", least=0, default=0)
+    _flag(prepare, "--public", "of sessions: only what somebody has reviewed")
     prepare.add_argument(
         "--models",
         nargs="+",
@@ -116,7 +111,7 @@ def parser() -> argparse.ArgumentParser:
     push.add_argument("what", choices=["dataset", "model", "space"], help="what to publish")
     push.add_argument("repository", metavar="ORG/NAME", help="made if it is missing")
     _from(push, "prepared folder, or that of a model")
-    push.add_argument("--private", action="store_true", help="make the repository a private one")
+    _flag(push, "--private", "make the repository a private one")
 
     features = _command(commands, "features", "one row of features per turn", _FEATURES)
     features.add_argument("out", type=Path, metavar="OUT.parquet", help="the file to write")
@@ -133,22 +128,18 @@ def parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="prepared folder (default: ./ifllm); with --set paper: a release",
     )
-    features.add_argument(
+    _flag(
+        features,
         "--repairs",
-        action="store_true",
-        help="with --set paper: also read as the paper did, and print what the lost rows change",
+        "with --set paper: also read as the paper did, and print what the lost rows change",
     )
-    features.add_argument("--overwrite", action="store_true", help="replace OUT.parquet")
+    _flag(features, "--overwrite", "replace OUT.parquet")
 
     benchmark = _command(commands, "benchmark", "scores with intervals", _BENCHMARK)
     _from(benchmark)
-    benchmark.add_argument(
-        "--quick", action="store_true", help="fast models only, fewer repeats, no learning curves"
-    )
-    benchmark.add_argument(
-        "--readers", action="store_true", help="styles of reading; what gaze and mouse go with"
-    )
-    benchmark.add_argument("--json", action="store_true", help="print the scores as JSON")
+    _flag(benchmark, "--quick", "fast models only, fewer repeats, no learning curves")
+    _flag(benchmark, "--readers", "styles of reading; what gaze and mouse go with")
+    _flag(benchmark, "--json", "print the scores as JSON")
     benchmark.add_argument(
         "--predictions",
         type=Path,
@@ -160,13 +151,9 @@ def parser() -> argparse.ArgumentParser:
     benchmark.add_argument(
         "--out", type=Path, metavar="FOLDER", help="for report, figures and finished parts"
     )
-    benchmark.add_argument(
-        "--seed", type=_seed, default=0, metavar="N", help="of splits and bootstrap (default: 0)"
-    )
-    benchmark.add_argument(
-        "--jobs", type=_positive, metavar="N", help="processes that fit models (default: 2)"
-    )
-    benchmark.add_argument("--overwrite", action="store_true", help="replace a report in --out")
+    _number(benchmark, "--seed", "of splits and bootstrap (default: 0)", least=0, default=0)
+    _number(benchmark, "--jobs", "processes that fit models (default: 2)", least=1)
+    _flag(benchmark, "--overwrite", "replace a report in --out")
 
     label = _command(commands, "label", "preference pairs with confidence", _LABEL)
     label.add_argument("out", type=Path, metavar="OUT", help=".parquet or .jsonl")
@@ -202,12 +189,10 @@ def parser() -> argparse.ArgumentParser:
         metavar="FOLD",
         help="0 to 4: the clicks of its readers train no labelling model",
     )
-    label.add_argument(
-        "--seed", type=_seed, default=0, metavar="N", help="of the labelling model (default: 0)"
-    )
-    label.add_argument("--check", action="store_true", help="show three pairs, assert the side")
-    label.add_argument("--json", action="store_true", help="print the report as JSON")
-    label.add_argument("--overwrite", action="store_true", help="replace OUT")
+    _number(label, "--seed", "of the labelling model (default: 0)", least=0, default=0)
+    _flag(label, "--check", "show three pairs, assert the side")
+    _flag(label, "--json", "print the report as JSON")
+    _flag(label, "--overwrite", "replace OUT")
 
     demo = _command(commands, "demo", "the whole line in minutes", _DEMO)
     demo.add_argument("source", nargs="?", metavar="SOURCE", help="as in `ifllm prepare`")
@@ -218,9 +203,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="default: outputs/demo; a folder that no demo wrote is not touched",
     )
-    demo.add_argument(
-        "--synthetic", type=_positive, metavar="N", help="make up a release of N conversations"
-    )
+    _number(demo, "--synthetic", "make up a release of N conversations", least=1)
     return top
 
 
@@ -245,15 +228,23 @@ def _from(command: argparse.ArgumentParser, what: str = "prepared folder") -> No
     )
 
 
-def _positive(text: str) -> int:
-    return _whole_number(text, 1)
+def _flag(command: argparse.ArgumentParser, name: str, what: str) -> None:
+    command.add_argument(name, action="store_true", help=what)
 
 
-def _seed(text: str) -> int:
-    return _whole_number(text, 0)
+def _number(
+    command: argparse.ArgumentParser,
+    name: str,
+    what: str,
+    *,
+    least: int,
+    default: int | None = None,
+) -> None:
+    kind = partial(_whole_number, least)
+    command.add_argument(name, type=kind, default=default, metavar="N", help=what)
 
 
-def _whole_number(text: str, least: int) -> int:
+def _whole_number(least: int, text: str) -> int:
     try:
         number = int(text)
     except ValueError:

@@ -22,14 +22,11 @@ class _Unseen(nullcontext[Any]):
     def update(self, n: int = 1) -> None:
         self.n += n
 
-    def set_postfix(self, *_: Any, **__: Any) -> None:
-        pass
-
 
 def progress_bar(
     total: int | None, title: str, show: bool = True, *, unit: str = "it", **known: Any
 ) -> Any:
-    """Return a bar of `tqdm`; as a context it has `update(n)`, and `set_postfix` where asked for.
+    """Return a bar of `tqdm`; as a context it has `update(n)`.
 
     Args:
         total: How many steps; None: not known.

@@ -22,7 +22,6 @@ def test_a_bar_that_is_not_shown_says_nothing_and_needs_no_tqdm(
     assert list(progress_bar(None, "files", show=False, iterable="ab")) == ["a", "b"]
     with progress_bar(3, "files", show=False) as bar:
         bar.update(2)
-        bar.set_postfix(done=1)
         bar.update()
     assert (bar.n, bar.total) == (3, 3)
     assert capsys.readouterr() == ("", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,26 +23,26 @@ class Ledger:
     name: str
     seen: int = 0
     kept: int = 0
-    repaired: dict[str, int] = field(default_factory=dict)
-    dropped: dict[str, int] = field(default_factory=dict)
+    repaired: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
 
     def keep(self, n: int = 1, *, repaired: str | None = None) -> None:
         """Count `n` records as seen and kept, under `repaired` if they needed mending."""
         self.seen += n
         self.kept += n
-        if repaired is not None and n:
-            self.repaired[repaired] = self.repaired.get(repaired, 0) + n
+        if repaired is not None:
+            self.repair(repaired, n)
 
     def drop(self, reason: str, n: int = 1) -> None:
         """Count `n` records as seen and left out for `reason`."""
         self.seen += n
         if n:
-            self.dropped[reason] = self.dropped.get(reason, 0) + n
+            self.dropped[reason] += n
 
     def repair(self, reason: str, n: int = 1) -> None:
         """Mark `n` records that were already kept as mended."""
         if n:
-            self.repaired[reason] = self.repaired.get(reason, 0) + n
+            self.repaired[reason] += n
 
     def check(self) -> None:
         """Raise AssertionError unless every record seen is accounted for."""
@@ -54,13 +55,13 @@ class Ledger:
 
     def __add__(self, other: Ledger) -> Ledger:
         """Return the sum under this ledger's name."""
-        total = Ledger(self.name, self.seen + other.seen, self.kept + other.kept)
-        for part in (self, other):
-            for reason, n in part.repaired.items():
-                total.repair(reason, n)
-            for reason, n in part.dropped.items():
-                total.dropped[reason] = total.dropped.get(reason, 0) + n
-        return total
+        return Ledger(
+            self.name,
+            self.seen + other.seen,
+            self.kept + other.kept,
+            self.repaired + other.repaired,
+            self.dropped + other.dropped,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return `{seen, kept, repaired, dropped}` for JSON; `repaired` and `dropped` by reason."""

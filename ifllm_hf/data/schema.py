@@ -119,31 +119,21 @@ VIEW_COLUMNS = TICKS.names[
 ]
 """What of the page was on screen; collected sessions record it, the release did not (null)."""
 
-TURN_TICK_COLUMNS = (
-    "page_load",
-    "file_row",
-    "t_ms",
-    "epoch_ms",
-    "gaze_x_px",
-    "gaze_y_px",
-    "mouse_x_px",
-    "mouse_y_px",
-    "gaze_on",
-    "mouse_on",
-    "gaze_char",
-    "mouse_char",
-    "camera_ok",
-    "mouse_idle_ms",
-    *VIEW_COLUMNS,
-    "gaze_surface",
-    "mouse_surface",
-    "surface",
-    "phase",
+_PLACES_IN_PAGE = ("_rel_", "_caret_", "_window")
+TURN_TICK_COLUMNS = tuple(
+    name
+    for name in TICKS.names
+    if name not in ("conversation_id", "query_id")
+    and not any(part in name for part in _PLACES_IN_PAGE)
 )
 """The tick columns that travel with a turn, as parallel lists."""
 
 CONVERSATION_TICK_COLUMNS = tuple(name for name in TICKS.names if name != "conversation_id")
 """The tick columns of the `ticks` config, as parallel lists."""
+
+
+def _of_turns(*names: str) -> list[pa.Field]:
+    return [TURNS.field(name) for name in names]
 
 
 def _lists(names: tuple[str, ...]) -> list[pa.Field]:
@@ -159,59 +149,45 @@ SCHEMAS: dict[str, pa.Schema] = {
     "pointwise": _TURN_ROW,
     "ticks": pa.schema(
         [
-            ("conversation_id", pa.string()),
-            ("user_id", pa.string()),
-            ("task_id", pa.int64()),
-            ("kind", pa.string()),
-            ("fold", pa.int8()),
+            *_of_turns("conversation_id", "user_id", "task_id", "kind", "fold"),
             *_lists(CONVERSATION_TICK_COLUMNS),
         ]
     ),
     "preferences": pa.schema(
         [
-            ("prompt", pa.string()),
+            *_of_turns("prompt"),
             ("chosen", pa.string()),
             ("rejected", pa.string()),
             ("confidence", pa.float32()),
             ("source", pa.string()),
-            ("query_id", pa.int64()),
-            ("conversation_id", pa.string()),
-            ("user_id", pa.string()),
-            ("task_id", pa.int64()),
-            ("turn", pa.int16()),
-            ("fold", pa.int8()),
-            ("bullet_suffix", pa.bool_()),
+            *_of_turns("query_id", "conversation_id", "user_id", "task_id", "turn", "fold"),
+            *_of_turns("bullet_suffix"),
             ("history_chosen", _MESSAGES),
             ("history_rejected", _MESSAGES),
         ]
     ),
     "tasks": pa.schema(
         [
-            ("conversation_id", pa.string()),
-            ("user_id", pa.string()),
-            ("task_id", pa.int64()),
-            ("domain", pa.string()),
+            *_of_turns("conversation_id", "user_id", "task_id", "domain"),
             ("finished", pa.bool_()),
             ("finished_at", _UTC),
-            ("understand_before", pa.int8()),
-            ("understand_after", pa.int8()),
-            ("calibration_score", pa.float32()),
+            *_of_turns("understand_before", "understand_after", "calibration_score"),
             ("copy_sentence", pa.string()),
             ("summary", pa.string()),
             ("query_copy", pa.string()),
             ("llm_response_copy", pa.string()),
-            ("fold", pa.int8()),
+            *_of_turns("fold"),
         ]
     ),
     "workers": pa.schema(
         [
-            ("user_id", pa.string()),
+            *_of_turns("user_id"),
             ("consent", pa.bool_()),
             ("age", pa.string()),
             ("education", pa.string()),
             ("race", pa.string()),
             ("gender", pa.string()),
-            ("fold", pa.int8()),
+            *_of_turns("fold"),
         ]
     ),
 }

@@ -29,26 +29,27 @@ Returns:
 """
 
 
-def _info(
-    description: str, inputs: str, features: dict[str, Any] = _PREFERENCE
-) -> evaluate.MetricInfo:
-    return evaluate.MetricInfo(
-        description=description,
-        citation="",
-        inputs_description=inputs,
-        features=datasets.Features(features),
-    )
-
-
-class _WithInterval(evaluate.Metric):  # type: ignore[misc]
-    """A score of `core` and, where groups are given, its interval over them."""
+class _Module(evaluate.Metric):  # type: ignore[misc]
+    """What the class constants say."""
 
     DESCRIPTION: ClassVar[str]
-    KEY: ClassVar[str]
-    """Name of the result; one of `_SCORES` and of those of `core.interval_columns`."""
+    INPUTS: ClassVar[str]
+    FEATURES: ClassVar[dict[str, Any]] = _PREFERENCE
 
     def _info(self) -> evaluate.MetricInfo:
-        return _info(self.DESCRIPTION, _INPUTS_WITH_INTERVAL.format(self.KEY))
+        return evaluate.MetricInfo(
+            description=self.DESCRIPTION,
+            citation="",
+            inputs_description=self.INPUTS,
+            features=datasets.Features(self.FEATURES),
+        )
+
+
+class _WithInterval(_Module):
+    """A score of `core` and, where groups are given, its interval over them."""
+
+    KEY: ClassVar[str]
+    """Name of the result; one of `_SCORES` and of those of `core.interval_columns`."""
 
     def _compute(
         self,
@@ -72,6 +73,7 @@ The share of pairs whose preferred answer got the larger probability: p_b > 1/2 
 preferred, p_b < 1/2 where a was; p_b = 1/2 counts half.
 """
     KEY = "accuracy"
+    INPUTS = _INPUTS_WITH_INTERVAL.format(KEY)
 
 
 class PreferenceAUC(_WithInterval):
@@ -82,6 +84,7 @@ P(p_b of a pair where b was preferred > p_b of a pair where a was) + P(equal) / 
 one side was ever preferred.
 """
     KEY = "auc"
+    INPUTS = _INPUTS_WITH_INTERVAL.format(KEY)
 
 
 class Brier(_WithInterval):
@@ -91,9 +94,10 @@ class Brier(_WithInterval):
 Mean of (p_b - label)^2; 0 is perfect, always saying 1/2 gives 1/4.
 """
     KEY = "brier"
+    INPUTS = _INPUTS_WITH_INTERVAL.format(KEY)
 
 
-class ECE(evaluate.Metric):  # type: ignore[misc]
+class ECE(_Module):
     """Expected calibration error, beside that of a perfectly calibrated model."""
 
     DESCRIPTION = """\
@@ -109,9 +113,6 @@ Returns:
     ece, ece_perfect.
 """
 
-    def _info(self) -> evaluate.MetricInfo:
-        return _info(self.DESCRIPTION, self.INPUTS)
-
     def _compute(self, predictions: Any, references: Any, bins: int = 10) -> dict[str, float]:
         return {
             "ece": core.expected_calibration_error(references, predictions, bins),
@@ -119,7 +120,7 @@ Returns:
         }
 
 
-class Likert(evaluate.Metric):  # type: ignore[misc]
+class Likert(_Module):
     """Errors and correlations of predicted ratings."""
 
     DESCRIPTION = """\
@@ -134,9 +135,7 @@ Args:
 Returns:
     n, mse, mse_mean, pearson, spearman.
 """
-
-    def _info(self) -> evaluate.MetricInfo:
-        return _info(self.DESCRIPTION, self.INPUTS, _RATING)
+    FEATURES = _RATING
 
     def _compute(self, predictions: Any, references: Any, mean: Any = None) -> dict[str, float]:
         return asdict(core.likert_scores(references, predictions, mean))

@@ -10,9 +10,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ifllm_hf.data.sessions.made_up import write_sessions
 from ifllm_space.demo_data import DemoData
 from ifllm_space.pickers import first_turn
+from tests.helpers.made_up_sessions import write_sessions
 from tests.helpers.spaces.accessibility import serious_faults
 
 VIEW = ".ifllm-explore"

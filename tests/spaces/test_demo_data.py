@@ -62,7 +62,7 @@ def test_made_up_data_is_called_so_wherever_it_lies(demo_data: DemoData) -> None
 
 def test_collected_sessions_are_not_called_the_release(tmp_path: Path) -> None:
     from ifllm_hf.data.prepared.prepare import prepare
-    from ifllm_hf.data.sessions.made_up import write_sessions
+    from tests.helpers.made_up_sessions import write_sessions
 
     for truth in write_sessions(tmp_path / "sessions", 8, steps=6):
         lines = truth.path.read_text("utf-8").splitlines(keepends=True)

@@ -8,11 +8,11 @@ import pytest
 
 from ifllm_hf.cli import main
 from ifllm_hf.data.sessions.collected import reader_of
-from ifllm_hf.data.sessions.made_up import TrueSession, write_sessions
 from ifllm_hf.data.sessions.session_file import tombstone
 from ifllm_hf.errors import SourceError
 from ifllm_hf.training.run_record import write_run
 from ifllm_hf.training.withdrawn import affected_models
+from tests.helpers.made_up_sessions import TrueSession, write_sessions
 
 
 @pytest.fixture

@@ -89,16 +89,19 @@ def prepare(
     release = open_recordings(find_release(source, progress=progress), public=public)
     ends: Counter[str] = Counter()
 
-    def report(folder: Path) -> str:
-        known = {
+    def known() -> dict[str, Any]:
+        return {
             "synthetic": is_synthetic(release),
             "digest": release.source.fingerprint(),
             "ledgers": release.ledgers(),
             "quality": _quality(release, ends),
         }
-        if (own := release.card(known)) is not None:
+
+    def text(folder: Path) -> str:
+        so_far = known()
+        if (own := release.card(so_far)) is not None:
             return own
-        return _plain_card(release) if card is None else card(folder, known)
+        return _plain_card(release) if card is None else card(folder, so_far)
 
     with release.source:
         written = write_prepared(
@@ -108,16 +111,13 @@ def prepare(
             preferences=release.preferences,
             tasks=release.tasks,
             workers=release.workers,
-            card=report,
+            card=text,
         )
         return PrepareReport(
             folder=written,
             source=release.source.name,
-            digest=release.source.fingerprint(),
-            synthetic=is_synthetic(release),
-            ledgers=release.ledgers(),
-            quality=_quality(release, ends),
             facts=_facts(release),
+            **known(),
         )
 
 

@@ -286,10 +286,4 @@ def _as_lists(
 ) -> dict[str, pa.ListArray]:
     """Cut every column at `offsets` ([n + 1] positions) into a column of n lists."""
     cuts = pa.array(offsets, pa.int32())
-    lists = {}
-    for name in names:
-        values = ticks[name].combine_chunks()
-        if isinstance(values, pa.ChunkedArray):
-            values = values.chunk(0) if values.num_chunks else pa.array([], values.type)
-        lists[name] = pa.ListArray.from_arrays(cuts, values)
-    return lists
+    return {n: pa.ListArray.from_arrays(cuts, ticks[n].combine_chunks()) for n in names}

@@ -21,7 +21,7 @@ import zlib
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple, Protocol, cast
+from typing import IO, Any, Literal, NamedTuple, cast
 
 from ifllm_hf.errors import SourceError
 
@@ -51,12 +51,8 @@ class Member(NamedTuple):
     read: Callable[[], bytes]
 
 
-class Members(Protocol):
-    """Starts a fresh walk over all members."""
-
-    def __call__(self) -> Generator[Member, None, None]:
-        """Return the members from the first one on."""
-        ...
+Members = Callable[[], Generator[Member, None, None]]
+"""Starts a fresh walk over all members, from the first one on."""
 
 
 def archive_members(path: Path) -> Members:

@@ -248,9 +248,7 @@ def _are_plausible(records: RelRecords | AbsRecords) -> bool:
 
 def _unquoted(window: pa.ChunkedArray, *, hidden_commas: bool) -> pa.DictionaryArray:
     """Take the outer quotes off every distinct window and show its commas again."""
-    encoded = window.combine_chunks() if window.num_chunks != 1 else window.chunk(0)
-    if isinstance(encoded, pa.ChunkedArray):  # no rows at all
-        return pa.DictionaryArray.from_arrays(pa.array([], pa.int32()), pa.array([], pa.string()))
+    encoded = window.combine_chunks()
     words = pc.binary_slice(encoded.dictionary.cast(pa.binary()), 1, -1).cast(pa.string())
     if hidden_commas:
         words = pc.replace_substring(words, chr(_HIDDEN), ",")

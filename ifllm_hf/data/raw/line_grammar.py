@@ -110,10 +110,7 @@ def parse_rel_lines(raw: bytes, name: str, ledger: Ledger) -> RelRecords:
         count_repairs(record, ledger)
         found.append(record)
         ledger.keep()
-    if first_bad is not None and ledger.kept < (1 - _MAX_BAD_SHARE) * ledger.seen:
-        raise TableError(
-            _not_records(name, ledger, first_bad, 'x,y,"text",index,page_ms,camera,epoch_ms')
-        )
+    _check_share(name, ledger, first_bad, 'x,y,"text",index,page_ms,camera,epoch_ms')
     return rel_records(found, ledger)
 
 
@@ -169,8 +166,7 @@ def parse_abs_lines(raw: bytes, name: str, ledger: Ledger) -> AbsRecords:
             continue
         found.append(record)
         ledger.keep()
-    if first_bad is not None and ledger.kept < (1 - _MAX_BAD_SHARE) * ledger.seen:
-        raise TableError(_not_records(name, ledger, first_bad, "x,y,page_ms,epoch_ms"))
+    _check_share(name, ledger, first_bad, "x,y,page_ms,epoch_ms")
     return abs_records(found)
 
 
@@ -184,9 +180,12 @@ def abs_records(found: Sequence[RelMatch]) -> AbsRecords:
     )
 
 
-def _not_records(name: str, ledger: Ledger, first_bad: tuple[int, bytes], form: str) -> str:
+def _check_share(name: str, ledger: Ledger, first_bad: tuple[int, bytes] | None, form: str) -> None:
+    """Raise TableError if too many lines are no records."""
+    if first_bad is None or ledger.kept >= (1 - _MAX_BAD_SHARE) * ledger.seen:
+        return
     number, line = first_bad
-    return (
+    raise TableError(
         f"{name}: line {number} is {line[:60]!r}, and {ledger.seen - ledger.kept} of {ledger.seen} "
         f"lines are not records; expected lines of the form {form}. "
         "Is the file damaged? Get it again."

@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.marker import is_prepared
@@ -26,7 +26,7 @@ from ifllm_hf.data.raw.archive import (
     folder_members,
 )
 from ifllm_hf.data.raw.csv_tables import QUERY_LOGS, TABLE_COLUMNS
-from ifllm_hf.data.raw.read_ahead import ReadAhead
+from ifllm_hf.data.raw.read_ahead import read_ahead
 from ifllm_hf.errors import SourceError
 from ifllm_hf.files import digest
 
@@ -55,7 +55,7 @@ class ConversationFiles:
         return f"{self.user_id}/{self.task_id}"
 
 
-class Origin(Protocol):
+class Origin(ABC):
     """Where bytes come from.
 
     Attributes:
@@ -66,41 +66,21 @@ class Origin(Protocol):
     name: str
     ledger: Ledger
 
+    @abstractmethod
     def fingerprint(self) -> str:
         """Return the digest of the content; free after a full walk, else it makes one."""
-        ...
 
+    @abstractmethod
     def close(self) -> None:
         """Let go of an archive that was kept open between `tables` and `conversations`."""
-        ...
 
     def __enter__(self) -> Self:
         """Return itself."""
-        ...
+        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close."""
-        ...
-
-
-class Source(Origin, Protocol):
-    """A release that can be read from the beginning as often as one likes."""
-
-    def tables(self) -> dict[str, bytes]:
-        """Return the three tables by file name."""
-        ...
-
-    def conversations(self) -> Generator[ConversationFiles, None, None]:
-        """Yield the conversations in the order of the source, reading a little ahead.
-
-        Closing the generator, or dropping it, ends the thread that reads ahead.
-        """
-        ...
+        self.close()
 
 
 def open_source(path: str | os.PathLike[str], *, hash_content: bool = True) -> Source:
@@ -123,9 +103,9 @@ def open_source(path: str | os.PathLike[str], *, hash_content: bool = True) -> S
     try:
         if place.is_dir():
             root = _find_root(place)
-            return _Release(str(place), partial(folder_members, root), hash_content)
+            return Source(str(place), partial(folder_members, root), hash_content)
         if place.is_file():
-            return _Release(str(place), archive_members(place), hash_content)
+            return Source(str(place), archive_members(place), hash_content)
         seen = "is neither a file nor a folder" if place.exists() else "does not exist"
     except OSError as error:
         seen = f"cannot be read ({error.strerror}: {error.filename})"
@@ -153,10 +133,11 @@ def _find_root(folder: Path) -> Path:
     return found[0]
 
 
-class _Release:
-    """A source over any walk of members."""
+class Source(Origin):
+    """A release that can be read from the beginning as often as one likes; see `open_source`."""
 
     def __init__(self, name: str, members: Members, hash_content: bool) -> None:
+        """Take any walk of members."""
         self.name = name
         self.ledger = Ledger("files")
         self._members = members
@@ -167,6 +148,7 @@ class _Release:
         self._pending: _Scan | None = None
 
     def tables(self) -> dict[str, bytes]:
+        """Return the three tables by file name."""
         if self._tables is None:
             scan = self._scan(self._hash_content)
             # The walk stops behind the tables. It goes on from there when the conversations
@@ -177,14 +159,19 @@ class _Release:
         return dict(self._tables)
 
     def conversations(self) -> Generator[ConversationFiles, None, None]:
+        """Yield the conversations in the order of the source, reading a little ahead.
+
+        Closing the generator, or dropping it, ends the thread that reads ahead.
+        """
         self.tables()
         scan, self._pending = self._pending or self._scan(self._hash_content), None
-        with ReadAhead(scan, _READ_AHEAD) as ahead:
+        with contextlib.closing(read_ahead(scan, _READ_AHEAD)) as ahead:
             for item in ahead:
                 if isinstance(item, ConversationFiles):
                     yield item
 
     def fingerprint(self) -> str:
+        """Return the digest of the content; free after a full walk, else it makes one."""
         if self._digest is None:
             self.tables()
             if not self._hash_content:
@@ -196,20 +183,10 @@ class _Release:
         return self._digest
 
     def close(self) -> None:
+        """Let go of an archive that was kept open between `tables` and `conversations`."""
         if self._pending is not None:
             self._pending.close()
             self._pending = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _scan(self, hash_content: bool) -> _Scan:
         """Walk all members: first the tables if they are not known yet, then the conversations.

@@ -6,5 +6,4 @@
 * `collected`: a folder of sessions as `Recordings`, so that prepare, features, benchmark and labels
   run on it unchanged; `sessions_card`: what its export says of itself
 * `review`: a human decides on every question before it is public
-* `made_up`: session files with known truth
 """

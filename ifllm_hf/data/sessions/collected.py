@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.data.raw.release_source import Origin
 from ifllm_hf.data.recordings import ConversationRows, Recordings
 from ifllm_hf.data.schema import SCHEMAS, TURNS
 from ifllm_hf.data.sessions.event_ticks import SessionTurn, session_ticks
@@ -75,8 +75,8 @@ def query_id_of(session_id: str, turn: int) -> int:
 
 
 @dataclass
-class SessionsOrigin:
-    """The files of a folder of sessions; an `Origin`."""
+class SessionsOrigin(Origin):
+    """The files of a folder of sessions."""
 
     folder: Path
     ledger: Ledger = field(default_factory=lambda: Ledger("files"))
@@ -89,18 +89,6 @@ class SessionsOrigin:
 
     def close(self) -> None:
         """Nothing is kept open."""
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
 
 
 @dataclass

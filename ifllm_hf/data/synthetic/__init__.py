@@ -26,7 +26,6 @@ from ifllm_hf.data.raw.csv_tables import QUERY_LOGS, RECORD_INFO, TASK_TABLE
 from ifllm_hf.data.synthetic import story, tables, texts
 from ifllm_hf.data.synthetic.reader import Recording, simulate
 from ifllm_hf.data.synthetic.story import SYNTHETIC_PREFIX, Conversation, StoryTurn, Strengths
-from ifllm_hf.data.synthetic.tables import Table
 from ifllm_hf.data.synthetic.truth import (
     FOLDER,
     PHASE,
@@ -162,31 +161,42 @@ def _write(out: Path, settings: dict[str, Any]) -> Truth:
     parts = _Parts(out / FOLDER / "ticks")
     turn_rows: list[dict[str, Any]] = []
     found: list[Defect] = []
-    queries = Table(out / "dataset", QUERY_LOGS)
-    tasks = Table(out / "dataset", TASK_TABLE)
-    with queries, tasks:
+    dataset = out / "dataset"
+    with (
+        tables.csv_table(dataset, QUERY_LOGS) as queries,
+        tables.csv_table(dataset, TASK_TABLE) as tasks,
+    ):
         for conversation in [*planned, *extra]:
             rng = np.random.default_rng([seed, conversation.index])
             topic = texts.TOPICS[int(rng.integers(len(texts.TOPICS)))]
             turns = story.write_turns(rng, conversation, topic, strengths)
-            recording = _simulate(rng, conversation, topic, turns, settings["ticks_per_turn"])
+            recording = simulate(
+                rng,
+                conversation.screen,
+                topic,
+                [turn.plan for turn in turns],
+                conversation.user.habit,
+                ticks_per_turn=settings["ticks_per_turn"],
+                epoch_start_ms=round(conversation.start.timestamp() * 1000),
+                reload_after=1 if story.RELOAD in conversation.defects else None,
+            )
             in_log = story.NO_QUERY not in conversation.defects
             found += _conversation_defects(conversation)
             if in_log:
                 rows, more = tables.query_rows(rng, conversation, turns, recording.arrived_epoch_ms)
-                queries.add(rows)
+                queries.writerows(rows)
                 end = dt.datetime.fromtimestamp(int(recording.epoch_ms[-1]) / 1000, dt.UTC)
                 done = end + dt.timedelta(seconds=90)
                 task, again = tables.task_rows(
                     rng, conversation, topic, turns, done, with_defects=damaged
                 )
-                tasks.add(task)
+                tasks.writerows(task)
                 found += more + again
             recorded = story.NO_BEHAVIOR not in conversation.defects
             if recorded:
                 user, task_id = conversation.user.user_id, str(conversation.task_id)
                 written = write_behavior(
-                    out / "dataset" / "user_behavior" / user / task_id,
+                    dataset / "user_behavior" / user / task_id,
                     recording,
                     conversation.sides,
                     conversation.defects,
@@ -201,31 +211,12 @@ def _write(out: Path, settings: dict[str, Any]) -> Truth:
     rng = np.random.default_rng([_PLAN_SEED, seed, 1])
     users = list({c.user.user_id: c.user for c in planned}.values())
     rows, more = tables.worker_rows(rng, users, with_defects=damaged)
-    with Table(out / "dataset", RECORD_INFO) as workers:
-        workers.add(rows)
+    with tables.csv_table(dataset, RECORD_INFO) as workers:
+        workers.writerows(rows)
     turns_frame = pl.DataFrame(turn_rows, infer_schema_length=None)
     truth = Truth(out / FOLDER, settings, turns_frame, found + more)
     truth.save()
     return truth
-
-
-def _simulate(
-    rng: np.random.Generator,
-    conversation: Conversation,
-    topic: str,
-    turns: list[StoryTurn],
-    ticks_per_turn: int,
-) -> Recording:
-    return simulate(
-        rng,
-        conversation.screen,
-        topic,
-        [turn.plan for turn in turns],
-        conversation.user.habit,
-        ticks_per_turn=ticks_per_turn,
-        epoch_start_ms=round(conversation.start.timestamp() * 1000),
-        reload_after=1 if story.RELOAD in conversation.defects else None,
-    )
 
 
 def _conversation_defects(conversation: Conversation) -> list[Defect]:

@@ -25,7 +25,6 @@ _WHEEL_PX = 100.0
 _LINE_MIDDLE = page.LINE_PX / 2
 
 READING, RATING, AFTER = range(3)
-PHASES = ("reading", "rating", "after")
 
 
 @dataclass

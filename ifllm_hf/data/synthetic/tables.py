@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -24,31 +24,13 @@ from ifllm_hf.data.synthetic.story import Conversation, StoryTurn, User
 from ifllm_hf.data.synthetic.truth import Defect
 
 
-class Table:
-    """A CSV file that rows are appended to."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        """Open one of `TABLE_COLUMNS` in a folder and write its header."""
-        self._file = (folder / name).open("w", encoding="utf-8", newline="")
-        self._writer = csv.writer(self._file, lineterminator="\n")
-        self._writer.writerow(TABLE_COLUMNS[name])
-
-    def __enter__(self) -> Table:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def add(self, rows: Iterable[Sequence[Any]]) -> None:
-        """Append rows."""
-        self._writer.writerows(rows)
+@contextmanager
+def csv_table(folder: Path, name: str) -> Iterator[Any]:
+    """Write one of `TABLE_COLUMNS` into a folder: yield a `csv` writer that wrote its header."""
+    with (folder / name).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(TABLE_COLUMNS[name])
+        yield writer
 
 
 def stamp(moment: dt.datetime) -> str:

@@ -9,12 +9,13 @@ from typing import Any
 
 import polars as pl
 
+from ifllm_hf.data.synthetic.page import SURFACES
 from ifllm_hf.errors import SourceError
 
 FOLDER = "truth"
 PHASE = pl.Enum(["reading", "rating", "after"])
 SIDE = pl.Enum(["none", "a", "b"])
-SURFACE = pl.Enum(["none", "page", "rating", "placeholder", "response"])
+SURFACE = pl.Enum(SURFACES)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.data.schema import SCHEMAS
 
 #: Where the label of a pair comes from: the reader's own click.
 EXPLICIT = "explicit"
@@ -48,22 +49,15 @@ def build_preferences(turns: pl.DataFrame) -> tuple[pl.DataFrame, Ledger]:
         .then(pl.lit("identical_answers"))
     )
     judged = turns.with_columns(reason.alias("reason"))
-    pairs = judged.filter(pl.col("reason").is_null()).select(
-        "prompt",
+    pairs = judged.filter(pl.col("reason").is_null()).with_columns(
         pick("response_a", "response_b", a_better).alias("chosen"),
         pick("response_a", "response_b", ~a_better).alias("rejected"),
         pl.lit(1.0, dtype=pl.Float32).alias("confidence"),
         pl.lit(EXPLICIT).alias("source"),
-        "query_id",
-        "conversation_id",
-        "user_id",
-        "task_id",
-        "turn",
-        "fold",
-        "bullet_suffix",
         pick("history_a", "history_b", a_better).alias("history_chosen"),
         pick("history_a", "history_b", ~a_better).alias("history_rejected"),
     )
+    pairs = pairs.select(SCHEMAS["preferences"].names)
     ledger = Ledger("preferences")
     ledger.keep(pairs.height)
     dropped = judged["reason"].drop_nulls().value_counts(sort=True)

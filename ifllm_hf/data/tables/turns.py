@@ -14,30 +14,12 @@ from ifllm_hf.errors import TableError
 #: (`feature_creator/src/exclude_bad_workers.py`); no criterion is given there.
 EXCLUDED_BY_PAPER = frozenset(
     {
-        "worker_9683ed92",
-        "worker_83c92f1d",
-        "worker_030da562",
-        "worker_8371812d",
-        "worker_a0dc15c2",
-        "worker_7bef026e",
-        "worker_87c89391",
-        "worker_fa234af6",
-        "worker_b7c39547",
-        "worker_efe70ff2",
-        "worker_d20db140",
-        "worker_dd6abc1c",
-        "worker_891c885b",
-        "worker_c07eb25b",
-        "worker_f972316e",
-        "worker_dc32691e",
-        "worker_5f6ca345",
-        "worker_29e7a1a6",
-        "worker_6680f3d4",
-        "worker_0ddfe023",
-        "worker_327b4905",
-        "worker_23415b2d",
-        "worker_6ce6a3f8",
-        "worker_cdd07ac1",
+        *("worker_9683ed92", "worker_83c92f1d", "worker_030da562", "worker_8371812d"),
+        *("worker_a0dc15c2", "worker_7bef026e", "worker_87c89391", "worker_fa234af6"),
+        *("worker_b7c39547", "worker_efe70ff2", "worker_d20db140", "worker_dd6abc1c"),
+        *("worker_891c885b", "worker_c07eb25b", "worker_f972316e", "worker_dc32691e"),
+        *("worker_5f6ca345", "worker_29e7a1a6", "worker_6680f3d4", "worker_0ddfe023"),
+        *("worker_327b4905", "worker_23415b2d", "worker_6ce6a3f8", "worker_cdd07ac1"),
     }
 )
 

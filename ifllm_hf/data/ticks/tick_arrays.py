@@ -79,22 +79,14 @@ def ticks_to_numpy(dataset: Dataset, columns: Sequence[str] | None = None) -> Ti
         )
     table = dataset.select_columns(list(columns)).with_format("arrow")[:]
     lists = {name: table[name].combine_chunks() for name in columns}
-    offsets = _offsets(lists[columns[0]])
+    lengths = pc.list_value_length(lists[columns[0]]).to_numpy(zero_copy_only=False)
+    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     flat = {name: _to_numpy(name, values.flatten()) for name, values in lists.items()}
     categories = {name: ENUMERATIONS[name] for name in columns if name in ENUMERATIONS}
     return TickArrays(offsets, flat, categories)
 
 
-def _offsets(lists: pa.ListArray) -> np.ndarray[Any, np.dtype[np.int64]]:
-    if isinstance(lists, pa.ChunkedArray):
-        lists = lists.chunk(0) if lists.num_chunks else pa.array([], lists.type)
-    lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
-    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-
-
 def _to_numpy(name: str, values: pa.Array) -> np.ndarray[Any, Any]:
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
     if name in ENUMERATIONS:
         codes = pc.index_in(values, value_set=pa.array(ENUMERATIONS[name]))
         unknown = codes.null_count - values.null_count

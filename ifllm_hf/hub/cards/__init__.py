@@ -3,5 +3,4 @@
 * `dataset_card`, from `numbers` (questions, tasks, readers), `tick_numbers` and `column_meanings`
 * `model_card`; `templates`: the words of all cards
 * `card_figures`, with `shown_turn` and `wrapped_text`: the figures of the dataset card
-* `reading_end`: is the end of reading right? A page of its own
 """

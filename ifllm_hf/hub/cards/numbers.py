@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
-from ifllm_hf.data.schema import CONFIGS
+from ifllm_hf.data.schema import CONFIGS, SCHEMAS
 from ifllm_hf.data.tables.tasks import EMAIL_PATTERN
 from ifllm_hf.data.tables.turns import EXCLUDED_BY_PAPER
 from ifllm_hf.data.tables.workers import QUASI_IDENTIFIERS
@@ -21,29 +22,6 @@ from ifllm_hf.hub.cards.tick_numbers import PERCENTILES, TickNumbers
 Values = dict[str, Any]
 
 _DRAWS = 500  # of the bootstrap over readers
-_TURN_COLUMNS = (
-    "query_id",
-    "conversation_id",
-    "user_id",
-    "task_id",
-    "turn",
-    "kind",
-    "prompt",
-    "response_a",
-    "response_b",
-    "model_a",
-    "model_b",
-    "bullet_suffix",
-    "likert_a",
-    "likert_b",
-    "preference",
-    "better_than_previous",
-    "asked_at",
-    "calibration_score",
-    "has_error_answer",
-    "excluded_by_paper",
-    "reading_end_source",
-)
 
 
 def shards(folder: Path, config: str) -> list[Path]:
@@ -59,7 +37,8 @@ def read_small(folder: Path, config: str, columns: Iterable[str]) -> pl.DataFram
 
 def read_turns(folder: Path) -> pl.DataFrame:
     """Read the scalar columns of all questions."""
-    return pl.concat(read_small(folder, kind, _TURN_COLUMNS) for kind in ("pairwise", "pointwise"))
+    scalars = [f.name for f in SCHEMAS["pairwise"] if not pa.types.is_nested(f.type)]
+    return pl.concat(read_small(folder, kind, scalars) for kind in ("pairwise", "pointwise"))
 
 
 def config_rows(folder: Path) -> dict[str, int]:
@@ -211,21 +190,7 @@ def ledger_values(ledgers: Mapping[str, Any] | None) -> Values:
     Args:
         ledgers: What `Release.ledgers` returns.
     """
-    names = (
-        "has_ledger",
-        "ledger_rows",
-        "clock_ahead",
-        "task_rows_seen",
-        "written_twice",
-        "damaged_windows",
-        "model_name_repaired",
-        "email_masked",
-        "withheld",
-        "lost_rows",
-    )
-    if not ledgers:
-        return dict.fromkeys(names)
-    tables, behavior = ledgers.get("tables", {}), ledgers.get("behavior", {})
+    tables, behavior = ((ledgers or {}).get(part, {}) for part in ("tables", "behavior"))
 
     def of_table(table: str, part: str, reason: str) -> int | None:
         return _some(tables.get(table, {}).get(part, {}).get(reason, 0))
@@ -233,7 +198,7 @@ def ledger_values(ledgers: Mapping[str, Any] | None) -> Values:
     def of_behavior(part: str, *reasons: str) -> int | None:
         return _some(sum(b.get(part, {}).get(r, 0) for b in behavior.values() for r in reasons))
 
-    return {
+    values = {
         "has_ledger": "",
         "ledger_rows": _ledger_rows({**tables, **behavior}),
         "clock_ahead": of_table("turns", "repaired_by", "clock_ahead"),
@@ -247,6 +212,7 @@ def ledger_values(ledgers: Mapping[str, Any] | None) -> Values:
         ),
         "lost_rows": of_behavior("dropped", "tick has no row in this file"),
     }
+    return values if ledgers else dict.fromkeys(values)
 
 
 def quality_values(quality: Mapping[str, Any] | None) -> Values:

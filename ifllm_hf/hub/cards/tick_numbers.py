@@ -110,8 +110,6 @@ def read_ticks_of(
 
 def codes(values: pa.Array, names: Sequence[str]) -> NDArray[np.int8]:
     """Return the index in `names` of every value, -1 for null or another value."""
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
     if pa.types.is_dictionary(values.type):
         place = pc.index_in(values.dictionary, value_set=pa.array(names))
         of_code = np.append(pc.fill_null(place, -1).to_numpy().astype(np.int8), np.int8(-1))

@@ -291,7 +291,7 @@ def test_new_sessions_flow_through_and_nothing_else_is_done(
 def test_sessions_of_the_collecting_page_are_such_data(
     files: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ifllm_hf.data.sessions.made_up import write_sessions
+    from tests.helpers.made_up_sessions import write_sessions
 
     trainer = Trainer(monkeypatch)
     place = tmp_path / "sessions"

@@ -20,11 +20,11 @@ from ifllm_hf.data.marker import is_prepared
 from ifllm_hf.data.prepared.folder import with_card_metadata
 from ifllm_hf.data.prepared.ifllm import find_source, fingerprint
 from ifllm_hf.data.schema import CONFIGS, SCHEMAS, TURN_TICK_COLUMNS, features
-from ifllm_hf.data.sessions.made_up import write_sessions
 from ifllm_hf.data.ticks.tick_arrays import ticks_to_numpy
 from ifllm_hf.errors import ConfigError, DataError, SourceError, TableError
 from tests.helpers import prepared_folder
 from tests.helpers.fresh_process import python
+from tests.helpers.made_up_sessions import write_sessions
 
 ROOT = Path(__file__).parents[3]
 N_ROWS = {

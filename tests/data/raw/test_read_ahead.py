@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator
+from contextlib import closing
 
 import pytest
 
-from ifllm_hf.data.raw.read_ahead import ReadAhead
+from ifllm_hf.data.raw.read_ahead import read_ahead
 
 
 def test_items_come_in_order_and_the_thread_ends() -> None:
     before = threading.active_count()
-    with ReadAhead((i for i in range(100)), depth=3) as ahead:
+    with closing(read_ahead((i for i in range(100)), depth=3)) as ahead:
         assert list(ahead) == list(range(100))
     assert threading.active_count() == before
 
@@ -28,7 +29,7 @@ def test_it_runs_no_further_ahead_than_its_depth() -> None:
                 stuck.set()
             yield i
 
-    with ReadAhead(items(), depth=3) as ahead:
+    with closing(read_ahead(items(), depth=3)) as ahead:
         taken = iter(ahead)
         assert [next(taken), next(taken)] == [0, 1]
         assert stuck.wait(5)
@@ -44,7 +45,7 @@ def test_an_error_comes_after_the_items_before_it() -> None:
         raise ValueError("broken")
 
     seen: list[int] = []
-    with ReadAhead(items(), depth=4) as ahead, pytest.raises(ValueError, match="broken"):
+    with closing(read_ahead(items(), depth=4)) as ahead, pytest.raises(ValueError, match="broken"):
         seen.extend(ahead)
     assert seen == [1, 2]
 
@@ -60,7 +61,7 @@ def test_leaving_early_closes_the_generator() -> None:
         finally:
             closed.set()
 
-    with pytest.raises(KeyError), ReadAhead(items(), depth=2) as ahead:
+    with pytest.raises(KeyError), closing(read_ahead(items(), depth=2)) as ahead:
         for _ in ahead:
             raise KeyError
     assert closed.is_set()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ifllm_hf.data.sessions.made_up import TrueSession, write_sessions
+from tests.helpers.made_up_sessions import TrueSession, write_sessions
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.prepared.prepare import PrepareReport, prepare
 from ifllm_hf.data.schema import VIEW_COLUMNS
 from ifllm_hf.data.sessions.collected import open_sessions, query_id_of, reader_of
-from ifllm_hf.data.sessions.made_up import TrueSession, write_session, write_sessions
 from ifllm_hf.data.sessions.session_file import read_session
 from ifllm_hf.data.tables.folds import fold_of_unknown
 from ifllm_hf.errors import ConfigError, DataError, SourceError
+from tests.helpers.made_up_sessions import TrueSession, write_session, write_sessions
 
 
 @pytest.fixture(scope="module")

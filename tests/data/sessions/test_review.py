@@ -11,7 +11,6 @@ from ifllm_hf.cli import main
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.prepared.prepare import prepare
 from ifllm_hf.data.sessions.collected import open_sessions, query_id_of, reader_of
-from ifllm_hf.data.sessions.made_up import TrueSession
 from ifllm_hf.data.sessions.review import (
     PUBLISH,
     WITHHOLD,
@@ -24,6 +23,7 @@ from ifllm_hf.data.sessions.review import (
 from ifllm_hf.data.sessions.sessions_card import waiting_questions
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.hub.publish.dataset import push_dataset
+from tests.helpers.made_up_sessions import TrueSession
 
 
 @pytest.mark.parametrize(

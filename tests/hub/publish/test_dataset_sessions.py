@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from ifllm_hf.data.prepared.prepare import prepare
-from ifllm_hf.data.sessions.made_up import write_sessions
 from ifllm_hf.errors import ConfigError, TableError
 from ifllm_hf.hub.cards.dataset_card import rewrite_card
 from ifllm_hf.hub.publish import space
 from ifllm_hf.hub.publish.dataset import push_dataset
+from tests.helpers.made_up_sessions import write_sessions
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ifllm_hf.data.sessions.made_up import write_sessions
 from ifllm_hf.errors import IFLLMError, SourceError
 from ifllm_space.demo_data import DemoData, open_sessions
 from ifllm_space.explore.tab import view_of
 from ifllm_space.explore.turn_view import ticks_view, turn_view
+from tests.helpers.made_up_sessions import write_sessions
 
 TICKS: dict[str, Any] = {
     "t_ms": [500.0, 540.5, 10.0, 60.0],

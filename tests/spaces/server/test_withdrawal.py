@@ -81,8 +81,8 @@ def test_export_is_made_again_without_the_session(
 ) -> None:
     from ifllm_hf.data.prepared.prepare import prepare
     from ifllm_hf.data.sessions.collected import reader_of
-    from ifllm_hf.data.sessions.made_up import write_sessions
     from ifllm_hf.data.sessions.sessions_card import waiting_questions
+    from tests.helpers.made_up_sessions import write_sessions
 
     exports = tmp_path / "export"
     store = make_store(exports=exports)
