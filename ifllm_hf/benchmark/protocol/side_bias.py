@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from ifllm_hf.benchmark.protocol.rows import visible
-from ifllm_hf.metrics.ridge import logit, ridge_logistic, sigmoid
+from ifllm_hf.metrics.ridge import logit, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.baselines.inputs import inner_folds
 from ifllm_hf.reward.baselines.protocol import Model, config_hash
@@ -93,6 +93,12 @@ class SideBias:
 
 
 def _offset(known: FloatArray, y: FloatArray, spread: float) -> float:
-    """Return the mode of the posterior of what is added to known logits."""
-    one, penalty = np.ones((len(y), 1)), np.array([spread**-2])
-    return float(ridge_logistic(one, y, penalty, offset=known, steps=50, small=1e-9)[0])
+    """Return the mode of the posterior of what is added to known logits, by Newton steps."""
+    offset = 0.0
+    for _ in range(50):
+        p = sigmoid(known + offset)
+        step = (np.sum(y - p) - offset / spread**2) / (np.sum(p * (1 - p)) + 1 / spread**2)
+        offset += float(step)
+        if abs(step) < 1e-9:
+            break
+    return offset

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ifllm_hf.metrics.ridge import ridge_logistic, sigmoid
+from ifllm_hf.metrics.ridge import sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.baselines.inputs import length_log_ratio, lengths
 from ifllm_hf.reward.baselines.protocol import PREFERENCE, Model, Task
@@ -105,9 +105,18 @@ class LengthLR:
         groups: np.ndarray,
         weight: FloatArray | None = None,
     ) -> LengthLR:
-        """Fit the slope."""
-        x, penalty = length_log_ratio(rows)[:, None], np.array([self.penalty])
-        self.slope = float(ridge_logistic(x, y, penalty, weight, steps=50, small=1e-10)[0])
+        """Fit the slope by Newton steps; the loss is strictly convex in one number."""
+        x = length_log_ratio(rows)
+        w = np.ones(len(x)) if weight is None else weight
+        self.slope = 0.0
+        for _ in range(50):
+            p = sigmoid(self.slope * x)
+            gradient = float(np.sum(w * (p - y) * x) + self.penalty * self.slope)
+            curvature = float(np.sum(w * p * (1 - p) * x * x) + self.penalty)
+            step = gradient / curvature
+            self.slope -= step
+            if abs(step) < 1e-10:
+                break
         return self
 
     def predict_proba(self, rows: pl.DataFrame) -> FloatArray:
