@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from ifllm_hf.behavior.answer_text import Answers
-from ifllm_hf.behavior.declaration import Feature, FloatArray, Values, per_channel, ratio
+from ifllm_hf.behavior.declaration import (
+    PER_RESPONSE,
+    Feature,
+    FloatArray,
+    Values,
+    per_channel,
+    ratio,
+)
+from ifllm_hf.behavior.quantities import MS, NUMBER, SHARE
 from ifllm_hf.behavior.reading_ticks import ChannelTicks, ReadingTicks
 
 RECENCY_MS = {"recency_3s_ms": 3000.0, "recency_15s_ms": 15000.0}
@@ -16,18 +24,17 @@ PAUSE_MS = 500.0
 PAUSE_STEP_CHARS = 2
 IDLE_MS = 1500.0
 
-_INF = float("inf")
 _DWELL = "Claypool et al. 2001, implicit interest indicators (time spent reading)"
 _CASCADE = "Shimojo et al. 2003, gaze cascade: looks gather on the choice before it is made"
 _PAUSE = "Guo & Agichtein 2012, beyond dwell time"
 
 DWELL: tuple[Feature, ...] = (
-    *per_channel("dwell_ms", "Σ tick time on the answer", "ms", 0, _INF, _DWELL),
-    *per_channel("dwell_ms_per_char", "dwell_ms / characters", "ms", 0, _INF, _DWELL),
-    *per_channel("dwell_ms_per_word", "dwell_ms / words", "ms", 0, _INF, _DWELL),
-    *per_channel("dwell_ms_per_sentence", "dwell_ms / sentences", "ms", 0, _INF, _DWELL),
-    *per_channel("dwell_ms_per_paragraph", "dwell_ms / paragraphs", "ms", 0, _INF, _DWELL),
-    *per_channel("dwell_share", "dwell_ms / time the channel was recorded", "1", 0, 1, _DWELL),
+    *per_channel("dwell_ms", "Σ tick time on the answer", *MS, _DWELL),
+    *per_channel("dwell_ms_per_char", "dwell_ms / characters", *MS, _DWELL),
+    *per_channel("dwell_ms_per_word", "dwell_ms / words", *MS, _DWELL),
+    *per_channel("dwell_ms_per_sentence", "dwell_ms / sentences", *MS, _DWELL),
+    *per_channel("dwell_ms_per_paragraph", "dwell_ms / paragraphs", *MS, _DWELL),
+    *per_channel("dwell_share", "dwell_ms / time the channel was recorded", *SHARE, _DWELL),
     *per_channel(
         "recency_3s_ms",
         "∫ over time on the answer of 2^(-(time to the end of reading) / 3 s)",
@@ -57,39 +64,31 @@ DWELL: tuple[Feature, ...] = (
             _CASCADE,
         )
     ),
+    *per_channel("last_third_ms", "time on the answer in the last third of reading", *MS, _CASCADE),
     *per_channel(
-        "last_third_ms", "time on the answer in the last third of reading", "ms", 0, _INF, _CASCADE
-    ),
-    *per_channel(
-        "last_third_share", "last_third_ms / a third of the reading time", "1", 0, 1, _CASCADE
+        "last_third_share", "last_third_ms / a third of the reading time", *SHARE, _CASCADE
     ),
     *per_channel(
         "pauses",
         f"number of stays of at least {PAUSE_MS:.0f} ms in which no step exceeds "
         f"{PAUSE_STEP_CHARS} characters",
-        "1",
-        0,
-        _INF,
+        *NUMBER,
         _PAUSE,
     ),
-    *per_channel("pause_share", "time in pauses / dwell_ms", "1", 0, 1, _PAUSE),
-    *per_channel("longest_pause_ms", "longest pause; 0 without", "ms", 0, _INF, _PAUSE),
+    *per_channel("pause_share", "time in pauses / dwell_ms", *SHARE, _PAUSE),
+    *per_channel("longest_pause_ms", "longest pause; 0 without", *MS, _PAUSE),
 )
 
 IDLE: tuple[Feature, ...] = (
     Feature(
         "mouse_idle_ms",
         f"time on the answer with the mouse unmoved for more than {IDLE_MS:.0f} ms",
-        "ms",
-        0,
-        _INF,
+        *MS,
         _PAUSE,
-        "per_response",
+        PER_RESPONSE,
         "mouse",
     ),
-    Feature(
-        "mouse_idle_share", "mouse_idle_ms / dwell_ms", "1", 0, 1, _PAUSE, "per_response", "mouse"
-    ),
+    Feature("mouse_idle_share", "mouse_idle_ms / dwell_ms", *SHARE, _PAUSE, PER_RESPONSE, "mouse"),
 )
 
 

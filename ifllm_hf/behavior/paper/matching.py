@@ -11,15 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from ifllm_hf.behavior.declaration import BoolArray, FloatArray, IntArray
 from ifllm_hf.data.raw.samples import Samples
 from ifllm_hf.errors import DataError
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 HALF_WIDTH = 15
 """Characters on each side of the caret in which a window is looked for."""
