@@ -9,6 +9,7 @@ from ifllm_hf.behavior.declaration import (
     PER_RESPONSE,
     Feature,
     FloatArray,
+    IntArray,
     Values,
     per_channel,
     ratio,
@@ -35,21 +36,17 @@ DWELL: tuple[Feature, ...] = (
     *per_channel("dwell_ms_per_sentence", "dwell_ms / sentences", *MS, _DWELL),
     *per_channel("dwell_ms_per_paragraph", "dwell_ms / paragraphs", *MS, _DWELL),
     *per_channel("dwell_share", "dwell_ms / time the channel was recorded", *SHARE, _DWELL),
-    *per_channel(
-        "recency_3s_ms",
-        "∫ over time on the answer of 2^(-(time to the end of reading) / 3 s)",
-        "ms",
-        0,
-        3000 / np.log(2),
-        _CASCADE,
-    ),
-    *per_channel(
-        "recency_15s_ms",
-        "∫ over time on the answer of 2^(-(time to the end of reading) / 15 s)",
-        "ms",
-        0,
-        15000 / np.log(2),
-        _CASCADE,
+    *(
+        feature
+        for name, half in RECENCY_MS.items()
+        for feature in per_channel(
+            name,
+            f"∫ over time on the answer of 2^(-(time to the end of reading) / {half / 1000:g} s)",
+            "ms",
+            0,
+            half / np.log(2),
+            _CASCADE,
+        )
     ),
     *(
         feature
@@ -97,6 +94,7 @@ def dwell(channel: ChannelTicks, answers: Answers) -> Values:
     time = channel.dwell_ms
     reading = channel.reading_us[:, None]
     last = _last_third_ms(channel)
+    whole = np.maximum(channel.reading_us, 1)[channel.slot // 2]
     return {
         "dwell_ms": time,
         "dwell_ms_per_char": ratio(time, answers.chars),
@@ -104,8 +102,8 @@ def dwell(channel: ChannelTicks, answers: Answers) -> Values:
         "dwell_ms_per_sentence": ratio(time, answers.sentences.count),
         "dwell_ms_per_paragraph": ratio(time, answers.paragraphs.count),
         "dwell_share": ratio(time, channel.recorded_us[:, None] / 1000.0),
-        **{name: _recency_ms(channel, half) for name, half in RECENCY_MS.items()},
-        **{name: _late_share(channel, half) for name, half in LATE_SHARE.items()},
+        **{name: _recency(channel, half, 1000.0) for name, half in RECENCY_MS.items()},
+        **{name: _recency(channel, half, whole) for name, half in LATE_SHARE.items()},
         "last_third_ms": last,
         "last_third_share": np.minimum(ratio(last * 3000.0, reading), 1.0),
         **_pauses(channel, time),
@@ -125,22 +123,17 @@ def idle(ticks: ReadingTicks) -> Values:
     }
 
 
-def _recency_ms(channel: ChannelTicks, half_life_ms: float) -> FloatArray:
-    """Integrate the weight over each tick's time, so that splitting a tick changes nothing."""
-    turn = channel.slot // 2
-    decay = np.log(2) / half_life_ms
-    to_end = (channel.reading_us[turn] - channel.clock_us) / 1000.0
-    after = (channel.reading_us[turn] - channel.clock_us - channel.time_us) / 1000.0
-    return channel.by_slot((np.exp(-decay * after) - np.exp(-decay * to_end)) / decay)
+def _recency(channel: ChannelTicks, half_life: float, unit_us: IntArray | float) -> FloatArray:
+    """Integrate the weight over each tick's time, so that splitting a tick changes nothing.
 
-
-def _late_share(channel: ChannelTicks, half_life: float) -> FloatArray:
-    """Integrate as `_recency_ms` does, with every turn's reading stretched to one."""
-    turn = channel.slot // 2
-    whole = np.maximum(channel.reading_us, 1)[turn]
+    Args:
+        channel: The channel.
+        half_life: In units of `unit_us`.
+        unit_us: How long a unit of time is, for all ticks alike or for each.
+    """
     decay = np.log(2) / half_life
-    to_end = (channel.reading_us[turn] - channel.clock_us) / whole
-    after = (channel.reading_us[turn] - channel.clock_us - channel.time_us) / whole
+    left = channel.reading_us[channel.slot // 2] - channel.clock_us
+    to_end, after = left / unit_us, (left - channel.time_us) / unit_us
     return channel.by_slot((np.exp(-decay * after) - np.exp(-decay * to_end)) / decay)
 
 
