@@ -17,8 +17,8 @@ import polars as pl
 from ifllm_hf.benchmark.protocol.rows import visible
 from ifllm_hf.metrics.ridge import logit, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
-from ifllm_hf.reward.baselines.inputs import inner_folds
-from ifllm_hf.reward.baselines.protocol import Model, config_hash
+from ifllm_hf.reward.baselines.inputs import inner_splits
+from ifllm_hf.reward.baselines.protocol import Model, Weight, config_hash
 
 PROTOCOL = "conversation + side bias"
 
@@ -58,23 +58,18 @@ class SideBias:
         }
 
     def fit(
-        self,
-        rows: pl.DataFrame,
-        y: FloatArray,
-        groups: np.ndarray,
-        weight: FloatArray | None = None,
+        self, rows: pl.DataFrame, y: FloatArray, groups: np.ndarray, weight: Weight = None
     ) -> SideBias:
         """Fit the model on all training rows and the biases on its inner predictions."""
-        fold = inner_folds(rows["conversation_id"].to_numpy(), self.inner_folds)
         inner = np.full(len(y), 0.5)
-        for k in range(fold.max() + 1):
-            train, test = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
+        conversation = rows["conversation_id"].to_numpy()
+        for train, test in inner_splits(conversation, self.inner_folds):
             if len(np.unique(y[train])) < 2:
                 continue
             part = None if weight is None else weight[train]
             model = copy.deepcopy(self.base)
-            model.fit(rows[train], y[train], groups[train], part)
-            inner[test] = model.predict_proba(visible(rows[test]))
+            model.fit(rows.filter(train), y[train], groups[train], part)
+            inner[test] = model.predict_proba(visible(rows.filter(test)))
         self.fitted = copy.deepcopy(self.base)
         self.fitted.fit(rows, y, groups, weight)
         known = logit(inner)

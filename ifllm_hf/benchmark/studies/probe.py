@@ -19,7 +19,7 @@ from ifllm_hf.benchmark.protocol.runner import cross_validate
 from ifllm_hf.benchmark.protocol.scores import Record, Scored, by_repeat, score
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.metrics.weighted import FloatArray
-from ifllm_hf.reward.baselines.protocol import PREFERENCE
+from ifllm_hf.reward.baselines.protocol import PREFERENCE, Weight
 
 # Columns and rows of the screen grid. The two radio buttons of the release stood a sixth of the
 # window apart, so a cell is narrower than that.
@@ -151,11 +151,7 @@ class HistogramModel:
         return {"kind": self.kind, "seed": self.seed, "grid": [GRID_X, GRID_Y, _CHAR_BINS]}
 
     def fit(
-        self,
-        rows: pl.DataFrame,
-        y: FloatArray,
-        groups: np.ndarray,
-        weight: FloatArray | None = None,
+        self, rows: pl.DataFrame, y: FloatArray, groups: np.ndarray, weight: Weight = None
     ) -> HistogramModel:
         """Fit scikit-learn's booster or logistic regression."""
         from sklearn.ensemble import HistGradientBoostingClassifier
@@ -167,25 +163,21 @@ class HistogramModel:
             self.fitted = HistGradientBoostingClassifier(
                 max_iter=60, learning_rate=0.08, max_leaf_nodes=8, random_state=self.seed
             )
-            self.fitted.fit(_matrix(rows), y, sample_weight=weight)
+            self.fitted.fit(self._matrix(rows), y, sample_weight=weight)
         elif self.kind == "logistic":
             self.fitted = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=500))
-            values = np.nan_to_num(_matrix(rows))
-            self.fitted.fit(values, y, logisticregression__sample_weight=weight)
+            self.fitted.fit(self._matrix(rows), y, logisticregression__sample_weight=weight)
         else:
             raise ConfigError(f"a probe is a 'booster' or 'logistic', not {self.kind!r}")
         return self
 
     def predict_proba(self, rows: pl.DataFrame) -> FloatArray:
         """Return P(b)."""
-        values = _matrix(rows)
-        if self.kind == "logistic":
-            values = np.nan_to_num(values)
-        return np.asarray(self.fitted.predict_proba(values)[:, 1], dtype=np.float64)
+        return np.asarray(self.fitted.predict_proba(self._matrix(rows))[:, 1], dtype=np.float64)
 
-
-def _matrix(rows: pl.DataFrame) -> FloatArray:
-    return rows.select(pl.col(f"^{PREFIX}.*$")).to_numpy().astype(np.float64)
+    def _matrix(self, rows: pl.DataFrame) -> FloatArray:
+        values: FloatArray = rows.select(pl.col(f"^{PREFIX}.*$")).to_numpy().astype(np.float64)
+        return np.nan_to_num(values) if self.kind == "logistic" else values
 
 
 def run_probes(
