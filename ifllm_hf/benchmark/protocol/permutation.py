@@ -38,10 +38,6 @@ class Permutation:
     p_accuracy: float
     p_auc: float
 
-    def to_dict(self) -> dict[str, float]:
-        """Return the fields by name."""
-        return asdict(self)
-
 
 def permute_within_workers(data: Labelled, rng: np.random.Generator) -> Labelled:
     """Return the rows with the labels shuffled among each worker's own rows."""
@@ -114,4 +110,4 @@ def _p_value(chance: FloatArray, observed: float) -> float:
 
 def permutation_record(result: Permutation) -> dict[str, Any]:
     """Return the columns that a report row gains."""
-    return {f"permuted_{key}": value for key, value in result.to_dict().items()}
+    return {f"permuted_{key}": value for key, value in asdict(result).items()}

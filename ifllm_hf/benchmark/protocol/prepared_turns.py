@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib import resources
 from pathlib import Path
 
 import polars as pl
@@ -19,7 +16,7 @@ from ifllm_hf.benchmark.protocol.rows import swap_sides, tick_columns
 from ifllm_hf.benchmark.protocol.runner import Swap
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import DataError
-from ifllm_hf.files import write_parquet
+from ifllm_hf.files import digest, package_folder, write_parquet
 from ifllm_hf.reward.baselines.choice import STILL_PREFIX, WHOLE_PREFIX
 from ifllm_hf.reward.baselines.forest import PAPER_PREFIX
 
@@ -129,12 +126,10 @@ class _Cache:
         self.place = place
         if place is None:
             return
-        digest = hashlib.sha256(source_hash().encode())
-        for config in ("pairwise", "pointwise", "ticks"):
-            for file in config_files(folder, config):
-                stat = os.stat(file)
-                digest.update(f"{Path(file).name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
-        self.key = digest.hexdigest()[:12]
+        configs = ("pairwise", "pointwise", "ticks")
+        files = [Path(file) for config in configs for file in config_files(folder, config)]
+        stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        self.key = digest([source_hash(), stats], 12)
 
     def __call__(self, name: str, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
         if self.place is None:
@@ -149,14 +144,6 @@ class _Cache:
 
 def source_hash() -> str:
     """Return 12 hex digits of the code that makes features, models and scores."""
-    digest = hashlib.sha256()
-    for file in source_files():
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-def source_files() -> list[Path]:
-    """Return the code that makes features, models and scores."""
-    package = Path(str(resources.files("ifllm_hf")))
     rooms = ("behavior", "benchmark", "metrics", "reward")
-    return sorted(file for room in rooms for file in (package / room).rglob("*.py"))
+    files = sorted(file for room in rooms for file in (package_folder() / room).rglob("*.py"))
+    return digest(b"".join(file.read_bytes() for file in files), 12)

@@ -188,19 +188,13 @@ def swap_sides(rows: pl.DataFrame, antisymmetric: Collection[str] = ()) -> pl.Da
     if missing:
         raise ConfigError(f"there is no column {missing[0]!r} to turn the sign of")
     names = set(rows.columns)
-    partner = {}
-    for name in rows.columns:
-        stem, side = name[:-2], name[-2:]
-        if side in ("_a", "_b"):
-            other = stem + ("_b" if side == "_a" else "_a")
-            if other in names:
-                partner[name] = other
+    stems = [c.removesuffix("_a") for c in rows.columns if c.endswith("_a")]
+    pairs = [(f"{stem}_a", f"{stem}_b") for stem in stems if f"{stem}_b" in names]
+    partner = {name: other for a, b in pairs for name, other in ((a, b), (b, a))}
     swapped = rows.rename(partner).select(rows.columns)
     signs = [(-pl.col(c)).alias(c) for c in antisymmetric]
     if "preference" in names:
-        label = pl.col("preference")
-        flipped = label.replace({"a": "b", "b": "a"})
-        signs.append(flipped.alias("preference"))
+        signs.append(pl.col("preference").replace({"a": "b", "b": "a"}))
     return swapped.with_columns(signs)
 
 

@@ -99,7 +99,8 @@ def make_splits(
         rng = np.random.default_rng([seed, repeat])
         fold_of = _deal(sizes, rng.permutation(len(groups)), folds)[member]
         for fold in range(folds):
-            out.append(_split(repeat, fold, position, fold_of != fold, fold_of == fold))
+            train, test = (np.sort(position[part]) for part in (fold_of != fold, fold_of == fold))
+            out.append(Split(repeat, fold, train, test))
     return out
 
 
@@ -112,16 +113,6 @@ def _deal(sizes: IndexArray, order: IndexArray, folds: int) -> IndexArray:
         fold_of[group] = fold
         filled[fold] = (rows + int(sizes[group]), fold)
     return fold_of
-
-
-def _split(
-    repeat: int,
-    fold: int,
-    position: IndexArray,
-    train: npt.NDArray[np.bool_],
-    test: npt.NDArray[np.bool_],
-) -> Split:
-    return Split(repeat, fold, np.sort(position[train]), np.sort(position[test]))
 
 
 def _future(ordered: pl.DataFrame, position: IndexArray, folds: int) -> list[Split]:
@@ -142,7 +133,7 @@ def _future(ordered: pl.DataFrame, position: IndexArray, folds: int) -> list[Spl
         test = (first_seen[worker] >= cut) & (first_seen[worker] < end)
         train = when < cut
         if test.any() and train.any():
-            out.append(_split(0, fold, position, train, test))
+            out.append(Split(0, fold, np.sort(position[train]), np.sort(position[test])))
     if not out:
         raise DataError(
             "every worker was first seen at the start, so no later worker is left to test; "

@@ -121,7 +121,10 @@ def run_suite(
                 frame = _predict(model, data, protocol, repeats, plan, swap)
                 record = _about(model)
                 if protocol == "worker" and model.name in plan.permute:
-                    record |= _permuted(model, data, plan)
+                    chance = permutation_test(
+                        model, data, n=plan.permutations, seed=plan.seed, progress=plan.progress
+                    )
+                    record |= permutation_record(chance)
                 found[model.name] = (frame, record)
             found |= files_by_part.scored_on(data, protocol)
             _report(results, found, data, set_name, protocol, plan)
@@ -166,13 +169,6 @@ def _about(model: Model) -> Record:
         "contaminated": bool(getattr(model, "contaminated", False)),
         "file": None,
     }
-
-
-def _permuted(model: Model, data: Labelled, plan: Plan) -> Record:
-    result = permutation_test(
-        model, data, n=plan.permutations, seed=plan.seed, progress=plan.progress
-    )
-    return permutation_record(result)
 
 
 class _Files:
