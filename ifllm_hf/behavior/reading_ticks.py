@@ -58,7 +58,6 @@ class ChannelTicks:
     """A channel's ticks on the answers, in time order within each turn; arrays `[k]`.
 
     Attributes:
-        name: gaze or mouse.
         slot: 2 * turn + side.
         char: Code point index into the answer.
         t_us: Page clock.
@@ -71,7 +70,6 @@ class ChannelTicks:
         reading_us: `[turns]` the whole reading clock.
     """
 
-    name: str
     slot: IntArray
     char: IntArray
     t_us: IntArray
@@ -190,7 +188,6 @@ def reading_ticks(rows: pl.DataFrame, answers: Answers, phases: Sequence[str]) -
         char = flat[f"{name}_char"].to_numpy()[on].astype(np.int64)
         _check_positions(rows, name, slot, char, answers)
         channels[name] = ChannelTicks(
-            name=name,
             slot=slot,
             char=char,
             t_us=t_us[on],

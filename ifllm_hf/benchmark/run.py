@@ -15,7 +15,7 @@ from ifllm_hf.benchmark.protocol.rows import labelled
 from ifllm_hf.benchmark.protocol.scores import Record
 from ifllm_hf.benchmark.protocol.side_bias import SideBias
 from ifllm_hf.benchmark.protocol.splits import QUICK_REPEATS, REPEATS, make_splits
-from ifllm_hf.benchmark.protocol.suite import HEADLINE, PAPER, Plan, Results, run_suite
+from ifllm_hf.benchmark.protocol.suite import HEADLINE, PAPER, Plan, Results, Sets, run_suite
 from ifllm_hf.benchmark.report.report import (
     PUBLISHED,
     check_report_place,
@@ -183,7 +183,7 @@ def run_benchmark(
     return run
 
 
-def _sets(rows: PreparedTurns) -> dict[str, Collection[int] | None]:
+def _sets(rows: PreparedTurns) -> Sets:
     """Return both sets; the paper's is left out where it is empty or too small to split."""
     sets: dict[str, Collection[int] | None] = {}
     if len(rows.paper_ids) >= _SMALLEST_SET:
@@ -195,10 +195,7 @@ def _sets(rows: PreparedTurns) -> dict[str, Collection[int] | None]:
 
 
 def _protocols(
-    run: BenchmarkRun,
-    rows: PreparedTurns,
-    sets: dict[str, Collection[int] | None],
-    repeats: Mapping[str, int],
+    run: BenchmarkRun, rows: PreparedTurns, sets: Sets, repeats: Mapping[str, int]
 ) -> dict[str, int]:
     """Return the repeats by protocol; `future` is left out where all came at the same time."""
     repeats = dict(repeats)
@@ -214,7 +211,7 @@ def _protocols(
 def _preferences(
     run: BenchmarkRun,
     rows: PreparedTurns,
-    sets: dict[str, Collection[int] | None],
+    sets: Sets,
     quick: bool,
     predictions: Sequence[Path | str],
     plan: Plan,

@@ -248,11 +248,20 @@ def _check_turns(frame: pl.DataFrame) -> None:
             f"the turns have no column {', '.join(missing)}; expected the columns of the "
             "`pairwise` and `pointwise` configs."
         )
-    ids = frame["query_id"]
-    if ids.is_duplicated().any():
+    refuse_doubled(frame["query_id"])
+
+
+def refuse_doubled(ids: pl.Series) -> None:
+    """Refuse turns of which one has several rows.
+
+    Raises:
+        DataError: An id comes twice.
+    """
+    doubled = ids.filter(ids.is_duplicated())
+    if len(doubled):
         raise DataError(
-            f"query_id {ids.filter(ids.is_duplicated())[0]} stands in several rows; expected one "
-            "row per turn. Remove the repeats."
+            f"query_id {doubled[0]} stands in {int((ids == doubled[0]).sum())} rows; expected one "
+            "row per turn. Remove the repeats or check the join that made them"
         )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.errors import ConfigError, DataError, require_one_of
 
 IndexArray = npt.NDArray[np.int64]
 
@@ -74,10 +74,7 @@ def make_splits(
         ConfigError: Unknown protocol, fewer than 2 folds or 1 repeat.
         DataError: Doubled ids, fewer groups than folds, or no date to split at.
     """
-    if protocol not in REPEATS:
-        raise ConfigError(
-            f"there is no protocol {protocol!r}; expected one of {', '.join(REPEATS)}"
-        )
+    require_one_of("protocol", protocol, REPEATS)
     repeats = REPEATS[protocol] if repeats is None else repeats
     if folds < 2 or repeats < 1:
         raise ConfigError(f"{folds} folds and {repeats} repeats; expected at least 2 and 1")

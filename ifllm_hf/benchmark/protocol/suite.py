@@ -37,6 +37,10 @@ HEADLINE = "all labelled pairs"
 PAPER = "the paper's pairs"
 
 
+Sets = Mapping[str, Collection[int] | None]
+"""Query ids by name of the set, None for all labelled turns."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a benchmark run does.
@@ -85,7 +89,7 @@ def run_suite(
     plan: Plan,
     *,
     task: Task = PREFERENCE,
-    sets: Mapping[str, Collection[int] | None] | None = None,
+    sets: Sets | None = None,
     files: Sequence[Path | str] = (),
     swap: Swap = swap_sides,
 ) -> Results:
@@ -96,7 +100,7 @@ def run_suite(
         models: Models to benchmark.
         plan: What to do.
         task: What is predicted.
-        sets: Query ids by name of the set, None for all labelled turns; by default one set, all.
+        sets: See `Sets`; by default one set, all.
         files: Predictions files to score beside the models.
         swap: Exchanges left and right in rows with features.
 

@@ -17,7 +17,7 @@ import polars as pl
 from ifllm_hf.benchmark.protocol.rows import labelled, tick_columns
 from ifllm_hf.benchmark.protocol.runner import cross_validate
 from ifllm_hf.benchmark.protocol.scores import Record, Scored, by_repeat, score
-from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.errors import DataError, require_one_of
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.baselines.protocol import PREFERENCE, Weight
 
@@ -75,8 +75,7 @@ def pointer_histogram(turns: pl.DataFrame, probe: Probe) -> pl.DataFrame:
         ConfigError: An unknown place to look.
         DataError: A column is missing.
     """
-    if probe.where not in ("off", "on", "text"):
-        raise ConfigError(f"a probe looks at 'off', 'on' or 'text', not at {probe.where!r}")
+    require_one_of("where", probe.where, ("off", "on", "text"))
     c = probe.channel
     x, y, on, char = f"{c}_x_px", f"{c}_y_px", f"{c}_on", f"{c}_char"
     lists = [x, y, on, "phase"] + ([char] if probe.where == "text" else [])
@@ -159,16 +158,15 @@ class HistogramModel:
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
+        require_one_of("kind", self.kind, ("booster", "logistic"))
         if self.kind == "booster":
             self.fitted = HistGradientBoostingClassifier(
                 max_iter=60, learning_rate=0.08, max_leaf_nodes=8, random_state=self.seed
             )
             self.fitted.fit(self._matrix(rows), y, sample_weight=weight)
-        elif self.kind == "logistic":
+        else:
             self.fitted = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=500))
             self.fitted.fit(self._matrix(rows), y, logisticregression__sample_weight=weight)
-        else:
-            raise ConfigError(f"a probe is a 'booster' or 'logistic', not {self.kind!r}")
         return self
 
     def predict_proba(self, rows: pl.DataFrame) -> FloatArray:

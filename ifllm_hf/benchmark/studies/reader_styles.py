@@ -48,14 +48,12 @@ class Styles:
         profile: Habits in standard deviations over readers, shape (readers, habits).
         halves: The same from every second conversation, and from the others; NaN where a reader
             has one conversation. Shape (2, readers, habits).
-        turns: Turns with behaviour of every reader.
         too_few: Readers left out for having fewer than four turns with behaviour.
     """
 
     users: list[str]
     profile: FloatArray
     halves: FloatArray
-    turns: IntArray
     too_few: int
 
 
@@ -123,7 +121,6 @@ def reader_styles(turns: pl.DataFrame) -> Styles:
         users=users,
         profile=np.nan_to_num((raw - centre) / spread),
         halves=(np.stack(halves) - centre) / spread,
-        turns=enough.sort("user_id")["len"].to_numpy().astype(np.int64),
         too_few=turns["user_id"].n_unique() - len(users),
     )
 

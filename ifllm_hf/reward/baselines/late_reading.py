@@ -14,7 +14,7 @@ from itertools import product
 import numpy as np
 import polars as pl
 
-from ifllm_hf.errors import ConfigError
+from ifllm_hf.errors import require_one_of
 from ifllm_hf.metrics.ridge import ridge_logistic, root_mean_square, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.baselines.inputs import (
@@ -80,8 +80,7 @@ class LateReading(Saved):
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.choose not in ("average", "inner"):
-            raise ConfigError(f"choose is {self.choose!r}; expected 'average' or 'inner'")
+        require_one_of("choose", self.choose, ("average", "inner"))
 
     def fit(
         self, rows: pl.DataFrame, y: FloatArray, groups: np.ndarray, weight: Weight = None

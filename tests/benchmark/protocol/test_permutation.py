@@ -13,8 +13,8 @@ def test_permuting_keeps_every_workers_rate(turns: pl.DataFrame) -> None:
     data = labelled(turns)
     mixed = permute_within_workers(data, np.random.default_rng(0))
     assert (mixed.y != data.y).any()
-    for worker in set(data.workers):
-        mine = (data.workers == worker).to_numpy()
+    for worker in set(data.rows["user_id"]):
+        mine = (data.rows["user_id"] == worker).to_numpy()
         assert mixed.y[mine].sum() == data.y[mine].sum()
     assert (mixed.y == (mixed.rows["preference"] == "b").to_numpy()).all()
     assert mixed.rows.drop("preference").equals(data.rows.drop("preference"))
