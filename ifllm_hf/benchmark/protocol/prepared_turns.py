@@ -70,7 +70,16 @@ def load_prepared(
     pairs = pl.read_parquet(config_files(folder, "pairwise"), hive_partitioning=False)
     single = pl.read_parquet(config_files(folder, "pointwise"), hive_partitioning=False)
     rows = pl.concat([pairs, single])
-    kept = _Cache(cache, folder)
+    key = _key(folder) if cache else ""
+
+    def kept(name: str, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+        if cache is None:
+            return make()
+        path = cache / f"features-{name}-{key}.parquet"
+        if not path.exists():
+            write_parquet(path, make())
+        return pl.read_parquet(path)
+
     tables = [kept("ours", lambda: behavior_features(rows).drop("contaminated"))]
     signed = list(ANTISYMMETRIC_COLUMNS)
     notes = []
@@ -119,27 +128,12 @@ def _named(prefix: str, table: pl.DataFrame) -> pl.DataFrame:
     return table.rename({c: prefix + c for c in table.columns if c != "query_id"})
 
 
-class _Cache:
-    """Tables kept as Parquet under a name that changes with the data and the code."""
-
-    def __init__(self, place: Path | None, folder: Path | str) -> None:
-        self.place = place
-        if place is None:
-            return
-        configs = ("pairwise", "pointwise", "ticks")
-        files = [Path(file) for config in configs for file in config_files(folder, config)]
-        stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-        self.key = digest([source_hash(), stats], 12)
-
-    def __call__(self, name: str, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
-        if self.place is None:
-            return make()
-        path = self.place / f"features-{name}-{self.key}.parquet"
-        if path.exists():
-            return pl.read_parquet(path)
-        table = make()
-        write_parquet(path, table)
-        return table
+def _key(folder: Path | str) -> str:
+    """Return 12 hex digits that change with the data and the code."""
+    configs = ("pairwise", "pointwise", "ticks")
+    files = [Path(file) for config in configs for file in config_files(folder, config)]
+    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return digest([source_hash(), stats], 12)
 
 
 def source_hash() -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from ifllm_hf.benchmark.protocol import side_bias
-from ifllm_hf.benchmark.protocol.permutation import permutation_record, permutation_test
+from ifllm_hf.benchmark.protocol.permutation import permutation_test
 from ifllm_hf.benchmark.protocol.predictions import (
     IncompleteError,
     check_predictions,
@@ -125,10 +125,9 @@ def run_suite(
                 frame = _predict(model, data, protocol, repeats, plan, swap)
                 record = _about(model)
                 if protocol == "worker" and model.name in plan.permute:
-                    chance = permutation_test(
+                    record |= permutation_test(
                         model, data, n=plan.permutations, seed=plan.seed, progress=plan.progress
                     )
-                    record |= permutation_record(chance)
                 found[model.name] = (frame, record)
             found |= files_by_part.scored_on(data, protocol)
             _report(results, found, data, set_name, protocol, plan)
