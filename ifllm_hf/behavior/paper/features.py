@@ -3,9 +3,9 @@
 Fed with rows read by the paper's own rule (`data.raw.lossy`), every cell equals the paper's;
 fed with loss-free rows, which is the default everywhere else, the same formulas see all samples.
 
-The parts: `paper_matching` (which question a row belongs to), `paper_response` (how an answer was
-read), `paper_phases` (reading against writing), `paper_metrics` (the counters). Each lists the
-quirks of the paper that it keeps. Those of the tables as a whole:
+The parts: `matching` (which question a row belongs to), `response` (how an answer was read),
+`phases` (reading against writing), `counters`. Each lists the quirks of the paper that it keeps.
+Those of the tables as a whole:
 
 * a question without a valid time takes no part in matching; its response features are 0, but it
   gets the phase values of its conversation (pairwise) or zeros (pointwise);
