@@ -15,7 +15,7 @@ import polars as pl
 
 from ifllm_hf.behavior.declaration import CHANNELS
 from ifllm_hf.behavior.reading_ticks import TICK_CAP_MS
-from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.errors import ConfigError, DataError, require_one_of
 
 if TYPE_CHECKING:
     from pymovements import Experiment, Gaze
@@ -56,7 +56,7 @@ def to_pymovements(
         DataError: The row has no ticks of that channel.
     """
     pymovements = _pymovements()
-    _check_channel(channel)
+    require_one_of("channel", channel, CHANNELS)
     if rate_hz is not None and not 0 < rate_hz <= 1000:
         raise ConfigError(f"rate_hz is {rate_hz}; expected a rate above 0 and up to 1000.")
     names = {
@@ -131,7 +131,7 @@ def from_pymovements(
         ConfigError: The channel is not one.
         DataError: The samples lack time, pixels or the columns named.
     """
-    _check_channel(channel)
+    require_one_of("channel", channel, CHANNELS)
     samples = gaze.samples
     missing = [name for name in ("time", "pixel", on, char) if name not in samples.columns]
     if missing:
@@ -187,11 +187,6 @@ def _on_grid(samples: pl.DataFrame, step_ms: float) -> pl.DataFrame:
             )
         )
     return pl.concat(parts)
-
-
-def _check_channel(channel: str) -> None:
-    if channel not in CHANNELS:
-        raise ConfigError(f"there is no channel {channel!r}; expected 'gaze' or 'mouse'.")
 
 
 def _pymovements() -> Any:

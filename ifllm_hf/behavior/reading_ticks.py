@@ -45,6 +45,12 @@ _US = 1000.0
 _ABSENT, _OFF = -2, -1  # codes of a channel in a tick: not sampled, not on an answer; then 0 and 1
 _CODES = {"none": _OFF, "a": 0, "b": 1}
 _CLOCK = ("t_ms", "page_load", "phase")
+TICK_COLUMNS = (
+    *_CLOCK,
+    *(f"{name}_{what}" for name in CHANNELS for what in ("on", "char", "x_px")),
+    *("camera_ok", "mouse_idle_ms", *SCROLL_COLUMNS, *VISIBLE_COLUMNS),
+)
+"""All that is read of a turn's ticks."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,6 @@ class ChannelTicks:
     """A channel's ticks on the answers, in time order within each turn; arrays `[k]`.
 
     Attributes:
-        name: gaze or mouse.
         slot: 2 * turn + side.
         char: Code point index into the answer.
         t_us: Page clock.
@@ -65,7 +70,6 @@ class ChannelTicks:
         reading_us: `[turns]` the whole reading clock.
     """
 
-    name: str
     slot: IntArray
     char: IntArray
     t_us: IntArray
@@ -143,9 +147,8 @@ def reading_ticks(rows: pl.DataFrame, answers: Answers, phases: Sequence[str]) -
 
     Args:
         rows: One row per turn with parallel tick lists. Needed: `t_ms, page_load, phase` and, per
-            channel that there is, `{c}_on` and `{c}_char`. Used where present: `{c}_x_px`,
-            `mouse_idle_ms`, `camera_ok`, `SCROLL_COLUMNS`,
-            `VISIBLE_COLUMNS`.
+            channel that there is, `{c}_on` and `{c}_char`. Used where present: the others of
+            `TICK_COLUMNS`.
         answers: The answers of the same rows.
         phases: Phases to keep.
 
@@ -185,7 +188,6 @@ def reading_ticks(rows: pl.DataFrame, answers: Answers, phases: Sequence[str]) -
         char = flat[f"{name}_char"].to_numpy()[on].astype(np.int64)
         _check_positions(rows, name, slot, char, answers)
         channels[name] = ChannelTicks(
-            name=name,
             slot=slot,
             char=char,
             t_us=t_us[on],

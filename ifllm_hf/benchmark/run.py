@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ifllm_hf.benchmark.protocol.ahead import Fits, fit_ahead
@@ -15,7 +15,7 @@ from ifllm_hf.benchmark.protocol.rows import labelled
 from ifllm_hf.benchmark.protocol.scores import Record
 from ifllm_hf.benchmark.protocol.side_bias import SideBias
 from ifllm_hf.benchmark.protocol.splits import QUICK_REPEATS, REPEATS, make_splits
-from ifllm_hf.benchmark.protocol.suite import HEADLINE, PAPER, Plan, Results, run_suite
+from ifllm_hf.benchmark.protocol.suite import HEADLINE, PAPER, Plan, Results, Sets, run_suite
 from ifllm_hf.benchmark.report.report import (
     PUBLISHED,
     check_report_place,
@@ -138,15 +138,22 @@ def run_benchmark(
     rows = load_prepared(data, kept, ablations=not quick)
     sets = _sets(rows)
     run = BenchmarkRun(Results(), notes=list(rows.notes))
-    _preferences(run, rows, sets, quick, predictions, kept, seed, jobs, progress)
-    _single_answers(run, rows, quick, kept, seed, progress)
+    plan = Plan(
+        dict(QUICK_REPEATS if quick else REPEATS),
+        seed=seed,
+        draws=400 if quick else 2000,
+        cache=kept,
+        progress=progress,
+    )
+    _preferences(run, rows, sets, quick, predictions, plan, jobs)
+    _single_answers(run, rows, plan)
     run.probes = run_probes(
         rows.pairs,
         probes=PROBES[:2] if quick else PROBES,
         kinds=("logistic",) if quick else ("booster", "logistic"),
         repeats=2 if quick else 5,
         seed=seed,
-        draws=_draws(quick),
+        draws=plan.draws,
         progress=progress,
     )
     if not quick:
@@ -176,11 +183,7 @@ def run_benchmark(
     return run
 
 
-def _draws(quick: bool) -> int:
-    return 400 if quick else 2000
-
-
-def _sets(rows: PreparedTurns) -> dict[str, Collection[int] | None]:
+def _sets(rows: PreparedTurns) -> Sets:
     """Return both sets; the paper's is left out where it is empty or too small to split."""
     sets: dict[str, Collection[int] | None] = {}
     if len(rows.paper_ids) >= _SMALLEST_SET:
@@ -192,10 +195,10 @@ def _sets(rows: PreparedTurns) -> dict[str, Collection[int] | None]:
 
 
 def _protocols(
-    run: BenchmarkRun, rows: PreparedTurns, sets: dict[str, Collection[int] | None], quick: bool
+    run: BenchmarkRun, rows: PreparedTurns, sets: Sets, repeats: Mapping[str, int]
 ) -> dict[str, int]:
     """Return the repeats by protocol; `future` is left out where all came at the same time."""
-    repeats = dict(QUICK_REPEATS if quick else REPEATS)
+    repeats = dict(repeats)
     try:
         for ids in sets.values():
             make_splits(labelled(rows.turns, PREFERENCE, ids).rows, "future")
@@ -208,13 +211,11 @@ def _protocols(
 def _preferences(
     run: BenchmarkRun,
     rows: PreparedTurns,
-    sets: dict[str, Collection[int] | None],
+    sets: Sets,
     quick: bool,
     predictions: Sequence[Path | str],
-    cache: Path | None,
-    seed: int,
+    plan: Plan,
     jobs: int,
-    progress: bool,
 ) -> None:
     """Score all models under all protocols, then the ablations under `worker` alone."""
     choice = baselines.preference_models(rows.turns.columns, quick=quick)
@@ -222,19 +223,18 @@ def _preferences(
     run.notes += [f"Left out: {name} ({why})." for name, why in choice.skipped.items()]
     best = baselines.default_model().name
     fast = baselines.first_behavior_model().name
-    repeats = _protocols(run, rows, sets, quick)
-    plan = Plan(
-        repeats=repeats,
-        seed=seed,
-        draws=_draws(quick),
+    alone = replace(
+        plan, repeats={"worker": plan.repeats["worker"]}, text_model=baselines.TEXT_MODEL
+    )
+    plan = replace(
+        plan,
+        repeats=_protocols(run, rows, sets, plan.repeats),
         text_model=baselines.TEXT_MODEL,
         permute=[fast],
         permutations=20 if quick else 200,
         side_bias=[fast] if quick else [fast, best],
-        cache=cache,
-        progress=progress,
     )
-    if cache is not None:
+    if plan.cache is not None:
         fits: list[Fits] = []
         for ids in sets.values():
             data = labelled(rows.turns, PREFERENCE, ids)
@@ -243,41 +243,25 @@ def _preferences(
             fits.append(
                 Fits(biased, data, {"conversation": plan.repeats["conversation"]}, rows.swap)
             )
-            fits.append(Fits(ablations, data, {"worker": plan.repeats["worker"]}, rows.swap))
-        fit_ahead(fits, cache, seed=seed, jobs=jobs, progress=progress)
+            fits.append(Fits(ablations, data, alone.repeats, rows.swap))
+        fit_ahead(fits, plan.cache, seed=plan.seed, jobs=jobs, progress=plan.progress)
     main = run_suite(rows.turns, choice.models, plan, sets=sets, files=predictions, swap=rows.swap)
     run.results = main
     if ablations:
         # The text model once more, for the paired differences.
         text = [m for m in choice.models if m.name == baselines.TEXT_MODEL]
-        alone = Plan(
-            repeats={"worker": plan.repeats["worker"]},
-            seed=seed,
-            draws=plan.draws,
-            text_model=plan.text_model,
-            cache=cache,
-            progress=progress,
-        )
         more = run_suite(rows.turns, [*text, *ablations], alone, sets=sets, swap=rows.swap)
         names = {m.name for m in ablations}
         main.records += [r for r in more.records if r["model"] in names]
 
 
-def _single_answers(
-    run: BenchmarkRun,
-    rows: PreparedTurns,
-    quick: bool,
-    cache: Path | None,
-    seed: int,
-    progress: bool,
-) -> None:
+def _single_answers(run: BenchmarkRun, rows: PreparedTurns, plan: Plan) -> None:
     """Score ratings of single answers, and better-than-previous, held out by worker."""
+    plan = replace(plan, repeats={"worker": plan.repeats["worker"]})
     for task, models in (
         (LIKERT, baselines.rating_models()),
         (BETTER, baselines.better_models()),
     ):
-        repeats = {"worker": QUICK_REPEATS["worker"] if quick else REPEATS["worker"]}
-        plan = Plan(repeats, seed=seed, draws=_draws(quick), cache=cache, progress=progress)
         title = f"all labelled turns ({task.name})"
         try:
             found = run_suite(rows.turns, models, plan, task=task, sets={title: None})

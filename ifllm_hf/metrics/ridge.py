@@ -6,21 +6,14 @@ import numpy as np
 
 from ifllm_hf.metrics.weighted import FloatArray
 
+_STEPS = 12
+_SMALL = 1e-6
+
 
 def ridge_logistic(
-    x: FloatArray,
-    y: FloatArray,
-    penalty: FloatArray,
-    weight: FloatArray | None = None,
-    *,
-    offset: FloatArray | float = 0.0,
-    centre: float = 0.0,
-    steps: int = 12,
-    small: float = 1e-6,
+    x: FloatArray, y: FloatArray, penalty: FloatArray, weight: FloatArray | None = None
 ) -> FloatArray:
-    """Minimise Σ_i w_i log(1 + exp(-(2 y_i - 1) z_i)) + Σ_j penalty_j (b_j - centre)² / 2 over b.
-
-    z_i = x_i·b + offset_i.
+    """Minimise Σ_i w_i log(1 + exp(-(2 y_i - 1) x_i·b)) + Σ_j penalty_j b_j² / 2 over b.
 
     No intercept: features that change sign when left and right are swapped give p and 1 - p. With
     every penalty above 0 the loss is strictly convex and Newton's steps settle in a handful.
@@ -30,10 +23,6 @@ def ridge_logistic(
         y: Labels 0 or 1, or probabilities, shape (n,).
         penalty: Shape (k,) or (m, k), all above 0.
         weight: Weight of every row, shape (n,); all 1 if None.
-        offset: Logit of every row that is known already, shape (n,).
-        centre: What coefficients are without data; where the steps begin.
-        steps: At most so many.
-        small: A step smaller than that is the last.
 
     Returns:
         Coefficients, shape (k,) or (m, k).
@@ -44,14 +33,14 @@ def ridge_logistic(
     lam = np.broadcast_to(penalty, (m, k))
     diagonal = lam[:, :, None] * np.eye(k)
     turned = np.ascontiguousarray(many.transpose(0, 2, 1))
-    b = np.full((m, k), float(centre))
-    for _ in range(steps):
-        p = sigmoid(np.matmul(many, b[:, :, None])[:, :, 0] + offset)
-        gradient = np.matmul(turned, ((p - y) * w)[:, :, None])[:, :, 0] + lam * (b - centre)
+    b = np.zeros((m, k))
+    for _ in range(_STEPS):
+        p = sigmoid(np.matmul(many, b[:, :, None])[:, :, 0])
+        gradient = np.matmul(turned, ((p - y) * w)[:, :, None])[:, :, 0] + lam * b
         hessian = np.matmul(turned * (p * (1 - p) * w)[:, None, :], many) + diagonal
         step = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
         b = b - step
-        if np.abs(step).max() < small:
+        if np.abs(step).max() < _SMALL:
             break
     return b[0] if x.ndim == 2 else b
 

@@ -20,6 +20,7 @@ from ifllm_hf.benchmark.protocol.predictions import write_predictions
 from ifllm_hf.benchmark.protocol.prepared_turns import PreparedTurns, load_prepared
 from ifllm_hf.benchmark.protocol.rows import labelled
 from ifllm_hf.benchmark.protocol.runner import cross_validate
+from ifllm_hf.benchmark.protocol.splits import QUICK_REPEATS, REPEATS
 from ifllm_hf.benchmark.protocol.suite import HEADLINE, PAPER, Results
 from ifllm_hf.benchmark.run import BenchmarkRun, run_benchmark
 from ifllm_hf.benchmark.studies.probe import PROBES
@@ -85,11 +86,11 @@ def test_without_later_readers_the_protocol_future_is_left_out_and_said() -> Non
     turns = make_turns()
     rows = PreparedTurns(turns, turns, [], (), ())
     run = BenchmarkRun(Results())
-    assert "future" in run_module._protocols(run, rows, {HEADLINE: None}, quick=True)
+    assert "future" in run_module._protocols(run, rows, {HEADLINE: None}, QUICK_REPEATS)
     assert not run.notes
     at_once = turns.with_columns(asked_at=pl.col("asked_at").first())
     rows = PreparedTurns(at_once, at_once, [], (), ())
-    repeats = run_module._protocols(run, rows, {HEADLINE: None}, quick=False)
+    repeats = run_module._protocols(run, rows, {HEADLINE: None}, REPEATS)
     assert set(repeats) == {"rows", "conversation", "worker"}
     assert "`future`" in run.notes[0] and "first seen at the start" in run.notes[0]
 

@@ -45,19 +45,3 @@ def test_logit_is_finite_and_odd() -> None:
     p = np.array([0.0, 0.2, 0.5, 1.0])
     assert np.isfinite(logit(p)).all()
     np.testing.assert_allclose(logit(1 - p), -logit(p), atol=1e-9)
-
-
-@settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 10_000), centre=st.floats(-2, 2))
-def test_the_gradient_vanishes_with_an_offset_and_a_centre(seed: int, centre: float) -> None:
-    rng = np.random.default_rng(seed)
-    x, y, known = rng.normal(size=(60, 2)), rng.integers(0, 2, 60) * 1.0, rng.normal(size=60)
-    lam = np.array([4.0, 4.0])
-    b = ridge_logistic(x, y, lam, offset=known, centre=centre, steps=50, small=1e-9)
-    gradient = x.T @ (sigmoid(x @ b + known) - y) + lam * (b - centre)
-    np.testing.assert_allclose(gradient, 0, atol=1e-11)
-
-
-def test_without_data_coefficients_are_the_centre() -> None:
-    nothing = np.zeros(0)
-    assert (ridge_logistic(np.zeros((0, 2)), nothing, np.ones(2), centre=1.0) == 1.0).all()

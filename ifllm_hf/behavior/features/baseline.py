@@ -24,6 +24,7 @@ from ifllm_hf.behavior.declaration import (
     ratio,
 )
 from ifllm_hf.behavior.features.comparison import COMPARISON, LATE
+from ifllm_hf.behavior.quantities import LOGARITHM, NUMBER
 from ifllm_hf.errors import DataError
 
 PRIOR_TURNS = 3.0
@@ -40,7 +41,6 @@ LEANINGS = ("dwell_ms", "recency_3s_ms", "recency_15s_ms", "last_third_ms", *LAT
 
 ORDER_COLUMNS = ("user_id", "conversation_id", "turn", "asked_at")
 
-_INF = float("inf")
 _OWN = "within-reader standardisation; Buscher et al. 2012 (readers differ in pace)"
 
 _LEVEL_FEATURES = tuple(
@@ -49,9 +49,7 @@ _LEVEL_FEATURES = tuple(
     for feature in per_channel(
         f"{name}_vs_own",
         f"ln({name} + {delta:g}) - its mean over all answers of the reader's earlier turns",
-        "1",
-        -_INF,
-        _INF,
+        *LOGARITHM,
         _OWN,
         PER_RESPONSE,
     )
@@ -61,9 +59,7 @@ _LEANING_FEATURES = tuple(
         f"{feature.name}_vs_own",
         f"{feature.name} - Σ of it over the reader's n earlier turns / (n + {PRIOR_TURNS:g}); "
         "its sign turns if all of the reader's turns are swapped",
-        "1",
-        -_INF,
-        _INF,
+        *LOGARITHM,
         _OWN,
         ANTISYMMETRIC,
         feature.channel,
@@ -78,9 +74,7 @@ BASELINE: tuple[Feature, ...] = (
     Feature(
         "reading_ms_vs_own",
         "ln(reading_ms + 1000) - its mean over the reader's earlier turns of the same kind",
-        "1",
-        -_INF,
-        _INF,
+        *LOGARITHM,
         _OWN,
         SYMMETRIC,
         "both",
@@ -88,9 +82,7 @@ BASELINE: tuple[Feature, ...] = (
     Feature(
         "earlier_turns",
         "the reader's earlier turns with ticks in reading",
-        "1",
-        0,
-        _INF,
+        *NUMBER,
         _OWN,
         SYMMETRIC,
         "both",

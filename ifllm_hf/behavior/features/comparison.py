@@ -18,6 +18,7 @@ from ifllm_hf.behavior.declaration import (
     FloatArray,
     Values,
 )
+from ifllm_hf.behavior.quantities import LOGARITHM, MS, NUMBER
 
 DELTAS = {
     "dwell_ms": 500.0,
@@ -41,16 +42,13 @@ EITHER = ("dwell_ms", "recency_3s_ms", "recency_15s_ms", *LATE)
 POOLED = LATE
 GAZE_WEIGHT = 0.5
 
-_INF = float("inf")
 _KRAJBICH = "Krajbich, Armel & Rangel 2010, relative looking time and choice"
 
 EITHER_FEATURES: tuple[Feature, ...] = tuple(
     Feature(
         f"either_{name}",
         f"mouse_{name} if the mouse was on an answer, else gaze_{name}",
-        "1" if name in LATE else "ms",
-        0,
-        _INF,
+        *(NUMBER if name in LATE else MS),
         _KRAJBICH,
         PER_RESPONSE,
         "both",
@@ -61,9 +59,7 @@ POOLED_FEATURES: tuple[Feature, ...] = tuple(
     Feature(
         f"pooled_{name}",
         f"mouse_{name} + {GAZE_WEIGHT:g} * gaze_{name}; a channel that was not recorded adds 0",
-        "1",
-        0,
-        _INF,
+        *NUMBER,
         _KRAJBICH,
         PER_RESPONSE,
         "both",
@@ -72,19 +68,13 @@ POOLED_FEATURES: tuple[Feature, ...] = tuple(
 )
 
 _COMPARED = {"either": EITHER, "pooled": POOLED}
-_CHANNEL: dict[str, ChannelName] = {
-    "gaze": "gaze",
-    "mouse": "mouse",
-    "either": "both",
-    "pooled": "both",
-}
+_CHANNEL: dict[str, ChannelName]
+_CHANNEL = {"gaze": "gaze", "mouse": "mouse", "either": "both", "pooled": "both"}
 COMPARISON: tuple[Feature, ...] = tuple(
     Feature(
         f"{channel}_{name}_log_ratio",
         f"ln((b + {delta:g}) / (a + {delta:g})) of {channel}_{name}",
-        "1",
-        -_INF,
-        _INF,
+        *LOGARITHM,
         _KRAJBICH,
         ANTISYMMETRIC,
         _CHANNEL[channel],

@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from ifllm_hf.behavior.answer_text import Answers
-from ifllm_hf.behavior.declaration import Feature, FloatArray, Values, per_channel, ratio
+from ifllm_hf.behavior.declaration import (
+    PER_RESPONSE,
+    Feature,
+    FloatArray,
+    IntArray,
+    Values,
+    per_channel,
+    ratio,
+)
+from ifllm_hf.behavior.quantities import MS, NUMBER, SHARE
 from ifllm_hf.behavior.reading_ticks import ChannelTicks, ReadingTicks
 
 RECENCY_MS = {"recency_3s_ms": 3000.0, "recency_15s_ms": 15000.0}
@@ -16,33 +25,28 @@ PAUSE_MS = 500.0
 PAUSE_STEP_CHARS = 2
 IDLE_MS = 1500.0
 
-_INF = float("inf")
 _DWELL = "Claypool et al. 2001, implicit interest indicators (time spent reading)"
 _CASCADE = "Shimojo et al. 2003, gaze cascade: looks gather on the choice before it is made"
 _PAUSE = "Guo & Agichtein 2012, beyond dwell time"
 
 DWELL: tuple[Feature, ...] = (
-    *per_channel("dwell_ms", "Σ tick time on the answer", "ms", 0, _INF, _DWELL),
-    *per_channel("dwell_ms_per_char", "dwell_ms / characters", "ms", 0, _INF, _DWELL),
-    *per_channel("dwell_ms_per_word", "dwell_ms / words", "ms", 0, _INF, _DWELL),
-    *per_channel("dwell_ms_per_sentence", "dwell_ms / sentences", "ms", 0, _INF, _DWELL),
-    *per_channel("dwell_ms_per_paragraph", "dwell_ms / paragraphs", "ms", 0, _INF, _DWELL),
-    *per_channel("dwell_share", "dwell_ms / time the channel was recorded", "1", 0, 1, _DWELL),
-    *per_channel(
-        "recency_3s_ms",
-        "∫ over time on the answer of 2^(-(time to the end of reading) / 3 s)",
-        "ms",
-        0,
-        3000 / np.log(2),
-        _CASCADE,
-    ),
-    *per_channel(
-        "recency_15s_ms",
-        "∫ over time on the answer of 2^(-(time to the end of reading) / 15 s)",
-        "ms",
-        0,
-        15000 / np.log(2),
-        _CASCADE,
+    *per_channel("dwell_ms", "Σ tick time on the answer", *MS, _DWELL),
+    *per_channel("dwell_ms_per_char", "dwell_ms / characters", *MS, _DWELL),
+    *per_channel("dwell_ms_per_word", "dwell_ms / words", *MS, _DWELL),
+    *per_channel("dwell_ms_per_sentence", "dwell_ms / sentences", *MS, _DWELL),
+    *per_channel("dwell_ms_per_paragraph", "dwell_ms / paragraphs", *MS, _DWELL),
+    *per_channel("dwell_share", "dwell_ms / time the channel was recorded", *SHARE, _DWELL),
+    *(
+        feature
+        for name, half in RECENCY_MS.items()
+        for feature in per_channel(
+            name,
+            f"∫ over time on the answer of 2^(-(time to the end of reading) / {half / 1000:g} s)",
+            "ms",
+            0,
+            half / np.log(2),
+            _CASCADE,
+        )
     ),
     *(
         feature
@@ -57,39 +61,31 @@ DWELL: tuple[Feature, ...] = (
             _CASCADE,
         )
     ),
+    *per_channel("last_third_ms", "time on the answer in the last third of reading", *MS, _CASCADE),
     *per_channel(
-        "last_third_ms", "time on the answer in the last third of reading", "ms", 0, _INF, _CASCADE
-    ),
-    *per_channel(
-        "last_third_share", "last_third_ms / a third of the reading time", "1", 0, 1, _CASCADE
+        "last_third_share", "last_third_ms / a third of the reading time", *SHARE, _CASCADE
     ),
     *per_channel(
         "pauses",
         f"number of stays of at least {PAUSE_MS:.0f} ms in which no step exceeds "
         f"{PAUSE_STEP_CHARS} characters",
-        "1",
-        0,
-        _INF,
+        *NUMBER,
         _PAUSE,
     ),
-    *per_channel("pause_share", "time in pauses / dwell_ms", "1", 0, 1, _PAUSE),
-    *per_channel("longest_pause_ms", "longest pause; 0 without", "ms", 0, _INF, _PAUSE),
+    *per_channel("pause_share", "time in pauses / dwell_ms", *SHARE, _PAUSE),
+    *per_channel("longest_pause_ms", "longest pause; 0 without", *MS, _PAUSE),
 )
 
 IDLE: tuple[Feature, ...] = (
     Feature(
         "mouse_idle_ms",
         f"time on the answer with the mouse unmoved for more than {IDLE_MS:.0f} ms",
-        "ms",
-        0,
-        _INF,
+        *MS,
         _PAUSE,
-        "per_response",
+        PER_RESPONSE,
         "mouse",
     ),
-    Feature(
-        "mouse_idle_share", "mouse_idle_ms / dwell_ms", "1", 0, 1, _PAUSE, "per_response", "mouse"
-    ),
+    Feature("mouse_idle_share", "mouse_idle_ms / dwell_ms", *SHARE, _PAUSE, PER_RESPONSE, "mouse"),
 )
 
 
@@ -98,6 +94,7 @@ def dwell(channel: ChannelTicks, answers: Answers) -> Values:
     time = channel.dwell_ms
     reading = channel.reading_us[:, None]
     last = _last_third_ms(channel)
+    whole = np.maximum(channel.reading_us, 1)[channel.slot // 2]
     return {
         "dwell_ms": time,
         "dwell_ms_per_char": ratio(time, answers.chars),
@@ -105,8 +102,8 @@ def dwell(channel: ChannelTicks, answers: Answers) -> Values:
         "dwell_ms_per_sentence": ratio(time, answers.sentences.count),
         "dwell_ms_per_paragraph": ratio(time, answers.paragraphs.count),
         "dwell_share": ratio(time, channel.recorded_us[:, None] / 1000.0),
-        **{name: _recency_ms(channel, half) for name, half in RECENCY_MS.items()},
-        **{name: _late_share(channel, half) for name, half in LATE_SHARE.items()},
+        **{name: _recency(channel, half, 1000.0) for name, half in RECENCY_MS.items()},
+        **{name: _recency(channel, half, whole) for name, half in LATE_SHARE.items()},
         "last_third_ms": last,
         "last_third_share": np.minimum(ratio(last * 3000.0, reading), 1.0),
         **_pauses(channel, time),
@@ -126,22 +123,17 @@ def idle(ticks: ReadingTicks) -> Values:
     }
 
 
-def _recency_ms(channel: ChannelTicks, half_life_ms: float) -> FloatArray:
-    """Integrate the weight over each tick's time, so that splitting a tick changes nothing."""
-    turn = channel.slot // 2
-    decay = np.log(2) / half_life_ms
-    to_end = (channel.reading_us[turn] - channel.clock_us) / 1000.0
-    after = (channel.reading_us[turn] - channel.clock_us - channel.time_us) / 1000.0
-    return channel.by_slot((np.exp(-decay * after) - np.exp(-decay * to_end)) / decay)
+def _recency(channel: ChannelTicks, half_life: float, unit_us: IntArray | float) -> FloatArray:
+    """Integrate the weight over each tick's time, so that splitting a tick changes nothing.
 
-
-def _late_share(channel: ChannelTicks, half_life: float) -> FloatArray:
-    """Integrate as `_recency_ms` does, with every turn's reading stretched to one."""
-    turn = channel.slot // 2
-    whole = np.maximum(channel.reading_us, 1)[turn]
+    Args:
+        channel: The channel.
+        half_life: In units of `unit_us`.
+        unit_us: How long a unit of time is, for all ticks alike or for each.
+    """
     decay = np.log(2) / half_life
-    to_end = (channel.reading_us[turn] - channel.clock_us) / whole
-    after = (channel.reading_us[turn] - channel.clock_us - channel.time_us) / whole
+    left = channel.reading_us[channel.slot // 2] - channel.clock_us
+    to_end, after = left / unit_us, (left - channel.time_us) / unit_us
     return channel.by_slot((np.exp(-decay * after) - np.exp(-decay * to_end)) / decay)
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ifllm_hf.behavior.answer_text import Answers
 from ifllm_hf.behavior.declaration import Feature, IntArray, Values, per_channel, ratio
+from ifllm_hf.behavior.quantities import MS, NUMBER, SHARE
 from ifllm_hf.behavior.reading_ticks import ChannelTicks
 from ifllm_hf.errors import DataError
 
@@ -23,7 +24,6 @@ FIXATION_CHARS = 100
 """How far the characters of one fixation may spread: a line of the page and a little more."""
 FIXATION_MS = 200.0
 
-_INF = float("inf")
 _IDT = "Salvucci & Goldberg 2000, I-DT"
 
 FIXATIONS: tuple[Feature, ...] = (
@@ -31,15 +31,13 @@ FIXATIONS: tuple[Feature, ...] = (
         "fixations",
         f"groups of ticks of one visit within {FIXATION_CHARS} characters for at least "
         f"{FIXATION_MS:.0f} ms",
-        "1",
-        0,
-        _INF,
+        *NUMBER,
         _IDT,
     ),
-    *per_channel("fixations_per_100_chars", "100 * fixations / characters", "1", 0, _INF, _IDT),
-    *per_channel("fixation_ms_mean", "mean time of a fixation", "ms", 0, _INF, _IDT),
-    *per_channel("longest_fixation_ms", "longest fixation; 0 without", "ms", 0, _INF, _IDT),
-    *per_channel("fixation_share", "time in fixations / dwell_ms", "1", 0, 1, _IDT),
+    *per_channel("fixations_per_100_chars", "100 * fixations / characters", *NUMBER, _IDT),
+    *per_channel("fixation_ms_mean", "mean time of a fixation", *MS, _IDT),
+    *per_channel("longest_fixation_ms", "longest fixation; 0 without", *MS, _IDT),
+    *per_channel("fixation_share", "time in fixations / dwell_ms", *SHARE, _IDT),
 )
 
 

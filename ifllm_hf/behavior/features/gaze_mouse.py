@@ -7,10 +7,13 @@ pulls the recorded gaze towards it: agreement is an upper bound.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from ifllm_hf.behavior.answer_text import Answers
 from ifllm_hf.behavior.declaration import (
+    PER_RESPONSE,
     SYMMETRIC,
     Feature,
     FloatArray,
@@ -18,57 +21,32 @@ from ifllm_hf.behavior.declaration import (
     Values,
     ratio,
 )
+from ifllm_hf.behavior.quantities import CHARS, MS, SHARE, SIGN
 from ifllm_hf.behavior.reading_ticks import TICK_CAP_MS, ChannelTicks, ReadingTicks
 
 LAG_STEP_MS = 200
 LAG_MAX_MS = 2000
 LAG_MIN_SAMPLES = 25
 
-_INF = float("inf")
 _HUANG = "Huang, White & Buscher 2012, gaze and cursor alignment in web search"
 
+_both = partial(Feature, source=_HUANG, channel="both")
 AGREEMENT: tuple[Feature, ...] = (
-    Feature(
-        "mouse_gaze_ms",
-        "time with gaze and mouse on an answer",
-        "ms",
-        0,
-        _INF,
-        _HUANG,
-        SYMMETRIC,
-        "both",
-    ),
-    Feature(
+    _both("mouse_gaze_ms", "time with gaze and mouse on an answer", *MS, scope=SYMMETRIC),
+    _both(
         "mouse_gaze_agreement",
         "share of mouse_gaze_ms with both on the same answer",
-        "1",
-        0,
-        1,
-        _HUANG,
-        SYMMETRIC,
-        "both",
+        *SHARE,
+        scope=SYMMETRIC,
     ),
-    Feature(
-        "mouse_gaze_same_ms",
-        "time with gaze and mouse on this answer",
-        "ms",
-        0,
-        _INF,
-        _HUANG,
-        "per_response",
-        "both",
-    ),
-    Feature(
+    _both("mouse_gaze_same_ms", "time with gaze and mouse on this answer", *MS, scope=PER_RESPONSE),
+    _both(
         "mouse_gaze_distance_chars",
         "mean |gaze character - mouse character| over mouse_gaze_same_ms",
-        "characters",
-        0,
-        _INF,
-        _HUANG,
-        "per_response",
-        "both",
+        *CHARS,
+        scope=PER_RESPONSE,
     ),
-    Feature(
+    _both(
         "mouse_gaze_lag_ms",
         "shift d that maximises the correlation of gaze(t) and mouse(t + d) in characters over "
         f"pairs on the same answer; {LAG_STEP_MS} ms steps up to {LAG_MAX_MS} ms, at least "
@@ -76,20 +54,9 @@ AGREEMENT: tuple[Feature, ...] = (
         "ms",
         -LAG_MAX_MS,
         LAG_MAX_MS,
-        _HUANG,
-        SYMMETRIC,
-        "both",
+        scope=SYMMETRIC,
     ),
-    Feature(
-        "mouse_gaze_correlation",
-        "the correlation at mouse_gaze_lag_ms",
-        "1",
-        -1,
-        1,
-        _HUANG,
-        SYMMETRIC,
-        "both",
-    ),
+    _both("mouse_gaze_correlation", "the correlation at mouse_gaze_lag_ms", *SIGN, scope=SYMMETRIC),
 )
 
 

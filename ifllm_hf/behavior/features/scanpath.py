@@ -17,62 +17,47 @@ from ifllm_hf.behavior.declaration import (
     per_channel,
     ratio,
 )
+from ifllm_hf.behavior.quantities import CHARS, CHARS_PER_S, NUMBER, SHARE
 from ifllm_hf.behavior.reading_ticks import ChannelTicks
 
 REGRESSION_CHARS = 10
 """A step back by more than this is a regression: more than a word, less than a line."""
 
-_INF = float("inf")
 _RAYNER = "Rayner 1998, eye movements in reading (regressions)"
 _SPEED = "Guo & Agichtein 2012, beyond dwell time (cursor speed)"
 
 SCANPATH: tuple[Feature, ...] = (
     *per_channel(
-        "regressions",
-        f"steps back by more than {REGRESSION_CHARS} characters",
-        "1",
-        0,
-        _INF,
-        _RAYNER,
+        "regressions", f"steps back by more than {REGRESSION_CHARS} characters", *NUMBER, _RAYNER
     ),
-    *per_channel("regression_share", "regressions / steps", "1", 0, 1, _RAYNER),
-    *per_channel(
-        "regression_chars_mean", "mean length of a regression", "characters", 0, _INF, _RAYNER
-    ),
+    *per_channel("regression_share", "regressions / steps", *SHARE, _RAYNER),
+    *per_channel("regression_chars_mean", "mean length of a regression", *CHARS, _RAYNER),
     *per_channel(
         "regression_time_share",
         "time of the ticks that regressions led to / dwell_ms",
-        "1",
-        0,
-        1,
+        *SHARE,
         _RAYNER,
     ),
     *per_channel(
         "reread_share",
         f"dwell more than {REGRESSION_CHARS} characters before the furthest one so far / dwell_ms",
-        "1",
-        0,
-        1,
+        *SHARE,
         _RAYNER,
     ),
-    *per_channel("speed_chars_per_s", "Σ |step| / Σ its time", "characters/s", 0, _INF, _SPEED),
+    *per_channel("speed_chars_per_s", "Σ |step| / Σ its time", *CHARS_PER_S, _SPEED),
     *per_channel(
         "speed_sd_chars_per_s",
         "standard deviation of |step| / its time over steps",
-        "characters/s",
-        0,
-        _INF,
+        *CHARS_PER_S,
         _SPEED,
     ),
     *per_channel(
         "speed_change_chars_per_s",
         "mean |v - previous v| over steps of a visit, v = step / its time, signed",
-        "characters/s",
-        0,
-        _INF,
+        *CHARS_PER_S,
         _SPEED,
     ),
-    *per_channel("forward_share", "steps forward / steps that move", "1", 0, 1, _SPEED),
+    *per_channel("forward_share", "steps forward / steps that move", *SHARE, _SPEED),
 )
 
 

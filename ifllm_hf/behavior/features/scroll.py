@@ -5,50 +5,32 @@ The release has neither: all NaN. Collected sessions have both (`data.schema.VIE
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from ifllm_hf.behavior.answer_text import Answers
-from ifllm_hf.behavior.declaration import BoolArray, Feature, FloatArray, IntArray, Values, ratio
+from ifllm_hf.behavior.declaration import (
+    PER_RESPONSE,
+    BoolArray,
+    Feature,
+    FloatArray,
+    IntArray,
+    Values,
+    ratio,
+)
+from ifllm_hf.behavior.quantities import INF, MS, SHARE
 from ifllm_hf.behavior.reading_ticks import ReadingTicks
 
-_INF = float("inf")
 _SCROLL = "Claypool et al. 2001, implicit interest indicators (scrolling)"
 _VIEWPORT = "Lagun & Lalmas 2016, attention from viewport time"
 
+_box = partial(Feature, scope=PER_RESPONSE, channel="scroll")
 SCROLL: tuple[Feature, ...] = (
-    Feature(
-        "scroll_px", "Σ |change of scroll_y_px|", "px", 0, _INF, _SCROLL, "per_response", "scroll"
-    ),
-    Feature(
-        "scroll_back_share",
-        "way scrolled up / scroll_px",
-        "1",
-        0,
-        1,
-        _SCROLL,
-        "per_response",
-        "scroll",
-    ),
-    Feature(
-        "visible_ms",
-        "time that any character of the answer was on screen",
-        "ms",
-        0,
-        _INF,
-        _VIEWPORT,
-        "per_response",
-        "scroll",
-    ),
-    Feature(
-        "visible_depth",
-        "furthest character that was on screen / characters",
-        "1",
-        0,
-        1,
-        _VIEWPORT,
-        "per_response",
-        "scroll",
-    ),
+    _box("scroll_px", "Σ |change of scroll_y_px|", "px", 0, INF, _SCROLL),
+    _box("scroll_back_share", "way scrolled up / scroll_px", *SHARE, _SCROLL),
+    _box("visible_ms", "time that any character of the answer was on screen", *MS, _VIEWPORT),
+    _box("visible_depth", "furthest character that was on screen / characters", *SHARE, _VIEWPORT),
 )
 
 

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from ifllm_hf.behavior.answer_text import Answers, Units
 from ifllm_hf.behavior.declaration import Feature, FloatArray, IntArray, Values, per_channel, ratio
+from ifllm_hf.behavior.quantities import INF, SHARE
 from ifllm_hf.behavior.reading_ticks import ChannelTicks
 
 BLOCK_CHARS = 40
 PARTS = 10
 TOP_PARAGRAPHS = (1, 3)
 
-_INF = float("inf")
 _DEPTH = "Lagun & Lalmas 2016, reading depth and engagement in news articles"
 _SPREAD = "Shannon 1948; Krejtz et al. 2014, entropy of gaze over areas of interest"
 _REGIONS = "Buscher et al. 2012, attentive documents (time per text region)"
@@ -24,40 +24,32 @@ SPREAD: tuple[Feature, ...] = (
     *per_channel(
         "coverage",
         f"share of the answer's blocks of {BLOCK_CHARS} characters that were visited",
-        "1",
-        0,
-        1,
+        *SHARE,
         _DEPTH,
     ),
     *per_channel(
-        "depth", "(furthest character + 1) / characters; 0 if never visited", "1", 0, 1, _DEPTH
+        "depth", "(furthest character + 1) / characters; 0 if never visited", *SHARE, _DEPTH
     ),
     *per_channel(
-        "position_mean", "mean over dwell of (character + 0.5) / characters", "1", 0, 1, _DEPTH
+        "position_mean", "mean over dwell of (character + 0.5) / characters", *SHARE, _DEPTH
     ),
     *per_channel(
         "spread_entropy",
         f"-Σ p ln p / ln {PARTS} over the share p of dwell in {PARTS} equal parts of the answer",
-        "1",
-        0,
-        1,
+        *SHARE,
         _SPREAD,
     ),
-    *per_channel("sentence_entropy_bits", "-Σ p log2 p over sentences", "bit", 0, _INF, _SPREAD),
-    *per_channel("paragraph_entropy_bits", "-Σ p log2 p over paragraphs", "bit", 0, _INF, _SPREAD),
-    *per_channel("sentences_visited_share", "visited sentences / sentences", "1", 0, 1, _REGIONS),
+    *per_channel("sentence_entropy_bits", "-Σ p log2 p over sentences", "bit", 0, INF, _SPREAD),
+    *per_channel("paragraph_entropy_bits", "-Σ p log2 p over paragraphs", "bit", 0, INF, _SPREAD),
+    *per_channel("sentences_visited_share", "visited sentences / sentences", *SHARE, _REGIONS),
+    *per_channel("paragraphs_visited_share", "visited paragraphs / paragraphs", *SHARE, _REGIONS),
     *per_channel(
-        "paragraphs_visited_share", "visited paragraphs / paragraphs", "1", 0, 1, _REGIONS
-    ),
-    *per_channel(
-        "top1_paragraph_share", "dwell in the paragraph with most / dwell_ms", "1", 0, 1, _REGIONS
+        "top1_paragraph_share", "dwell in the paragraph with most / dwell_ms", *SHARE, _REGIONS
     ),
     *per_channel(
         "top3_paragraph_share",
         "dwell in the three paragraphs with most / dwell_ms",
-        "1",
-        0,
-        1,
+        *SHARE,
         _REGIONS,
     ),
 )

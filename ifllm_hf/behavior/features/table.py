@@ -23,7 +23,7 @@ from ifllm_hf.behavior.declaration import (
     FloatArray,
     Values,
 )
-from ifllm_hf.behavior.features.baseline import BASELINE, baseline
+from ifllm_hf.behavior.features.baseline import BASELINE, ORDER_COLUMNS, baseline
 from ifllm_hf.behavior.features.comparison import (
     COMPARISON,
     EITHER_FEATURES,
@@ -39,12 +39,7 @@ from ifllm_hf.behavior.features.scanpath import SCANPATH, scanpath
 from ifllm_hf.behavior.features.scroll import SCROLL, scroll
 from ifllm_hf.behavior.features.spread import BLOCK_CHARS, SPREAD, spread
 from ifllm_hf.behavior.features.visits import TIME, VISITS, time_totals, visits
-from ifllm_hf.behavior.reading_ticks import (
-    SCROLL_COLUMNS,
-    VISIBLE_COLUMNS,
-    ChannelTicks,
-    reading_ticks,
-)
+from ifllm_hf.behavior.reading_ticks import TICK_COLUMNS, ChannelTicks, reading_ticks
 from ifllm_hf.errors import DataError
 from ifllm_hf.files import check_free, write_parquet
 
@@ -217,28 +212,7 @@ def feature_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-_COLUMNS = (
-    "query_id",
-    "user_id",
-    "conversation_id",
-    "turn",
-    "asked_at",
-    "response_a",
-    "response_b",
-    "t_ms",
-    "page_load",
-    "phase",
-    "gaze_on",
-    "gaze_char",
-    "gaze_x_px",
-    "mouse_on",
-    "mouse_char",
-    "mouse_x_px",
-    "camera_ok",
-    "mouse_idle_ms",
-    *SCROLL_COLUMNS,
-    *VISIBLE_COLUMNS,
-)
+_COLUMNS = ("query_id", *ORDER_COLUMNS, "response_a", "response_b", *TICK_COLUMNS)
 
 
 def _bound(value: float) -> str:
@@ -274,11 +248,20 @@ def _check_turns(frame: pl.DataFrame) -> None:
             f"the turns have no column {', '.join(missing)}; expected the columns of the "
             "`pairwise` and `pointwise` configs."
         )
-    ids = frame["query_id"]
-    if ids.is_duplicated().any():
+    refuse_doubled(frame["query_id"])
+
+
+def refuse_doubled(ids: pl.Series) -> None:
+    """Refuse turns of which one has several rows.
+
+    Raises:
+        DataError: An id comes twice.
+    """
+    doubled = ids.filter(ids.is_duplicated())
+    if len(doubled):
         raise DataError(
-            f"query_id {ids.filter(ids.is_duplicated())[0]} stands in several rows; expected one "
-            "row per turn. Remove the repeats."
+            f"query_id {doubled[0]} stands in {int((ids == doubled[0]).sum())} rows; expected one "
+            "row per turn. Remove the repeats or check the join that made them"
         )
 
 

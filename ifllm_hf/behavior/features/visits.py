@@ -19,9 +19,9 @@ from ifllm_hf.behavior.declaration import (
     per_channel,
     ratio,
 )
+from ifllm_hf.behavior.quantities import INF, MS, NUMBER, SHARE, SIGN
 from ifllm_hf.behavior.reading_ticks import VISIT_GAP_MS, ChannelTicks, ReadingTicks
 
-_INF = float("inf")
 _VISITS = "Krajbich, Armel & Rangel 2010, visual fixations and choice (first and last looks)"
 _LOST = "WebGazer: no prediction without a face"
 
@@ -29,66 +29,45 @@ VISITS: tuple[Feature, ...] = (
     *per_channel(
         "visits",
         f"stays on the answer; left for the other one or for over {VISIT_GAP_MS:.0f} ms ends one",
-        "1",
-        0,
-        _INF,
+        *NUMBER,
         _VISITS,
     ),
-    *per_channel("visit_ms_mean", "dwell_ms / visits", "ms", 0, _INF, _VISITS),
-    *per_channel("first_visit_ms", "dwell in the first visit", "ms", 0, _INF, _VISITS),
+    *per_channel("visit_ms_mean", "dwell_ms / visits", *MS, _VISITS),
+    *per_channel("first_visit_ms", "dwell in the first visit", *MS, _VISITS),
+    *per_channel("first_look_ms", "reading time before the first tick on the answer", *MS, _VISITS),
     *per_channel(
-        "first_look_ms", "reading time before the first tick on the answer", "ms", 0, _INF, _VISITS
+        "last_look_before_end_ms", "reading time after the last tick on the answer", *MS, _VISITS
     ),
     *per_channel(
-        "last_look_before_end_ms",
-        "reading time after the last tick on the answer",
-        "ms",
-        0,
-        _INF,
-        _VISITS,
+        "first_side", "-1 answer a was visited first, 1 answer b", *SIGN, _VISITS, ANTISYMMETRIC
     ),
     *per_channel(
-        "first_side",
-        "-1 answer a was visited first, 1 answer b",
-        "1",
-        -1,
-        1,
-        _VISITS,
-        ANTISYMMETRIC,
+        "last_side", "-1 answer a was visited last, 1 answer b", *SIGN, _VISITS, ANTISYMMETRIC
     ),
     *per_channel(
-        "last_side", "-1 answer a was visited last, 1 answer b", "1", -1, 1, _VISITS, ANTISYMMETRIC
+        "switches", "times that the other answer was visited next", *NUMBER, _VISITS, SYMMETRIC
     ),
     *per_channel(
-        "switches", "times that the other answer was visited next", "1", 0, _INF, _VISITS, SYMMETRIC
-    ),
-    *per_channel(
-        "switches_per_min", "switches / minutes on answers", "1/min", 0, _INF, _VISITS, SYMMETRIC
+        "switches_per_min", "switches / minutes on answers", "1/min", 0, INF, _VISITS, SYMMETRIC
     ),
     *per_channel(
         "off_text_ms",
         "recorded reading time not on an answer, wherever else",
-        "ms",
-        0,
-        _INF,
+        *MS,
         _VISITS,
         SYMMETRIC,
     ),
     *per_channel(
         "on_text_share",
         "time on answers / time that the channel was recorded",
-        "1",
-        0,
-        1,
+        *SHARE,
         _VISITS,
         SYMMETRIC,
     ),
     *per_channel(
         "recorded_share",
         "time that the channel was recorded / reading time",
-        "1",
-        0,
-        1,
+        *SHARE,
         _LOST,
         SYMMETRIC,
     ),
@@ -98,9 +77,7 @@ TIME: tuple[Feature, ...] = (
     Feature(
         "reading_ms",
         "Σ time to the next tick, at most 1 s each",
-        "ms",
-        0,
-        _INF,
+        *MS,
         "Claypool et al. 2001, implicit interest indicators (time spent reading)",
         SYMMETRIC,
         "both",
@@ -108,9 +85,7 @@ TIME: tuple[Feature, ...] = (
     Feature(
         "gaze_camera_lost_share",
         "time with no face in the camera / time for which that is known",
-        "1",
-        0,
-        1,
+        *SHARE,
         _LOST,
         SYMMETRIC,
         "gaze",

@@ -3,9 +3,9 @@
 Fed with rows read by the paper's own rule (`data.raw.lossy`), every cell equals the paper's;
 fed with loss-free rows, which is the default everywhere else, the same formulas see all samples.
 
-The parts: `paper_matching` (which question a row belongs to), `paper_response` (how an answer was
-read), `paper_phases` (reading against writing), `paper_metrics` (the counters). Each lists the
-quirks of the paper that it keeps. Those of the tables as a whole:
+The parts: `matching` (which question a row belongs to), `response` (how an answer was read),
+`phases` (reading against writing), `counters`. Each lists the quirks of the paper that it keeps.
+Those of the tables as a whole:
 
 * a question without a valid time takes no part in matching; its response features are 0, but it
   gets the phase values of its conversation (pairwise) or zeros (pointwise);
@@ -45,7 +45,7 @@ from ifllm_hf.behavior.paper.phases import (
 )
 from ifllm_hf.behavior.paper.response import RESPONSE_NAMES, response_block
 from ifllm_hf.data.raw.samples import ConversationSamples
-from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.errors import DataError, require_one_of
 
 logger = logging.getLogger(__name__)
 
@@ -134,20 +134,6 @@ def paper_tables(
     )
 
 
-def paper_features(
-    conversations: Iterable[ConversationSamples], turns: pl.DataFrame
-) -> pl.DataFrame:
-    """Compute the paper's 212 features, one row per question; see `paper_tables`."""
-    return paper_tables(conversations, turns)[0]
-
-
-def paper_metrics(
-    conversations: Iterable[ConversationSamples], turns: pl.DataFrame
-) -> pl.DataFrame:
-    """Compute the paper's `all_metrics`, one row per matched question; see `paper_tables`."""
-    return paper_tables(conversations, turns)[1]
-
-
 def paper_feature_set(name: str, *, existing: bool = False) -> list[str]:
     """Return one of the paper's hard-coded feature lists.
 
@@ -160,10 +146,7 @@ def paper_feature_set(name: str, *, existing: bool = False) -> list[str]:
     """
     source = resources.files("ifllm_hf.behavior.paper").joinpath("feature_sets.json")
     sets: dict[str, list[str]] = json.loads(source.read_text(encoding="utf-8"))
-    if name not in sets:
-        raise ConfigError(
-            f"there is no feature set {name!r} in the paper; expected one of {sorted(sets)}."
-        )
+    require_one_of("feature set", name, sets)
     return [column for column in sets[name] if not (existing and column in SAME_AS)]
 
 

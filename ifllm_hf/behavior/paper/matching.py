@@ -11,15 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from ifllm_hf.behavior.declaration import BoolArray, FloatArray, IntArray
 from ifllm_hf.data.raw.samples import Samples
 from ifllm_hf.errors import DataError
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 HALF_WIDTH = 15
 """Characters on each side of the caret in which a window is looked for."""
@@ -57,8 +53,8 @@ class MatchedFile:
     question: IntArray
     green: BoolArray
 
-    def __getitem__(self, rows: BoolArray) -> MatchedFile:
-        """Return the rows where the mask is true."""
+    def __getitem__(self, rows: BoolArray | IntArray) -> MatchedFile:
+        """Return the rows of a mask, or of positions in their order."""
         return MatchedFile(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
     @cached_property
@@ -71,8 +67,7 @@ class MatchedFile:
         """Return the rows in order of the page clock."""
         if np.all(self.page_ms[1:] >= self.page_ms[:-1]):
             return self
-        order = np.argsort(self.page_ms, kind="stable")
-        return MatchedFile(*(getattr(self, name)[order] for name in self.__dataclass_fields__))
+        return self[np.argsort(self.page_ms, kind="stable")]
 
 
 def concatenate(files: Sequence[MatchedFile]) -> MatchedFile:
@@ -90,19 +85,13 @@ def flatten(text: str) -> str:
     return text.replace("\n", " ").replace("\r", " ")
 
 
-def found_near(window: str, text: str, caret: int) -> bool:
-    """Tell whether a window occurs in the text within 15 characters of the caret.
-
-    Both are taken as flat (`flatten`). The caret -1 looks at the first 14 characters, and an empty
-    window is found everywhere: both as in the paper.
-    """
-    return window in text[max(0, caret - HALF_WIDTH) : caret + HALF_WIDTH]
-
-
 def locate(
     windows: Sequence[str | None], carets: Sequence[int], answers: Sequence[str]
 ) -> tuple[list[int], list[bool]]:
     """Find the question and the placeholder text by window and caret.
+
+    A text has a window that occurs in it within 15 characters of the caret, line ends being spaces
+    in both (`flatten`). As in the paper, the caret -1 looks at the first 14 characters.
 
     Args:
         windows: Recorded windows; None counts as "".
@@ -123,7 +112,7 @@ def locate(
             continue
         if "\n" in window or "\r" in window:
             window = flatten(window)
-        # `found_near`, written out: this is the hot spot of the paper's features.
+        # This is the hot spot of the paper's features.
         start = caret - HALF_WIDTH if caret > HALF_WIDTH else 0
         stop = caret + HALF_WIDTH
         if start < len(PLACEHOLDER):

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ifllm_hf.behavior.declaration import BoolArray, FloatArray
 from ifllm_hf.behavior.paper.matching import MatchedFile, capped_gaps_ms, concatenate, first_rows
 
 EPSILON = 0.001
@@ -96,7 +97,7 @@ def capped_ratio(a: float, b: float) -> float:
     return min(a / (b + EPSILON), RATIO_CAP)
 
 
-def _share(mask: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> float:
+def _share(mask: BoolArray) -> float:
     """Return the share of true values, 0 for an empty array."""
     return float(np.count_nonzero(mask)) / len(mask) if len(mask) else 0.0
 
@@ -120,7 +121,7 @@ def pointwise_phases(file: MatchedFile) -> dict[int, Values]:
     first = first_rows(file.label)
     order = sorted(first, key=lambda number: first[number])
     out: dict[int, Values] = {}
-    before: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
+    before: FloatArray | None = None
     has_caret = file.caret != -1
     for place, number in enumerate(order):
         t = file.page_ms[(file.label == number) & has_caret]

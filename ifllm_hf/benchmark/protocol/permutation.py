@@ -2,45 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
 from ifllm_hf.benchmark.protocol.rows import Labelled, groups_of
 from ifllm_hf.benchmark.protocol.runner import fit_predict
+from ifllm_hf.benchmark.protocol.scores import Record
 from ifllm_hf.benchmark.protocol.splits import make_splits
 from ifllm_hf.metrics import core
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.progress import progress_bar
 from ifllm_hf.reward.baselines.protocol import Model
-
-
-@dataclass(frozen=True)
-class Permutation:
-    """A model's scores on labels permuted within workers.
-
-    Attributes:
-        n: Permutations.
-        accuracy: Accuracy with the true labels, one repeat of the splits.
-        auc: AUC with the true labels.
-        mean_accuracy: Mean over permutations; at chance if nothing leaks.
-        mean_auc: Mean over permutations; 1/2 if nothing leaks.
-        p_accuracy: (1 + permutations at least as good) / (1 + n).
-        p_auc: Likewise for the AUC.
-    """
-
-    n: int
-    accuracy: float
-    auc: float
-    mean_accuracy: float
-    mean_auc: float
-    p_accuracy: float
-    p_auc: float
-
-    def to_dict(self) -> dict[str, float]:
-        """Return the fields by name."""
-        return asdict(self)
 
 
 def permute_within_workers(data: Labelled, rng: np.random.Generator) -> Labelled:
@@ -64,7 +37,7 @@ def permutation_test(
     folds: int = 5,
     seed: int = 0,
     progress: bool = True,
-) -> Permutation:
+) -> Record:
     """Refit a model on labels permuted within workers and compare with the true labels.
 
     Both sides use the same single repeat of the splits. Permuting within workers keeps every
@@ -78,6 +51,12 @@ def permutation_test(
         folds: Folds.
         seed: Seed of splits and permutations.
         progress: Whether to draw a progress bar on stderr.
+
+    Returns:
+        What a row of the report gains: `permuted_n`; `permuted_accuracy, permuted_auc` with the
+        true labels, one repeat of the splits; `permuted_mean_accuracy, permuted_mean_auc` over the
+        permutations, at chance and 1/2 if nothing leaks; and `permuted_p_accuracy, permuted_p_auc`,
+        (1 + permutations at least as good) / (1 + n).
     """
     splits = make_splits(data.rows, protocol, repeats=1, folds=folds, seed=seed)
 
@@ -96,22 +75,17 @@ def permutation_test(
         for i in range(n):
             chance[i] = score(permute_within_workers(data, rng))
             bar.update(1)
-    return Permutation(
-        n=n,
-        accuracy=accuracy,
-        auc=auc,
-        mean_accuracy=float(chance[:, 0].mean()),
-        mean_auc=float(chance[:, 1].mean()),
-        p_accuracy=_p_value(chance[:, 0], accuracy),
-        p_auc=_p_value(chance[:, 1], auc),
-    )
+    return {
+        "permuted_n": n,
+        "permuted_accuracy": accuracy,
+        "permuted_auc": auc,
+        "permuted_mean_accuracy": float(chance[:, 0].mean()),
+        "permuted_mean_auc": float(chance[:, 1].mean()),
+        "permuted_p_accuracy": _p_value(chance[:, 0], accuracy),
+        "permuted_p_auc": _p_value(chance[:, 1], auc),
+    }
 
 
 def _p_value(chance: FloatArray, observed: float) -> float:
     # The tolerance keeps equal scores equal after different orders of summation.
     return float((1 + np.sum(chance >= observed - 1e-12)) / (1 + len(chance)))
-
-
-def permutation_record(result: Permutation) -> dict[str, Any]:
-    """Return the columns that a report row gains."""
-    return {f"permuted_{key}": value for key, value in result.to_dict().items()}

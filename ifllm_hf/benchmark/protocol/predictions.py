@@ -7,6 +7,8 @@ whose folds split a worker (protocol `worker`) was trained on its own test reade
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,18 @@ import polars as pl
 from ifllm_hf.benchmark.protocol.rows import Labelled
 from ifllm_hf.benchmark.protocol.runner import PREDICTION_SCHEMA
 from ifllm_hf.benchmark.protocol.splits import GROUP_COLUMN, make_splits
-from ifllm_hf.errors import DataError, OutputError
+from ifllm_hf.errors import DataError, IFLLMError, OutputError
 from ifllm_hf.files import whole_file
 
-_READERS = {".parquet": "Parquet", ".csv": "CSV", ".jsonl": "JSON lines", ".ndjson": "JSON lines"}
+_read_lines = partial(pl.read_ndjson, infer_schema_length=None)
+_LINES = ("JSON lines", _read_lines, pl.DataFrame.write_ndjson)
+_FORMATS: dict[str, tuple[str, Callable[..., pl.DataFrame], Callable[..., Any]]] = {
+    ".parquet": ("Parquet", pl.read_parquet, pl.DataFrame.write_parquet),
+    ".csv": ("CSV", partial(pl.read_csv, infer_schema=False), pl.DataFrame.write_csv),
+    ".jsonl": _LINES,
+    ".ndjson": _LINES,
+}
+"""By ending: its name, how it is read and how it is written."""
 
 
 class IncompleteError(DataError):
@@ -39,21 +49,19 @@ def read_predictions(path: Path | str) -> pl.DataFrame:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "no such file"
         raise DataError(f"{path}: {what}; expected predictions as .parquet, .csv or .jsonl")
-    suffix = path.suffix.lower()
+    kind, read, _ = _format(path, DataError)
     try:
-        if suffix == ".parquet":
-            frame = pl.read_parquet(path)
-        elif suffix == ".csv":
-            frame = pl.read_csv(path, infer_schema=False)
-        elif suffix in _READERS:
-            frame = pl.read_ndjson(path, infer_schema_length=None)
-        else:
-            raise DataError(
-                f"{path}: {suffix or 'no'} ending; expected one of {', '.join(_READERS)}"
-            )
+        frame = read(path)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path}: not readable as {_READERS[suffix]} ({error})") from error
+        raise DataError(f"{path}: not readable as {kind} ({error})") from error
     return _typed(frame, str(path))
+
+
+def _format(path: Path, error: type[IFLLMError]) -> Any:
+    ending = path.suffix.lower()
+    if ending not in _FORMATS:
+        raise error(f"{path}: {ending or 'no'} ending; expected one of {', '.join(_FORMATS)}")
+    return _FORMATS[ending]
 
 
 def _typed(frame: pl.DataFrame, name: str) -> pl.DataFrame:
@@ -206,13 +214,6 @@ def write_predictions(frame: pl.DataFrame, path: Path | str) -> None:
     """
     path = Path(path)
     typed = _typed(frame, str(path))
-    suffix = path.suffix.lower()
-    if suffix not in _READERS:
-        raise OutputError(f"{path}: {suffix or 'no'} ending; expected one of {', '.join(_READERS)}")
+    _, _, write = _format(path, OutputError)
     with whole_file(path) as aside:
-        if suffix == ".parquet":
-            typed.write_parquet(aside)
-        elif suffix == ".csv":
-            typed.write_csv(aside)
-        else:
-            typed.write_ndjson(aside)
+        write(typed, aside)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib import resources
 from pathlib import Path
 
 import polars as pl
@@ -19,7 +16,7 @@ from ifllm_hf.benchmark.protocol.rows import swap_sides, tick_columns
 from ifllm_hf.benchmark.protocol.runner import Swap
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import DataError
-from ifllm_hf.files import write_parquet
+from ifllm_hf.files import digest, package_folder, write_parquet
 from ifllm_hf.reward.baselines.choice import STILL_PREFIX, WHOLE_PREFIX
 from ifllm_hf.reward.baselines.forest import PAPER_PREFIX
 
@@ -73,7 +70,16 @@ def load_prepared(
     pairs = pl.read_parquet(config_files(folder, "pairwise"), hive_partitioning=False)
     single = pl.read_parquet(config_files(folder, "pointwise"), hive_partitioning=False)
     rows = pl.concat([pairs, single])
-    kept = _Cache(cache, folder)
+    key = _key(folder) if cache else ""
+
+    def kept(name: str, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+        if cache is None:
+            return make()
+        path = cache / f"features-{name}-{key}.parquet"
+        if not path.exists():
+            write_parquet(path, make())
+        return pl.read_parquet(path)
+
     tables = [kept("ours", lambda: behavior_features(rows).drop("contaminated"))]
     signed = list(ANTISYMMETRIC_COLUMNS)
     notes = []
@@ -122,41 +128,16 @@ def _named(prefix: str, table: pl.DataFrame) -> pl.DataFrame:
     return table.rename({c: prefix + c for c in table.columns if c != "query_id"})
 
 
-class _Cache:
-    """Tables kept as Parquet under a name that changes with the data and the code."""
-
-    def __init__(self, place: Path | None, folder: Path | str) -> None:
-        self.place = place
-        if place is None:
-            return
-        digest = hashlib.sha256(source_hash().encode())
-        for config in ("pairwise", "pointwise", "ticks"):
-            for file in config_files(folder, config):
-                stat = os.stat(file)
-                digest.update(f"{Path(file).name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
-        self.key = digest.hexdigest()[:12]
-
-    def __call__(self, name: str, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
-        if self.place is None:
-            return make()
-        path = self.place / f"features-{name}-{self.key}.parquet"
-        if path.exists():
-            return pl.read_parquet(path)
-        table = make()
-        write_parquet(path, table)
-        return table
+def _key(folder: Path | str) -> str:
+    """Return 12 hex digits that change with the data and the code."""
+    configs = ("pairwise", "pointwise", "ticks")
+    files = [Path(file) for config in configs for file in config_files(folder, config)]
+    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return digest([source_hash(), stats], 12)
 
 
 def source_hash() -> str:
     """Return 12 hex digits of the code that makes features, models and scores."""
-    digest = hashlib.sha256()
-    for file in source_files():
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-def source_files() -> list[Path]:
-    """Return the code that makes features, models and scores."""
-    package = Path(str(resources.files("ifllm_hf")))
     rooms = ("behavior", "benchmark", "metrics", "reward")
-    return sorted(file for room in rooms for file in (package / room).rglob("*.py"))
+    files = sorted(file for room in rooms for file in (package_folder() / room).rglob("*.py"))
+    return digest(b"".join(file.read_bytes() for file in files), 12)

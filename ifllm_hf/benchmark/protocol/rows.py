@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
+from ifllm_hf.behavior.features.table import refuse_doubled
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.metrics.weighted import FloatArray
@@ -47,11 +48,6 @@ class Labelled:
     y: FloatArray
     task: Task
     ledger: Ledger
-
-    @property
-    def workers(self) -> pl.Series:
-        """The reader of every row."""
-        return self.rows["user_id"]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -95,7 +91,7 @@ def labelled(
             f"the turns have no column {', '.join(missing)}; expected the columns of the `turns` "
             f"table for the task {task.name!r}"
         )
-    _refuse_doubled(turns["query_id"])
+    refuse_doubled(turns["query_id"])
     ledger = Ledger(task.name)
     frame = turns.drop(tick_columns(turns)).sort("query_id")
     if "kind" in frame.columns:
@@ -135,15 +131,6 @@ def labelled(
     values = frame[task.column]
     truth = (values == "b") if task is PREFERENCE else values
     return Labelled(frame, truth.cast(pl.Float64).to_numpy().copy(), task, ledger)
-
-
-def _refuse_doubled(ids: pl.Series) -> None:
-    doubled = ids.filter(ids.is_duplicated())
-    if len(doubled):
-        raise DataError(
-            f"query_id {doubled[0]} stands in {int((ids == doubled[0]).sum())} rows; expected one "
-            "row per turn. Remove the repeats or check the join that made them"
-        )
 
 
 def visible(rows: pl.DataFrame) -> pl.DataFrame:
@@ -188,19 +175,13 @@ def swap_sides(rows: pl.DataFrame, antisymmetric: Collection[str] = ()) -> pl.Da
     if missing:
         raise ConfigError(f"there is no column {missing[0]!r} to turn the sign of")
     names = set(rows.columns)
-    partner = {}
-    for name in rows.columns:
-        stem, side = name[:-2], name[-2:]
-        if side in ("_a", "_b"):
-            other = stem + ("_b" if side == "_a" else "_a")
-            if other in names:
-                partner[name] = other
+    stems = [c.removesuffix("_a") for c in rows.columns if c.endswith("_a")]
+    pairs = [(f"{stem}_a", f"{stem}_b") for stem in stems if f"{stem}_b" in names]
+    partner = {name: other for a, b in pairs for name, other in ((a, b), (b, a))}
     swapped = rows.rename(partner).select(rows.columns)
     signs = [(-pl.col(c)).alias(c) for c in antisymmetric]
     if "preference" in names:
-        label = pl.col("preference")
-        flipped = label.replace({"a": "b", "b": "a"})
-        signs.append(flipped.alias("preference"))
+        signs.append(pl.col("preference").replace({"a": "b", "b": "a"}))
     return swapped.with_columns(signs)
 
 

@@ -137,19 +137,10 @@ def difference(
         )
     record: Record = {}
     for metric, column in (("accuracy", f"d_{name}"), ("auc", f"d_{name}_auc")):
-        _put(
-            record,
-            column,
-            core.score_interval(
-                metric,
-                scored.y,
-                scored.p,
-                scored.groups,
-                versus=versus.p,
-                draws=draws,
-                seed=seed,
-            ),
+        found = core.score_interval(
+            metric, scored.y, scored.p, scored.groups, versus=versus.p, draws=draws, seed=seed
         )
+        _put(record, column, found)
     return record
 
 

@@ -15,10 +15,10 @@ import numpy as np
 import polars as pl
 
 from ifllm_hf.benchmark.protocol.rows import visible
-from ifllm_hf.metrics.ridge import logit, ridge_logistic, sigmoid
+from ifllm_hf.metrics.ridge import logit, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
-from ifllm_hf.reward.baselines.inputs import inner_folds
-from ifllm_hf.reward.baselines.protocol import Model, config_hash
+from ifllm_hf.reward.baselines.inputs import inner_splits
+from ifllm_hf.reward.baselines.protocol import Model, Weight, config_hash
 
 PROTOCOL = "conversation + side bias"
 
@@ -58,23 +58,18 @@ class SideBias:
         }
 
     def fit(
-        self,
-        rows: pl.DataFrame,
-        y: FloatArray,
-        groups: np.ndarray,
-        weight: FloatArray | None = None,
+        self, rows: pl.DataFrame, y: FloatArray, groups: np.ndarray, weight: Weight = None
     ) -> SideBias:
         """Fit the model on all training rows and the biases on its inner predictions."""
-        fold = inner_folds(rows["conversation_id"].to_numpy(), self.inner_folds)
         inner = np.full(len(y), 0.5)
-        for k in range(fold.max() + 1):
-            train, test = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
+        conversation = rows["conversation_id"].to_numpy()
+        for train, test in inner_splits(conversation, self.inner_folds):
             if len(np.unique(y[train])) < 2:
                 continue
             part = None if weight is None else weight[train]
             model = copy.deepcopy(self.base)
-            model.fit(rows[train], y[train], groups[train], part)
-            inner[test] = model.predict_proba(visible(rows[test]))
+            model.fit(rows.filter(train), y[train], groups[train], part)
+            inner[test] = model.predict_proba(visible(rows.filter(test)))
         self.fitted = copy.deepcopy(self.base)
         self.fitted.fit(rows, y, groups, weight)
         known = logit(inner)
@@ -93,6 +88,12 @@ class SideBias:
 
 
 def _offset(known: FloatArray, y: FloatArray, spread: float) -> float:
-    """Return the mode of the posterior of what is added to known logits."""
-    one, penalty = np.ones((len(y), 1)), np.array([spread**-2])
-    return float(ridge_logistic(one, y, penalty, offset=known, steps=50, small=1e-9)[0])
+    """Return the mode of the posterior of what is added to known logits, by Newton steps."""
+    offset = 0.0
+    for _ in range(50):
+        p = sigmoid(known + offset)
+        step = (np.sum(y - p) - offset / spread**2) / (np.sum(p * (1 - p)) + 1 / spread**2)
+        offset += float(step)
+        if abs(step) < 1e-9:
+            break
+    return offset

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.errors import ConfigError, DataError, require_one_of
 
 IndexArray = npt.NDArray[np.int64]
 
@@ -74,10 +74,7 @@ def make_splits(
         ConfigError: Unknown protocol, fewer than 2 folds or 1 repeat.
         DataError: Doubled ids, fewer groups than folds, or no date to split at.
     """
-    if protocol not in REPEATS:
-        raise ConfigError(
-            f"there is no protocol {protocol!r}; expected one of {', '.join(REPEATS)}"
-        )
+    require_one_of("protocol", protocol, REPEATS)
     repeats = REPEATS[protocol] if repeats is None else repeats
     if folds < 2 or repeats < 1:
         raise ConfigError(f"{folds} folds and {repeats} repeats; expected at least 2 and 1")
@@ -99,7 +96,8 @@ def make_splits(
         rng = np.random.default_rng([seed, repeat])
         fold_of = _deal(sizes, rng.permutation(len(groups)), folds)[member]
         for fold in range(folds):
-            out.append(_split(repeat, fold, position, fold_of != fold, fold_of == fold))
+            train, test = (np.sort(position[part]) for part in (fold_of != fold, fold_of == fold))
+            out.append(Split(repeat, fold, train, test))
     return out
 
 
@@ -112,16 +110,6 @@ def _deal(sizes: IndexArray, order: IndexArray, folds: int) -> IndexArray:
         fold_of[group] = fold
         filled[fold] = (rows + int(sizes[group]), fold)
     return fold_of
-
-
-def _split(
-    repeat: int,
-    fold: int,
-    position: IndexArray,
-    train: npt.NDArray[np.bool_],
-    test: npt.NDArray[np.bool_],
-) -> Split:
-    return Split(repeat, fold, np.sort(position[train]), np.sort(position[test]))
 
 
 def _future(ordered: pl.DataFrame, position: IndexArray, folds: int) -> list[Split]:
@@ -142,7 +130,7 @@ def _future(ordered: pl.DataFrame, position: IndexArray, folds: int) -> list[Spl
         test = (first_seen[worker] >= cut) & (first_seen[worker] < end)
         train = when < cut
         if test.any() and train.any():
-            out.append(_split(0, fold, position, train, test))
+            out.append(Split(0, fold, np.sort(position[train]), np.sort(position[test])))
     if not out:
         raise DataError(
             "every worker was first seen at the start, so no later worker is left to test; "

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from ifllm_hf.benchmark.protocol import side_bias
-from ifllm_hf.benchmark.protocol.permutation import permutation_record, permutation_test
+from ifllm_hf.benchmark.protocol.permutation import permutation_test
 from ifllm_hf.benchmark.protocol.predictions import (
     IncompleteError,
     check_predictions,
@@ -35,6 +35,10 @@ from ifllm_hf.reward.baselines.reference import LengthRule, reference_models
 
 HEADLINE = "all labelled pairs"
 PAPER = "the paper's pairs"
+
+
+Sets = Mapping[str, Collection[int] | None]
+"""Query ids by name of the set, None for all labelled turns."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ def run_suite(
     plan: Plan,
     *,
     task: Task = PREFERENCE,
-    sets: Mapping[str, Collection[int] | None] | None = None,
+    sets: Sets | None = None,
     files: Sequence[Path | str] = (),
     swap: Swap = swap_sides,
 ) -> Results:
@@ -96,7 +100,7 @@ def run_suite(
         models: Models to benchmark.
         plan: What to do.
         task: What is predicted.
-        sets: Query ids by name of the set, None for all labelled turns; by default one set, all.
+        sets: See `Sets`; by default one set, all.
         files: Predictions files to score beside the models.
         swap: Exchanges left and right in rows with features.
 
@@ -121,7 +125,9 @@ def run_suite(
                 frame = _predict(model, data, protocol, repeats, plan, swap)
                 record = _about(model)
                 if protocol == "worker" and model.name in plan.permute:
-                    record |= _permuted(model, data, plan)
+                    record |= permutation_test(
+                        model, data, n=plan.permutations, seed=plan.seed, progress=plan.progress
+                    )
                 found[model.name] = (frame, record)
             found |= files_by_part.scored_on(data, protocol)
             _report(results, found, data, set_name, protocol, plan)
@@ -166,13 +172,6 @@ def _about(model: Model) -> Record:
         "contaminated": bool(getattr(model, "contaminated", False)),
         "file": None,
     }
-
-
-def _permuted(model: Model, data: Labelled, plan: Plan) -> Record:
-    result = permutation_test(
-        model, data, n=plan.permutations, seed=plan.seed, progress=plan.progress
-    )
-    return permutation_record(result)
 
 
 class _Files:

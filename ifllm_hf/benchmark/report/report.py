@@ -19,6 +19,7 @@ PUBLISHED: tuple[Record, ...] = (
     {"model": "text + behaviour (published)", "protocol": "rows", "accuracy": 0.64},
 )
 _Cell = Callable[[Record], str]
+_Columns = tuple[tuple[str, _Cell], ...]
 
 
 def shown_number(value: Any, digits: int = 3, sign: bool = False) -> str:
@@ -61,7 +62,7 @@ def _repeats(record: Record) -> str:
     return shown_number(record["repeat_mean"]) + ("" if sd == "-" else f" ± {sd}")
 
 
-_PREFERENCE_COLUMNS: tuple[tuple[str, _Cell], ...] = (
+_PREFERENCE_COLUMNS: _Columns = (
     ("model", _name),
     ("accuracy [95 %]", _scored("accuracy", "low", "high")),
     ("single repeats", _repeats),
@@ -74,12 +75,29 @@ _PREFERENCE_COLUMNS: tuple[tuple[str, _Cell], ...] = (
         lambda r: f"{shown_number(r.get('ece'))} ({shown_number(r.get('ece_perfect'))})",
     ),
 )
-_RATING_COLUMNS: tuple[tuple[str, _Cell], ...] = (
+_RATING_COLUMNS: _Columns = (
     ("model", _name),
     ("MSE [95 %]", _scored("mse", "mse_low", "mse_high")),
     ("MSE of the mean", lambda r: shown_number(r.get("mse_mean"))),
     ("Pearson", _scored("pearson", "pearson_low", "pearson_high")),
     ("Spearman", _scored("spearman", "spearman_low", "spearman_high")),
+)
+_PROBE_COLUMNS: _Columns = (
+    ("histogram of", lambda p: p["probe"] + (" (contaminated)" if p["contaminated"] else "")),
+    ("learner", lambda p: p["learner"]),
+    ("n", lambda p: str(p["n"])),
+    ("AUC [95 %]", _scored("auc", "auc_low", "auc_high")),
+    ("accuracy [95 %]", _scored("accuracy", "low", "high")),
+    ("turns without ticks", lambda p: str(p["turns_without_ticks"])),
+)
+_CURVE_COLUMNS: _Columns = (
+    ("curve", lambda c: c["curve"]),
+    ("model", lambda c: c["model"]),
+    ("x", lambda c: f"{c['x']:g}"),
+    ("n", lambda c: str(c["n"])),
+    ("workers", lambda c: str(c["workers"])),
+    ("accuracy [95 %]", _scored("accuracy", "low", "high")),
+    ("AUC [95 %]", _scored("auc", "auc_low", "auc_high")),
 )
 
 
@@ -99,9 +117,13 @@ def _sections(records: Sequence[Record]) -> dict[str, list[Record]]:
 
 def _table(records: Sequence[Record]) -> list[list[str]]:
     columns = _PREFERENCE_COLUMNS if "accuracy" in records[0] else _RATING_COLUMNS
-    rows = [[cell(r) for _, cell in columns] for r in records]
-    used = [i for i in range(len(columns)) if i == 0 or any(row[i] != "-" for row in rows)]
-    return [[columns[i][0] for i in used], *([row[i] for i in used] for row in rows)]
+    table = _rows(columns, records)
+    used = [i for i in range(len(columns)) if i == 0 or any(row[i] != "-" for row in table[1:])]
+    return [[row[i] for i in used] for row in table]
+
+
+def _rows(columns: _Columns, records: Sequence[Record]) -> list[list[str]]:
+    return [[name for name, _ in columns], *([cell(r) for _, cell in columns] for r in records)]
 
 
 def terminal_table(records: Sequence[Record]) -> str:
@@ -130,8 +152,7 @@ def to_json(records: Sequence[Record]) -> str:
 
 def markdown_table(records: Sequence[Record]) -> str:
     """Return one Markdown table; the records must belong to one set, protocol and subset."""
-    header, *rows = _table(records)
-    return markdown_rows(header, rows)
+    return _markdown(_table(records))
 
 
 def write_report(
@@ -218,9 +239,9 @@ def _page(
     for title, members in _sections(results.records).items():
         parts += [f"## {title[0].upper()}{title[1:]}", markdown_table(members)]
     if probes:
-        parts += ["## Did the pointer see the click?", _probe_table(probes)]
+        parts += ["## Did the pointer see the click?", _markdown(_rows(_PROBE_COLUMNS, probes))]
     if curves:
-        parts += ["## Curves", _curve_table(curves)]
+        parts += ["## Curves", _markdown(_rows(_CURVE_COLUMNS, curves))]
     if extrapolation:
         ahead = "; ".join(
             f"{r['workers']} workers {shown_number(r['low'])}-{shown_number(r['high'])}"
@@ -235,43 +256,12 @@ def _page(
     return "\n\n".join(parts) + "\n"
 
 
+def _markdown(table: Sequence[Sequence[str]]) -> str:
+    return markdown_rows(table[0], table[1:])
+
+
 def markdown_rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table."""
     lines = ["| " + " | ".join(row) + " |" for row in (header, *rows)]
     lines.insert(1, "|" + "---|" * len(header))
     return "\n".join(lines)
-
-
-def _probe_table(probes: Sequence[Record]) -> str:
-    return markdown_rows(
-        ["histogram of", "learner", "n", "AUC [95 %]", "accuracy [95 %]", "turns without ticks"],
-        [
-            [
-                p["probe"] + (" (contaminated)" if p["contaminated"] else ""),
-                p["learner"],
-                str(p["n"]),
-                shown_number(p["auc"]) + _between(p, "auc_low", "auc_high"),
-                shown_number(p["accuracy"]) + _between(p, "low", "high"),
-                str(p["turns_without_ticks"]),
-            ]
-            for p in probes
-        ],
-    )
-
-
-def _curve_table(curves: Sequence[Record]) -> str:
-    return markdown_rows(
-        ["curve", "model", "x", "n", "workers", "accuracy [95 %]", "AUC [95 %]"],
-        [
-            [
-                c["curve"],
-                c["model"],
-                f"{c['x']:g}",
-                str(c["n"]),
-                str(c["workers"]),
-                shown_number(c["accuracy"]) + _between(c, "low", "high"),
-                shown_number(c["auc"]) + _between(c, "auc_low", "auc_high"),
-            ]
-            for c in curves
-        ],
-    )

@@ -18,6 +18,7 @@ from ifllm_hf.progress import progress_bar
 from ifllm_hf.reward.baselines.protocol import Model
 
 Subsample = Callable[[Split, float, np.random.Generator], IndexArray]
+_Tested = tuple[IndexArray, FloatArray]  # positions of rows, and what was predicted for them
 
 
 def worker_curve(
@@ -101,15 +102,15 @@ def _curve(
     records = []
     with progress_bar(len(splits) * len(steps), f"{model.name} · {curve}", progress) as bar:
         for step in steps:
-            parts = []
+            tested: list[_Tested] = []
             for split in splits:
                 # The same seed for every step: a smaller training set lies inside a larger one.
                 rng = np.random.default_rng([seed, split.repeat, split.fold])
                 train = subsample(split, step, rng)
-                p = fit_predict(model, data, train, split.test)
-                parts.append(_part(data, split.repeat, split.test, p))
+                tested.append((split.test, fit_predict(model, data, train, split.test)))
                 bar.update(1)
-            records.append(_record(curve, model, step, pl.concat(parts), data, draws, seed))
+            scores = _score(data, tested, draws, seed)
+            records.append({"curve": curve, "model": model.name, "x": step, **scores})
     return records
 
 
@@ -149,37 +150,28 @@ def new_reader_curve(
     title = f"{model.name} · new readers"
     with progress_bar(len(testable) * len(shots), title, progress) as bar:
         for k in shots:
-            parts = []
+            tested: list[_Tested] = []
             for worker, mine in testable.items():
                 train = np.sort(np.r_[np.flatnonzero(groups != worker), mine[:k]])
                 test = np.sort(mine[max(shots) :])
-                parts.append(_part(data, 0, test, fit_predict(model, data, train, test)))
+                tested.append((test, fit_predict(model, data, train, test)))
                 bar.update(1)
-            record = _record(
-                "labels of the new reader", model, k, pl.concat(parts), data, draws, seed
+            records.append(
+                {
+                    "curve": "labels of the new reader",
+                    "model": model.name,
+                    "x": k,
+                    **_score(data, tested, draws, seed),
+                    "readers_without_test": len(order) - len(testable),
+                }
             )
-            record["readers_without_test"] = len(order) - len(testable)
-            records.append(record)
     return records
 
 
-def _part(data: Labelled, repeat: int, test: IndexArray, p: FloatArray) -> pl.DataFrame:
-    return pl.DataFrame({"query_id": data.rows["query_id"][test], "p_b": p}).with_columns(
-        pl.lit(repeat).alias("repeat")
-    )
-
-
-def _record(
-    curve: str,
-    model: Model,
-    x: float,
-    predictions: pl.DataFrame,
-    data: Labelled,
-    draws: int,
-    seed: int,
-) -> Record:
-    scores = score(Scored(predictions, data), draws=draws, seed=seed)
-    return {"curve": curve, "model": model.name, "x": x, **scores}
+def _score(data: Labelled, tested: Sequence[_Tested], draws: int, seed: int) -> Record:
+    ids = data.rows["query_id"]
+    parts = [pl.DataFrame({"query_id": ids[test], "p_b": p}) for test, p in tested]
+    return score(Scored(pl.concat(parts), data), draws=draws, seed=seed)
 
 
 def extrapolate(

@@ -17,9 +17,9 @@ import polars as pl
 from ifllm_hf.benchmark.protocol.rows import labelled, tick_columns
 from ifllm_hf.benchmark.protocol.runner import cross_validate
 from ifllm_hf.benchmark.protocol.scores import Record, Scored, by_repeat, score
-from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.errors import DataError, require_one_of
 from ifllm_hf.metrics.weighted import FloatArray
-from ifllm_hf.reward.baselines.protocol import PREFERENCE
+from ifllm_hf.reward.baselines.protocol import PREFERENCE, Weight
 
 # Columns and rows of the screen grid. The two radio buttons of the release stood a sixth of the
 # window apart, so a cell is narrower than that.
@@ -75,8 +75,7 @@ def pointer_histogram(turns: pl.DataFrame, probe: Probe) -> pl.DataFrame:
         ConfigError: An unknown place to look.
         DataError: A column is missing.
     """
-    if probe.where not in ("off", "on", "text"):
-        raise ConfigError(f"a probe looks at 'off', 'on' or 'text', not at {probe.where!r}")
+    require_one_of("where", probe.where, ("off", "on", "text"))
     c = probe.channel
     x, y, on, char = f"{c}_x_px", f"{c}_y_px", f"{c}_on", f"{c}_char"
     lists = [x, y, on, "phase"] + ([char] if probe.where == "text" else [])
@@ -151,11 +150,7 @@ class HistogramModel:
         return {"kind": self.kind, "seed": self.seed, "grid": [GRID_X, GRID_Y, _CHAR_BINS]}
 
     def fit(
-        self,
-        rows: pl.DataFrame,
-        y: FloatArray,
-        groups: np.ndarray,
-        weight: FloatArray | None = None,
+        self, rows: pl.DataFrame, y: FloatArray, groups: np.ndarray, weight: Weight = None
     ) -> HistogramModel:
         """Fit scikit-learn's booster or logistic regression."""
         from sklearn.ensemble import HistGradientBoostingClassifier
@@ -163,29 +158,24 @@ class HistogramModel:
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
+        require_one_of("kind", self.kind, ("booster", "logistic"))
         if self.kind == "booster":
             self.fitted = HistGradientBoostingClassifier(
                 max_iter=60, learning_rate=0.08, max_leaf_nodes=8, random_state=self.seed
             )
-            self.fitted.fit(_matrix(rows), y, sample_weight=weight)
-        elif self.kind == "logistic":
-            self.fitted = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=500))
-            values = np.nan_to_num(_matrix(rows))
-            self.fitted.fit(values, y, logisticregression__sample_weight=weight)
+            self.fitted.fit(self._matrix(rows), y, sample_weight=weight)
         else:
-            raise ConfigError(f"a probe is a 'booster' or 'logistic', not {self.kind!r}")
+            self.fitted = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=500))
+            self.fitted.fit(self._matrix(rows), y, logisticregression__sample_weight=weight)
         return self
 
     def predict_proba(self, rows: pl.DataFrame) -> FloatArray:
         """Return P(b)."""
-        values = _matrix(rows)
-        if self.kind == "logistic":
-            values = np.nan_to_num(values)
-        return np.asarray(self.fitted.predict_proba(values)[:, 1], dtype=np.float64)
+        return np.asarray(self.fitted.predict_proba(self._matrix(rows))[:, 1], dtype=np.float64)
 
-
-def _matrix(rows: pl.DataFrame) -> FloatArray:
-    return rows.select(pl.col(f"^{PREFIX}.*$")).to_numpy().astype(np.float64)
+    def _matrix(self, rows: pl.DataFrame) -> FloatArray:
+        values: FloatArray = rows.select(pl.col(f"^{PREFIX}.*$")).to_numpy().astype(np.float64)
+        return np.nan_to_num(values) if self.kind == "logistic" else values
 
 
 def run_probes(

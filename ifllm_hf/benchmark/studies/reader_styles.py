@@ -48,14 +48,12 @@ class Styles:
         profile: Habits in standard deviations over readers, shape (readers, habits).
         halves: The same from every second conversation, and from the others; NaN where a reader
             has one conversation. Shape (2, readers, habits).
-        turns: Turns with behaviour of every reader.
         too_few: Readers left out for having fewer than four turns with behaviour.
     """
 
     users: list[str]
     profile: FloatArray
     halves: FloatArray
-    turns: IntArray
     too_few: int
 
 
@@ -115,22 +113,14 @@ def reader_styles(turns: pl.DataFrame) -> Styles:
             f"{len(users)} readers have at least {_FEWEST_TURNS} turns with behaviour; styles need "
             "8 readers or more. Use more data"
         )
-    order = pl.DataFrame({"user_id": users})
-    whole = order.join(_mean(habits, names), on="user_id", how="left", maintain_order="left")
-    raw = _matrix(whole, names)
+    raw = _profile(habits, users)
     centre, spread = np.nanmean(raw, axis=0), np.nanstd(raw, axis=0)
     spread = np.where(spread > 0, spread, 1.0)
-    halves = []
-    for half in (0, 1):
-        part = _mean(habits.filter(pl.col("half") == half), names)
-        joined = order.join(part, on="user_id", how="left", maintain_order="left")
-        halves.append((_matrix(joined, names) - centre) / spread)
-    counted = order.join(enough, on="user_id", how="left", maintain_order="left")["len"]
+    halves = [_profile(habits.filter(pl.col("half") == half), users) for half in (0, 1)]
     return Styles(
         users=users,
         profile=np.nan_to_num((raw - centre) / spread),
-        halves=np.stack(halves),
-        turns=counted.to_numpy().astype(np.int64),
+        halves=(np.stack(halves) - centre) / spread,
         too_few=turns["user_id"].n_unique() - len(users),
     )
 
@@ -143,13 +133,13 @@ def _habit(turns: pl.DataFrame, name: str) -> pl.Series:
     return value.cast(pl.Float64).fill_null(float("nan")).alias(name)
 
 
-def _mean(habits: pl.DataFrame, names: list[str]) -> pl.DataFrame:
-    return habits.group_by("user_id").agg(pl.col(n).mean() for n in names)
-
-
-def _matrix(frame: pl.DataFrame, names: list[str]) -> FloatArray:
-    columns = [pl.col(n).cast(pl.Float64).fill_null(float("nan")) for n in names]
-    return np.asarray(frame.select(columns).to_numpy(), dtype=np.float64)
+def _profile(habits: pl.DataFrame, users: list[str]) -> FloatArray:
+    """Return every reader's mean of each habit, shape (readers, habits); NaN where unknown."""
+    mean = habits.group_by("user_id").agg(pl.col(n).mean() for n in HABITS)
+    order = pl.DataFrame({"user_id": users})
+    joined = order.join(mean, on="user_id", how="left", maintain_order="left")
+    columns = [pl.col(n).cast(pl.Float64).fill_null(float("nan")) for n in HABITS]
+    return np.asarray(joined.select(columns).to_numpy(), dtype=np.float64)
 
 
 def find_clusters(styles: Styles, *, draws: int = 200, seed: int = 0) -> Clusters:

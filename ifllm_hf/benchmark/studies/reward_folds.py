@@ -23,7 +23,7 @@ from ifllm_hf.benchmark.protocol.splits import Split, make_splits
 from ifllm_hf.benchmark.report.report import finite
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.files import digest, write_parquet
-from ifllm_hf.metrics.ridge import ridge_logistic, sigmoid
+from ifllm_hf.metrics.ridge import sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.training.config import (
     INPUTS,
@@ -177,8 +177,17 @@ def adapted(
     Returns:
         The two weights.
     """
+    weights = np.ones(2)
     x = np.column_stack([text, behavior])
-    return ridge_logistic(x, labels, np.full(2, penalty), centre=1.0, steps=20, small=1e-8)
+    for _ in range(20):
+        p = sigmoid(x @ weights)
+        gradient = x.T @ (p - labels) + penalty * (weights - 1)
+        hessian = (x * (p * (1 - p))[:, None]).T @ x + penalty * np.eye(2)
+        step = np.linalg.solve(hessian, gradient)
+        weights = weights - step
+        if np.abs(step).max() < 1e-8:
+            break
+    return weights
 
 
 def new_reader_records(

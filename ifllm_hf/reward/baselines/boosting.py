@@ -12,6 +12,7 @@ import polars as pl
 from ifllm_hf.metrics.ridge import sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.baselines.inputs import feature_matrix, length_log_ratio, moderators
+from ifllm_hf.reward.baselines.protocol import Weight
 from ifllm_hf.reward.baselines.saving import Saved
 
 
@@ -45,11 +46,7 @@ class AntisymmetricBooster(Saved):
     fitted: Any = field(default=None, init=False)
 
     def fit(
-        self,
-        rows: pl.DataFrame,
-        y: FloatArray,
-        groups: np.ndarray,
-        weight: FloatArray | None = None,
+        self, rows: pl.DataFrame, y: FloatArray, groups: np.ndarray, weight: Weight = None
     ) -> AntisymmetricBooster:
         """Fit both views of every row."""
         from sklearn.ensemble import HistGradientBoostingClassifier

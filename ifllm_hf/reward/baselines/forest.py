@@ -11,6 +11,7 @@ import polars as pl
 
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.baselines.inputs import feature_matrix
+from ifllm_hf.reward.baselines.protocol import Weight
 from ifllm_hf.reward.baselines.saving import Saved
 
 PAPER_PREFIX = "paper_"
@@ -41,11 +42,7 @@ class PaperForest(Saved):
     fitted: Any = field(default=None, init=False)
 
     def fit(
-        self,
-        rows: pl.DataFrame,
-        y: FloatArray,
-        groups: np.ndarray,
-        weight: FloatArray | None = None,
+        self, rows: pl.DataFrame, y: FloatArray, groups: np.ndarray, weight: Weight = None
     ) -> PaperForest:
         """Fit the forest; missing values are a branch of their own."""
         from sklearn.ensemble import RandomForestClassifier

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
@@ -75,16 +75,21 @@ def mean_and_spread(values: FloatArray) -> tuple[FloatArray, FloatArray]:
     return centre, np.where(spread > 0, spread, 1.0)
 
 
-def inner_folds(groups: np.ndarray, folds: int) -> NDArray[np.int64]:
+def inner_splits(
+    groups: np.ndarray, folds: int
+) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
     """Deal whole groups into folds for a choice inside training rows, the same ones every time.
 
     Args:
         groups: Group of every row, shape (n,).
         folds: How many, at most one for each group.
 
-    Returns:
-        The fold of every row, shape (n,).
+    Yields:
+        Per fold, which rows to fit on and which to choose by, each (n,); none for one group.
     """
     names, member = np.unique(groups, return_inverse=True)
     order = np.random.default_rng(0).permutation(len(names))
-    return np.asarray((order % min(folds, len(names)))[member], dtype=np.int64)
+    fold = (order % min(folds, len(names)))[member]
+    for k in range(fold.max() + 1):
+        if (fold != k).any():
+            yield fold != k, fold == k

@@ -14,17 +14,18 @@ from itertools import product
 import numpy as np
 import polars as pl
 
-from ifllm_hf.errors import ConfigError
+from ifllm_hf.errors import require_one_of
 from ifllm_hf.metrics.ridge import ridge_logistic, root_mean_square, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.baselines.inputs import (
     MODERATORS,
     evidence,
-    inner_folds,
+    inner_splits,
     length_log_ratio,
     mean_and_spread,
     moderators,
 )
+from ifllm_hf.reward.baselines.protocol import Weight
 from ifllm_hf.reward.baselines.saving import Saved
 
 CHANNELS = ("mouse", "either", "pooled")
@@ -79,15 +80,10 @@ class LateReading(Saved):
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.choose not in ("average", "inner"):
-            raise ConfigError(f"choose is {self.choose!r}; expected 'average' or 'inner'")
+        require_one_of("choose", self.choose, ("average", "inner"))
 
     def fit(
-        self,
-        rows: pl.DataFrame,
-        y: FloatArray,
-        groups: np.ndarray,
-        weight: FloatArray | None = None,
+        self, rows: pl.DataFrame, y: FloatArray, groups: np.ndarray, weight: Weight = None
     ) -> LateReading:
         """Fit every member; row m of `weights` belongs to member m, zero if it has no vote."""
         self.centre, self.spread = mean_and_spread(moderators(rows))
@@ -105,23 +101,19 @@ class LateReading(Saved):
         """Return P(b preferred), shape (n,)."""
         return sigmoid(np.einsum("mnk,mk->n", self._design(rows), self.weights))
 
-    def _fit(self, x: FloatArray, y: FloatArray, weight: FloatArray | None) -> FloatArray:
+    def _fit(self, x: FloatArray, y: FloatArray, weight: Weight) -> FloatArray:
         scale = root_mean_square(x)
         penalty = np.full(_WIDTH, self.penalty * self.caution)
         penalty[:2] = self.penalty
         return ridge_logistic(x / scale[:, None], y, penalty, weight) / scale
 
     def _inner_loss(
-        self, x: FloatArray, y: FloatArray, groups: np.ndarray, weight: FloatArray | None
+        self, x: FloatArray, y: FloatArray, groups: np.ndarray, weight: Weight
     ) -> FloatArray:
         """Return the summed log loss of every member on readers it was not fitted on."""
-        fold = inner_folds(groups, self.inner_folds)
         w = np.ones(len(y)) if weight is None else weight
         loss = np.zeros(len(x))
-        for k in range(fold.max() + 1):
-            train, test = fold != k, fold == k
-            if not train.any():
-                continue
+        for train, test in inner_splits(groups, self.inner_folds):
             b = self._fit(x[:, train], y[train], w[train])
             logit = np.einsum("mnk,mk->mn", x[:, test], b)
             loss += np.logaddexp(0.0, -(2 * y[test] - 1) * logit) @ w[test]

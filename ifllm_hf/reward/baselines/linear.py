@@ -11,6 +11,7 @@ import polars as pl
 from ifllm_hf.metrics.ridge import ridge_logistic, root_mean_square, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.baselines.inputs import evidence, length_log_ratio
+from ifllm_hf.reward.baselines.protocol import Weight
 from ifllm_hf.reward.baselines.saving import Saved
 
 
@@ -37,11 +38,7 @@ class AntisymmetricLR(Saved):
     weights: FloatArray = field(default_factory=lambda: np.empty(0), init=False)
 
     def fit(
-        self,
-        rows: pl.DataFrame,
-        y: FloatArray,
-        groups: np.ndarray,
-        weight: FloatArray | None = None,
+        self, rows: pl.DataFrame, y: FloatArray, groups: np.ndarray, weight: Weight = None
     ) -> AntisymmetricLR:
         """Fit the weights, stored per unit of the features."""
         x = self._design(rows)

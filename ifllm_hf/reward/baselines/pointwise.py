@@ -10,7 +10,8 @@ import polars as pl
 
 from ifllm_hf.metrics.ridge import ridge_logistic, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
-from ifllm_hf.reward.baselines.inputs import feature_matrix, inner_folds, lengths, mean_and_spread
+from ifllm_hf.reward.baselines.inputs import feature_matrix, inner_splits, lengths, mean_and_spread
+from ifllm_hf.reward.baselines.protocol import Weight
 from ifllm_hf.reward.baselines.saving import Saved
 
 COLUMNS = (
@@ -60,11 +61,7 @@ class PointwiseRidge(Saved):
     weights: FloatArray = field(default_factory=lambda: np.empty(0), init=False)
 
     def fit(
-        self,
-        rows: pl.DataFrame,
-        y: FloatArray,
-        groups: np.ndarray,
-        weight: FloatArray | None = None,
+        self, rows: pl.DataFrame, y: FloatArray, groups: np.ndarray, weight: Weight = None
     ) -> PointwiseRidge:
         """Choose the penalty, then fit by least squares, or by Newton steps."""
         raw = self._raw(rows)
@@ -96,12 +93,8 @@ class PointwiseRidge(Saved):
         self, x: FloatArray, y: FloatArray, groups: np.ndarray, w: FloatArray, penalty: float
     ) -> float:
         """Return the squared error or log loss on readers that were not fitted on."""
-        fold = inner_folds(groups, self.inner_folds)
         total = 0.0
-        for k in range(fold.max() + 1):
-            train, test = fold != k, fold == k
-            if not train.any():
-                continue
+        for train, test in inner_splits(groups, self.inner_folds):
             score = x[test] @ self._fit(x[train], y[train], w[train], penalty)
             if self.binary:
                 loss = np.logaddexp(0.0, -(2 * y[test] - 1) * score)

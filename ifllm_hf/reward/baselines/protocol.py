@@ -13,6 +13,9 @@ import polars as pl
 from ifllm_hf.files import digest
 from ifllm_hf.metrics.weighted import FloatArray
 
+Weight = FloatArray | None
+"""Weight of every row, shape (n,); all 1 if None."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -66,11 +69,7 @@ class Model(Protocol):
         ...
 
     def fit(
-        self,
-        rows: pl.DataFrame,
-        y: FloatArray,
-        groups: np.ndarray,
-        weight: FloatArray | None = None,
+        self, rows: pl.DataFrame, y: FloatArray, groups: np.ndarray, weight: Weight = None
     ) -> Any:
         """Learn from training rows.
 
@@ -78,7 +77,7 @@ class Model(Protocol):
             rows: Training turns: text, keys, features, labels; one row each.
             y: Truth, shape (n,): 1 where `b` was preferred, else 0.
             groups: Worker of every row, shape (n,), for selection within the training rows.
-            weight: Weight of every row, shape (n,); all 1 if None.
+            weight: See `Weight`.
         """
         ...
 

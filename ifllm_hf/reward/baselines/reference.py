@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import polars as pl
 
-from ifllm_hf.metrics.ridge import ridge_logistic, sigmoid
+from ifllm_hf.metrics.ridge import sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.baselines.inputs import length_log_ratio, lengths
-from ifllm_hf.reward.baselines.protocol import PREFERENCE, Model, Task
+from ifllm_hf.reward.baselines.protocol import PREFERENCE, Model, Task, Weight
+from ifllm_hf.reward.baselines.saving import Saved
 
 
 @dataclass
-class TrainingMean:
+class TrainingMean(Saved):
     """Always the mean of the training labels: P(b), or the mean rating.
 
     Held out by group this falls below the majority: where a test fold has more of one side, its
@@ -28,16 +27,8 @@ class TrainingMean:
     reference: bool = True
     rate: float = field(default=0.5, init=False)
 
-    def config(self) -> Mapping[str, Any]:
-        """Return the settings: none."""
-        return {}
-
     def fit(
-        self,
-        rows: pl.DataFrame,
-        y: FloatArray,
-        groups: np.ndarray,
-        weight: FloatArray | None = None,
+        self, rows: pl.DataFrame, y: FloatArray, groups: np.ndarray, weight: Weight = None
     ) -> TrainingMean:
         """Take the (weighted) mean of the labels."""
         self.rate = float(np.average(y, weights=weight))
@@ -49,7 +40,7 @@ class TrainingMean:
 
 
 @dataclass
-class LengthRule:
+class LengthRule(Saved):
     """The longer answer wins, nothing fitted: p_b = len_b / (len_a + len_b), in characters.
 
     Equal lengths give exactly 1/2, which counts half; two empty answers likewise.
@@ -59,16 +50,8 @@ class LengthRule:
     antisymmetric: bool = True
     reference: bool = True
 
-    def config(self) -> Mapping[str, Any]:
-        """Return the settings: none."""
-        return {}
-
     def fit(
-        self,
-        rows: pl.DataFrame,
-        y: FloatArray,
-        groups: np.ndarray,
-        weight: FloatArray | None = None,
+        self, rows: pl.DataFrame, y: FloatArray, groups: np.ndarray, weight: Weight = None
     ) -> LengthRule:
         """Learn nothing."""
         return self
@@ -81,7 +64,7 @@ class LengthRule:
 
 
 @dataclass
-class LengthLR:
+class LengthLR(Saved):
     """Logistic regression on the log length ratio alone: p_b = sigmoid(w log((1+b)/(1+a))).
 
     There is no intercept, so swapping the sides gives 1 - p. `penalty` is the weight of w^2 / 2
@@ -94,20 +77,21 @@ class LengthLR:
     reference: bool = True
     slope: float = field(default=0.0, init=False)
 
-    def config(self) -> Mapping[str, Any]:
-        """Return the settings."""
-        return {"penalty": self.penalty}
-
     def fit(
-        self,
-        rows: pl.DataFrame,
-        y: FloatArray,
-        groups: np.ndarray,
-        weight: FloatArray | None = None,
+        self, rows: pl.DataFrame, y: FloatArray, groups: np.ndarray, weight: Weight = None
     ) -> LengthLR:
-        """Fit the slope."""
-        x, penalty = length_log_ratio(rows)[:, None], np.array([self.penalty])
-        self.slope = float(ridge_logistic(x, y, penalty, weight, steps=50, small=1e-10)[0])
+        """Fit the slope by Newton steps; the loss is strictly convex in one number."""
+        x = length_log_ratio(rows)
+        w = np.ones(len(x)) if weight is None else weight
+        self.slope = 0.0
+        for _ in range(50):
+            p = sigmoid(self.slope * x)
+            gradient = float(np.sum(w * (p - y) * x) + self.penalty * self.slope)
+            curvature = float(np.sum(w * p * (1 - p) * x * x) + self.penalty)
+            step = gradient / curvature
+            self.slope -= step
+            if abs(step) < 1e-10:
+                break
         return self
 
     def predict_proba(self, rows: pl.DataFrame) -> FloatArray:
@@ -116,7 +100,7 @@ class LengthLR:
 
 
 @dataclass
-class Memory:
+class Memory(Saved):
     """Remember labels, see neither text nor behaviour: what leaks through the split alone.
 
     p = (sum of the conversation's training labels + k p_reader) / (their number + k), and p_reader
@@ -131,16 +115,8 @@ class Memory:
     by_user: dict[str, tuple[float, float]] = field(default_factory=dict, init=False)
     by_conversation: dict[str, tuple[float, float]] = field(default_factory=dict, init=False)
 
-    def config(self) -> Mapping[str, Any]:
-        """Return the settings."""
-        return {"prior": self.prior}
-
     def fit(
-        self,
-        rows: pl.DataFrame,
-        y: FloatArray,
-        groups: np.ndarray,
-        weight: FloatArray | None = None,
+        self, rows: pl.DataFrame, y: FloatArray, groups: np.ndarray, weight: Weight = None
     ) -> Memory:
         """Sum the labels by conversation and by reader."""
         w = np.ones(len(y)) if weight is None else weight

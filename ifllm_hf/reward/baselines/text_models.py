@@ -18,6 +18,7 @@ from ifllm_hf.files import digest
 from ifllm_hf.metrics.ridge import ridge_logistic, root_mean_square, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.baselines.inputs import evidence
+from ifllm_hf.reward.baselines.protocol import Weight
 from ifllm_hf.reward.baselines.saving import Saved
 
 _BUCKETS = 2**16
@@ -49,11 +50,7 @@ class TfidfLR(Saved):
     weights: FloatArray = field(default_factory=lambda: np.empty(0), init=False)
 
     def fit(
-        self,
-        rows: pl.DataFrame,
-        y: FloatArray,
-        groups: np.ndarray,
-        weight: FloatArray | None = None,
+        self, rows: pl.DataFrame, y: FloatArray, groups: np.ndarray, weight: Weight = None
     ) -> TfidfLR:
         """Learn the idf and the weights from the training rows."""
         from scipy.sparse import csr_array, hstack
@@ -110,11 +107,7 @@ class EncoderLR(Saved):
         return {"encoder": Path(self.folder).name, "penalty": self.penalty}
 
     def fit(
-        self,
-        rows: pl.DataFrame,
-        y: FloatArray,
-        groups: np.ndarray,
-        weight: FloatArray | None = None,
+        self, rows: pl.DataFrame, y: FloatArray, groups: np.ndarray, weight: Weight = None
     ) -> EncoderLR:
         """Fit the weights."""
         x = self._gap(rows)

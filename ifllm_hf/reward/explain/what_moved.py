@@ -24,7 +24,8 @@ Score = Callable[[pl.DataFrame], FloatArray]
 """Takes answers (and features, where behaviour is left out), returns P(b preferred), `[n]`."""
 
 _WORD = re.compile(r"\w+")
-_KEYS = ("query_id", "user_id", "conversation_id")
+_KEYS = ("query_id", "user_id", "conversation_id", "turn", "asked_at")
+_NEEDED = (*_KEYS, "prompt", "response_a", "response_b")
 
 
 @dataclass(frozen=True)
@@ -182,15 +183,7 @@ def _frame(turns: Sequence[dict[str, Any]]) -> pl.DataFrame:
     """Return turns as a table of what features and rewards need."""
     from ifllm_hf.data.schema import SCHEMAS
 
-    names = [
-        *_KEYS,
-        "turn",
-        "asked_at",
-        "prompt",
-        "response_a",
-        "response_b",
-        *_tick_lists(turns[0]),
-    ]
+    names = [*_NEEDED, *_tick_lists(turns[0])]
     known: Any = pl.from_arrow(SCHEMAS["pairwise"].empty_table())
     schema = {name: known.schema[name] for name in names}
     return pl.DataFrame({name: [turn[name] for turn in turns] for name in names}, schema=schema)

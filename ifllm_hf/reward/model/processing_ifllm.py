@@ -259,23 +259,15 @@ class IFLLMProcessor(ProcessorMixin):  # type: ignore[misc]
         pad_id = self.tokenizer.pad_token_id
         if pad_id is None:
             pad_id = self.tokenizer.eos_token_id or 0
-        longest = {
-            by_token: max(
-                (
-                    len(value)
-                    for name, values in columns.items()
-                    if (name in _BY_TOKEN) == by_token
-                    for value in values
-                    if value is not None
-                ),
-                default=0,
-            )
-            for by_token in (True, False)
-        }
+        longest = {True: 1, False: 1}
+        for name, values in columns.items():
+            by_token = name in _BY_TOKEN
+            sizes = [len(value) for value in values if value is not None]
+            longest[by_token] = max([longest[by_token], *sizes])
         out: dict[str, np.ndarray[Any, Any]] = {}
         for name, values in columns.items():
             by_token = name in _BY_TOKEN
-            size = max(longest[by_token], 1)
+            size = longest[by_token]
             shape = (rows, size, *self._width(name))
             padded: np.ndarray[Any, Any] = np.zeros(shape, dtype=_DTYPES[name])
             if name == "input_ids":

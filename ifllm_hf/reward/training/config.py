@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from transformers import TrainingArguments
 
 from ifllm_hf.errors import ConfigError, require_one_of
+from ifllm_hf.training.setting import setting
 
 INPUTS: dict[str, dict[str, bool]] = {
     "text": {"use_text": True, "use_token_behavior": False, "use_trajectory": False},
@@ -28,42 +29,28 @@ TARGETS = ("pairwise", "pointwise", "mixed")
 class RewardDataConfig:
     """Which turns, what is learned from them, and what is held out."""
 
-    dataset: str = field(
-        default="ifllm",
-        metadata={"help": "ifllm, a folder written by `ifllm prepare`, or a Hub dataset."},
+    dataset: str = setting("ifllm", "ifllm, a folder written by `ifllm prepare`, or a Hub dataset.")
+    targets: str = setting(
+        "pairwise",
+        "pairwise: which of two answers was preferred. pointwise: ratings of single answers. "
+        "mixed: both, and the ratings of the answers of pairs.",
+        TARGETS,
     )
-    targets: str = field(
-        default="pairwise",
-        metadata={
-            "help": "pairwise: which of two answers was preferred. pointwise: ratings of single "
-            "answers. mixed: both, and the ratings of the answers of pairs.",
-            "choices": list(TARGETS),
-        },
+    labels: str | None = setting(
+        None,
+        "Parquet file of `ifllm label`: its side and confidence replace the clicks. Turns that it "
+        "lacks are left out. Default: the clicks, confidence 1.",
     )
-    labels: str | None = field(
-        default=None,
-        metadata={
-            "help": "Parquet file of `ifllm label`: its side and confidence replace the clicks. "
-            "Turns that it lacks are left out. Default: the clicks, confidence 1."
-        },
+    eval_fold: int | None = setting(
+        None, "Hold out the workers of this fold (0-4) and score them at the end."
     )
-    eval_fold: int | None = field(
-        default=None,
-        metadata={"help": "Hold out the workers of this fold (0-4) and score them at the end."},
+    cross_validate: bool = setting(
+        False,
+        "Train once per fold of workers and write predictions.parquet for `ifllm benchmark "
+        "--predictions`, instead of one model.",
     )
-    cross_validate: bool = field(
-        default=False,
-        metadata={
-            "help": "Train once per fold of workers and write predictions.parquet for `ifllm "
-            "benchmark --predictions`, instead of one model."
-        },
-    )
-    repeats: int = field(
-        default=1, metadata={"help": "With cross_validate: how often to draw the folds anew."}
-    )
-    max_turns: int | None = field(
-        default=None, metadata={"help": "Use at most this many turns (for dry runs)."}
-    )
+    repeats: int = setting(1, "With cross_validate: how often to draw the folds anew.")
+    max_turns: int | None = setting(None, "Use at most this many turns (for dry runs).")
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -92,41 +79,26 @@ class RewardDataConfig:
 class RewardInputConfig:
     """What the model reads, and how large the behaviour paths are."""
 
-    inputs: str = field(
-        default="text+both", metadata={"help": "What the model reads.", "choices": list(INPUTS)}
-    )
-    max_length: int = field(
-        default=512, metadata={"help": "Tokens of question and answer; the rest is cut off."}
-    )
-    max_ticks: int = field(
-        default=1024, metadata={"help": "Longest trajectory; longer ones are joined in groups."}
-    )
+    inputs: str = setting("text+both", "What the model reads.", INPUTS)
+    max_length: int = setting(512, "Tokens of question and answer; the rest is cut off.")
+    max_ticks: int = setting(1024, "Longest trajectory; longer ones are joined in groups.")
     extra_channels: list[str] = field(
         default_factory=list,
         metadata={"help": "Numeric tick columns to read beside gaze and mouse (heart_rate, ...)."},
     )
-    modality_dropout: float = field(
-        default=0.1, metadata={"help": "See IFLLMConfig.modality_dropout."}
+    modality_dropout: float = setting(0.1, "See IFLLMConfig.modality_dropout.")
+    behavior_dropout: float = setting(0.1, "See IFLLMConfig.behavior_dropout.")
+    freeze_backbone: bool = setting(
+        False,
+        "Leave the text backbone as it is and train what is new: the score, the gates and the "
+        "behaviour paths.",
     )
-    behavior_dropout: float = field(
-        default=0.1, metadata={"help": "See IFLLMConfig.behavior_dropout."}
+    text_dropout: float | None = setting(
+        None,
+        "Dropout inside the backbone; default: its own. 0 makes a step on a CPU a third faster.",
     )
-    freeze_backbone: bool = field(
-        default=False,
-        metadata={
-            "help": "Leave the text backbone as it is and train what is new: the score, the gates "
-            "and the behaviour paths."
-        },
-    )
-    text_dropout: float | None = field(
-        default=None,
-        metadata={
-            "help": "Dropout inside the backbone; default: its own. 0 makes a step on a CPU a "
-            "third faster."
-        },
-    )
-    trajectory_layers: int = field(default=2, metadata={"help": "Layers over the ticks."})
-    trajectory_hidden_size: int = field(default=64, metadata={"help": "Width of these layers."})
+    trajectory_layers: int = setting(2, "Layers over the ticks.")
+    trajectory_hidden_size: int = setting(64, "Width of these layers.")
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -150,35 +122,24 @@ class RewardTrainingConfig(TrainingArguments):  # type: ignore[misc, unused-igno
     answers), so a step sees twice as many answers.
     """
 
-    learning_rate: float = field(
-        default=3e-5, metadata={"help": "Of the text backbone (or its adapter)."}
+    learning_rate: float = setting(3e-5, "Of the text backbone (or its adapter).")
+    behavior_learning_rate: float = setting(
+        1e-3, "Of everything that is new: behaviour paths, gates and score."
     )
-    behavior_learning_rate: float = field(
-        default=1e-3,
-        metadata={"help": "Of everything that is new: behaviour paths, gates and score."},
+    weight_decay: float = setting(0.01, "Of AdamW.")
+    validation_share: float = setting(
+        0.15,
+        "Share of the training workers that is kept aside, inside the fold, to stop early and "
+        "pick the best epoch. 0: train to the end.",
     )
-    weight_decay: float = field(default=0.01, metadata={"help": "Of AdamW."})
-    validation_share: float = field(
-        default=0.15,
-        metadata={
-            "help": "Share of the training workers that is kept aside, inside the fold, to stop "
-            "early and pick the best epoch. 0: train to the end."
-        },
+    patience: int = setting(2, "Epochs without a better validation loss before stopping.")
+    trajectory_warmup_epochs: float = setting(
+        0.0,
+        "Epochs that the trajectory encoder is trained alone, without text, on the same rows "
+        "first: it needs more of them than the text, and they are cheap.",
     )
-    patience: int = field(
-        default=2, metadata={"help": "Epochs without a better validation loss before stopping."}
-    )
-    trajectory_warmup_epochs: float = field(
-        default=0.0,
-        metadata={
-            "help": "Epochs that the trajectory encoder is trained alone, without text, on the "
-            "same rows first: it needs more of them than the text, and they are cheap."
-        },
-    )
-    remove_unused_columns: bool = field(default=False, metadata={"help": "Stays false."})
-    train_sampling_strategy: str = field(
-        default="group_by_length", metadata={"help": "See TrainingArguments."}
-    )
+    remove_unused_columns: bool = setting(False, "Stays false.")
+    train_sampling_strategy: str = setting("group_by_length", "See TrainingArguments.")
 
     def __post_init__(self) -> None:
         """Check the settings and tie early stopping to the validation loss.

@@ -113,11 +113,7 @@ def load_reward_data(data: RewardDataConfig) -> RewardData:
         ConfigError: The dataset or the labels cannot be read, or there is no usable turn.
         DataError: Labels that do not belong to the turns.
     """
-    kinds = {
-        "pairwise": ["pairwise"],
-        "pointwise": ["pointwise"],
-        "mixed": ["pairwise", "pointwise"],
-    }[data.targets]
+    kinds = ("pairwise", "pointwise") if data.targets == "mixed" else (data.targets,)
     turns = {kind: _turns(data.dataset, kind) for kind in kinds}
     if data.max_turns is not None:
         # Spread over the whole: the first ones are those of a few readers.

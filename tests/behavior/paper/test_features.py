@@ -13,8 +13,6 @@ from ifllm_hf.behavior.paper.features import (
     PAPER_COLUMNS,
     SAME_AS,
     paper_feature_set,
-    paper_features,
-    paper_metrics,
     paper_tables,
     repair_report,
 )
@@ -88,12 +86,12 @@ def test_columns_and_rows() -> None:
     assert metrics.columns == ["query_id", *METRIC_COLUMNS]
     assert features["query_id"].to_list() == [1, 2, 3, 4]
     assert metrics["query_id"].to_list() == [1, 2, 3]
-    assert paper_features(conversations(), turns()).equals(features)
-    assert paper_metrics(conversations(), turns()).equals(metrics)
+    assert paper_tables(conversations(), turns())[0].equals(features)
+    assert paper_tables(conversations(), turns())[1].equals(metrics)
 
 
 def test_null_marks_exactly_the_columns_of_the_other_kind() -> None:
-    features = paper_features(conversations(), turns())
+    features = paper_tables(conversations(), turns())[0]
     pairwise, pointwise = features[:2], features[2:]
     missing = {c for c in PAPER_COLUMNS if pairwise[c].null_count()}
     assert all("_left_" not in c and "comparison" not in c for c in missing)
@@ -117,7 +115,7 @@ def test_values_of_one_question() -> None:
 
 
 def test_every_question_of_a_pairwise_conversation_has_the_same_phases() -> None:
-    features = paper_features(conversations(), turns())
+    features = paper_tables(conversations(), turns())[0]
     phases = [c for c in PAPER_COLUMNS if not c.startswith(("response", "user"))]
     assert features[0].select(phases).equals(features[1].select(phases))
 
@@ -137,8 +135,8 @@ def test_the_zero_of_the_page_clock_does_not_matter() -> None:
 
 
 def test_conversations_do_not_influence_each_other() -> None:
-    whole = paper_features(conversations(), turns())
-    parts = [paper_features([c], turns()) for c in conversations()]
+    whole = paper_tables(conversations(), turns())[0]
+    parts = [paper_tables([c], turns())[0] for c in conversations()]
     assert pl.concat(parts).equals(whole)
 
 
@@ -146,18 +144,18 @@ def test_an_empty_first_answer_has_no_row() -> None:
     first = pl.col("query_id") == 1
     without = pl.when(first).then(pl.lit("")).otherwise("response_a")
     table = turns().with_columns(without.alias("response_a"))
-    assert paper_features(conversations(), table)["query_id"].to_list() == [2, 3, 4]
+    assert paper_tables(conversations(), table)[0]["query_id"].to_list() == [2, 3, 4]
 
 
 def test_refusals_name_the_place() -> None:
     a = reading(ANSWERS[0])
     bare = Samples(a.x, a.y, None, a.caret, a.page_ms, a.camera, a.epoch_ms)
     with pytest.raises(DataError, match="w/2, gaze a: no text windows"):
-        paper_features([ConversationSamples("w/2", bare, bare)], turns())
+        paper_tables([ConversationSamples("w/2", bare, bare)], turns())
     with pytest.raises(DataError, match="w/2 comes twice"):
-        paper_features([ConversationSamples("w/2", a, a)] * 2, turns())
+        paper_tables([ConversationSamples("w/2", a, a)] * 2, turns())
     with pytest.raises(DataError, match="asked_at"):
-        paper_features([], turns().drop("asked_at"))
+        paper_tables([], turns().drop("asked_at"))
     with pytest.raises(ConfigError, match="pairwise_gaze"):
         paper_feature_set("gaze")
 

@@ -13,8 +13,8 @@ def test_permuting_keeps_every_workers_rate(turns: pl.DataFrame) -> None:
     data = labelled(turns)
     mixed = permute_within_workers(data, np.random.default_rng(0))
     assert (mixed.y != data.y).any()
-    for worker in set(data.workers):
-        mine = (data.workers == worker).to_numpy()
+    for worker in set(data.rows["user_id"]):
+        mine = (data.rows["user_id"] == worker).to_numpy()
         assert mixed.y[mine].sum() == data.y[mine].sum()
     assert (mixed.y == (mixed.rows["preference"] == "b").to_numpy()).all()
     assert mixed.rows.drop("preference").equals(data.rows.drop("preference"))
@@ -22,9 +22,9 @@ def test_permuting_keeps_every_workers_rate(turns: pl.DataFrame) -> None:
 
 def test_permutation_test_finds_a_signal_and_its_absence() -> None:
     signal = permutation_test(DwellModel(), labelled(make_turns()), n=40, progress=False)
-    assert signal.p_auc == pytest.approx(1 / 41)
-    assert signal.mean_auc == pytest.approx(0.5, abs=0.06)
+    assert signal["permuted_p_auc"] == pytest.approx(1 / 41)
+    assert signal["permuted_mean_auc"] == pytest.approx(0.5, abs=0.06)
     nothing = permutation_test(
         DwellModel(), labelled(make_turns(signal=0.0, seed=4)), n=40, progress=False
     )
-    assert nothing.p_auc > 0.05
+    assert nothing["permuted_p_auc"] > 0.05

@@ -46,7 +46,7 @@ def test_score_matches_the_core(data) -> None:
     assert record["accuracy"] == core.pairwise_accuracy(data.y, p)
     assert record["auc"] == core.roc_auc(data.y, p)
     assert record["ece_perfect"] == core.expected_ece_if_calibrated(p)
-    interval = core.score_interval("auc", data.y, p, data.workers.to_numpy(), draws=200)
+    interval = core.score_interval("auc", data.y, p, data.rows["user_id"].to_numpy(), draws=200)
     assert (record["auc_low"], record["auc_high"]) == (interval.low, interval.high)
 
 

@@ -38,7 +38,7 @@ def test_side_bias_helps_readers_who_lean() -> None:
 
 def test_side_bias_of_an_unknown_reader_is_none(turns) -> None:
     data = labelled(turns)
-    groups = data.workers.to_numpy()
+    groups = data.rows["user_id"].to_numpy()
     model = SideBias(DwellModel()).fit(data.rows, data.y, groups)
     stranger = data.rows.with_columns(user_id=pl.lit("stranger"))
     assert model.predict_proba(stranger) == pytest.approx(

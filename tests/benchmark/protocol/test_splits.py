@@ -131,7 +131,7 @@ def test_a_worker_seen_once_is_tested_like_any_other(turns: pl.DataFrame) -> Non
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"protocol": "random"}, ConfigError, "no protocol 'random'"),
+        ({"protocol": "random"}, ConfigError, "'random'"),
         ({"folds": 1}, ConfigError, "1 folds"),
         ({"repeats": 0}, ConfigError, "0 repeats"),
         ({"folds": 13}, DataError, "12 .*user_id .*13 folds"),

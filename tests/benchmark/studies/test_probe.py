@@ -72,7 +72,7 @@ def test_missing_columns_and_unknown_places_are_named() -> None:
     turn = one_turn(mouse_x_px=[1.0], mouse_y_px=[1.0], mouse_on=["a"])
     with pytest.raises(DataError, match="no column phase"):
         pointer_histogram(turn, OFF)
-    with pytest.raises(ConfigError, match="not at 'below'"):
+    with pytest.raises(ConfigError, match="'below'"):
         pointer_histogram(turn, Probe("x", "below", None))
 
 
