@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from ifllm_hf.errors import ConfigError, IFLLMError
+from ifllm_hf.training.settings_file import read_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def parse_recipe(
     with tempfile.TemporaryDirectory() as place:
         if "--config" in given[:-1]:
             at = given.index("--config") + 1
-            settings = _read(given[at])
+            settings = read_yaml(given[at])
             if "preference_loss" in settings:
                 gone = [name for name in settings if name in leave_out]
                 if gone:
@@ -91,19 +92,6 @@ def parse_recipe(
 def known_settings(classes: tuple[Any, ...]) -> set[str]:
     """Return the names of all settings that can be given."""
     return {f.name for cls in classes for f in fields(cls) if f.init}
-
-
-def _read(path: str) -> dict[str, Any]:
-    try:
-        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        why = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise ConfigError(
-            f"{path}: cannot be read as YAML ({why}); name one of recipes/configs/*.yaml"
-        ) from error
-    if not isinstance(settings, dict):
-        raise ConfigError(f"{path}: expected settings, `name: value` on each line")
-    return settings
 
 
 def recipe_main(
