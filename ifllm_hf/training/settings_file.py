@@ -146,13 +146,9 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         if origin is tuple and isinstance(value, list | tuple):
             inner = typing.get_args(option)[0]
             return tuple(_value(inner, item, f"{where}[{i}]") for i, item in enumerate(value))
-        if origin is dict and isinstance(value, dict):
-            return value
         if option is float and isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
-        if option in (int, str) and type(value) is option:
-            return value
-        if option is bool and isinstance(value, bool):
+        if origin in (int, str, bool, dict) and type(value) is origin:
             return value
     names = " or ".join(
         "nothing" if o is type(None) else getattr(o, "__name__", str(o)) for o in options
