@@ -11,6 +11,7 @@ from ifllm_hf.alignment.pairs.config import PromptFormat
 from ifllm_hf.alignment.pairs.format import format_row
 from ifllm_hf.alignment.pairs.source import open_pairs, require_columns, text_of
 from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.data.marker import is_prepared
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.files import digest
 from ifllm_hf.training.run_record import public_name
@@ -39,9 +40,8 @@ def held_out_prompts(
         ConfigError: A column that is needed is not there, or no row has the fold.
         DataError: No question is left.
     """
-    configs: tuple[str | None, ...] = chosen.configs or (
-        _IFLLM_CONFIGS if _is_ifllm(chosen.dataset) else (None,)
-    )
+    is_ifllm = chosen.dataset == "ifllm" or is_prepared(chosen.dataset)
+    configs: tuple[str | None, ...] = chosen.configs or (_IFLLM_CONFIGS if is_ifllm else (None,))
     rows: list[dict[str, Any]] = []
     for config in configs:
         table = open_pairs(chosen.dataset, config, chosen.split)
@@ -112,9 +112,3 @@ def _make(row: dict[str, Any], style: PromptFormat) -> JudgedPrompt:
 
 def _normal(row: dict[str, Any]) -> str:
     return text_of(row["prompt"]).strip().casefold()
-
-
-def _is_ifllm(dataset: str) -> bool:
-    from ifllm_hf.data.marker import is_prepared
-
-    return dataset == "ifllm" or is_prepared(dataset)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trl import SFTTrainer, get_peft_config
 
@@ -88,18 +88,13 @@ def run_sft(policy: PolicyConfig, training: PairSFTConfig, data: PairDataConfig)
         trainer,
         stage="sft",
         too_long=left_out // sides,
-        cut=_cut(trainer, run.tokenizer.eos_token_id),
+        cut=sum(
+            len(ids) == training.max_length and ids[-1] != run.tokenizer.eos_token_id
+            for ids in trainer.train_dataset["input_ids"]
+        ),
         weights=weights_in_words(policy),
         loss="NLL per token of "
         + ("the chosen answers" if sides == 1 else "chosen and rejected answers alike"),
     )
     train_and_save(trainer, run)
     return finish(trainer, run, record)
-
-
-def _cut(trainer: Any, end: int) -> int:
-    """Count training answers that lost their end at max_length."""
-    return sum(
-        len(ids) == trainer.args.max_length and ids[-1] != end
-        for ids in trainer.train_dataset["input_ids"]
-    )
