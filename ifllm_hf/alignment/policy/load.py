@@ -47,9 +47,10 @@ def check_access(model: str) -> None:
             f"{model}: no such model on the Hub, or a private one; check the name, or run "
             "'hf auth login'"
         ) from error
-    except (HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
+    except (HfHubHTTPError, httpx.RequestError, OSError, ValueError) as error:
+        how = "reached" if isinstance(error, httpx.RequestError) else "asked for it"
         raise ConfigError(
-            f"{model} is not in the local cache and the Hub cannot be asked for it ({error}); "
+            f"{model} is not in the local cache and the Hub cannot be {how} ({error}); "
             f"check the network, name a local folder, or dry-run with {TINY_PREFIX}llama"
         ) from error
 
