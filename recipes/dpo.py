@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import sys
 
-from ifllm_hf.training.arguments import recipe_main
+from ifllm_hf.training.arguments import parse_recipe, recipe_main
 
 
 def run() -> str:
@@ -26,7 +26,6 @@ def run() -> str:
     from ifllm_hf.alignment.dpo.run import run_dpo
     from ifllm_hf.alignment.pairs.config import PairDataConfig
     from ifllm_hf.alignment.policy.config import PolicyConfig
-    from ifllm_hf.training.arguments import parse_recipe
 
     data, training, policy = parse_recipe((PairDataConfig, PairDPOConfig, PolicyConfig))
     return str(run_dpo(policy, training, data))

@@ -25,7 +25,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ifllm_hf.training.arguments import recipe_main
+from ifllm_hf.training.arguments import parse_recipe, recipe_main
 
 
 def run() -> str:
@@ -38,7 +38,6 @@ def run() -> str:
         RewardInputConfig,
         RewardTrainingConfig,
     )
-    from ifllm_hf.training.arguments import parse_recipe
     from ifllm_hf.training.tiny_models import TINY_PREFIX, build_tiny_model
 
     data, inputs, training, backbone = parse_recipe(

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import sys
 
-from ifllm_hf.training.arguments import recipe_main
+from ifllm_hf.training.arguments import parse_recipe, recipe_main
 
 
 def run() -> str:
@@ -28,7 +28,6 @@ def run() -> str:
     from ifllm_hf.alignment.policy.config import PolicyConfig
     from ifllm_hf.alignment.sft.config import PairSFTConfig, settings_not_for_sft
     from ifllm_hf.alignment.sft.run import run_sft
-    from ifllm_hf.training.arguments import parse_recipe
 
     data, training, policy = parse_recipe(
         (PairDataConfig, PairSFTConfig, PolicyConfig), leave_out=settings_not_for_sft()

@@ -8,7 +8,6 @@ import os
 import threading
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from ifllm_hf.errors import DataError, OutputError
@@ -48,12 +47,7 @@ class AppendFile:
             self._lock = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close and unlock."""
         self._file.close()
         self._lock.close()

@@ -8,16 +8,13 @@ import logging
 import math
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ifllm_hf.errors import ConfigError, IFLLMError
+from ifllm_hf.training.settings_file import read_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -47,32 +44,18 @@ def parse_recipe(
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[-1:] == ["--config"]:
         raise ConfigError("--config has no value; name one of recipes/configs/*.yaml")
-    with tempfile.TemporaryDirectory() as place:
-        if "--config" in given[:-1]:
-            at = given.index("--config") + 1
-            settings = _read(given[at])
-            if "preference_loss" in settings:
-                gone = [name for name in settings if name in leave_out]
-                if gone:
-                    logger.info("%s: not of this stage: %s", given[at], ", ".join(gone))
-                settings = {k: v for k, v in settings.items() if k not in leave_out}
-            file = Path(place) / "settings.yaml"
-            file.write_text(yaml.safe_dump(settings))
-            known = known_settings(classes) | {"env"}
-            unknown = [name for name in settings if name not in known]
-            if unknown:
-                raise ConfigError(
-                    f"{given[at]}: unknown settings {', '.join(unknown)}; remove them, or see "
-                    "--help for the right names"
-                )
-            given[at] = str(file)
-        parser = TrlParser(
-            classes,
-            usage="%(prog)s --config YAML [--SETTING VALUE ...]",
-            description=sys.modules["__main__"].__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        *parsed, left = parser.parse_args_and_config(given, return_remaining_strings=True)
+    parser = TrlParser(
+        classes,
+        usage="%(prog)s --config YAML [--SETTING VALUE ...]",
+        description=sys.modules["__main__"].__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if "--config" in given:
+        at = given.index("--config")
+        file = given.pop(at + 1)
+        del given[at]
+        parser.set_defaults_with_config(**_settings_of(file, known_settings(classes), leave_out))
+    *parsed, left = parser.parse_args_into_dataclasses(given, return_remaining_strings=True)
     if left:
         near = difflib.get_close_matches(left[0].removeprefix("--"), known_settings(classes), n=1)
         raise ConfigError(
@@ -88,22 +71,28 @@ def parse_recipe(
     return tuple(parsed)
 
 
+def _settings_of(file: str, known: set[str], leave_out: frozenset[str]) -> dict[str, Any]:
+    """Return the settings of a YAML without those of another stage; `env` is set."""
+    settings = read_yaml(file)
+    if "preference_loss" in settings:
+        gone = [name for name in settings if name in leave_out]
+        if gone:
+            logger.info("%s: not of this stage: %s", file, ", ".join(gone))
+        settings = {k: v for k, v in settings.items() if k not in leave_out}
+    for name, value in settings.pop("env", {}).items():
+        os.environ[name] = str(value)
+    unknown = [name for name in settings if name not in known]
+    if unknown:
+        raise ConfigError(
+            f"{file}: unknown settings {', '.join(unknown)}; remove them, or see --help for the "
+            "right names"
+        )
+    return settings
+
+
 def known_settings(classes: tuple[Any, ...]) -> set[str]:
     """Return the names of all settings that can be given."""
     return {f.name for cls in classes for f in fields(cls) if f.init}
-
-
-def _read(path: str) -> dict[str, Any]:
-    try:
-        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        why = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise ConfigError(
-            f"{path}: cannot be read as YAML ({why}); name one of recipes/configs/*.yaml"
-        ) from error
-    if not isinstance(settings, dict):
-        raise ConfigError(f"{path}: expected settings, `name: value` on each line")
-    return settings
 
 
 def recipe_main(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from ifllm_hf.files import write_json
 from ifllm_hf.training.run_record import public_name
@@ -35,3 +36,31 @@ def remove_local_paths(folder: Path, base_model: str | None = None) -> None:
                 if key in config:
                     config[key] = base_model or public_name(config[key])
             write_json(file, config)
+
+
+class WithoutLocalPaths:
+    """What our trainers put in front of TRL's: no local path is saved, and no card of TRL's.
+
+    Args:
+        *args: Passed to TRL.
+        base_model_name: Public name of the base model for what is saved; default: the last part of
+            its path.
+        **kwargs: Passed to TRL.
+    """
+
+    args: Any
+
+    def __init__(self, *args: Any, base_model_name: str | None = None, **kwargs: Any) -> None:
+        """Set the trainer up."""
+        self._base_model_name = base_model_name
+        super().__init__(*args, **kwargs)
+
+    def _save(
+        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
+    ) -> None:
+        super()._save(output_dir, state_dict)  # type: ignore[misc]
+        if self.args.should_save:
+            remove_local_paths(Path(output_dir or self.args.output_dir), self._base_model_name)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Write nothing: the card is written at the end of the run, from what was done."""

@@ -16,9 +16,29 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
+
 from ifllm_hf.errors import ConfigError
 
 T = TypeVar("T")
+
+
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    """Return the settings of a YAML file, by name.
+
+    Raises:
+        ConfigError: It cannot be read, or holds something else.
+    """
+    try:
+        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        why = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise ConfigError(
+            f"{path}: cannot be read as YAML ({why}); name one such as recipes/configs/*.yaml"
+        ) from error
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path}: expected settings, `name: value` on each line")
+    return settings
 
 
 def read_settings(kind: type[T], path: Path | str, overrides: Sequence[str] = ()) -> T:
@@ -33,16 +53,7 @@ def read_settings(kind: type[T], path: Path | str, overrides: Sequence[str] = ()
     Raises:
         ConfigError: No such file, no YAML mapping, an unknown or missing key, or a wrong type.
     """
-    import yaml
-
-    try:
-        values = yaml.safe_load(Path(path).read_text())
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a YAML file") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: holds {type(values).__name__}; expected keys and values")
+    values = read_yaml(path)
     if len(overrides) % 2:
         raise ConfigError(f"{overrides[-1]} has no value; write {overrides[-1]} VALUE")
     for name, text in zip(overrides[::2], overrides[1::2], strict=True):
@@ -135,13 +146,9 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         if origin is tuple and isinstance(value, list | tuple):
             inner = typing.get_args(option)[0]
             return tuple(_value(inner, item, f"{where}[{i}]") for i, item in enumerate(value))
-        if origin is dict and isinstance(value, dict):
-            return value
         if option is float and isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
-        if option in (int, str) and type(value) is option:
-            return value
-        if option is bool and isinstance(value, bool):
+        if origin in (int, str, bool, dict) and type(value) is origin:
             return value
     names = " or ".join(
         "nothing" if o is type(None) else getattr(o, "__name__", str(o)) for o in options

@@ -7,7 +7,7 @@ that it scores or writes means anything.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,44 +27,29 @@ _CHATML = (
 
 
 def _config(architecture: str, vocab_size: int, eos: int, pad: int) -> PreTrainedConfig:
-    import transformers
+    from transformers import AutoConfig
 
     ids = {"vocab_size": vocab_size, "eos_token_id": eos, "bos_token_id": eos, "pad_token_id": pad}
-    llama_like = {
-        **ids,
-        "hidden_size": _HIDDEN,
-        "intermediate_size": 2 * _HIDDEN,
-        "num_hidden_layers": _LAYERS,
-        "num_attention_heads": _HEADS,
-        "num_key_value_heads": _HEADS // 2,
-        "max_position_embeddings": 2048,
-    }
+    size = {
+        "hidden_size": _HIDDEN, "num_hidden_layers": _LAYERS, "num_attention_heads": _HEADS,
+    }  # fmt: skip
+    wide = {"intermediate_size": 2 * _HIDDEN, "max_position_embeddings": 2048}
+    llama = {**wide, "num_key_value_heads": _HEADS // 2, "tie_word_embeddings": True}
     # Tied or untied output embeddings as in the real model of each recipe.
-    makers: dict[str, Callable[[], Any]] = {
-        "llama": lambda: transformers.LlamaConfig(**llama_like, tie_word_embeddings=True),
-        "olmo2": lambda: transformers.Olmo2Config(**llama_like, tie_word_embeddings=False),
-        "qwen2": lambda: transformers.Qwen2Config(**llama_like, tie_word_embeddings=True),
-        "qwen3": lambda: transformers.Qwen3Config(
-            **llama_like, head_dim=_HIDDEN // _HEADS, tie_word_embeddings=True
-        ),
-        "gpt2": lambda: transformers.GPT2Config(
-            **ids, n_embd=_HIDDEN, n_layer=_LAYERS, n_head=_HEADS, n_positions=1024
-        ),
-        "gpt_neox": lambda: transformers.GPTNeoXConfig(
-            **ids,
-            hidden_size=_HIDDEN,
-            intermediate_size=2 * _HIDDEN,
-            num_hidden_layers=_LAYERS,
-            num_attention_heads=_HEADS,
-            max_position_embeddings=2048,
-        ),
+    own: dict[str, dict[str, int]] = {
+        "llama": llama,
+        "olmo2": {**llama, "tie_word_embeddings": False},
+        "qwen2": llama,
+        "qwen3": {**llama, "head_dim": _HIDDEN // _HEADS},
+        "gpt2": {"max_position_embeddings": 1024},
+        "gpt_neox": wide,
     }
-    if architecture not in makers:
+    if architecture not in own:
         raise ConfigError(
             f"{TINY_PREFIX}{architecture}: no such tiny model; expected one of "
-            f"{', '.join(TINY_PREFIX + name for name in makers)}"
+            f"{', '.join(TINY_PREFIX + name for name in own)}"
         )
-    return makers[architecture]()
+    return AutoConfig.for_model(architecture, **ids, **size, **own[architecture])
 
 
 def train_tiny_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerFast:

@@ -31,7 +31,7 @@ def test_yaml_first_and_the_command_line_wins(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_settings(JudgeConfig, tmp_path / "none.yaml")
     path.write_text("a: [")
-    with pytest.raises(ConfigError, match="not YAML"):
+    with pytest.raises(ConfigError, match="YAML"):
         read_settings(JudgeConfig, path)
 
 

@@ -6,13 +6,14 @@ Three dataclasses, one flat YAML: what to train (`policy.config`), how (`PairDPO
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from trl import DPOConfig
 
 from ifllm_hf.alignment.dpo.losses import NLL_REDUCTIONS, PREFERENCE_LOSSES
-from ifllm_hf.alignment.policy.config import check_numbers, refuse_bf16_without_gpu
+from ifllm_hf.alignment.policy.config import check_training
 from ifllm_hf.errors import ConfigError, require_one_of
+from ifllm_hf.training.setting import setting
 
 REFERENCES = ("start", "base")
 # TRL settings that the per-pair loss replaces or does not implement, with the value that they keep.
@@ -39,52 +40,39 @@ class PairDPOConfig(DPOConfig):  # type: ignore[misc, unused-ignore]
     TRL's `loss_type`, `label_smoothing` and relatives are refused: the fields below replace them.
     """
 
-    preference_loss: str = field(
-        default="cdpo",
-        metadata={
-            "help": "cdpo: cross-entropy against the confidence. rdpo_paper: noise rate per pair "
-            "clamp(1 - c, 0, 0.45), as in the IFLLM paper. rdpo: one noise rate. dpo, ipo (per "
-            "token, as TRL), ipo_paper (sums): the confidence is not used.",
-            "choices": list(PREFERENCE_LOSSES),
-        },
+    preference_loss: str = setting(
+        "cdpo",
+        "cdpo: cross-entropy against the confidence. rdpo_paper: noise rate per pair clamp(1 - c, "
+        "0, 0.45), as in the IFLLM paper. rdpo: one noise rate. dpo, ipo (per token, as TRL), "
+        "ipo_paper (sums): the confidence is not used.",
+        PREFERENCE_LOSSES,
     )
-    noise_rate: float | None = field(
-        default=None,
-        metadata={
-            "help": "rdpo only: rate of flipped labels in [0, 0.5). Default: the mean of 1 - c "
-            "over the training pairs."
-        },
+    noise_rate: float | None = setting(
+        None,
+        "rdpo only: rate of flipped labels in [0, 0.5). Default: the mean of 1 - c over the "
+        "training pairs.",
     )
-    nll_weight: float = field(
-        default=0.2, metadata={"help": "Weight of the NLL of the chosen answer; 0 turns it off."}
+    nll_weight: float = setting(0.2, "Weight of the NLL of the chosen answer; 0 turns it off.")
+    nll_reduction: str = setting(
+        "token_mean",
+        "token_mean (over the whole accumulated batch), pair_mean, or sum (the paper's: hundreds "
+        "of nats per pair, so plain fine-tuning dominates).",
+        NLL_REDUCTIONS,
     )
-    nll_reduction: str = field(
-        default="token_mean",
-        metadata={
-            "help": "token_mean (over the whole accumulated batch), pair_mean, or sum (the "
-            "paper's: hundreds of nats per pair, so plain fine-tuning dominates).",
-            "choices": list(NLL_REDUCTIONS),
-        },
-    )
-    reference: str = field(
-        default="start",
-        metadata={
-            "help": "start: the policy as it is before this run (margin 0 at step 0, asserted). "
-            "base: the pretrained model (its margin is printed).",
-            "choices": list(REFERENCES),
-        },
+    reference: str = setting(
+        "start",
+        "start: the policy as it is before this run (margin 0 at step 0, asserted). base: the "
+        "pretrained model (its margin is printed).",
+        REFERENCES,
     )
 
-    ddp_find_unused_parameters: bool | None = field(
-        default=False,
-        metadata={"help": "Off: every trained weight is used in every step."},
+    ddp_find_unused_parameters: bool | None = setting(
+        False, "Off: every trained weight is used in every step."
     )
-    remove_padding: bool = field(
-        default=True,
-        metadata={
-            "help": "Read both answers of a pair in one row: the prompt once, no padding. Models "
-            "that cannot are padded as TRL does, and the log says why."
-        },
+    remove_padding: bool = setting(
+        True,
+        "Read both answers of a pair in one row: the prompt once, no padding. Models that cannot "
+        "are padded as TRL does, and the log says why.",
     )
 
     def __post_init__(self) -> None:
@@ -108,15 +96,8 @@ class PairDPOConfig(DPOConfig):  # type: ignore[misc, unused-ignore]
         if not self.beta > 0:
             raise ConfigError(f"beta is {self.beta}; expected more than 0")
         for name, (default, instead) in _FIXED_IN_TRL.items():
-            value = (
-                [self.loss_type]
-                if name == "loss_type" and isinstance(self.loss_type, str)
-                else None
-            )
-            if (value or getattr(self, name)) != default:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)!r}: not used by the per-pair loss; {instead}"
-                )
-        check_numbers(self)
-        refuse_bf16_without_gpu(self)
+            given = getattr(self, name)
+            if default not in (given, [given]):  # TRL takes one loss_type or a list of them
+                raise ConfigError(f"{name} is {given!r}: not used by the per-pair loss; {instead}")
+        check_training(self)
         super().__post_init__()

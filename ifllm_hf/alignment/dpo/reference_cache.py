@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -80,10 +79,12 @@ def save(key: str, values: LogProbs) -> None:
         logger.warning("log probabilities of the reference are not kept for later runs: %s", error)
 
 
-def longest_first(dataset: Dataset) -> Any:
+def row_lengths(dataset: Dataset) -> npt.NDArray[np.int64]:
+    """Return the tokens of each prompt with its longer answer."""
+    sides = zip(*(dataset[side] for side in _SIDES), strict=True)
+    return np.array([len(prompt) + max(map(len, answers)) for prompt, *answers in sides])
+
+
+def longest_first(dataset: Dataset) -> npt.NDArray[np.int64]:
     """Return an order of the rows in which those of one batch are about equally long."""
-    lengths = [
-        len(prompt) + max(len(chosen), len(rejected))
-        for prompt, chosen, rejected in zip(*(dataset[side] for side in _SIDES), strict=True)
-    ]
-    return np.argsort(-np.asarray(lengths), kind="stable")
+    return np.argsort(-row_lengths(dataset), kind="stable")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 from ifllm_hf.alignment.dpo.config import PairDPOConfig
 from ifllm_hf.alignment.dpo.losses import PAPER_EPSILON_MAX
@@ -12,13 +11,7 @@ from ifllm_hf.alignment.dpo.models import load_policy
 from ifllm_hf.alignment.dpo.trainer import USES_CONFIDENCE, PairDPOTrainer
 from ifllm_hf.alignment.pairs.config import PairDataConfig
 from ifllm_hf.alignment.policy.config import PolicyConfig
-from ifllm_hf.alignment.policy.run import (
-    announce,
-    base_record,
-    finish,
-    prepare_run,
-    train_and_save,
-)
+from ifllm_hf.alignment.policy.run import announce, finish, prepare_run, train_and_save
 
 logger = logging.getLogger(__name__)
 
@@ -49,23 +42,17 @@ def run_dpo(policy: PolicyConfig, training: PairDPOConfig, data: PairDataConfig)
         peft_config=loaded.peft_config,
         base_model_name=run.base,
     )
-    record = base_record(
+    record = announce(
         run,
-        policy,
-        training,
-        data,
         trainer,
+        stage="dpo",
         too_long=sum(trainer.too_long.values()),
         cut=sum(trainer.cut.values()),
-    )
-    record["stage"] = "dpo"
-    record["used"].update(
         weights=loaded.weights,
         loss=_loss(training, trainer),
         reference=loaded.reference,
         padding=trainer.padded or "none: both answers of a pair in one row",
     )
-    announce(run, record)
     if training.preference_loss == "rdpo_paper":
         logger.warning(
             "rdpo_paper: a pair of confidence c pulls with weight 1 / (1 - 2 min(1 - c, %.2f)), so "
@@ -79,21 +66,15 @@ def run_dpo(policy: PolicyConfig, training: PairDPOConfig, data: PairDataConfig)
             "than one, so this is fine-tuning on the chosen answers; compare loss/preference"
         )
     train_and_save(trainer, run)
-    record["result"] = _result(trainer)
-    return finish(trainer, run, record)
-
-
-def _result(trainer: PairDPOTrainer) -> dict[str, Any]:
-    """Collect what happened, for `run.json`."""
     mass = trainer.gradient_mass
-    return {
-        "steps": trainer.state.global_step,
-        "step0_margin": trainer.step0_margin,
-        "gradient_share_by_confidence_decile": (mass / mass.sum()).round(4).tolist()
-        if mass.sum() > 0
-        else None,
-        "log": trainer.state.log_history,
-    }
+    share = (mass / mass.sum()).round(4).tolist() if mass.sum() > 0 else None
+    return finish(
+        trainer,
+        run,
+        record,
+        step0_margin=trainer.step0_margin,
+        gradient_share_by_confidence_decile=share,
+    )
 
 
 def _loss(training: PairDPOConfig, trainer: PairDPOTrainer) -> str:

@@ -10,7 +10,7 @@ TRL on the same batch and fails when the signatures move; the run refuses anothe
 * `compute_ref_log_probs`, `_precompute_ref_logps`: the reference is the one that was named, and its
   log probabilities are kept from run to run (`reference_cache`);
 * `compute_loss`: the per-pair losses of `losses`; replaces TRL's `_compute_loss`;
-* `log`, `_save`, `create_model_card`: gradient share by confidence; no local path in what is saved.
+* `log`: gradient share by confidence. `WithoutLocalPaths`: no local path in what is saved.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from __future__ import annotations
 import copy
 import logging
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,16 +31,17 @@ from ifllm_hf.alignment.dpo.config import PairDPOConfig
 from ifllm_hf.alignment.dpo.gradient_share import GradientShare
 from ifllm_hf.alignment.dpo.losses import nll_loss, preference_loss
 from ifllm_hf.alignment.dpo.named_reference import NamedReferenceTrainer
+from ifllm_hf.alignment.dpo.reference_cache import row_lengths
 from ifllm_hf.alignment.pairs.collator import PairCollator, batch_counts
 from ifllm_hf.errors import ConfigError, DataError
-from ifllm_hf.training.local_paths import remove_local_paths
+from ifllm_hf.training.local_paths import WithoutLocalPaths
 
 logger = logging.getLogger(__name__)
 TRL_MINOR = "1.16"
 USES_CONFIDENCE = ("cdpo", "rdpo_paper")
 
 
-class PairDPOTrainer(NamedReferenceTrainer):
+class PairDPOTrainer(WithoutLocalPaths, NamedReferenceTrainer):
     """DPO with a confidence per pair, NLL on the chosen answer, and a reference that is named.
 
     Args:
@@ -53,9 +53,8 @@ class PairDPOTrainer(NamedReferenceTrainer):
         train_dataset: Columns `prompt`, `chosen`, `rejected` and maybe `confidence` in [0.5, 1].
         eval_dataset: The same, held out.
         processing_class: The tokenizer.
-        base_model_name: Public name of the base model for what is saved; default: the last part of
-            its path.
-        **kwargs: Passed to TRL (`peft_config`, `quantization_config`, `callbacks`, `optimizers`).
+        **kwargs: `base_model_name` for what is saved; others are passed to TRL (`peft_config`,
+            `quantization_config`, `callbacks`, `optimizers`).
 
     Attributes:
         step0_margin: Largest absolute scaled margin of the first batch before the first step.
@@ -79,7 +78,6 @@ class PairDPOTrainer(NamedReferenceTrainer):
         processing_class: Any,
         ref_model: PreTrainedModel | None = None,
         eval_dataset: Dataset | None = None,
-        base_model_name: str | None = None,
         **kwargs: Any,
     ) -> None:
         """Set the trainer up; see the class for the arguments."""
@@ -100,7 +98,6 @@ class PairDPOTrainer(NamedReferenceTrainer):
         if processing_class.pad_token is None:
             processing_class.pad_token = processing_class.eos_token
         confidence = _confidence_of(train_dataset)
-        self._base_model_name = base_model_name
         self.noise_rate = _noise_rate(args, confidence)
         self._shares = GradientShare(confidence)
         self._shares_matter = args.preference_loss in USES_CONFIDENCE and np.ptp(confidence) > 0
@@ -161,15 +158,7 @@ class PairDPOTrainer(NamedReferenceTrainer):
                 f"{args.max_length}; raise max_length or use history: none"
             )
         limit = args.max_length or float("inf")
-        self.cut[dataset_name] = sum(
-            len(prompt) + max(len(chosen), len(rejected)) > limit
-            for prompt, chosen, rejected in zip(
-                prepared["prompt_ids"],
-                prepared["chosen_ids"],
-                prepared["rejected_ids"],
-                strict=True,
-            )
-        )
+        self.cut[dataset_name] = int((row_lengths(prepared) > limit).sum())
         return prepared
 
     def _get_num_items_in_batch(
@@ -277,18 +266,6 @@ class PairDPOTrainer(NamedReferenceTrainer):
         if mode == "train":
             logs.update(self._shares.flush())
         super().log(logs, start_time)
-
-    # Saving
-
-    def _save(
-        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
-    ) -> None:
-        super()._save(output_dir, state_dict)
-        if self.args.should_save:
-            remove_local_paths(Path(output_dir or self.args.output_dir), self._base_model_name)
-
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """Write nothing: the card is written at the end of the run, from what was done."""
 
 
 def _confidence_of(dataset: Dataset) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -142,13 +143,9 @@ def _key(
         "eos": style.eos_token,
         "stop": stop_texts(style, sampling),
         "backend": backend,
-        **{
-            name: getattr(sampling, name)
-            for name in (
-                "max_new_tokens", "temperature", "top_p", "seed", "dtype", "load_in_4bit",
-            )
-        },
-    }  # fmt: skip
+        # `stop` and `backend` stand above, resolved; the batch size changes no answer.
+        **{k: v for k, v in asdict(sampling).items() if k not in ("stop", "backend", "batch_size")},
+    }
     return digest(said, 24)
 
 

@@ -72,7 +72,7 @@ class TransformersBackend:
     ) -> Iterator[list[tuple[JudgedPrompt, Answer]]]:
         """Yield the answers of one model, a batch at a time."""
         tokenizer = load_tokenizer(spec, self.style)
-        model = self._load(spec)
+        model = self._load(spec, tokenizer)
         encoded = [(p, token_ids(tokenizer, p, self.style)) for p in prompts]
         positions = getattr(model.config, "max_position_embeddings", None)
         room = positions - self.sampling.max_new_tokens if positions else None
@@ -119,7 +119,7 @@ class TransformersBackend:
             answers.append((prompt, finished_answer(text, stops, ended, len(ids) + ended)))
         return answers
 
-    def _load(self, spec: ModelSpec) -> Any:
+    def _load(self, spec: ModelSpec, tokenizer: Any) -> Any:
         assert spec.model is not None
         if self._base_name != spec.model:
             self._base = None
@@ -129,7 +129,6 @@ class TransformersBackend:
             self._base_name = spec.model
         elif hasattr(self._base, "peft_config"):
             self._base = self._base.unload()
-        tokenizer = load_tokenizer(spec, self.style)
         # Ours alone: a model's own file may sample, or punish repetition. Set before an adapter is
         # put on, which generates by its base's settings.
         self._base.generation_config = GenerationConfig(

@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 class EndpointJudge:
     """Asks a model for a verdict on every pair, once in each order."""
 
+    pointwise = False  # answers are compared
+
     def __init__(
         self,
         settings: JudgeSettings,
@@ -71,11 +73,6 @@ class EndpointJudge:
             "max_tokens": self.settings.max_tokens,
             "request": self.settings.request,
         }
-
-    @property
-    def pointwise(self) -> bool:
-        """Answers are compared."""
-        return False
 
     def orders(self, comparison: Comparison) -> Sequence[str]:
         """Return both orders."""

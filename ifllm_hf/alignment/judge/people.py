@@ -17,6 +17,7 @@ from ifllm_hf.alignment.judge.verdict import (
     Comparison,
     Judged,
     Verdict,
+    winner_of,
 )
 from ifllm_hf.files import digest
 
@@ -28,6 +29,8 @@ _HELP = (
 
 class PeopleJudge:
     """Shows every pair once; which side stands first is drawn by the seed."""
+
+    pointwise = False  # answers are compared
 
     def __init__(
         self,
@@ -51,11 +54,6 @@ class PeopleJudge:
     def identity(self) -> Mapping[str, Any]:
         """What a verdict depends on beside question and answers: who judges."""
         return {"people": self.settings.model or "people"}
-
-    @property
-    def pointwise(self) -> bool:
-        """Answers are compared."""
-        return False
 
     def orders(self, comparison: Comparison) -> Sequence[str]:
         """Return one order, the same each time that the question is shown."""
@@ -107,4 +105,4 @@ def read_choice(said: str) -> tuple[str, tuple[float, float] | None] | None:
     one, two = (float(number) for number in match.groups())
     if not all(LOWEST <= score <= HIGHEST for score in (one, two)):
         return None
-    return (TIE if one == two else FIRST if one > two else SECOND), (one, two)
+    return winner_of(one, two), (one, two)

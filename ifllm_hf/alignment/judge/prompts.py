@@ -9,8 +9,9 @@ from ifllm_hf.alignment.generate.backend import JudgedPrompt
 from ifllm_hf.alignment.judge.config import PromptSelection
 from ifllm_hf.alignment.pairs.config import PromptFormat
 from ifllm_hf.alignment.pairs.format import format_row
-from ifllm_hf.alignment.pairs.source import open_pairs, text_of
+from ifllm_hf.alignment.pairs.source import open_pairs, require_columns, text_of
 from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.data.marker import is_prepared
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.files import digest
 from ifllm_hf.training.run_record import public_name
@@ -39,25 +40,18 @@ def held_out_prompts(
         ConfigError: A column that is needed is not there, or no row has the fold.
         DataError: No question is left.
     """
-    configs: tuple[str | None, ...] = chosen.configs or (
-        _IFLLM_CONFIGS if _is_ifllm(chosen.dataset) else (None,)
-    )
+    is_ifllm = chosen.dataset == "ifllm" or is_prepared(chosen.dataset)
+    configs: tuple[str | None, ...] = chosen.configs or (_IFLLM_CONFIGS if is_ifllm else (None,))
     rows: list[dict[str, Any]] = []
     for config in configs:
         table = open_pairs(chosen.dataset, config, chosen.split)
-        needed = {
-            "prompt": True,
-            "fold": chosen.fold is not None,
-            "bullet_suffix": style.suffix,
-            "history_chosen": style.history == "chosen",
+        needed: dict[str, str | bool] = {
+            "prompt": "judging",
+            "fold": chosen.fold is not None and "prompts.fold",
+            "bullet_suffix": style.suffix and "format.suffix",
+            "history_chosen": style.history == "chosen" and "format.history",
         }
-        for column, is_needed in needed.items():
-            if is_needed and column not in table.column_names:
-                raise ConfigError(
-                    f"{public_name(chosen.dataset)}: no column '{column}'; it has "
-                    f"{', '.join(table.column_names)}. Take another config, or change prompts.fold,"
-                    " format.suffix or format.history"
-                )
+        require_columns(table, str(public_name(chosen.dataset)), needed)
         rows += list(table.select_columns([c for c in _COLUMNS if c in table.column_names]))
     return select_prompts(rows, chosen, style)
 
@@ -118,9 +112,3 @@ def _make(row: dict[str, Any], style: PromptFormat) -> JudgedPrompt:
 
 def _normal(row: dict[str, Any]) -> str:
     return text_of(row["prompt"]).strip().casefold()
-
-
-def _is_ifllm(dataset: str) -> bool:
-    from ifllm_hf.data.marker import is_prepared
-
-    return dataset == "ifllm" or is_prepared(dataset)

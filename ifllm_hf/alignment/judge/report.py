@@ -121,15 +121,22 @@ def ratio_lines(found: Sequence[Record]) -> list[str]:
 def markdown(report: Record) -> str:
     """Write the report for people."""
     judge, prompts = report["judge"], report["prompts"]
+    held_out = (
+        "not held out by reader: training may have seen them"
+        if prompts["fold"] is None
+        else f"held out by reader (fold {prompts['fold']})"
+    )
+    saw = ", ".join(report["labellers_saw_readers"])
+    warned = f"**The clicks of these readers trained the models that labelled for {saw}.**"
     lines = [
         "# How good are the answers?",
         "",
         f"Judge: {judge['protocol']}.",
         "",
-        f"Questions: {prompts['n']} of {prompts['workers']} readers, {_held_out(prompts)}. "
+        f"Questions: {prompts['n']} of {prompts['workers']} readers, {held_out}. "
         + _dropped("Rows left out", prompts["ledger"]["dropped"]),
         "",
-        *_not_apart(report["labellers_saw_readers"]),
+        *([warned, ""] if saw else ()),
         f"Baseline: **{report['baseline']}**. Answers: {report['answers']}.",
         "",
         "Win rate counts a tie as half. Intervals: 95 %, bootstrap over readers, "
@@ -162,11 +169,11 @@ def markdown(report: Record) -> str:
         f"{statistics.LC_DRAWS} draws.",
     ]
     for name, r in report["candidates"].items():
-        if r["n"] and max(_one_sided(r["chars"])) > _ONE_SIDED:
+        longer, shorter = (r["n"] and r["chars"][f"candidate_{s}"] for s in ("longer", "shorter"))
+        if max(longer, shorter) > _ONE_SIDED:
             lines.append(
-                f"For {name} that is an extrapolation: {r['chars']['candidate_longer']:.0%} of its "
-                f"answers are longer than the baseline's and {r['chars']['candidate_shorter']:.0%} "
-                "shorter."
+                f"For {name} that is an extrapolation: {longer:.0%} of its answers are longer than "
+                f"the baseline's and {shorter:.0%} shorter."
             )
     for name, r in report["candidates"].items():
         if without_room := r["answers"]["prompt_too_long"]:
@@ -226,27 +233,10 @@ def shown(got: Record | None, form: str = ".3f") -> str:
     return f"{got['estimate']:{form}} [{got['low']:{form}}, {got['high']:{form}}]"
 
 
-def _held_out(prompts: Record) -> str:
-    if prompts["fold"] is None:
-        return "not held out by reader: training may have seen them"
-    return f"held out by reader (fold {prompts['fold']})"
-
-
-def _not_apart(names: Sequence[str]) -> list[str]:
-    if not names:
-        return []
-    whom = ", ".join(names)
-    return [f"**The clicks of these readers trained the models that labelled for {whom}.**", ""]
-
-
 def _dropped(what: str, reasons: Mapping[str, int]) -> str:
     if not reasons:
         return f"{what}: none."
     return f"{what}: " + "; ".join(f"{n} {why}" for why, n in reasons.items()) + "."
-
-
-def _one_sided(chars: Record) -> tuple[float, float]:
-    return chars["candidate_longer"], chars["candidate_shorter"]
 
 
 def _thirds(report: Record) -> list[str]:

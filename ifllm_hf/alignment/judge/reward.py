@@ -6,16 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ifllm_hf.alignment.judge.config import JudgeSettings
-from ifllm_hf.alignment.judge.verdict import (
-    BASELINE,
-    FIRST,
-    SECOND,
-    TIE,
-    Comparison,
-    Judged,
-    Verdict,
-)
-from ifllm_hf.alignment.policy.load import check_access, weights_id
+from ifllm_hf.alignment.judge.verdict import BASELINE, Comparison, Judged, Verdict, winner_of
+from ifllm_hf.alignment.policy.load import check_access, load_tokenizer, weights_id
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.training.run_record import public_name
 
@@ -29,6 +21,8 @@ class RewardJudge:
     has read these answers. For others, a conversation goes through the tokenizer's chat template if
     it has one, else question and answer are given as a pair of texts.
     """
+
+    pointwise = True  # a reward is of one answer
 
     def __init__(self, settings: JudgeSettings) -> None:
         """Keep the settings; the model is loaded when it is first needed."""
@@ -47,11 +41,6 @@ class RewardJudge:
     def identity(self) -> Mapping[str, Any]:
         """What a verdict depends on beside question and answers."""
         return {"reward": weights_id(self.settings.model)}
-
-    @property
-    def pointwise(self) -> bool:
-        """A reward is of one answer."""
-        return True
 
     def orders(self, comparison: Comparison) -> Sequence[str]:
         """Return one order: a reward does not know of the other answer."""
@@ -74,10 +63,7 @@ class RewardJudge:
             )
             for comparison, first in batch:
                 scores = (next(rewards), next(rewards))
-                winner = (
-                    TIE if scores[0] == scores[1] else FIRST if scores[0] > scores[1] else SECOND
-                )
-                verdict = Verdict(comparison.prompt_id, first, winner, scores)
+                verdict = Verdict(comparison.prompt_id, first, winner_of(*scores), scores)
                 yield Judged(comparison, first, verdict)
 
     def rewards(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
@@ -112,11 +98,7 @@ class RewardJudge:
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
             import torch
-            from transformers import (
-                AutoModelForSequenceClassification,
-                AutoProcessor,
-                AutoTokenizer,
-            )
+            from transformers import AutoModelForSequenceClassification, AutoProcessor
 
             name = str(self.settings.model)
             check_access(name)
@@ -124,9 +106,7 @@ class RewardJudge:
             if model.config.model_type == _OURS:
                 reader = AutoProcessor.from_pretrained(name)
             else:
-                reader = AutoTokenizer.from_pretrained(name)
-                if reader.pad_token is None:
-                    reader.pad_token = reader.eos_token
+                reader = load_tokenizer(name, None, of=name)
                 if model.config.pad_token_id is None:
                     model.config.pad_token_id = reader.pad_token_id
             device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -38,6 +38,8 @@ from ifllm_hf.training.run_record import public_name, read_run, versions
 
 logger = logging.getLogger(__name__)
 
+_NOT_YET: dict[str, Any] = {"verdict": None, "failed": "not judged yet", "usage": {}}
+
 
 def run_judge(
     config: JudgeConfig, *, judge: Judge | None = None, progress: bool = True
@@ -260,7 +262,8 @@ def _judged(
         for c in comparisons
         for first in judge.orders(c)
     }
-    todo = [pair for key, pair in asked.items() if not _is_done(cache.records.get(key))]
+    done = {key for key, record in cache.records.items() if record["verdict"] is not None}
+    todo = [pair for key, pair in asked.items() if key not in done]
     with progress_bar(len(todo), title, progress and len(todo) > 0) as bar:
         for got in judge.judge(todo):
             key = content_key(got.comparison, got.first, identity)
@@ -270,7 +273,7 @@ def _judged(
             cache.add(
                 {
                     "key": key,
-                    "verdict": got.verdict.to_dict() if got.verdict else None,
+                    "verdict": asdict(got.verdict) if got.verdict else None,
                     "failed": got.failed,
                     "usage": asdict(before),
                 }
@@ -278,19 +281,13 @@ def _judged(
             bar.update(1)
     out = []
     for key, (comparison, first) in asked.items():
-        record = cache.records.get(key)
-        if record is None:
-            out.append(Judged(comparison, first, None, "not judged yet"))
-            continue
+        record = cache.records.get(key, _NOT_YET)
         verdict = None
-        if record["verdict"] is not None:
-            verdict = Verdict.from_dict({**record["verdict"], "prompt_id": comparison.prompt_id})
+        if (said := record["verdict"]) is not None:
+            scores = said["scores"] and tuple(said["scores"])  # JSON knows lists alone
+            verdict = Verdict(**{**said, "scores": scores, "prompt_id": comparison.prompt_id})
         out.append(Judged(comparison, first, verdict, record["failed"], Usage(**record["usage"])))
     return out
-
-
-def _is_done(record: Mapping[str, Any] | None) -> bool:
-    return record is not None and record["verdict"] is not None
 
 
 def _account(

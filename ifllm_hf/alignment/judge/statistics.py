@@ -7,7 +7,7 @@ alike.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from ifllm_hf.alignment.judge.verdict import (
     TIE,
     Comparison,
     Verdict,
+    winner_of,
 )
 from ifllm_hf.metrics.core import Interval, bootstrap_by_group
 from ifllm_hf.metrics.ridge import ridge_logistic, sigmoid
@@ -235,28 +236,21 @@ def position_bias(
     reader = {c.prompt_id: c.user_id for c in comparisons}
     decided = [v for v in verdicts if v.winner != TIE]
     scored = [v for v in verdicts if v.scores is not None]
-    first_wins = gap = None
-    if decided:
-        first_wins = mean_over_workers(
-            np.array([float(v.winner == FIRST) for v in decided]),
-            np.array([reader[v.prompt_id] for v in decided]),
-            draws=draws,
-            seed=seed,
-        )
-    if scored:
-        gap = mean_over_workers(
-            np.array([v.scores[0] - v.scores[1] for v in scored if v.scores]),
-            np.array([reader[v.prompt_id] for v in scored]),
-            draws=draws,
-            seed=seed,
-        )
+
+    def mean(of: Callable[[Verdict], float], some: Sequence[Verdict]) -> Interval | None:
+        if not some:
+            return None
+        readers = np.array([reader[v.prompt_id] for v in some])
+        return mean_over_workers(np.array([of(v) for v in some]), readers, draws=draws, seed=seed)
+
+    first_wins = mean(lambda v: float(v.winner == FIRST), decided)
     wins: dict[str, list[float]] = {}
     for verdict in verdicts:
         wins.setdefault(verdict.prompt_id, []).append(verdict.win)
     both = [w for w in wins.values() if len(w) == 2]
     return PositionBias(
         first_wins=first_wins,
-        score_gap=gap,
+        score_gap=mean(lambda v: v.scores[0] - v.scores[1] if v.scores else np.nan, scored),
         same_winner=float(np.mean([a == b for a, b in both])) if both else None,
         contradictory=float(np.mean([_contradicts(v) for v in scored])) if scored else None,
         # False too where one reader gives no interval: the ends are NaN.
@@ -266,8 +260,7 @@ def position_bias(
 
 def _contradicts(verdict: Verdict) -> bool:
     assert verdict.scores is not None
-    one, two = verdict.scores
-    return (verdict.winner == FIRST and one < two) or (verdict.winner == SECOND and two < one)
+    return {verdict.winner, winner_of(*verdict.scores)} == {FIRST, SECOND}
 
 
 def _divide(numerator: FloatArray, denominator: FloatArray) -> FloatArray:

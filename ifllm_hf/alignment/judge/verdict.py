@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ifllm_hf.files import digest
@@ -67,21 +67,10 @@ class Verdict:
             return float("nan")
         return self.scores[0 if self.first == side else 1]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON types."""
-        return asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Verdict:
-        """Return what `to_dict` wrote."""
-        scores = values["scores"]
-        return cls(
-            prompt_id=values["prompt_id"],
-            first=values["first"],
-            winner=values["winner"],
-            scores=None if scores is None else (scores[0], scores[1]),
-            reason=values["reason"],
-        )
+def winner_of(first: float, second: float) -> str:
+    """Return whose score is higher: `FIRST`, `SECOND` or `TIE`."""
+    return TIE if first == second else FIRST if first > second else SECOND
 
 
 @dataclass

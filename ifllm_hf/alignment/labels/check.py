@@ -6,6 +6,7 @@ uses, and the formats are read from the YAML of each model.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -18,6 +19,7 @@ from ifllm_hf.alignment.pairs.format import format_row
 from ifllm_hf.alignment.pairs.source import check_pairs, open_pairs, text_of
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.files import shipped_folder
+from ifllm_hf.training.settings_file import read_yaml
 from ifllm_hf.training.tiny_models import TINY_PREFIX
 
 _SHOWN_CHARS = 240
@@ -126,9 +128,7 @@ def check_labels(
             _hold_to_turn(seen, sides[i], of_turn[row["query_id"]], models, path.name)
             if i in picked:
                 shown.append(_shown(seen, row, models, look))
-    source: dict[str, int] = {}
-    for row in rows:
-        source[row["source"]] = source.get(row["source"], 0) + 1
+    source = dict(Counter(row["source"] for row in rows))
     return LabelCheck(path.name, len(rows), source, len(with_click), sum(with_click), shown)
 
 
@@ -144,27 +144,17 @@ def recipe_files() -> list[Path]:
 
 def _is_of_a_model(file: Path) -> bool:
     """Whether a recipe trains a real model on pairs: it names a loss, and no tiny random model."""
-    import yaml
-
-    settings = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    settings = read_yaml(file)
     name = str(settings.get("model_name_or_path"))
     return "preference_loss" in settings and not name.startswith(TINY_PREFIX)
 
 
 def _formats(templates: Sequence[Path]) -> dict[PromptFormat, list[str]]:
     """Return the different formats, each with the models that use it."""
-    import yaml
-
     known = {f.name for f in fields(PromptFormat)}
     found: dict[PromptFormat, list[str]] = {}
     for file in templates:
-        try:
-            settings = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"{file}: cannot be read as YAML ({error})") from error
-        if not isinstance(settings, dict):
-            raise ConfigError(f"{file}: expected settings, `name: value` on each line")
-        look = PromptFormat(**{key: value for key, value in settings.items() if key in known})
+        look = PromptFormat(**{k: value for k, value in read_yaml(file).items() if k in known})
         if look.prompt_template.count("{prompt}") != 1:
             raise ConfigError(
                 f"{file}: prompt_template is {look.prompt_template!r}; expected {{prompt}} in it "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ifllm_hf.errors import ConfigError
+from ifllm_hf.errors import require_one_of
 from ifllm_hf.reward.baselines.choice import GAZE, MOUSE, default_model
 from ifllm_hf.reward.baselines.linear import AntisymmetricLR
 from ifllm_hf.reward.baselines.protocol import Model
@@ -29,6 +29,5 @@ def label_model(inputs: str) -> Callable[[], Model]:
     Raises:
         ConfigError: There is no such combination.
     """
-    if inputs not in _MODELS:
-        raise ConfigError(f"inputs is {inputs!r}; expected one of {', '.join(INPUTS)}")
+    require_one_of("inputs", inputs, INPUTS)
     return _MODELS[inputs]

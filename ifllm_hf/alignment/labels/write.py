@@ -10,11 +10,9 @@ wrong clicks is in `label_noise`.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -34,15 +32,21 @@ from ifllm_hf.alignment.labels.noise import (
 )
 from ifllm_hf.alignment.labels.report import LabelReport, behavior_scores
 from ifllm_hf.benchmark.protocol.rows import swap_sides, tick_columns
-from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.schema import TURNS
+from ifllm_hf.data.schema import SCHEMAS, TURNS
 from ifllm_hf.data.tables.preferences import build_preferences
-from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.errors import ConfigError, DataError, require_one_of
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.baselines.protocol import Model, config_hash
 
 EXPLICIT, REWARD, BOTH = "explicit", "reward", "both"
 SOURCES = (EXPLICIT, REWARD, BOTH)
+_EVIDENCE = ("label_model", "label_fold", "p_b_behavior", "p_b", "nu")
+# What a pair needs of its turn: columns that it keeps, and what decides on it.
+_NEEDED = (
+    *(name for name in SCHEMAS["preferences"].names if name in TURNS.names),
+    *("kind", "preference", "has_error_answer"),
+    *("response_a", "response_b", "history_a", "history_b"),
+)
 
 
 def write_labels(
@@ -106,12 +110,14 @@ def write_labels(
             pair is left.
     """
     out = Path(out)
-    _check_settings(out, source, nu, overwrite)
+    require_one_of("source", source, SOURCES)
+    check_nu(nu)
+    check_place(out, overwrite)
     _check_turns(turns)
     turns = turns.drop(tick_columns(turns))
     told: OutOfFold | None = None
     name = None
-    evidence = pl.DataFrame(schema={"query_id": pl.Int64, **_EVIDENCE})
+    evidence = pl.DataFrame(LABELS.empty_table()).select("query_id", *_EVIDENCE)
     scores = None
     if source == EXPLICIT:
         decided = turns
@@ -139,8 +145,8 @@ def write_labels(
         decided = _decide(turns, rows, p_b, y, source)
         scores = behavior_scores(y, told.p_b, rows["user_id"], seed=seed)
     pairs, ledger = build_preferences(decided)
-    if source == REWARD:
-        _rename(ledger, "tie", "undecided")
+    if source == REWARD and "tie" in ledger.dropped:
+        ledger.dropped["undecided"] = ledger.dropped.pop("tie")
     if not pairs.height:
         raise DataError(
             f"0 of {ledger.seen} turns can be labelled by '{source}' (dropped: {ledger.dropped}); "
@@ -159,7 +165,9 @@ def write_labels(
         against_click=_against_click(table),
         label_model=name,
         nu=nu if source == BOTH else None,
-        nu_table=[] if source != BOTH or told is None else _nu_table(table),
+        nu_table=nu_table(table["p_b_behavior"].to_numpy(), table["explicit_preference"] == "b")
+        if source == BOTH
+        else [],
         likert=likert_contradictions(turns),
         slopes={} if told is None else told.slopes,
         trained_on={} if told is None else told.trained,
@@ -197,27 +205,19 @@ def read_turns_with_features(folder: Path | str) -> pl.DataFrame:
 
 
 def _default_model() -> Model:
-    place = "ifllm_hf.reward.baselines.choice"
     try:
-        made: Model = importlib.import_module(place).default_model()
+        from ifllm_hf.reward.baselines.choice import default_model
+
+        return default_model()
     except ImportError as error:
         raise ConfigError(
-            f"the default model of {place} cannot be loaded ({error}). Install ifllm-hf[learn], or "
-            "pass another model"
+            "the default model of ifllm_hf.reward.baselines.choice cannot be loaded "
+            f"({error}). Install ifllm-hf[learn], or pass another model"
         ) from error
-    return made
-
-
-def _check_settings(out: Path, source: str, nu: float, overwrite: bool) -> None:
-    if source not in SOURCES:
-        raise ConfigError(f"source is {source!r}; expected one of {', '.join(SOURCES)}")
-    check_nu(nu)
-    check_place(out, overwrite)
 
 
 def _check_turns(turns: pl.DataFrame) -> None:
-    needed = [*_FROM_TURNS, "kind", "preference", "has_error_answer", "response_a", "response_b"]
-    missing = [c for c in (*needed, "history_a", "history_b", "prompt") if c not in turns.columns]
+    missing = [name for name in _NEEDED if name not in turns.columns]
     if missing:
         raise DataError(
             f"the turns have no column {', '.join(missing)}; expected the columns of the `turns` "
@@ -264,24 +264,6 @@ def _swap(rows: pl.DataFrame) -> Swap:
 
     signs = [name for name in ANTISYMMETRIC_COLUMNS if name in rows.columns]
     return partial(swap_sides, antisymmetric=signs)
-
-
-_EVIDENCE = {
-    "label_model": pl.String,
-    "label_fold": pl.Int8,
-    "p_b_behavior": pl.Float64,
-    "p_b": pl.Float64,
-    "nu": pl.Float64,
-}
-_FROM_TURNS = (
-    "query_id",
-    "conversation_id",
-    "user_id",
-    "task_id",
-    "turn",
-    "fold",
-    "bullet_suffix",
-)
 
 
 def _evidence(
@@ -334,20 +316,11 @@ def _finish(
     ).select(LABELS.names)
 
 
-def _rename(ledger: Ledger, old: str, new: str) -> None:
-    if old in ledger.dropped:
-        ledger.dropped[new] = ledger.dropped.pop(old)
-
-
 def _against_click(table: pl.DataFrame) -> dict[str, int]:
     """Count the pairs with a click on a side, and those whose chosen side is the other one."""
     clicked = table.filter(pl.col("explicit_preference").is_in(["a", "b"]))
     p_b, on_b = clicked["p_b"].to_numpy(), (clicked["explicit_preference"] == "b").to_numpy()
     return {"n": clicked.height, "against": int(flipped(p_b, on_b).sum())}
-
-
-def _nu_table(table: pl.DataFrame) -> list[dict[str, Any]]:
-    return nu_table(table["p_b_behavior"].to_numpy(), table["explicit_preference"] == "b")
 
 
 def _without_behavior(turns: pl.DataFrame, table: pl.DataFrame) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ifllm_hf.errors import ConfigError, require_one_of
+from ifllm_hf.training.setting import setting
 
 HISTORIES = ("none", "chosen")
 PROMPT_FORMATS = ("template", "chat")
@@ -21,68 +22,47 @@ class PairSelection:
             "(for dry runs)."
         }
     )
-    dataset_config: str | None = field(
-        default=None, metadata={"help": "Config of the dataset. Default for ifllm: preferences."}
+    dataset_config: str | None = setting(
+        None, "Config of the dataset. Default for ifllm: preferences."
     )
-    dataset_split: str = field(default="train", metadata={"help": "Split of the dataset."})
-    eval_fold: int | None = field(
-        default=None,
-        metadata={"help": "Hold out the pairs whose column 'fold' has this value (whole workers)."},
+    dataset_split: str = setting("train", "Split of the dataset.")
+    eval_fold: int | None = setting(
+        None, "Hold out the pairs whose column 'fold' has this value (whole workers)."
     )
-    labeller_may_see_judged_readers: bool = field(
-        default=False,
-        metadata={
-            "help": "For experiments that nobody judges: hold readers out although their clicks "
-            "trained the models that labelled the others. Printed, and written into the card."
-        },
+    labeller_may_see_judged_readers: bool = setting(
+        False,
+        "For experiments that nobody judges: hold readers out although their clicks trained the "
+        "models that labelled the others. Printed, and written into the card.",
     )
-    min_confidence: float = field(
-        default=0.5, metadata={"help": "Drop pairs below this confidence; they are counted."}
-    )
-    max_pairs: int | None = field(
-        default=None, metadata={"help": "Use at most this many training pairs (for dry runs)."}
-    )
+    min_confidence: float = setting(0.5, "Drop pairs below this confidence; they are counted.")
+    max_pairs: int | None = setting(None, "Use at most this many training pairs (for dry runs).")
 
 
 @dataclass(frozen=True)
 class PromptFormat:
     """How a question looks to a model: part of the YAML of a recipe, and of the `run.json`."""
 
-    history: str = field(
-        default="none",
-        metadata={
-            "help": "none: the current question only. chosen: the past of the side that was chosen "
-            "(column history_chosen); both answers are then scored in that past.",
-            "choices": list(HISTORIES),
-        },
+    history: str = setting(
+        "none",
+        "none: the current question only. chosen: the past of the side that was chosen (column "
+        "history_chosen); both answers are then scored in that past.",
+        HISTORIES,
     )
-    suffix: bool = field(
-        default=False,
-        metadata={
-            "help": "Append ' respond using bullet points' where it was sent (column "
-            "bullet_suffix)."
-        },
+    suffix: bool = setting(
+        False, "Append ' respond using bullet points' where it was sent (column bullet_suffix)."
     )
-    prompt_format: str = field(
-        default="template",
-        metadata={
-            "help": "template: prompt_template. chat: the chat template of the tokenizer.",
-            "choices": list(PROMPT_FORMATS),
-        },
+    prompt_format: str = setting(
+        "template",
+        "template: prompt_template. chat: the chat template of the tokenizer.",
+        PROMPT_FORMATS,
     )
-    prompt_template: str = field(
-        default="Question: {prompt}\n\nAnswer:",
-        metadata={"help": "How one question is written; contains {prompt} once."},
+    prompt_template: str = setting(
+        "Question: {prompt}\n\nAnswer:", "How one question is written; contains {prompt} once."
     )
-    response_prefix: str = field(
-        default=" ", metadata={"help": "Put before an answer, in template format."}
-    )
-    turn_separator: str = field(
-        default="\n\n", metadata={"help": "Put between past turns, in template format."}
-    )
-    eos_token: str | None = field(
-        default=None,
-        metadata={"help": "Token that ends an answer. Default: the tokenizer's own."},
+    response_prefix: str = setting(" ", "Put before an answer, in template format.")
+    turn_separator: str = setting("\n\n", "Put between past turns, in template format.")
+    eos_token: str | None = setting(
+        None, "Token that ends an answer. Default: the tokenizer's own."
     )
 
 

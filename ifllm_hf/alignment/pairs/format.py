@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ifllm_hf.alignment.pairs.config import PairDataConfig, PromptFormat
-from ifllm_hf.alignment.pairs.source import check_pairs, open_pairs, text_of
+from ifllm_hf.alignment.pairs.source import check_pairs, open_pairs, require_columns, text_of
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.errors import ConfigError, DataError
 
@@ -123,17 +123,13 @@ def load_pairs(config: PairDataConfig, name: str | None = None) -> PreferencePai
     name = name or config.dataset
     pairs = open_pairs(config.dataset, config.dataset_config, config.dataset_split)
     confidence = check_pairs(pairs, name)
-    needed = {
-        "fold": config.eval_fold is not None,
-        "history_chosen": config.history == "chosen" and isinstance(pairs[0]["prompt"], str),
-        "bullet_suffix": config.suffix,
+    past = config.history == "chosen" and isinstance(pairs[0]["prompt"], str)
+    needed: dict[str, str | bool] = {
+        "fold": config.eval_fold is not None and "eval_fold",
+        "history_chosen": past and "history: chosen",
+        "bullet_suffix": config.suffix and "suffix: true",
     }
-    for column, is_needed in needed.items():
-        if is_needed and column not in pairs.column_names:
-            raise ConfigError(
-                f"{name}: no column '{column}', which "
-                f"{_needed_by(column)} needs; it has {', '.join(pairs.column_names)}"
-            )
+    require_columns(pairs, name, needed)
     held = [config.eval_fold is not None and fold == config.eval_fold for fold in _folds(pairs)]
     labeller_saw = _labeller_saw(pairs, held, config, name)
     prompts = [text_of(prompt).strip().casefold() for prompt in pairs["prompt"]]
@@ -210,11 +206,3 @@ def _labeller_saw(pairs: Dataset, held: list[bool], config: PairDataConfig, name
             "labeller_may_see_judged_readers: true)"
         )
     return sum(saw)
-
-
-def _needed_by(column: str) -> str:
-    return {
-        "fold": "eval_fold",
-        "history_chosen": "history: chosen",
-        "bullet_suffix": "suffix: true",
-    }[column]

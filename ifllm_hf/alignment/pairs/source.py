@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 MADE_UP = "made-up"
+_TEXTS = ("prompt", "chosen", "rejected")
 _READERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json"}
 
 
@@ -122,6 +123,25 @@ def _is_text(value: Any) -> bool:
     return value is None or isinstance(value, str)
 
 
+def require_columns(pairs: Dataset, name: str, needed: Mapping[str, str | bool]) -> None:
+    """Refuse a dataset without a column that a setting needs.
+
+    Args:
+        pairs: The dataset.
+        name: What to call it in messages.
+        needed: By column, the setting that needs it; False where it is not set.
+
+    Raises:
+        ConfigError: A column is not there.
+    """
+    for column, setting in needed.items():
+        if setting and column not in pairs.column_names:
+            raise ConfigError(
+                f"{name}: no column '{column}', which {setting} needs; it has "
+                f"{', '.join(pairs.column_names)}"
+            )
+
+
 def check_pairs(pairs: Dataset, name: str) -> list[float]:
     """Refuse pairs that no loss can learn from.
 
@@ -138,15 +158,13 @@ def check_pairs(pairs: Dataset, name: str) -> list[float]:
     """
     if not len(pairs):
         raise DataError(f"{name}: 0 pairs; expected at least one; check how the file was written")
-    missing = [
-        column for column in ("prompt", "chosen", "rejected") if column not in pairs.column_names
-    ]
+    missing = [column for column in _TEXTS if column not in pairs.column_names]
     if missing:
         raise DataError(
             f"{name}: no column {', '.join(missing)}; it has {', '.join(pairs.column_names)}; "
             "expected TRL's preference format: prompt, chosen, rejected and maybe confidence"
         )
-    for side in ("prompt", "chosen", "rejected"):
+    for side in _TEXTS:
         _refuse(
             name,
             f"'{side}' is neither a text nor messages",
@@ -154,9 +172,7 @@ def check_pairs(pairs: Dataset, name: str) -> list[float]:
             pairs[side],
             "expected a string, or a list of {'role': ..., 'content': ...}",
         )
-    sides = {
-        side: [text_of(value) for value in pairs[side]] for side in ("prompt", "chosen", "rejected")
-    }
+    sides = {side: [text_of(value) for value in pairs[side]] for side in _TEXTS}
     for side, texts in sides.items():
         _refuse(
             name,
@@ -168,11 +184,7 @@ def check_pairs(pairs: Dataset, name: str) -> list[float]:
     _refuse(
         name,
         "'chosen' equals 'rejected'",
-        [
-            i
-            for i, (a, b) in enumerate(zip(sides["chosen"], sides["rejected"], strict=True))
-            if a == b
-        ],
+        [i for i, text in enumerate(sides["chosen"]) if text == sides["rejected"][i]],
         sides["chosen"],
         "a tie teaches nothing; remove those rows",
     )

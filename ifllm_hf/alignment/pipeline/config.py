@@ -9,7 +9,7 @@ from typing import Any
 
 from ifllm_hf.alignment.labels.noise import DEFAULT_NU
 from ifllm_hf.alignment.pairs.config import JUDGE_FOLD
-from ifllm_hf.errors import ConfigError
+from ifllm_hf.errors import ConfigError, require_one_of
 from ifllm_hf.training.settings_file import read_settings
 
 ALL, NEW = "all", "new"
@@ -81,8 +81,7 @@ class PipelineConfig:
         """
         if not self.models or not self.sources:
             raise ConfigError("models or sources is empty; name at least one of each")
-        if self.train_on not in (ALL, NEW):
-            raise ConfigError(f"train_on is {self.train_on!r}; expected {ALL} or {NEW}")
+        require_one_of("train_on", self.train_on, (ALL, NEW))
         if self.min_new_pairs < 1:
             raise ConfigError(f"min_new_pairs is {self.min_new_pairs}; expected 1 or more")
         taken = {"dataset", "output_dir", "eval_fold", "resume_from_checkpoint", "config"}

@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
 from ifllm_hf.alignment.judge.config import JudgeConfig
 from ifllm_hf.alignment.judge.pooled import pool, pooled_markdown
 from ifllm_hf.alignment.judge.run import run_judge
@@ -17,7 +15,7 @@ from ifllm_hf.alignment.pipeline.state import DONE, Run
 from ifllm_hf.alignment.policy.load import weights_id
 from ifllm_hf.files import write_parquet, write_whole
 from ifllm_hf.training.run_record import versions
-from ifllm_hf.training.settings_file import build
+from ifllm_hf.training.settings_file import build, read_yaml
 
 
 def judge_model(
@@ -47,9 +45,8 @@ def judge_model(
     Raises:
         IFLLMError: See `run_judge`.
     """
-    settings = yaml.safe_load(Path(str(config.judge)).read_text())
     ours = ("baseline", "candidates", "output_dir", "ratio_to")
-    settings = {k: v for k, v in settings.items() if k not in ours}
+    settings = {k: v for k, v in read_yaml(str(config.judge)).items() if k not in ours}
     inputs = {
         "judge": settings,
         "models": {name: weights_id(place) for name, place in folders.items()},

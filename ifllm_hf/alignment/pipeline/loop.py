@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 
 from ifllm_hf.alignment.pipeline.config import NEW, LabelSource, PipelineConfig
 from ifllm_hf.alignment.pipeline.labels import (
@@ -33,6 +32,7 @@ from ifllm_hf.data.prepared.prepare import CardWriter
 from ifllm_hf.errors import ConfigError, IFLLMError, OutputError
 from ifllm_hf.files import write_parquet
 from ifllm_hf.training.run_record import versions
+from ifllm_hf.training.settings_file import read_yaml
 from ifllm_hf.training.tiny_models import TINY_PREFIX
 
 logger = logging.getLogger(__name__)
@@ -58,13 +58,6 @@ class PipelineStatus:
     starts: dict[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     did: list[str] = field(default_factory=list)
-
-    @property
-    def whole(self) -> bool:
-        """Whether everything is done."""
-        return not self.errors and all(
-            status in (DONE, UP_TO_DATE) for row in self.cells.values() for status in row.values()
-        )
 
     def table(self) -> str:
         """Return models x sources for a terminal."""
@@ -135,7 +128,7 @@ def run_pipeline(
     loop = _Loop(config, out, outcome, say, dry)
     labels = _labels(loop, sources, data)
     for model, file in models.items():
-        settings = {**yaml.safe_load(file.read_text()), **config.settings}
+        settings = {**read_yaml(file), **config.settings}
         try:
             start = _sft(loop, model, settings, labels.get(sources[0].name))
         except Exception as error:  # out of memory, a broken download: other models can go on

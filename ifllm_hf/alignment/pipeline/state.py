@@ -15,11 +15,6 @@ from ifllm_hf.files import digest, held, write_json
 DONE, RUNNING, FAILED, INTERRUPTED, WAITING = "done", "running", "failed", "interrupted", "waiting"
 
 
-def run_key(inputs: Mapping[str, Any]) -> str:
-    """Return 12 hex digits of all that a result depends on."""
-    return digest(inputs, 12)
-
-
 @dataclass(frozen=True)
 class Run:
     """A place for one result, named by what it depends on.
@@ -39,8 +34,8 @@ class Run:
 
     @property
     def key(self) -> str:
-        """The hash of the inputs."""
-        return run_key(self.inputs)
+        """12 hex digits of the inputs."""
+        return digest(self.inputs, 12)
 
     @property
     def folder(self) -> Path:
@@ -95,12 +90,11 @@ def read_state(file: Path) -> dict[str, Any]:
         return {"status": WAITING}
     state: dict[str, Any] = json.loads(file.read_text())
     if state["status"] == RUNNING:
-        lock = FileLock(f"{file}.lock", timeout=0)
         try:
-            lock.acquire()
+            with FileLock(f"{file}.lock", timeout=0):
+                pass
         except Timeout:
             return state
-        lock.release()
         # It may have ended between reading and locking.
         state = json.loads(file.read_text())
         if state["status"] == RUNNING:

@@ -5,13 +5,14 @@ Importing this module imports torch and TRL.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from transformers import TrainingArguments
 from transformers.utils import is_torch_bf16_gpu_available
 from trl import ModelConfig
 
 from ifllm_hf.errors import ConfigError, require_one_of
+from ifllm_hf.training.setting import setting
 
 METHODS = ("qlora", "lora", "full")
 _LEAST = {
@@ -23,12 +24,16 @@ _LEAST = {
 }
 
 
-def refuse_bf16_without_gpu(training: TrainingArguments) -> None:
-    """Refuse a setting that this machine cannot do.
+def check_training(training: TrainingArguments) -> None:
+    """Refuse what torch would refuse much later.
 
     Raises:
-        ConfigError: bf16 is on and there is no GPU that supports it.
+        ConfigError: A size below 1 or a rate below 0; or bf16 is on and there is no GPU that
+            supports it.
     """
+    for name, least in _LEAST.items():
+        if getattr(training, name) < least:
+            raise ConfigError(f"{name} is {getattr(training, name)}; expected {least} or more")
     wants_bf16 = training.bf16 or (training.bf16 is None and not training.fp16)
     if wants_bf16 and not training.use_cpu and not is_torch_bf16_gpu_available():
         raise ConfigError(
@@ -36,17 +41,6 @@ def refuse_bf16_without_gpu(training: TrainingArguments) -> None:
             "'--bf16 false --use_cpu true --dtype float32' (a tiny model: "
             "--config recipes/configs/smoke.yaml)"
         )
-
-
-def check_numbers(training: TrainingArguments) -> None:
-    """Refuse sizes and rates that torch would refuse much later.
-
-    Raises:
-        ConfigError: A size below 1, or a rate below 0.
-    """
-    for name, least in _LEAST.items():
-        if getattr(training, name) < least:
-            raise ConfigError(f"{name} is {getattr(training, name)}; expected {least} or more")
 
 
 @dataclass
@@ -58,53 +52,37 @@ class PolicyConfig(ModelConfig):  # type: ignore[misc, unused-ignore]
     float32 for full fine-tuning (a bf16 weight would swallow most updates).
     """
 
-    dtype: str | None = field(
-        default=None,
-        metadata={
-            "help": "Dtype of the weights, and of 4-bit compute. Default: bfloat16 with an "
-            "adapter, float32 for full fine-tuning.",
-            "choices": ["auto", "bfloat16", "float16", "float32"],
-        },
+    dtype: str | None = setting(
+        None,
+        "Dtype of the weights, and of 4-bit compute. Default: bfloat16 with an adapter, float32 "
+        "for full fine-tuning.",
+        ("auto", "bfloat16", "float16", "float32"),
     )
-    method: str = field(
-        default="qlora",
-        metadata={
-            "help": "qlora: adapter on NF4 weights. lora: adapter on bf16 weights. full: all of "
-            "the weights.",
-            "choices": list(METHODS),
-        },
+    method: str = setting(
+        "qlora",
+        "qlora: adapter on NF4 weights. lora: adapter on bf16 weights. full: all of the weights.",
+        METHODS,
     )
-    load_in_4bit: bool = field(default=False, metadata={"help": "Set by method: qlora."})
-    lora_target_modules: list[str] | None = field(
-        default=None,
-        metadata={"help": "Names of the layers that get an adapter. Default: all-linear."},
+    load_in_4bit: bool = setting(False, "Set by method: qlora.")
+    lora_target_modules: list[str] | None = setting(
+        None, "Names of the layers that get an adapter. Default: all-linear."
     )
-    use_bnb_nested_quant: bool = field(
-        default=True, metadata={"help": "Double quantisation: quantise the NF4 scales too."}
+    use_bnb_nested_quant: bool = setting(True, "Double quantisation: quantise the NF4 scales too.")
+    lora_dropout: float = setting(0.0, "No effect unless disable_dropout is false.")
+    sft_adapter: str | None = setting(
+        None,
+        "LoRA adapter of an SFT stage on the same base. It is loaded twice, trained and frozen, "
+        "and never merged.",
     )
-    lora_dropout: float = field(
-        default=0.0, metadata={"help": "No effect unless disable_dropout is false."}
+    reference_model: str | None = setting(
+        None,
+        "With reference: base, the pretrained model when model_name_or_path is a full SFT "
+        "checkpoint. Default: model_name_or_path without any adapter.",
     )
-    sft_adapter: str | None = field(
-        default=None,
-        metadata={
-            "help": "LoRA adapter of an SFT stage on the same base. It is loaded twice, trained "
-            "and frozen, and never merged."
-        },
-    )
-    reference_model: str | None = field(
-        default=None,
-        metadata={
-            "help": "With reference: base, the pretrained model when model_name_or_path is a full "
-            "SFT checkpoint. Default: model_name_or_path without any adapter."
-        },
-    )
-    public_name: str | None = field(
-        default=None,
-        metadata={
-            "help": "Name of the base model to write into the adapter and its card when "
-            "model_name_or_path is a local folder. Default: the folder's last part."
-        },
+    public_name: str | None = setting(
+        None,
+        "Name of the base model to write into the adapter and its card when model_name_or_path is "
+        "a local folder. Default: the folder's last part.",
     )
 
     def __post_init__(self) -> None:

@@ -27,6 +27,7 @@ def check_access(model: str) -> None:
     """
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
 
     if model.startswith(TINY_PREFIX) or Path(model).is_dir():
         return
@@ -46,17 +47,11 @@ def check_access(model: str) -> None:
             f"{model}: no such model on the Hub, or a private one; check the name, or run "
             "'hf auth login'"
         ) from error
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except (HfHubHTTPError, httpx.RequestError, OSError, ValueError) as error:
+        how = "reached" if isinstance(error, httpx.RequestError) else "asked for it"
         raise ConfigError(
-            f"{model} is not in the local cache and the Hub cannot be asked for it ({error}); "
+            f"{model} is not in the local cache and the Hub cannot be {how} ({error}); "
             f"check the network, name a local folder, or dry-run with {TINY_PREFIX}llama"
-        ) from error
-    except Exception as error:  # httpx errors have no common base with the Hub's own
-        if type(error).__module__.split(".")[0] not in ("httpx", "httpx2", "httpcore", "httpcore2"):
-            raise
-        raise ConfigError(
-            f"{model} is not in the local cache and the Hub cannot be reached ({error}); check the "
-            f"network, name a local folder, or dry-run with {TINY_PREFIX}llama"
         ) from error
 
 

@@ -42,6 +42,9 @@ class Prepared:
     """A run that may start: all that can be refused was checked.
 
     Attributes:
+        policy: What is trained.
+        training: How.
+        data: On what.
         folder: Where results go.
         checkpoint: Where to go on, or None.
         pairs: The pairs as the model reads them.
@@ -50,6 +53,9 @@ class Prepared:
         base: Public name of the base model.
     """
 
+    policy: PolicyConfig
+    training: DPOConfig | SFTConfig
+    data: PairDataConfig
     folder: Path
     checkpoint: str | None
     pairs: PreferencePairs
@@ -99,30 +105,26 @@ def prepare_run(
             f"prompt_format is chat, but {name} has no chat template; use prompt_format: template"
         )
     base = policy.public_name or (name if name.startswith(TINY_PREFIX) else public_name(name))
-    return Prepared(folder, checkpoint, pairs, path, tokenizer, str(base))
+    return Prepared(policy, training, data, folder, checkpoint, pairs, path, tokenizer, str(base))
 
 
-def base_record(
-    run: Prepared,
-    policy: PolicyConfig,
-    training: DPOConfig | SFTConfig,
-    data: PairDataConfig,
-    trainer: Any,
-    *,
-    too_long: int,
-    cut: int,
+def announce(
+    run: Prepared, trainer: Any, *, stage: str, too_long: int, cut: int, **used: str
 ) -> dict[str, Any]:
-    """Return the resolved settings, the data's account and the versions of a run.
+    """Write down and print what is used, before the first step.
 
     Args:
         run: What was prepared.
-        policy: What is trained.
-        training: How.
-        data: On what.
         trainer: The trainer, with its datasets.
+        stage: `sft` or `dpo`.
         too_long: Pairs left out because their prompt fills `max_length`.
         cut: Answers, or pairs, cut at `max_length`.
+        **used: What the stage says of its models and its loss, in words.
+
+    Returns:
+        The record: the resolved settings, the data's account and the versions.
     """
+    data = run.data
     # Held-out pairs that are not evaluated during training are held out all the same.
     held_out = trainer.eval_dataset if trainer.eval_dataset is not None else run.pairs.held_out
     ledger = run.pairs.ledger
@@ -135,13 +137,15 @@ def base_record(
         if data.prompt_format == "chat"
         else f"`{data.prompt_template!r}`"
     )
-    return {
-        "settings": resolved_settings(training, policy, data),
+    record: dict[str, Any] = {
+        "stage": stage,
+        "settings": resolved_settings(run.training, run.policy, data),
         "used": {
             "base_model": run.base,
             "prompt": prompt,
             "device": str(trainer.accelerator.device),
             "processes": trainer.accelerator.num_processes,
+            **used,
         },
         "data": {
             "dataset": public_name(data.dataset),
@@ -154,16 +158,13 @@ def base_record(
         },
         "versions": versions(),
     }
-
-
-def announce(run: Prepared, record: dict[str, Any]) -> None:
-    """Write down and print what is used, before the first step."""
     if PartialState().is_main_process:
         keep_changed_settings(record, read_run(run.folder) if run.checkpoint else None)
         write_run(run.folder, record)
     for key, value in record["used"].items():
         logger.info("%s: %s", key, value)
     logger.info("pairs: %s", record["data"])
+    return record
 
 
 def _place_of_weights(name: str, folder: Path, pairs: PreferencePairs, seed: int) -> str:
@@ -195,8 +196,10 @@ def train_and_save(trainer: Any, run: Prepared) -> None:
         shutil.rmtree(run.folder / "ref", ignore_errors=True)
 
 
-def finish(trainer: Any, run: Prepared, record: dict[str, Any]) -> Path:
-    """Write the card and the record of a finished run; return its folder."""
+def finish(trainer: Any, run: Prepared, record: dict[str, Any], **result: Any) -> Path:
+    """Write the card and the record of a finished run, with its result; return its folder."""
+    state = trainer.state
+    record["result"] = {"steps": state.global_step, "log": state.log_history, **result}
     if trainer.accelerator.is_main_process:
         write_whole(run.folder / "README.md", card(record))
         write_run(run.folder, record)

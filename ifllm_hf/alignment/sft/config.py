@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, fields
 from trl import SFTConfig
 
 from ifllm_hf.alignment.dpo.config import PairDPOConfig
-from ifllm_hf.alignment.policy.config import check_numbers, refuse_bf16_without_gpu
+from ifllm_hf.alignment.policy.config import check_training
 from ifllm_hf.errors import ConfigError, require_one_of
+from ifllm_hf.training.setting import setting
 
 ANSWERS = ("chosen", "both")
 # TRL settings that would change what a row is, with the value that they keep.
@@ -29,18 +30,13 @@ class PairSFTConfig(SFTConfig):  # type: ignore[misc, unused-ignore]
     per token of the accumulated batch; prompts are not scored.
     """
 
-    answers: str = field(
-        default="chosen",
-        metadata={
-            "help": "chosen: train on the chosen answers. both: on chosen and rejected ones, as "
-            "the IFLLM paper does; what was disliked is then learned too.",
-            "choices": list(ANSWERS),
-        },
+    answers: str = setting(
+        "chosen",
+        "chosen: train on the chosen answers. both: on chosen and rejected ones, as the IFLLM "
+        "paper does; what was disliked is then learned too.",
+        ANSWERS,
     )
-    learning_rate: float = field(
-        default=1e-4,
-        metadata={"help": "For an adapter; about 1e-5 for --method full."},
-    )
+    learning_rate: float = setting(1e-4, "For an adapter; about 1e-5 for --method full.")
 
     # The data settings name it, for both stages; a second option of the same name cannot be.
     eos_token: str | None = field(default=None, init=False)
@@ -58,8 +54,7 @@ class PairSFTConfig(SFTConfig):  # type: ignore[misc, unused-ignore]
                     f"{name} is {getattr(self, name)!r}, which does not fit pairs of answers; "
                     "remove it"
                 )
-        check_numbers(self)
-        refuse_bf16_without_gpu(self)
+        check_training(self)
         super().__post_init__()
 
 

@@ -3,50 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trl import SFTTrainer, get_peft_config
 
 from ifllm_hf.alignment.pairs.config import PairDataConfig
 from ifllm_hf.alignment.policy.config import PolicyConfig
 from ifllm_hf.alignment.policy.load import load_model, weights_in_words
-from ifllm_hf.alignment.policy.run import (
-    announce,
-    base_record,
-    finish,
-    prepare_run,
-    train_and_save,
-)
+from ifllm_hf.alignment.policy.run import announce, finish, prepare_run, train_and_save
 from ifllm_hf.alignment.sft.config import PairSFTConfig
 from ifllm_hf.errors import ConfigError, DataError
-from ifllm_hf.training.local_paths import remove_local_paths
+from ifllm_hf.training.local_paths import WithoutLocalPaths
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 
-class AnswerSFTTrainer(SFTTrainer):  # type: ignore[misc, unused-ignore]
-    """TRL's trainer, which saves no local path and no card of its own.
-
-    Args:
-        base_model_name: Public name of the base model for what is saved.
-        **kwargs: Passed to TRL.
-    """
-
-    def __init__(self, *, base_model_name: str, **kwargs: Any) -> None:
-        """Set the trainer up."""
-        self._base_model_name = base_model_name
-        super().__init__(**kwargs)
-
-    def _save(
-        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
-    ) -> None:
-        super()._save(output_dir, state_dict)
-        if self.args.should_save:
-            remove_local_paths(Path(output_dir or self.args.output_dir), self._base_model_name)
-
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """Write nothing: the card is written at the end of the run, from what was done."""
+class AnswerSFTTrainer(WithoutLocalPaths, SFTTrainer):  # type: ignore[misc, unused-ignore]
+    """TRL's trainer, which saves no local path and no card of its own."""
 
 
 def answers_of(pairs: Dataset, answers: str) -> Dataset:
@@ -109,30 +83,18 @@ def run_sft(policy: PolicyConfig, training: PairSFTConfig, data: PairDataConfig)
         if before is not None
     )
     sides = 1 if training.answers == "chosen" else 2
-    record = base_record(
+    record = announce(
         run,
-        policy,
-        training,
-        data,
         trainer,
+        stage="sft",
         too_long=left_out // sides,
-        cut=_cut(trainer, run.tokenizer.eos_token_id),
-    )
-    record["stage"] = "sft"
-    record["used"].update(
+        cut=sum(
+            len(ids) == training.max_length and ids[-1] != run.tokenizer.eos_token_id
+            for ids in trainer.train_dataset["input_ids"]
+        ),
         weights=weights_in_words(policy),
         loss="NLL per token of "
         + ("the chosen answers" if sides == 1 else "chosen and rejected answers alike"),
     )
-    announce(run, record)
     train_and_save(trainer, run)
-    record["result"] = {"steps": trainer.state.global_step, "log": trainer.state.log_history}
     return finish(trainer, run, record)
-
-
-def _cut(trainer: Any, end: int) -> int:
-    """Count training answers that lost their end at max_length."""
-    return sum(
-        len(ids) == trainer.args.max_length and ids[-1] != end
-        for ids in trainer.train_dataset["input_ids"]
-    )
