@@ -17,7 +17,7 @@ from pathlib import Path
 from ifllm_hf.data.marker import is_prepared
 from ifllm_hf.errors import TableError
 from ifllm_hf.hub.cards.dataset_card import rewrite_card
-from ifllm_hf.training.arguments import recipe_main
+from ifllm_hf.training.recipe_arguments import recipe_main
 
 _EXPECTED = "Expected the output of `ifllm prepare --json`."
 

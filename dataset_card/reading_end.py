@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from ifllm_hf.benchmark.studies.probe import run_probes
-from ifllm_hf.training.arguments import recipe_main
+from ifllm_hf.training.recipe_arguments import recipe_main
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -134,7 +134,7 @@ def _refuse_to_replace_recordings(out: Path) -> None:
 
 def _name_affected(sessions: str, models: Sequence[str]) -> None:
     from ifllm_hf.data.sessions.collected import read_tombstones
-    from ifllm_hf.training.withdrawn import affected_models
+    from ifllm_hf.training.withdrawn_readers import affected_models
 
     affected = affected_models(models, read_tombstones(Path(sessions)))
     for model in affected:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import sys
 
-from ifllm_hf.training.arguments import parse_recipe, recipe_main
+from ifllm_hf.training.recipe_arguments import parse_recipe, recipe_main
 
 
 def run() -> str:

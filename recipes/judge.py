@@ -15,7 +15,7 @@ import logging
 import sys
 from pathlib import Path
 
-from ifllm_hf.training.arguments import GOES_ON, recipe_main
+from ifllm_hf.training.recipe_arguments import GOES_ON, recipe_main
 
 
 def run() -> str:

@@ -14,7 +14,7 @@ import json
 import logging
 import sys
 
-from ifllm_hf.training.arguments import GOES_ON, recipe_main
+from ifllm_hf.training.recipe_arguments import GOES_ON, recipe_main
 
 
 def run() -> tuple[str, int]:

@@ -29,8 +29,8 @@ from ifllm_hf.benchmark.studies.importance import importance_figure
 from ifllm_hf.benchmark.studies.probe import PROBES, run_probes
 from ifllm_hf.errors import DataError
 from ifllm_hf.reward.baselines import choice as baselines
+from ifllm_hf.reward.baselines.length_rule import reference_models
 from ifllm_hf.reward.baselines.protocol import BETTER, LIKERT, PREFERENCE
-from ifllm_hf.reward.baselines.reference import reference_models
 
 logger = logging.getLogger(__name__)
 

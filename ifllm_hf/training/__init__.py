@@ -1,8 +1,9 @@
 """What the runs of reward models, SFT and DPO share; it knows nothing of any of them.
 
-* `setting`: one field; `arguments`, `settings_file`: from YAML and command line to dataclasses
+* `recipe_arguments` (flat), `settings_file` (nested): from YAML and command line to dataclasses;
+  `setting`: one field of them
 * `checkpoints`: the output folder: is it free, where does a run go on, is the disk full
 * `run_record`: `run.json`: settings, versions, data; `local_paths`: what must not be in a result
-* `withdrawn`: models that learned from somebody who withdrew
+* `withdrawn_readers`: models that learned from somebody who withdrew
 * `append_file`: results that survive a kill; `tiny_models`: dry runs without network or GPU
 """

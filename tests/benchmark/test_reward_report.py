@@ -12,7 +12,7 @@ import pytest
 from ifllm_hf.benchmark import reward_report
 from ifllm_hf.benchmark.protocol.predictions import write_predictions
 from ifllm_hf.benchmark.reward_report import gains_over_text
-from ifllm_hf.training.arguments import recipe_main
+from ifllm_hf.training.recipe_arguments import recipe_main
 
 
 @pytest.fixture

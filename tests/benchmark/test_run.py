@@ -27,7 +27,7 @@ from ifllm_hf.benchmark.studies.probe import PROBES
 from ifllm_hf.benchmark.studies.readers import run_readers
 from ifllm_hf.errors import OutputError, TableError
 from ifllm_hf.reward.baselines import choice as baselines
-from ifllm_hf.reward.baselines.reference import LengthLR
+from ifllm_hf.reward.baselines.length_rule import LengthLR
 from tests.helpers.dwell_turns import make_turns
 
 

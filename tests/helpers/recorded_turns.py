@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from ifllm_hf.data.recordings import ConversationRows
 from ifllm_hf.data.schema import TICKS
-from ifllm_hf.hub.cards import numbers as card_numbers
+from ifllm_hf.hub.cards import table_numbers as card_numbers
 from tests.helpers import prepared_folder
 
 

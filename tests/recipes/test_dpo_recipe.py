@@ -38,7 +38,7 @@ def parse(*arguments: str) -> Any:
     from ifllm_hf.alignment.dpo.config import PairDPOConfig
     from ifllm_hf.alignment.pairs.config import PairDataConfig
     from ifllm_hf.alignment.policy.config import PolicyConfig
-    from ifllm_hf.training.arguments import parse_recipe
+    from ifllm_hf.training.recipe_arguments import parse_recipe
 
     return parse_recipe((PairDataConfig, PairDPOConfig, PolicyConfig), arguments)
 

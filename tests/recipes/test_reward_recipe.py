@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from ifllm_hf.errors import ConfigError
-from ifllm_hf.training.arguments import recipe_main
+from ifllm_hf.training.recipe_arguments import recipe_main
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "recipes" / "configs"
@@ -28,7 +28,7 @@ def parse(*arguments: str) -> Any:
         RewardInputConfig,
         RewardTrainingConfig,
     )
-    from ifllm_hf.training.arguments import parse_recipe
+    from ifllm_hf.training.recipe_arguments import parse_recipe
 
     classes = (RewardDataConfig, RewardInputConfig, RewardTrainingConfig, ModelConfig)
     return parse_recipe(classes, list(arguments))

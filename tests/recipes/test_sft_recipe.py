@@ -27,7 +27,7 @@ def parse(*arguments: str) -> Any:
     from ifllm_hf.alignment.pairs.config import PairDataConfig
     from ifllm_hf.alignment.policy.config import PolicyConfig
     from ifllm_hf.alignment.sft.config import PairSFTConfig, settings_not_for_sft
-    from ifllm_hf.training.arguments import parse_recipe
+    from ifllm_hf.training.recipe_arguments import parse_recipe
 
     classes = (PairDataConfig, PairSFTConfig, PolicyConfig)
     return parse_recipe(classes, arguments, settings_not_for_sft())

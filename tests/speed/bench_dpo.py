@@ -174,7 +174,7 @@ start = time.perf_counter(), time.process_time()
 from ifllm_hf.alignment.dpo.config import PairDPOConfig
 from ifllm_hf.alignment.pairs.config import PairDataConfig
 from ifllm_hf.alignment.policy.config import PolicyConfig
-from ifllm_hf.training.arguments import parse_recipe
+from ifllm_hf.training.recipe_arguments import parse_recipe
 from ifllm_hf.alignment.dpo import trainer as dpo
 from ifllm_hf.alignment.dpo import run as dpo_run
 loading = [0.0, 0.0]

@@ -163,7 +163,7 @@ def _trainer(name: str, method: str, side: str, folder: Path, max_steps: int, on
     from ifllm_hf.alignment.pairs.config import PairDataConfig
     from ifllm_hf.alignment.policy.config import PolicyConfig
     from ifllm_hf.alignment.policy.run import prepare_run
-    from ifllm_hf.training.arguments import parse_recipe
+    from ifllm_hf.training.recipe_arguments import parse_recipe
 
     file = folder.parent / "pairs.jsonl"
     if not file.exists():

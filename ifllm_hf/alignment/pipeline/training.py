@@ -78,7 +78,7 @@ def _here(name: str, arguments: list[str]) -> None:
     from ifllm_hf.alignment.policy.config import PolicyConfig
     from ifllm_hf.alignment.sft.config import PairSFTConfig
     from ifllm_hf.alignment.sft.run import run_sft
-    from ifllm_hf.training.arguments import parse_recipe
+    from ifllm_hf.training.recipe_arguments import parse_recipe
 
     kind, run = (PairSFTConfig, run_sft) if name == SFT else (PairDPOConfig, run_dpo)
     try:

@@ -30,8 +30,8 @@ from ifllm_hf.benchmark.protocol.scores import (
 from ifllm_hf.benchmark.protocol.splits import REPEATS
 from ifllm_hf.benchmark.protocol.subsets import standard_subsets
 from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.reward.baselines.length_rule import LengthRule, reference_models
 from ifllm_hf.reward.baselines.protocol import PREFERENCE, Model, Task, config_hash
-from ifllm_hf.reward.baselines.reference import LengthRule, reference_models
 
 HEADLINE = "all labelled pairs"
 PAPER = "the paper's pairs"

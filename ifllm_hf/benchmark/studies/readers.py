@@ -37,7 +37,7 @@ from ifllm_hf.errors import OutputError
 from ifllm_hf.files import write_whole
 from ifllm_hf.metrics import core
 from ifllm_hf.reward.baselines import choice as baselines
-from ifllm_hf.reward.baselines.reference import LengthRule
+from ifllm_hf.reward.baselines.length_rule import LengthRule
 
 _TELLING_HABITS = 4
 # Claim, outcome that stands for it, channel that should go with it more than the other one does.

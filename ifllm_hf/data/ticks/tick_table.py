@@ -1,4 +1,9 @@
-"""The canonical tick table of one conversation: merged files, aligned, with phases."""
+"""The canonical tick table of one conversation: merged files, aligned, with phases.
+
+A tick is one instant at which something was recorded, and here one row: in a release pointer and
+gaze share a tick, in collected sessions each event is a tick of its own. `schema.TICKS` has the
+columns.
+"""
 
 from __future__ import annotations
 

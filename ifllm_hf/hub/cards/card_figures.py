@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifllm_hf.data.schema import ENUMERATIONS
-from ifllm_hf.hub.cards.numbers import Values, shards
 from ifllm_hf.hub.cards.shown_turn import SIDES, ShownTurn, choose_turn
+from ifllm_hf.hub.cards.table_numbers import Values, shards
 from ifllm_hf.hub.cards.tick_numbers import TickNumbers
 from ifllm_hf.hub.cards.wrapped_text import wrap
 

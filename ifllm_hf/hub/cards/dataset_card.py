@@ -22,7 +22,7 @@ from ifllm_hf.data.schema import CONFIGS
 from ifllm_hf.data.sessions.sessions_card import is_of_sessions
 from ifllm_hf.data.tables.workers import QUASI_IDENTIFIERS
 from ifllm_hf.errors import TableError
-from ifllm_hf.hub.cards import numbers as card_numbers
+from ifllm_hf.hub.cards import table_numbers as card_numbers
 from ifllm_hf.hub.cards.column_meanings import column_tables
 from ifllm_hf.hub.cards.tick_numbers import IDLE_MS, MOVED_MS, TickNumbers, count_ticks
 

@@ -11,7 +11,7 @@ from ifllm_hf.data.synthetic.story import SYNTHETIC_PREFIX
 from ifllm_hf.errors import TableError
 from ifllm_hf.files import digest
 from ifllm_hf.training.run_record import public_name, read_run
-from ifllm_hf.training.withdrawn import READERS_KEY
+from ifllm_hf.training.withdrawn_readers import READERS_KEY
 
 BENCHMARK_FILE = "benchmark.json"
 """What `ifllm benchmark --json` printed for the model; optional."""

@@ -1,7 +1,7 @@
 """Small models on features or text, behind one protocol: `fit`, `predict_proba`, `save`, `load`.
 
 * `protocol`: what is predicted, and what the benchmark asks of a model; `choice`: which models run
-* `reference`: models without behaviour, the length rule among them
+* `length_rule`: the longer answer wins, and the other models without behaviour
 * `linear`: antisymmetric logistic regression on a few log ratios
 * `late_reading`: length and the end of reading, averaged over ways to measure it: the best so far
 * `boosting`, `forest`: gradient boosting; the paper's random forest, for comparison

@@ -17,7 +17,7 @@ from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.files import check_free, whole_file
 
 FORMAT = 1
-_REFERENCE = "ifllm_hf.reward.baselines.reference"
+_REFERENCE = "ifllm_hf.reward.baselines.length_rule"
 SAVED_CLASSES = {
     "TrainingMean": _REFERENCE,
     "LengthRule": _REFERENCE,

@@ -11,8 +11,8 @@ from ifllm_hf.benchmark.protocol.rows import labelled, swap_sides
 from ifllm_hf.benchmark.protocol.runner import PREDICTION_SCHEMA, cross_validate, fit_predict
 from ifllm_hf.benchmark.protocol.scores import Scored, score
 from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.reward.baselines.length_rule import LengthRule, Memory
 from ifllm_hf.reward.baselines.protocol import Model, config_hash
-from ifllm_hf.reward.baselines.reference import LengthRule, Memory
 from tests.helpers.dwell_turns import DwellModel, make_turns
 
 

@@ -13,7 +13,7 @@ from ifllm_hf.benchmark.protocol.runner import cross_validate
 from ifllm_hf.benchmark.protocol.scores import Scored, score
 from ifllm_hf.benchmark.protocol.suite import HEADLINE, PAPER
 from ifllm_hf.reward.baselines import choice as baselines
-from ifllm_hf.reward.baselines.reference import LengthRule
+from ifllm_hf.reward.baselines.length_rule import LengthRule
 
 _REPORT = Path(__file__).parents[3] / "docs" / "benchmark" / "report.json"
 

@@ -10,7 +10,7 @@ from ifllm_hf.benchmark.studies.curves import (
     worker_curve,
 )
 from ifllm_hf.errors import DataError
-from ifllm_hf.reward.baselines.reference import LengthRule
+from ifllm_hf.reward.baselines.length_rule import LengthRule
 from tests.helpers.dwell_turns import DwellModel
 
 

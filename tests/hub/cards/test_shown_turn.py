@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ifllm_hf.hub.cards import numbers as card_numbers
+from ifllm_hf.hub.cards import table_numbers as card_numbers
 from ifllm_hf.hub.cards.dataset_card import write_card
 from ifllm_hf.hub.cards.shown_turn import ShownTurn, choose_turn
 from tests.helpers.recorded_turns import reading_turn, write_turns

@@ -16,10 +16,10 @@ from ifllm_hf.reward.baselines import choice as baselines
 from ifllm_hf.reward.baselines.forest import PAPER_PREFIX, PaperForest
 from ifllm_hf.reward.baselines.inputs import evidence, feature_matrix, moderators
 from ifllm_hf.reward.baselines.late_reading import EXTRAS, MAINS, LateReading
+from ifllm_hf.reward.baselines.length_rule import LengthLR
 from ifllm_hf.reward.baselines.linear import AntisymmetricLR
 from ifllm_hf.reward.baselines.pointwise import PointwiseRidge
 from ifllm_hf.reward.baselines.protocol import Model, config_hash
-from ifllm_hf.reward.baselines.reference import LengthLR
 from ifllm_hf.reward.baselines.text_models import TfidfLR
 from tests.helpers.reward.feature_rows import make_rows, swap
 

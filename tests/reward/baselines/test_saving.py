@@ -17,9 +17,9 @@ from ifllm_hf.reward.baselines import choice as baselines
 from ifllm_hf.reward.baselines import saving
 from ifllm_hf.reward.baselines.forest import PaperForest
 from ifllm_hf.reward.baselines.late_reading import LateReading
+from ifllm_hf.reward.baselines.length_rule import LengthLR, LengthRule, Memory, TrainingMean
 from ifllm_hf.reward.baselines.linear import AntisymmetricLR
 from ifllm_hf.reward.baselines.pointwise import PointwiseRidge
-from ifllm_hf.reward.baselines.reference import LengthLR, LengthRule, Memory, TrainingMean
 from ifllm_hf.reward.baselines.text_models import TfidfLR
 
 Rows = tuple[pl.DataFrame, np.ndarray, np.ndarray]

@@ -6,7 +6,7 @@ import polars as pl
 import pyarrow as pa
 
 from ifllm_hf.data.recordings import ConversationRows
-from ifllm_hf.hub.cards import numbers as card_numbers
+from ifllm_hf.hub.cards import table_numbers as card_numbers
 from ifllm_hf.hub.cards.dataset_card import write_card
 from ifllm_hf.hub.cards.tick_numbers import count_ticks
 from tests.helpers import prepared_folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ifllm_hf.errors import ConfigError
-from ifllm_hf.training.arguments import GOES_ON, recipe_main
+from ifllm_hf.training.recipe_arguments import GOES_ON, recipe_main
 
 
 def test_a_result_goes_to_stdout_once(

@@ -1,4 +1,4 @@
-"""Models that need no behaviour and stand beside every other one in the table."""
+"""The length rule, and the other models that need no behaviour: they stand beside all others."""
 
 from __future__ import annotations
 

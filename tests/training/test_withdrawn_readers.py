@@ -11,7 +11,7 @@ from ifllm_hf.data.sessions.collected import reader_of
 from ifllm_hf.data.sessions.session_file import tombstone
 from ifllm_hf.errors import SourceError
 from ifllm_hf.training.run_record import write_run
-from ifllm_hf.training.withdrawn import affected_models
+from ifllm_hf.training.withdrawn_readers import affected_models
 from tests.helpers.made_up_sessions import TrueSession, write_sessions
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from ifllm_hf.benchmark.protocol.rows import swap_sides
 from ifllm_hf.metrics.ridge import sigmoid
-from ifllm_hf.reward.baselines.reference import LengthLR, LengthRule, Memory, TrainingMean
+from ifllm_hf.reward.baselines.length_rule import LengthLR, LengthRule, Memory, TrainingMean
 
 
 def pairs(*lengths: tuple[int, int]) -> pl.DataFrame:
