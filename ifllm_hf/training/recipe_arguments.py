@@ -79,8 +79,10 @@ def _settings_of(file: str, known: set[str], leave_out: frozenset[str]) -> dict[
         if gone:
             logger.info("%s: not of this stage: %s", file, ", ".join(gone))
         settings = {k: v for k, v in settings.items() if k not in leave_out}
-    for name, value in settings.pop("env", {}).items():
-        os.environ[name] = str(value)
+    environment = settings.pop("env", {})
+    if not isinstance(environment, dict):
+        raise ConfigError(f"{file}: env is {environment!r}; expected `NAME: value` on each line")
+    os.environ.update({name: str(value) for name, value in environment.items()})
     unknown = [name for name in settings if name not in known]
     if unknown:
         raise ConfigError(
