@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pytest
 
 import ifllm_hf
 from ifllm_hf.reward.baselines.saving import load_model
+from tests.helpers.fresh_process import python
 
 SAVED = Path(__file__).with_name("saved_at_7c7f356")
 EXPECTED: dict[str, list[float]] = json.loads((SAVED / "expected.json").read_text())
@@ -90,9 +90,7 @@ print(json.dumps(found))
 """
 
 
-def test_a_reward_model_loads_without_the_package(
-    python: Callable[..., Any], reward_model: Path, tmp_path: Path
-) -> None:
+def test_a_reward_model_loads_without_the_package(reward_model: Path, tmp_path: Path) -> None:
     told = {"REWARD_MODEL": str(reward_model), "SCORED": json.dumps(SCORED)}
     found = python(_STRANGER, tmp_path, tmp_path, **told)
     assert found["ours"] == []
