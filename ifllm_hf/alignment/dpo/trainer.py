@@ -16,7 +16,6 @@ TRL on the same batch and fails when the signatures move; the run refuses anothe
 from __future__ import annotations
 
 import copy
-import logging
 from functools import partial
 from typing import Any
 
@@ -36,7 +35,6 @@ from ifllm_hf.alignment.pairs.collator import PairCollator, batch_counts
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.training.local_paths import WithoutLocalPaths
 
-logger = logging.getLogger(__name__)
 TRL_MINOR = "1.16"
 USES_CONFIDENCE = ("cdpo", "rdpo_paper")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,8 +23,6 @@ from ifllm_hf.alignment.generate.config import ModelSpec, Sampling
 from ifllm_hf.alignment.pairs.config import PromptFormat
 from ifllm_hf.alignment.policy.load import load_for_answers
 from ifllm_hf.errors import ConfigError
-
-logger = logging.getLogger(__name__)
 
 
 class SeededSampling(LogitsProcessor):  # type: ignore[misc, unused-ignore]

@@ -1,4 +1,7 @@
-"""Every setting of a judging run; the YAML of `recipes/judge.py` has these names."""
+"""Every setting of a judging run; the YAML of `recipes/judge.py` has these names.
+
+The texts under `Attributes:` are what its `--help` says.
+"""
 
 from __future__ import annotations
 

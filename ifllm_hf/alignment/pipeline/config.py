@@ -1,4 +1,7 @@
-"""Settings of a pipeline: models x label sources, and how data arrive."""
+"""Settings of a pipeline: models x label sources, and how data arrive.
+
+The texts under `Attributes:` are what `recipes/pipeline.py --help` says.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ suite itself computes nothing anew, and a killed run goes on where it stopped.
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import signal
@@ -22,8 +21,6 @@ from ifllm_hf.benchmark.protocol.rows import Labelled
 from ifllm_hf.benchmark.protocol.runner import Swap, cross_validate
 from ifllm_hf.progress import progress_bar
 from ifllm_hf.reward.baselines.protocol import Model
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,8 +29,6 @@ from ifllm_hf.training.run_record import (
     versions,
     write_run,
 )
-
-logger = logging.getLogger(__name__)
 
 _META = (
     *("query_id", "conversation_id", "user_id", "fold", "prompt", "response_a", "response_b"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,8 +20,6 @@ from ifllm_hf.reward.model.modeling_ifllm import IFLLMForRewardModeling
 from ifllm_hf.reward.model.processing_ifllm import IFLLMProcessor
 from ifllm_hf.reward.training.config import INPUTS, RewardInputConfig, RewardTrainingConfig
 from ifllm_hf.reward.training.examples import Example, Features, RewardCollator, pad_answers
-
-logger = logging.getLogger(__name__)
 
 _BEHAVIOR = ("token_behavior", "trajectory")
 _BACKBONE = re.compile(r"(^|\.)text\.")
