@@ -90,9 +90,13 @@ class Model(Protocol):
 
 
 def config_hash(model: Model) -> str:
-    """Return 12 hex digits that name the class and settings of a model."""
+    """Return 12 hex digits that name the class and settings of a model.
+
+    A class of this package counts by its name alone, so that it may move between files.
+    """
+    package, _, _ = type(model).__module__.partition(".")
     described = {
-        "class": f"{type(model).__module__}.{type(model).__qualname__}",
+        "class": f"{package}.{type(model).__qualname__}",
         "name": model.name,
         "config": dict(model.config()),
     }
