@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ifllm_hf.data.prepared.prepare import CardWriter, PrepareReport, prepare, prepare_synthetic
 from ifllm_hf.errors import ConfigError, DownloadError, OutputError
+from ifllm_hf.files import write_parquet
 
 Say = Callable[[str], None]
 
@@ -172,7 +173,7 @@ def _write_pairs(out: Path) -> int:
     import polars as pl
 
     pairs = pl.read_parquet(out / "ifllm" / "preferences" / "*.parquet")
-    pairs.write_parquet(out / "pairs.parquet")
+    write_parquet(out / "pairs.parquet", pairs)
     return pairs.height
 
 

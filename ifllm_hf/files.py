@@ -105,8 +105,19 @@ def write_json(path: Path, content: Any, *, indent: int | None = 2) -> None:
 
 def write_parquet(path: Path, table: pl.DataFrame) -> None:
     """Write a table as Parquet, whole or not at all. Raises OutputError as `whole_file` does."""
-    with whole_file(path) as aside:
+    with whole_file(path) as aside, polars_disk_errors():
         table.write_parquet(aside, compression="zstd")
+
+
+@contextmanager
+def polars_disk_errors() -> Iterator[None]:
+    """Turn what polars raises when a disk is full, an error of its own, into an `OSError`."""
+    from polars.exceptions import ComputeError
+
+    try:
+        yield
+    except ComputeError as error:
+        raise OSError(f"polars: {error}") from error
 
 
 def check_free(out: str | os.PathLike[str], *, overwrite: bool) -> Path:

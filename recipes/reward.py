@@ -38,6 +38,7 @@ def run() -> str:
         RewardInputConfig,
         RewardTrainingConfig,
     )
+    from ifllm_hf.training.checkpoints import checkpoint_to_resume
     from ifllm_hf.training.tiny_models import TINY_PREFIX, build_tiny_model
 
     data, inputs, training, backbone = parse_recipe(
@@ -48,6 +49,9 @@ def run() -> str:
             "model_name_or_path is missing; give --config recipes/configs/reward.yaml, or name "
             "a text backbone"
         )
+    training.device  # noqa: B018  (sets the process group up as the settings say)
+    if not data.cross_validate:  # a place that is taken is refused before anything is made
+        checkpoint_to_resume(training.output_dir, training.resume_from_checkpoint)
     name = str(backbone.model_name_or_path)
     if name.startswith(TINY_PREFIX):
         place = Path(f"{training.output_dir}-backbone")

@@ -170,3 +170,31 @@ def test_shipped_folders_are_in_the_package_or_beside_it(
     assert files.shipped_folder("recipes") == tmp_path / "recipes"
     (package / "recipes").mkdir(parents=True)
     assert files.shipped_folder("recipes") == package / "recipes"
+
+
+def test_a_full_disk_is_one_line_for_parquet_too(tmp_path: Path) -> None:
+    """As on a full disk: a write beyond the limit fails inside polars, which says so in its way."""
+    code = (
+        "import resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "import numpy as np, polars as pl\n"
+        "from ifllm_hf.errors import OutputError\n"
+        "from ifllm_hf.files import write_parquet\n"
+        "table = pl.DataFrame({'x': np.random.default_rng(0).random(200_000)})\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\n"
+        "try:\n"
+        "    write_parquet(Path('t.parquet'), table)\n"
+        "except OutputError as error:\n"
+        "    sys.exit(str(error))\n"
+    )
+    root = str(Path(__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and done.stderr.startswith("t.parquet: cannot be written")
+    assert list(tmp_path.iterdir()) == []

@@ -15,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE, APP = "ifllm_hf", "ifllm_space"
+SCRIPTS = ("recipes", "dataset_card", "spaces")
 
 # A room may import those on earlier lines, and in one direction those on its own.
 ROOMS = (
@@ -126,20 +127,30 @@ def test_no_folder_has_a_circle(edges: Edges) -> None:
     assert circles == []
 
 
-@pytest.mark.parametrize("place", ["recipes", "dataset_card", "spaces"])
+@pytest.mark.parametrize("place", SCRIPTS)
 def test_scripts_import_the_package_alone(place: str) -> None:
     """Recipes, card and app stand beside each other: none imports another."""
     known = modules()
-    scripts = [file for file in sorted((ROOT / place).rglob("*.py"))]
+    scripts = sorted((ROOT / place).rglob("*.py"))
     assert scripts
+    # As Python would find them from the root, or beside the script that runs.
+    for file in (f for top in SCRIPTS for f in (ROOT / top).glob("*.py")):
+        known |= {f"{file.parent.name}.{file.stem}": file, file.stem: file}
+    known |= {f"spaces.{name}": file for name, file in known.items() if name.startswith(APP)}
     ours = (PACKAGE, APP) if place == "spaces" else (PACKAGE,)
     foreign = [
         f"{file.relative_to(ROOT)}:{line} imports {target}"
-        for file in scripts
-        for target, line in imports(ast.parse(file.read_text("utf-8")), file.stem, known)
+        for file in [*scripts, *(ROOT / PACKAGE).rglob("*.py")]
+        for target, line in imports(ast.parse(file.read_text("utf-8")), "", known)
         if target.split(".")[0] not in ours
     ]
     assert foreign == []
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    for top in (ROOT / PACKAGE, ROOT / "spaces" / APP):
+        for folder in {file.parent for file in top.rglob("*.py")}:
+            assert (folder / "__init__.py").is_file(), f"{folder}: its circles would not be seen"
 
 
 def test_an_import_of_every_kind_is_seen() -> None:

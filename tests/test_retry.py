@@ -28,3 +28,4 @@ def test_retry_after_may_be_a_date() -> None:
     past = email.utils.formatdate(time.time() - 30, usegmt=True)
     assert retry_after_s({"retry-after": past}) == 0.0
     assert retry_after_s({"retry-after": "soon"}) is None and retry_after_s({}) is None
+    assert retry_after_s({"retry-after": "-5"}) is retry_after_s({"retry-after": "nan"}) is None

@@ -13,7 +13,7 @@ from typing import Any
 
 from ifllm_hf.errors import SourceError
 
-_HEAD = re.compile(r"\A\s*---\r?\n(.*?)^---[ \t]*\r?$", re.DOTALL | re.MULTILINE)
+HEAD = re.compile(r"\A\s*---\r?\n(.*?)^---[ \t]*\r?$", re.DOTALL | re.MULTILINE)
 
 
 def split_card(text: str, name: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
@@ -31,13 +31,14 @@ def split_card(text: str, name: str | os.PathLike[str]) -> tuple[dict[str, Any],
     """
     import yaml
 
-    head = _HEAD.match(text)
+    head = HEAD.match(text)
     if head is None:
         return {}, text
     try:
         said = yaml.safe_load(head.group(1))
     except yaml.YAMLError as error:
-        raise SourceError(f"{name}: the YAML of its card is broken ({error}). Mend it.") from error
+        why = " ".join(str(error).split())
+        raise SourceError(f"{name}: the YAML of its card is broken ({why}). Mend it.") from error
     return said if isinstance(said, dict) else {}, text[head.end() :].lstrip("\r\n")
 
 

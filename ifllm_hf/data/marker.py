@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 
-from ifllm_hf.data.card_head import card_head
-from ifllm_hf.errors import SourceError
+from ifllm_hf.data.card_head import HEAD
 
 MARKER = "ifllm_prepared"
 """The key in the card's YAML that makes a folder a prepared one; its value: the schema version."""
+
+_LINE = re.compile(rf"^{MARKER}:\s*(\d+)\s*$", re.MULTILINE)
 
 
 def prepared_version(folder: str | os.PathLike[str]) -> int | None:
     """Return the schema version of a prepared folder, or None if `folder` is not one."""
     try:
-        version = card_head(folder).get(MARKER)
-    except SourceError:
+        text = (Path(folder) / "README.md").read_text(encoding="utf-8", errors="replace")
+    except OSError:
         return None
-    return version if type(version) is int else None
+    # By the line alone: somebody's slip elsewhere in the YAML makes it no other folder.
+    head = HEAD.match(text)
+    line = _LINE.search(head.group(1)) if head else None
+    return int(line.group(1)) if line else None
 
 
 def is_prepared(folder: str | os.PathLike[str]) -> bool:

@@ -83,7 +83,7 @@ def _settings_of(file: str, known: set[str], leave_out: frozenset[str]) -> dict[
     if not isinstance(environment, dict):
         raise ConfigError(f"{file}: env is {environment!r}; expected `NAME: value` on each line")
     os.environ.update({name: str(value) for name, value in environment.items()})
-    unknown = [name for name in settings if name not in known]
+    unknown = [str(name) for name in settings if name not in known]
     if unknown:
         raise ConfigError(
             f"{file}: unknown settings {', '.join(unknown)}; remove them, or see --help for the "

@@ -34,10 +34,13 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         why = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ConfigError(
-            f"{path}: cannot be read as YAML ({why}); name one such as recipes/configs/*.yaml"
+            f"{path}: cannot be read as YAML ({why}); name a YAML file of settings, as in recipes/"
         ) from error
     if not isinstance(settings, dict):
-        raise ConfigError(f"{path}: expected settings, `name: value` on each line")
+        raise ConfigError(
+            f"{path}: holds {type(settings).__name__}; expected settings, "
+            "`name: value` on each line"
+        )
     return settings
 
 
@@ -59,7 +62,11 @@ def read_settings(kind: type[T], path: Path | str, overrides: Sequence[str] = ()
     for name, text in zip(overrides[::2], overrides[1::2], strict=True):
         if not name.startswith("--"):
             raise ConfigError(f"{name!r} stands where a setting was expected; write --NAME VALUE")
-        _put(values, name.removeprefix("--").split("."), yaml.safe_load(text), name)
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{name} {text}: no YAML value; put it in quotes") from error
+        _put(values, name.removeprefix("--").split("."), value, name)
     return build(kind, values, str(path))
 
 

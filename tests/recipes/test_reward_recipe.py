@@ -84,3 +84,9 @@ def test_the_smoke_recipe_trains_and_saves(
     assert (out / "model.safetensors").exists() and (out / "processor_config.json").exists()
     assert recipe_main(script["run"]) == 1
     assert "is not empty" in capsys.readouterr().err
+    # What stands in the way is said before the tiny backbone is made.
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(sys, "argv", ["reward.py", *arguments, "--output_dir", f"{tmp_path}/file"])
+    assert recipe_main(script["run"]) == 1
+    assert f"{tmp_path}/file" in capsys.readouterr().err
+    assert not (tmp_path / "file-backbone").exists()

@@ -23,7 +23,8 @@ def test_yaml_first_and_the_command_line_wins(tmp_path: Path) -> None:
     assert (made.judge.model, made.generation.top_p, made.draws) == ("m2", 1.0, 50)
     assert made.candidates[0].adapter == "x"
     for wrong, says in (
-        (["--draws"], "has no value"), (["draws", "5"], "write --NAME VALUE"),
+        (["--draws"], "has no value"), (["--draws", "{"], "no YAML value"),
+        (["draws", "5"], "write --NAME VALUE"),
         (["--output_dir.x", "5"], "output_dir"), (["--nope", "1"], "no setting 'nope'"),
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=says):

@@ -32,7 +32,7 @@ class LabelReport:
         against_click: `n` pairs with a click on a side; `against`: the other answer is chosen.
         label_model: Name and hash of the settings of the model.
         nu: Rate of wrong clicks assumed, if used.
-        nu_table: What other rates would change; see `label_noise.nu_table`.
+        nu_table: What other rates would change; see `noise.nu_table`.
         likert: How often the readers' own ratings contradict their clicks.
         slopes: Slope of the calibration by label fold; below 1: the model was too sure.
         trained_on: Pairs that each model was trained on, by label fold.

@@ -5,7 +5,7 @@
     both       the click, weighed against what behaviour says; needs a click
 
 The model that labels a worker's pairs never saw that worker (`calibration`). The arithmetic of
-wrong clicks is in `label_noise`.
+wrong clicks is in `noise`.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def write_labels(
       that behaviour contradicts loses confidence, and below 1/2 the other answer is chosen.
 
     `both` assumes that the error of a click is independent of behaviour given the preference
-    (`label_noise.ASSUMPTION`); the report says what other values of nu would change.
+    (`noise.ASSUMPTION`); the report says what other values of nu would change.
 
     Args:
         turns: The `turns` table (or the `pairwise` config), with the features that the model needs
@@ -87,7 +87,7 @@ def write_labels(
         model: Makes the model that predicts clicks; default:
             `ifllm_hf.reward.baselines.choice.default_model`. Not used by `explicit`.
         predictions: Instead of a model: a file of predictions held out by reader, as `ifllm
-            benchmark --predictions` takes it; see `label_predictions`.
+            benchmark --predictions` takes it; see `from_predictions`.
         nu: Rate of wrong clicks, in [0, 0.5); used by `both`.
         seed: Of the folds.
         folds: Out-of-fold models.

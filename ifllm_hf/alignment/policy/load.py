@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifllm_hf.errors import ConfigError
-from ifllm_hf.files import digest
 from ifllm_hf.training.run_record import public_name
 from ifllm_hf.training.tiny_models import TINY_PREFIX
 
@@ -67,14 +67,16 @@ def weights_id(place: str | None) -> str | None:
         raise ConfigError(
             f"{place}: no weights (.safetensors) there; name a folder that training has finished"
         )
-    said = []
+    # Finished runs of a pipeline are found by this value: it must not change.
+    content = hashlib.sha256()
     for file in files:
         stat = file.stat()
-        small = stat.st_size < 1 << 30
-        said.append(
-            [file.name, digest(file.read_bytes()) if small else [stat.st_size, stat.st_mtime_ns]]
-        )
-    return f"{public_name(place)} {digest(said, 16)}"
+        content.update(file.name.encode())
+        if stat.st_size < 1 << 30:
+            content.update(file.read_bytes())
+        else:
+            content.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
+    return f"{public_name(place)} {content.hexdigest()[:16]}"
 
 
 def load_tokenizer(

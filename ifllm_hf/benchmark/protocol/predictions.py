@@ -18,7 +18,7 @@ from ifllm_hf.benchmark.protocol.rows import Labelled
 from ifllm_hf.benchmark.protocol.runner import PREDICTION_SCHEMA
 from ifllm_hf.benchmark.protocol.splits import GROUP_COLUMN, make_splits
 from ifllm_hf.errors import DataError, IFLLMError, OutputError
-from ifllm_hf.files import whole_file
+from ifllm_hf.files import polars_disk_errors, whole_file
 
 _read_lines = partial(pl.read_ndjson, infer_schema_length=None)
 _LINES = ("JSON lines", _read_lines, pl.DataFrame.write_ndjson)
@@ -215,5 +215,5 @@ def write_predictions(frame: pl.DataFrame, path: Path | str) -> None:
     path = Path(path)
     typed = _typed(frame, str(path))
     _, _, write = _format(path, OutputError)
-    with whole_file(path) as aside:
+    with whole_file(path) as aside, polars_disk_errors():
         write(typed, aside)

@@ -37,7 +37,7 @@ from ifllm_hf.data.synthetic.truth import (
 )
 from ifllm_hf.data.synthetic.writer import Written, write_behavior
 from ifllm_hf.errors import ConfigError, OutputError
-from ifllm_hf.files import whole_folder
+from ifllm_hf.files import polars_disk_errors, whole_folder
 
 __all__ = ["SYNTHETIC_PREFIX", "Defect", "Truth", "read_truth", "write_synthetic_release"]
 
@@ -65,7 +65,8 @@ class _Parts:
         """Write what is there."""
         if self.frames:
             path = self.folder / f"part-{self.number:05d}.parquet"
-            pl.concat(self.frames).write_parquet(path, compression="lz4")
+            with polars_disk_errors():
+                pl.concat(self.frames).write_parquet(path, compression="lz4")
             self.frames, self.rows, self.number = [], 0, self.number + 1
 
 

@@ -11,6 +11,7 @@ import polars as pl
 
 from ifllm_hf.data.synthetic.page import SURFACES
 from ifllm_hf.errors import SourceError
+from ifllm_hf.files import write_parquet
 
 FOLDER = "truth"
 PHASE = pl.Enum(["reading", "rating", "after"])
@@ -70,7 +71,7 @@ class Truth:
 
     def save(self) -> None:
         """Write settings, turns and defects; the ticks are written as they are made."""
-        self.turns.write_parquet(self.folder / "turns.parquet")
+        write_parquet(self.folder / "turns.parquet", self.turns)
         facts = {"settings": self.settings, "defects": [asdict(d) for d in self.defects]}
         (self.folder / "truth.json").write_text(json.dumps(facts, indent=1) + "\n")
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -43,3 +44,11 @@ def test_weights_without_a_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no weights"):
         weights_id(str(tmp_path / "empty"))
     assert weights_id("ORG/NAME") == "ORG/NAME"
+
+
+def test_weights_keep_the_name_that_finished_runs_are_found_by(tmp_path: Path) -> None:
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_model.safetensors").write_bytes(b"weights")
+    content = hashlib.sha256(b"adapter_model.safetensors" + b"weights").hexdigest()
+    assert weights_id(str(adapter)) == f"adapter {content[:16]}"
