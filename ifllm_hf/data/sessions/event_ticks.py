@@ -24,7 +24,7 @@ from ifllm_hf.data.schema import TICKS, VIEW_COLUMNS
 from ifllm_hf.data.sessions.events import LEDGERS, SCROLLED, page_loads, well_formed, with_turns
 from ifllm_hf.data.sessions.session_file import Session
 from ifllm_hf.data.ticks.alignment import ON_NOTHING, ON_RATING, ON_RESPONSE, SURFACES
-from ifllm_hf.data.ticks.phase import PHASES
+from ifllm_hf.data.ticks.reading_end import PHASES
 from ifllm_hf.data.ticks.tick_table import SIDES, float_column, name_column
 
 NEAR_PX = 50.0

@@ -18,7 +18,7 @@ from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.schema import TICKS, VIEW_COLUMNS
 from ifllm_hf.data.ticks.alignment import ON_NOTHING, SURFACES, Alignment, TurnText, align
 from ifllm_hf.data.ticks.merge import Channel, MergedTicks, merge_files, window_array
-from ifllm_hf.data.ticks.phase import PHASES, Phases, find_phases
+from ifllm_hf.data.ticks.reading_end import PHASES, Phases, find_phases
 from ifllm_hf.data.ticks.turn_agreement import Agreement, agreement_out_of_sample
 
 SIDES = ("none", "a", "b")

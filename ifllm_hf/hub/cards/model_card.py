@@ -1,4 +1,7 @@
-"""The card of a reward model: from what its folder says about it, and from nothing else."""
+"""The card of a reward model: from what its folder says about it, and from nothing else.
+
+A run of DPO or SFT writes its own: `alignment.policy.run_card`.
+"""
 
 from __future__ import annotations
 

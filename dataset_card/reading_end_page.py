@@ -1,6 +1,6 @@
 """Is the end of reading right? Ten conversations as pictures, and what the pointer still tells.
 
-    python dataset_card/reading_end.py --data ./ifllm --out docs
+    python dataset_card/reading_end_page.py --data ./ifllm --out docs
 
 The page is drawn from a prepared folder: for ten conversations the pointer's place over time with
 the three phases shaded, and the probes of the benchmark: how well a learner that sees nothing but
@@ -111,7 +111,8 @@ def _page(turns: pl.DataFrame, probes: list[dict[str, Any]]) -> str:
         "",
         "The page went on recording while people clicked their ratings, and a pointer on a radio",
         'button is the label. `phase == "reading"` ends where the way of the pointer to the rating',
-        "begins; how it is found, without any label, stands in `ifllm_hf/data/ticks/phase.py`.",
+        "begins; how it is found, without any label, stands in "
+        "`ifllm_hf/data/ticks/reading_end.py`.",
         "",
         f"Of {labelled.height} labelled pairs {with_ticks.height} have ticks; the rating was",
         f"found in {found.height} of them ({found.height / with_ticks.height:.1%}). The others are",
@@ -140,7 +141,11 @@ def _page(turns: pl.DataFrame, probes: list[dict[str, Any]]) -> str:
             f"| {probe['auc']:.3f} [{probe['auc_low']:.3f}, {probe['auc_high']:.3f}] "
             f"| {probe['accuracy']:.3f} [{probe['low']:.3f}, {probe['high']:.3f}] |"
         )
-    lines += ["", "Made by `python dataset_card/reading_end.py --data ./ifllm --out docs`.", ""]
+    lines += [
+        "",
+        "Made by `python dataset_card/reading_end_page.py --data ./ifllm --out docs`.",
+        "",
+    ]
     return "\n".join(lines)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ifllm_hf.data.ticks.alignment import TurnText, align
 from ifllm_hf.data.ticks.merge import Channel
-from ifllm_hf.data.ticks.phase import (
+from ifllm_hf.data.ticks.reading_end import (
     AFTER,
     FALLBACK,
     FOUND,
