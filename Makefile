@@ -44,7 +44,7 @@ check: setup
 # A browser and its server want both cores to themselves; on a machine that others share, what fails
 # is tried again, and the summary counts it.
 test: check
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --ignore tests/browser
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/browser
 	$(BIN)/python -m pytest -q tests/browser --reruns 2
 
 bench: setup

@@ -24,6 +24,8 @@ from hypothesis import settings  # noqa: E402
 
 pytest.register_assert_rewrite("tests.helpers")
 
+from tests.helpers.made_once import made_once  # noqa: E402
+
 # A gate must not depend on luck: there the examples are the same in every run. Elsewhere they are
 # new ones, and find more. Shared cores make time limits meaningless.
 settings.register_profile("gate", derandomize=True, deadline=None)
@@ -81,9 +83,11 @@ def synthetic_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A made-up release with every kind of defect; `read_truth` tells what is true of it."""
     from ifllm_hf.data.synthetic import write_synthetic_release
 
-    out = tmp_path_factory.mktemp("synthetic") / "release"
-    write_synthetic_release(out, conversations=24, ticks_per_turn=400)
-    return out
+    def make(folder: Path) -> Path:
+        write_synthetic_release(folder / "release", conversations=24, ticks_per_turn=400)
+        return folder / "release"
+
+    return made_once(tmp_path_factory, "synthetic", make)
 
 
 @pytest.fixture(scope="session")
@@ -113,8 +117,10 @@ def synthetic_report(
     """The made-up release, prepared."""
     from ifllm_hf.data.prepared.prepare import prepare
 
-    out = tmp_path_factory.mktemp("prepared-synthetic") / "ifllm"
-    return prepare(synthetic_release, out, progress=False)
+    def make(folder: Path) -> PrepareReport:
+        return prepare(synthetic_release, folder / "ifllm", progress=False)
+
+    return made_once(tmp_path_factory, "prepared-synthetic", make)
 
 
 @pytest.fixture(scope="session")
@@ -129,8 +135,10 @@ def release_report(release_path: Path, tmp_path_factory: pytest.TempPathFactory)
     from ifllm_hf.data.prepared.prepare import prepare
     from ifllm_hf.hub.cards.dataset_card import write_card
 
-    out = tmp_path_factory.mktemp("prepared") / "ifllm"
-    return prepare(release_path, out, progress=False, card=write_card)
+    def make(folder: Path) -> PrepareReport:
+        return prepare(release_path, folder / "ifllm", progress=False, card=write_card)
+
+    return made_once(tmp_path_factory, "prepared", make)
 
 
 @pytest.fixture(scope="session")
@@ -183,3 +191,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"hub", "hub_of_module"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(mark)
+    # Files that take long come first, so that no process is left alone with one at the end.
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)

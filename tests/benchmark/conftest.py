@@ -10,6 +10,7 @@ import pytest
 from ifllm_hf.benchmark.protocol.suite import run_suite
 from ifllm_hf.data.prepared.prepare import prepare_synthetic
 from tests.helpers.dwell_turns import DwellModel, make_turns
+from tests.helpers.made_once import made_once
 from tests.helpers.small_suite import plan
 
 
@@ -25,6 +26,8 @@ def results(turns):
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "ifllm"
-    prepare_synthetic(90, folder, seed=3, progress=False)
-    return folder
+    def make(folder: Path) -> Path:
+        prepare_synthetic(90, folder / "ifllm", seed=3, progress=False)
+        return folder / "ifllm"
+
+    return made_once(tmp_path_factory, "prepared-90", make)

@@ -246,6 +246,7 @@ def growing(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, Path], N
     return arrive
 
 
+@pytest.mark.slow
 def test_new_sessions_flow_through_and_nothing_else_is_done(
     files: Callable[..., Path], growing: Callable[[int, Path], None], tmp_path: Path
 ) -> None:
@@ -315,6 +316,7 @@ def test_sessions_of_the_collecting_page_are_such_data(
     assert run(path).did == []
 
 
+@pytest.mark.slow
 def test_judging_follows_when_all_sources_are_done(
     files: Callable[..., Path],
     prepared_synthetic: Path,
