@@ -133,10 +133,10 @@ class ChatServer:
         if 200 <= status < 300:
             if not isinstance(said, dict):
                 raise NoAnswer(BROKEN, f"what came is no JSON object ({self._line(answer.text)})")
-            error = _error_inside(said)
-            if error is None:
+            inside = _error_inside(said)
+            if inside is None:
                 return said
-            said, status = error, _status_of(error)
+            said, status = inside, _status_of(inside)
         words = json.dumps(said, ensure_ascii=False) if said is not None else answer.text
         wait_s = retry_after_s(answer.headers)
         raise NoAnswer(

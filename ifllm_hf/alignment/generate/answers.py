@@ -91,11 +91,13 @@ def read_answers(spec: ModelSpec, prompts: Sequence[JudgedPrompt]) -> dict[str, 
         DataError: No such file, no JSON, or a question without an answer.
     """
     try:
-        lines = Path(str(spec.answers)).read_text().splitlines()
+        # By its line ends alone: JSON may hold other separators of lines.
+        lines = Path(str(spec.answers)).read_text("utf-8-sig").split("\n")
         rows = [json.loads(line) for line in lines if line.strip()]
         by_id = {row["prompt_id"]: row for row in rows if "prompt_id" in row}
         by_question = {str(row["question"]).strip(): row for row in rows if "question" in row}
-        texts = {id(row): str(row["answer"]) for row in rows}
+        # Half an emoji is no character, and no file could hold it.
+        texts = {id(r): str(r["answer"]).encode("utf-8", "replace").decode() for r in rows}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{spec.answers}: cannot be read as answers ({type(error).__name__}: {error}); "

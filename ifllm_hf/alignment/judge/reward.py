@@ -46,7 +46,9 @@ class RewardJudge:
         """Return one order: a reward does not know of the other answer."""
         return (BASELINE,)
 
-    def judge(self, asked: Sequence[tuple[Comparison, str]]) -> Iterator[Judged]:
+    def judge(
+        self, asked: Sequence[tuple[Comparison, str]], *, worked_before: bool = False
+    ) -> Iterator[Judged]:
         """Score a batch at a time.
 
         Raises:
