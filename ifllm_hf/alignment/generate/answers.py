@@ -131,6 +131,10 @@ def make_backend(name: str, style: PromptFormat, sampling: Sampling) -> Backend:
     return TransformersBackend(style, sampling)
 
 
+_SAID_OTHERWISE = ("stop", "backend", "batch_size", "trust_remote_code")
+"""The first two stand in the key resolved; the others change no answer."""
+
+
 def _key(
     weights: list[str | None],
     prompt: JudgedPrompt,
@@ -145,8 +149,7 @@ def _key(
         "eos": style.eos_token,
         "stop": stop_texts(style, sampling),
         "backend": backend,
-        # `stop` and `backend` stand above, resolved; the batch size changes no answer.
-        **{k: v for k, v in asdict(sampling).items() if k not in ("stop", "backend", "batch_size")},
+        **{k: v for k, v in asdict(sampling).items() if k not in _SAID_OTHERWISE},
     }
     return digest(said, 24)
 

@@ -64,6 +64,7 @@ class JudgeSettings:
         input_price: Price of a million tokens read, in any currency; null: the cost is not known.
         output_price: Price of a million tokens written.
         batch_size: With `reward`: answers at a time.
+        trust_remote_code: With `reward`: run the code that the model brings along. Read it first.
         seed: With `people`: of the order of sides.
     """
 
@@ -83,6 +84,7 @@ class JudgeSettings:
     input_price: float | None = None
     output_price: float | None = None
     batch_size: int = 8
+    trust_remote_code: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
