@@ -81,8 +81,7 @@ def test_a_verdict_asked_for_twice_costs_twice(tmp_path: Path, questions: Path) 
 def test_a_report_counts_refused_questions_by_reason(tmp_path: Path, questions: Path) -> None:
     with Server(mishaps=("", "azure filter", "vllm context", "openai context")) as server:
         made = config(tmp_path, questions, judge=endpoint(server, concurrency=1))
-        for _ in range(2):
-            report = run_judge(made, progress=False)
+        report = run_judge(made, progress=False)
         assert sorted(report["judge"]["failed"].values()) == [1, 2]
         assert len(server.requests) == 60
     assert "content filter" in (tmp_path / "out" / "report.md").read_text()
