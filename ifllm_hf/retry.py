@@ -44,16 +44,18 @@ def pause_s(failures: int, asked_s: float | None = None, *, spread: bool = False
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that `Retry-After` asks to wait: a number, or a date.
 
-    >>> retry_after_s({"retry-after": "2"})
-    2.0
+    OpenAI and Azure say it in milliseconds too (`retry-after-ms`), which is more exact.
+
+    >>> retry_after_s({"retry-after": "2"}), retry_after_s({"retry-after-ms": "250"})
+    (2.0, 0.25)
     """
-    value = headers.get("retry-after")
-    if value is None:
-        return None
-    with contextlib.suppress(ValueError):
-        wait_s = float(value)
-        return wait_s if wait_s >= 0 else None  # no number, or one that nobody can wait for
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
+    for name, unit_s in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        value = headers.get(name)
+        if value is None:
+            continue
+        with contextlib.suppress(ValueError):
+            wait_s = float(value) * unit_s
+            return wait_s if wait_s >= 0 else None  # no number, or one that nobody can wait for
+        with contextlib.suppress(ValueError, TypeError, OverflowError):
+            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    return None

@@ -58,7 +58,8 @@ class AppendFile:
         Raises:
             OutputError: The disk is full; what was added before is whole.
         """
-        line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
+        # Half an emoji has no UTF-8: it is written as its JSON escape, and read back as it was.
+        line = json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
         with self._writing:
             try:
                 if self._file.write(line) != len(line):
@@ -76,6 +77,10 @@ class AppendFile:
         content = self.path.read_bytes()
         whole = content.rfind(b"\n") + 1
         for number, line in enumerate(content[:whole].splitlines(), start=1):
+            # What a crashed machine left in place of a block, and what editors add.
+            line = line.strip(b"\0 \t").removeprefix(b"\xef\xbb\xbf")
+            if not line:
+                continue
             try:
                 record = json.loads(line)
                 self.records[record["key"]] = record

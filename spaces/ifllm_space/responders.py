@@ -18,6 +18,17 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from ifllm_hf.chat_server import (
+    BUSY,
+    FILTERED,
+    ROUTER,
+    TIMEOUT,
+    UNREACHABLE,
+    ChatServer,
+    NoAnswer,
+    first_choice,
+    text_of_answer,
+)
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import ConfigError
 from ifllm_space.demo_data import DemoData
@@ -215,7 +226,7 @@ class Ask(Protocol):
 
 
 class Hosted:
-    """`InferenceClient`: Hugging Face's providers, or any server that speaks OpenAI's protocol."""
+    """Hugging Face's providers, or any server that speaks OpenAI's protocol."""
 
     def __init__(
         self, tokens_max: int, *, base_url: str = "", timeout_s: float = TIMEOUT_S
@@ -226,21 +237,29 @@ class Hosted:
             tokens_max: Cap on the length of an answer.
             base_url: Of an OpenAI-compatible server; empty: Hugging Face.
             timeout_s: Of a request.
-        """
-        from huggingface_hub import InferenceClient
 
-        key = os.environ.get("OPENAI_API_KEY", "none") if base_url else os.environ.get("HF_TOKEN")
-        place = {"base_url": base_url} if base_url else {}
-        self._client = InferenceClient(api_key=key, timeout=timeout_s, **place)
+        Raises:
+            ConfigError: No such address can be, or it may not be asked offline.
+        """
+        from huggingface_hub import get_token
+
+        key = os.environ.get("OPENAI_API_KEY", "none") if base_url else get_token()
+        self._server = ChatServer(base_url or ROUTER, key, timeout_s)
         self._parameters = {"max_tokens": tokens_max, "temperature": 0.7}
 
     def __call__(self, model: str, messages: list[Message]) -> ModelAnswer:
         """Ask a model for one answer."""
-        got = self._client.chat_completion(messages, model=model, **self._parameters)
-        choice = got.choices[0]
-        refused = choice.finish_reason == "content_filter"
-        text = "" if refused else choice.message.content or ""
-        return ModelAnswer(text, got.model or model, dict(self._parameters), refused=refused)
+        try:
+            got = self._server.ask({"model": model, "messages": messages, **self._parameters})
+        except NoAnswer as error:
+            if error.kind != FILTERED:
+                raise
+            return ModelAnswer("", model, dict(self._parameters), refused=True)
+        choice = first_choice(got)
+        refused = choice.get("finish_reason") == "content_filter"
+        text = "" if refused else text_of_answer(choice) or ""
+        name = str(got.get("model") or model)
+        return ModelAnswer(text, name, dict(self._parameters), refused=refused)
 
 
 class Local:
@@ -303,13 +322,6 @@ def make_responder(settings: Settings, data: DemoData) -> Responder:
 
 def _reason(error: Exception) -> str:
     """Return in one word what went wrong."""
-    response = getattr(error, "response", None)
-    status = getattr(response, "status_code", None)
-    kind = type(error).__name__
-    if isinstance(error, TimeoutError) or "Timeout" in kind or status in (408, 504):
-        return "timeout"
-    if status in (429, 503):
-        return "busy"
-    if isinstance(error, ConnectionError) or "Connect" in kind or "OfflineMode" in kind:
-        return "unreachable"
+    if isinstance(error, NoAnswer) and error.kind in (TIMEOUT, BUSY, UNREACHABLE):
+        return error.kind
     return "failed"

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tests.helpers.chat_errors import ERRORS, WRAPPED
 from tests.helpers.loopback import Loopback, Request
 
 # Gets question, first answer and second answer; returns score_first, score_second, winner.
@@ -31,7 +32,8 @@ class LoopbackJudge(Loopback):
 
     `taste` decides. Each item of `mishaps` befalls one request: `429`, `429 2` (Retry-After: 2),
     any other status, `hang`, `drop`, `not json`, `html`, `prose`, `wrong schema`, `empty`,
-    `no choices`.
+    `no choices`, `cut`, the name of one of `chat_errors.ERRORS` or `chat_errors.WRAPPED`; `=TEXT`
+    is the answer TEXT.
     """
 
     path = "/v1"
@@ -56,6 +58,9 @@ class LoopbackJudge(Loopback):
         if body.get("response_format") and not self.knows_schema:
             return self.refuse(request, 400, "unknown field response_format")
         self.check(body)
+        if mishap in ERRORS:
+            error = ERRORS[mishap]
+            return request.send(error.status, error.body, error.headers)
         if mishap.split(" ")[0].isdigit():
             status, *wait = mishap.split(" ")
             return self.refuse(request, int(status), "slow down", *wait)
@@ -85,11 +90,17 @@ class LoopbackJudge(Loopback):
             content = json.dumps({**verdict, "score_first": 11})
         elif mishap == "empty":
             content = None
+        elif mishap == "cut":
+            content = content[:20]
+        elif mishap in WRAPPED:
+            content = WRAPPED[mishap].replace("VERDICT", content)
+        elif mishap.startswith("="):
+            content = mishap[1:]
         answer = {
             "id": "chatcmpl-1", "object": "chat.completion", "created": 0, "model": body["model"],
             "choices": [
                 {
-                    "index": 0, "finish_reason": "stop",
+                    "index": 0, "finish_reason": "length" if mishap == "cut" else "stop",
                     "message": {"role": "assistant", "content": content},
                 }
             ],

@@ -15,6 +15,7 @@ from ifllm_space.demo_data import DemoData, open_demo_data
 from ifllm_space.responders import Hosted, ModelAnswer, Models, Replay, make_responder
 from ifllm_space.settings import Settings
 from tests.helpers.loopback import Loopback, Request
+from tests.helpers.loopback_judge import LoopbackJudge
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +33,15 @@ class Server(Loopback):
     text: str | None = "An answer."
     at_once = most_at_once = 0
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys: list[str | None] = []
+
     def answer(self, request: Request) -> None:
         body = json.loads(request.body())
         with self.lock:
             self.requests.append(body)
+            self.keys.append(request.headers["Authorization"])
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
         time.sleep(self.wait_s)
@@ -52,13 +58,6 @@ class Server(Loopback):
 def server() -> Iterator[Server]:
     with Server() as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def online(monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
 
 
 def models(server: Server, **settings: Any) -> Models:
@@ -89,6 +88,8 @@ def test_one_answer_asks_one_model(server: Server) -> None:
     ("change", "error"),
     [
         ({"status": 429}, "busy"),
+        ({"status": 503}, "busy"),
+        ({"status": 504}, "timeout"),
         ({"status": 500}, "failed"),
         ({"text": " "}, "empty"),
         ({"text": None}, "empty"),
@@ -117,6 +118,34 @@ def test_a_server_that_is_not_there(server: Server) -> None:
     asking = Hosted(8, base_url="http://127.0.0.1:9/v1")
     (answer,) = Models("openai", ["m"], asking).answer("q", [[]]).made
     assert answer.error == "unreachable"
+
+
+def test_a_filter_that_answers_400_is_a_refusal_too() -> None:
+    with LoopbackJudge(key="", mishaps=("azure filter",)) as running:
+        asking = Hosted(8, base_url=running.url)
+        (answer,) = Models("openai", ["m"], asking).answer("q", [[]]).made
+    assert answer.refused and answer.error is None
+
+
+def test_offline_servers_of_ones_own_are_asked_and_hugging_face_is_not(
+    server: Server, data: DemoData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    (answer,) = models(server).answer("q", [[]]).made
+    assert answer.text == "An answer."
+    with pytest.raises(ConfigError, match="HF_HUB_OFFLINE"):
+        make_responder(Settings(responder="hub", models=("m",)), data)
+
+
+def test_hugging_face_is_asked_with_its_token(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ifllm_space.responders.ROUTER", server.url)
+    monkeypatch.setenv("HF_TOKEN", "hf_sesame")
+    (answer,) = Models("hub", ["org/name"], Hosted(8)).answer("q", [[]]).made
+    assert answer.text == "An answer." and server.keys == ["Bearer hf_sesame"]
 
 
 def test_half_a_character_never_reaches_a_file() -> None:

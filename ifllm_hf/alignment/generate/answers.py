@@ -91,11 +91,13 @@ def read_answers(spec: ModelSpec, prompts: Sequence[JudgedPrompt]) -> dict[str, 
         DataError: No such file, no JSON, or a question without an answer.
     """
     try:
-        lines = Path(str(spec.answers)).read_text().splitlines()
+        # By its line ends alone: JSON may hold other separators of lines.
+        lines = Path(str(spec.answers)).read_text("utf-8-sig").split("\n")
         rows = [json.loads(line) for line in lines if line.strip()]
         by_id = {row["prompt_id"]: row for row in rows if "prompt_id" in row}
         by_question = {str(row["question"]).strip(): row for row in rows if "question" in row}
-        texts = {id(row): str(row["answer"]) for row in rows}
+        # Half an emoji is no character, and no file could hold it.
+        texts = {id(r): str(r["answer"]).encode("utf-8", "replace").decode() for r in rows}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{spec.answers}: cannot be read as answers ({type(error).__name__}: {error}); "
@@ -129,6 +131,10 @@ def make_backend(name: str, style: PromptFormat, sampling: Sampling) -> Backend:
     return TransformersBackend(style, sampling)
 
 
+_SAID_OTHERWISE = ("stop", "backend", "batch_size", "trust_remote_code")
+"""The first two stand in the key resolved; the others change no answer."""
+
+
 def _key(
     weights: list[str | None],
     prompt: JudgedPrompt,
@@ -143,8 +149,7 @@ def _key(
         "eos": style.eos_token,
         "stop": stop_texts(style, sampling),
         "backend": backend,
-        # `stop` and `backend` stand above, resolved; the batch size changes no answer.
-        **{k: v for k, v in asdict(sampling).items() if k not in ("stop", "backend", "batch_size")},
+        **{k: v for k, v in asdict(sampling).items() if k not in _SAID_OTHERWISE},
     }
     return digest(said, 24)
 

@@ -11,6 +11,7 @@ from ifllm_hf.alignment.generate.config import ModelSpec, Sampling
 from ifllm_hf.alignment.pairs.config import PromptFormat
 from ifllm_hf.alignment.pairs.format import Message
 from ifllm_hf.alignment.policy import load as models
+from ifllm_hf.errors import ConfigError
 from ifllm_hf.files import digest
 
 STOPPED, CUT, TOO_LONG = "stop", "length", "prompt too long"
@@ -86,7 +87,23 @@ def seed_of(prompt: JudgedPrompt, sampling: Sampling) -> int:
     return int(digest(f"{sampling.seed} {prompt.prompt_id}", 14), 16)
 
 
-def load_tokenizer(spec: ModelSpec, style: PromptFormat) -> Any:
+def room_for_prompts(positions: int | None, sampling: Sampling, name: str | None) -> int | None:
+    """Return how many tokens a prompt may have beside its answer; None: as many as it likes.
+
+    Raises:
+        ConfigError: None, since the answer may fill all positions.
+    """
+    if positions is None:
+        return None
+    if positions <= sampling.max_new_tokens:
+        raise ConfigError(
+            f"generation.max_new_tokens is {sampling.max_new_tokens}, but {name} has {positions} "
+            "positions; lower it"
+        )
+    return positions - sampling.max_new_tokens
+
+
+def load_tokenizer(spec: ModelSpec, style: PromptFormat, *, trust_remote_code: bool = False) -> Any:
     """Load the tokenizer that was saved with the adapter, else the base model's.
 
     Raises:
@@ -98,6 +115,8 @@ def load_tokenizer(spec: ModelSpec, style: PromptFormat) -> Any:
         style.eos_token,
         of=str(spec.model),
         setting="format.eos_token",
+        trust_remote_code=trust_remote_code,
+        trusted_by="generation.trust_remote_code",
     )
 
 

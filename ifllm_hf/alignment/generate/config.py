@@ -55,6 +55,7 @@ class Sampling:
         seed: Each question has its own stream of random numbers, made from it.
         dtype: Of the weights; default: bfloat16 on a GPU, float32 on a CPU.
         load_in_4bit: NF4 weights, as QLoRA trained on.
+        trust_remote_code: Run the code that models bring along. Read it first.
     """
 
     backend: str = "auto"
@@ -66,6 +67,7 @@ class Sampling:
     seed: int = 0
     dtype: str | None = None
     load_in_4bit: bool = False
+    trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges.

@@ -15,6 +15,7 @@ from ifllm_hf.alignment.generate.backend import (
     JudgedPrompt,
     finished_answer,
     load_tokenizer,
+    room_for_prompts,
     seed_of,
     stop_texts,
     token_ids,
@@ -22,7 +23,7 @@ from ifllm_hf.alignment.generate.backend import (
 from ifllm_hf.alignment.generate.config import ModelSpec, Sampling
 from ifllm_hf.alignment.pairs.config import PromptFormat
 from ifllm_hf.alignment.policy.load import load_for_answers
-from ifllm_hf.errors import ConfigError
+from ifllm_hf.training.pretrained import model_positions
 
 
 class SeededSampling(LogitsProcessor):  # type: ignore[misc, unused-ignore]
@@ -68,16 +69,11 @@ class TransformersBackend:
         self, spec: ModelSpec, prompts: Sequence[JudgedPrompt]
     ) -> Iterator[list[tuple[JudgedPrompt, Answer]]]:
         """Yield the answers of one model, a batch at a time."""
-        tokenizer = load_tokenizer(spec, self.style)
+        trusted = self.sampling.trust_remote_code
+        tokenizer = load_tokenizer(spec, self.style, trust_remote_code=trusted)
         model = self._load(spec, tokenizer)
         encoded = [(p, token_ids(tokenizer, p, self.style)) for p in prompts]
-        positions = getattr(model.config, "max_position_embeddings", None)
-        room = positions - self.sampling.max_new_tokens if positions else None
-        if room is not None and room < 1:
-            raise ConfigError(
-                f"generation.max_new_tokens is {self.sampling.max_new_tokens}, but {spec.model} "
-                f"has {positions} positions; lower it"
-            )
+        room = room_for_prompts(model_positions(model), self.sampling, spec.model)
         fits = [(p, ids) for p, ids in encoded if room is None or len(ids) <= room]
         if len(fits) < len(encoded):
             inside = {p.prompt_id for p, _ in fits}
@@ -121,7 +117,11 @@ class TransformersBackend:
         if self._base_name != spec.model:
             self._base = None
             self._base = load_for_answers(
-                spec.model, self.sampling.dtype, self.sampling.load_in_4bit, self.device
+                spec.model,
+                self.sampling.dtype,
+                self.sampling.load_in_4bit,
+                self.device,
+                trust_remote_code=self.sampling.trust_remote_code,
             )
             self._base_name = spec.model
         elif hasattr(self._base, "peft_config"):

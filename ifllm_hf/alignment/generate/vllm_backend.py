@@ -12,6 +12,7 @@ from ifllm_hf.alignment.generate.backend import (
     JudgedPrompt,
     finished_answer,
     load_tokenizer,
+    room_for_prompts,
     seed_of,
     stop_texts,
     token_ids,
@@ -55,9 +56,11 @@ class VLLMBackend:
         self, spec: ModelSpec, prompts: Sequence[JudgedPrompt]
     ) -> Iterator[list[tuple[JudgedPrompt, Answer]]]:
         """Yield the answers of one model, a batch at a time."""
-        tokenizer = load_tokenizer(spec, self.style)
+        trusted = self.sampling.trust_remote_code
+        tokenizer = load_tokenizer(spec, self.style, trust_remote_code=trusted)
         engine = self._load(str(spec.model))
-        room = engine.llm_engine.model_config.max_model_len - self.sampling.max_new_tokens
+        positions = int(engine.llm_engine.model_config.max_model_len)
+        room = room_for_prompts(positions, self.sampling, spec.model) or positions
         stops = stop_texts(self.style, self.sampling)
         encoded = [(p, token_ids(tokenizer, p, self.style)) for p in prompts]
         too_long = [(p, Answer("", TOO_LONG, 0)) for p, ids in encoded if len(ids) > room]
@@ -106,6 +109,7 @@ class VLLMBackend:
                 enable_lora=True,
                 max_lora_rank=64,
                 seed=self.sampling.seed,
+                trust_remote_code=self.sampling.trust_remote_code,
             )
             self._engine_name = name
         return self._engine

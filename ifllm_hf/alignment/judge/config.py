@@ -46,7 +46,8 @@ class JudgeSettings:
         kind: `endpoint` (any OpenAI-compatible server), `huggingface` (Inference Providers or an
             Inference Endpoint), `reward` (a local reward model), or `people` (in the terminal).
         model: Model at the endpoint; or the reward model; or, of people, the name of who judges.
-        base_url: Address of the endpoint, up to and with `/v1`.
+        base_url: Address of the endpoint, up to and with `/v1`. One of your own is asked under
+            `HF_HUB_OFFLINE` too.
         api_key_env: Environment variable with its key; the key itself is never written anywhere.
         provider: With `huggingface`: the inference provider.
         structured: What the endpoint is asked for: `json_schema`, `json_object` or `none`. Answers
@@ -56,10 +57,14 @@ class JudgeSettings:
         concurrency: Requests at a time.
         timeout_s: Of one request.
         tries: Requests for one verdict before it is given up.
+        stop_after: Stop when the first so many questions get no verdict, or later so many in a row
+            no answer (four times as many: none that can be used).
+        ask_again: Ask again what the judge refused in an earlier run (too long, content filter).
         max_tokens: Longest answer of the judge.
         input_price: Price of a million tokens read, in any currency; null: the cost is not known.
         output_price: Price of a million tokens written.
         batch_size: With `reward`: answers at a time.
+        trust_remote_code: With `reward`: run the code that the model brings along. Read it first.
         seed: With `people`: of the order of sides.
     """
 
@@ -73,10 +78,13 @@ class JudgeSettings:
     concurrency: int = 8
     timeout_s: float = 60.0
     tries: int = 6
+    stop_after: int = 5
+    ask_again: bool = False
     max_tokens: int = 512
     input_price: float | None = None
     output_price: float | None = None
     batch_size: int = 8
+    trust_remote_code: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -89,11 +97,10 @@ class JudgeSettings:
         require_one_of("judge.structured", self.structured, STRUCTURED)
         if self.kind != "people" and not self.model:
             raise ConfigError(f"judge.model is missing; a judge of kind {self.kind} needs one")
-        if self.concurrency < 1 or self.tries < 1 or self.timeout_s <= 0 or self.batch_size < 1:
-            raise ConfigError(
-                f"judge: concurrency {self.concurrency}, tries {self.tries}, timeout_s "
-                f"{self.timeout_s}, batch_size {self.batch_size}; expected more than 0 each"
-            )
+        names = ("concurrency", "tries", "timeout_s", "batch_size", "max_tokens", "stop_after")
+        if any(getattr(self, name) <= 0 for name in names):
+            seen = ", ".join(f"{name} {getattr(self, name)}" for name in names)
+            raise ConfigError(f"judge: {seen}; expected more than 0 each")
 
 
 @dataclass(frozen=True)

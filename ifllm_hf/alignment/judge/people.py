@@ -61,7 +61,9 @@ class PeopleJudge:
         drawn = int(digest(said, 2), 16) % 2
         return ((BASELINE, CANDIDATE)[drawn],)
 
-    def judge(self, asked: Sequence[tuple[Comparison, str]]) -> Iterator[Judged]:
+    def judge(
+        self, asked: Sequence[tuple[Comparison, str]], *, worked_before: bool = False
+    ) -> Iterator[Judged]:
         """Ask about one pair after the other, until they are done or somebody stops."""
         for number, (comparison, first) in enumerate(asked, start=1):
             one, two = comparison.in_order(first)

@@ -9,9 +9,11 @@ from ifllm_hf.alignment.judge.config import JudgeSettings
 from ifllm_hf.alignment.judge.verdict import BASELINE, Comparison, Judged, Verdict, winner_of
 from ifllm_hf.alignment.policy.load import check_access, load_tokenizer, weights_id
 from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.training.pretrained import loading, model_positions
 from ifllm_hf.training.run_record import public_name
 
 _OURS = "ifllm"
+TOO_LONG_FOR_IT = "too long for the reward model"
 
 
 class RewardJudge:
@@ -46,7 +48,9 @@ class RewardJudge:
         """Return one order: a reward does not know of the other answer."""
         return (BASELINE,)
 
-    def judge(self, asked: Sequence[tuple[Comparison, str]]) -> Iterator[Judged]:
+    def judge(
+        self, asked: Sequence[tuple[Comparison, str]], *, worked_before: bool = False
+    ) -> Iterator[Judged]:
         """Score a batch at a time.
 
         Raises:
@@ -62,37 +66,49 @@ class RewardJudge:
                 )
             )
             for comparison, first in batch:
-                scores = (next(rewards), next(rewards))
-                verdict = Verdict(comparison.prompt_id, first, winner_of(*scores), scores)
+                one, two = next(rewards), next(rewards)
+                if one is None or two is None:
+                    yield Judged(comparison, first, None, TOO_LONG_FOR_IT, refused=True)
+                    continue
+                verdict = Verdict(comparison.prompt_id, first, winner_of(one, two), (one, two))
                 yield Judged(comparison, first, verdict)
 
-    def rewards(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
-        """Return the reward of each question and answer."""
+    def rewards(self, pairs: Sequence[tuple[str, str]]) -> list[float | None]:
+        """Return the reward of each question and answer; None where the model cannot read it all.
+
+        Raises:
+            ConfigError: The model cannot be loaded, or does not give one number.
+            DataError: A reward is NaN.
+        """
         import torch
 
         model, reader = self._load()
-        if model.config.model_type == _OURS:
-            read = reader([q for q, _ in pairs], [[a] for _, a in pairs], return_tensors="pt")
+        room = model_positions(model)
+        fits = list(range(len(pairs)))
+        values: list[float | None] = [None] * len(pairs)
+        if model.config.model_type == _OURS:  # its processor cuts at the length it was trained with
+            batch = reader([q for q, _ in pairs], [[a] for _, a in pairs], return_tensors="pt")
         else:
-            read = _tokens(reader, pairs)
-        longest = read["input_ids"].shape[1]
-        text_config = getattr(model.config, "text_config", model.config)
-        room = getattr(text_config, "max_position_embeddings", None)
-        if room is not None and longest > room:
-            raise DataError(
-                f"a question with its answer has {longest} tokens, but {self.settings.model} reads "
-                f"{room}; lower generation.max_new_tokens, or choose another judge"
-            )
+            tokens = _tokens(reader, pairs)
+            lengths = [len(ids) for ids in tokens["input_ids"]]
+            fits = [i for i in fits if room is None or lengths[i] <= room]
+            if not fits:
+                return values
+            kept = {name: [column[i] for i in fits] for name, column in tokens.items()}
+            batch = reader.pad(kept, return_tensors="pt")
         with torch.inference_mode():
-            logits = model(**read.to(model.device)).logits.float()
-        if logits.shape != (len(pairs), 1):
+            logits = model(**batch.to(model.device)).logits.float()
+        if logits.shape != (len(fits), 1):
             raise ConfigError(
-                f"{self.settings.model} gives {tuple(logits.shape)} for {len(pairs)} answers; "
+                f"{self.settings.model} gives {tuple(logits.shape)} for {len(fits)} answers; "
                 "expected one number each (num_labels 1)"
             )
-        values = [float(value) for value in logits[:, 0]]
-        if any(value != value for value in values):
-            raise DataError(f"{self.settings.model} gave a reward that is NaN; check its weights")
+        for i, value in zip(fits, logits[:, 0].tolist(), strict=True):
+            if value != value:
+                raise DataError(
+                    f"{self.settings.model} gave a reward that is NaN; check its weights"
+                )
+            values[i] = value
         return values
 
     def _load(self) -> tuple[Any, Any]:
@@ -102,11 +118,20 @@ class RewardJudge:
 
             name = str(self.settings.model)
             check_access(name)
-            model = AutoModelForSequenceClassification.from_pretrained(name)
+            trusted, by = self.settings.trust_remote_code, "judge.trust_remote_code"
+            with loading(name, trust_remote_code=trusted, setting=by) as options:
+                model = AutoModelForSequenceClassification.from_pretrained(name, **options)
             if model.config.model_type == _OURS:
                 reader = AutoProcessor.from_pretrained(name)
             else:
-                reader = load_tokenizer(name, None, of=name)
+                reader = load_tokenizer(
+                    name,
+                    None,
+                    of=name,
+                    writes=False,
+                    trust_remote_code=trusted,
+                    trusted_by=by,
+                )
                 if model.config.pad_token_id is None:
                     model.config.pad_token_id = reader.pad_token_id
             device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -115,7 +140,7 @@ class RewardJudge:
 
 
 def _tokens(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> Any:
-    """Return a padded batch of questions with their answers."""
+    """Return the tokens of questions with their answers, not padded."""
     if tokenizer.chat_template is None:
         tokens = tokenizer([q for q, _ in pairs], [a for _, a in pairs])
     else:
@@ -127,4 +152,4 @@ def _tokens(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> Any:
             for q, a in pairs
         ]
         tokens = tokenizer(texts, add_special_tokens=False)
-    return tokenizer.pad(tokens, return_tensors="pt")
+    return tokens

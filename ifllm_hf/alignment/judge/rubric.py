@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from ifllm_hf.alignment.judge.verdict import FIRST, SECOND, TIE, Comparison, Verdict
@@ -87,8 +88,29 @@ RUBRIC_ID = digest(json.dumps([INSTRUCTIONS, _EXAMPLES, SCHEMA]), 8)
 """Names the wording: another rubric is another judge."""
 
 
+# What models say before their answer: `<think>...</think>` and its like, and harmony's channels.
+_THOUGHT_OPENS = re.compile(
+    r"\s*(<(think|thinking|thought|reasoning|seed:think)>|\[THINK\]|◁think▷)"
+)
+_THOUGHT_ENDS = re.compile(
+    r".*(</(think|thinking|thought|reasoning|seed:think)>|\[/THINK\]|◁/think▷|<\|message\|>)",
+    re.DOTALL,
+)
+_ENDS_OF_TURN = re.compile(r"(\s*(<\|[\w-]+\|>|</s>))+\s*$")
+_FENCED = re.compile(r"(`{3,}|~{3,})\s*\w*\s*(\{.*\})\s*(\1|$)", re.DOTALL)
+
+
 class MalformedAnswer(ValueError):  # noqa: N818  (an answer of the judge, not a mistake of the user)
-    """The judge's answer is no verdict; the message tells the judge what is wrong with it."""
+    """The judge's answer is no verdict; the message tells the judge what is wrong with it.
+
+    Attributes:
+        reason: The same without values, to be counted.
+    """
+
+    def __init__(self, reason: str, seen: str = "") -> None:
+        """Keep what is wrong, and what was seen."""
+        super().__init__(reason + seen)
+        self.reason = reason
 
 
 def messages(comparison: Comparison, first: str) -> list[dict[str, str]]:
@@ -111,40 +133,56 @@ def response_format(structured: str) -> dict[str, Any] | None:
     return {"type": "json_object"} if structured == "json_object" else None
 
 
+def without_thoughts(text: str) -> str:
+    """Return what a model answers, without what it thinks aloud first and its end-of-turn tokens.
+
+    A thought that never ends leaves nothing.
+
+    >>> without_thoughts("<think>hm</think> yes<|im_end|>"), without_thoughts("<think>hm")
+    ('yes', '')
+    """
+    said = _THOUGHT_ENDS.sub("", text.removeprefix("\ufeff"), count=1)
+    if _THOUGHT_OPENS.match(said) or said.lstrip().startswith("<|channel|>"):
+        return ""
+    return _ENDS_OF_TURN.sub("", said).strip().removeprefix("\ufeff")
+
+
 def read_verdict(text: str | None, prompt_id: str, first: str) -> Verdict:
     """Check an answer against `SCHEMA` and return it as a verdict.
 
-    A fence of backticks around the object is forgiven; nothing else is.
+    Thoughts before it and a fence around the object are forgiven; nothing else is.
 
     Raises:
         MalformedAnswer: It is no JSON object, or not of the schema.
     """
-    body = (text or "").strip()
-    if body.startswith("```"):
-        body = body.removeprefix("```json").strip("`").strip()
+    body = without_thoughts(text or "")
+    if fenced := _FENCED.search(body):
+        body = fenced[2]
     try:
         values = json.loads(body)
-    except ValueError as error:
-        raise MalformedAnswer(f"the answer is not JSON ({error})") from error
+    except (ValueError, RecursionError) as error:
+        raise MalformedAnswer("the answer is not JSON", f" ({error})") from error
     if not isinstance(values, dict):
         raise MalformedAnswer(f"the answer is a {type(values).__name__}, not an object")
     if set(values) != set(SCHEMA["required"]):
         raise MalformedAnswer(
-            f"the object has {', '.join(sorted(values)) or 'no keys'}; expected exactly "
-            f"{', '.join(SCHEMA['required'])}"
+            f"the object's keys are not exactly {', '.join(SCHEMA['required'])}",
+            f" but {', '.join(sorted(values)) or 'none'}",
         )
     for name in ("score_first", "score_second"):
         score = values[name]
         if type(score) is not int or not LOWEST <= score <= HIGHEST:
             raise MalformedAnswer(
-                f"{name} is {score!r}; expected a whole number from {LOWEST} to {HIGHEST}"
+                f"{name} is not a whole number from {LOWEST} to {HIGHEST}", f" but {score!r}"
             )
     if values["winner"] not in (FIRST, SECOND, TIE):
-        raise MalformedAnswer(f"winner is {values['winner']!r}; expected first, second or tie")
+        raise MalformedAnswer("winner is not first, second or tie", f" but {values['winner']!r}")
     if not isinstance(values["reason"], str):
         raise MalformedAnswer("reason is not text")
     scores = (float(values["score_first"]), float(values["score_second"]))
-    return Verdict(prompt_id, first, values["winner"], scores, values["reason"])
+    # Half an emoji is no character, and no file could hold it.
+    reason = values["reason"].encode("utf-8", "replace").decode()
+    return Verdict(prompt_id, first, values["winner"], scores, reason)
 
 
 def _shown(question: str, first: str, second: str) -> str:

@@ -16,6 +16,7 @@ from ifllm_hf.alignment.generate.backend import CUT, TOO_LONG, Answer, JudgedPro
 from ifllm_hf.alignment.generate.config import ModelSpec
 from ifllm_hf.alignment.judge.config import JudgeConfig
 from ifllm_hf.alignment.judge.figure import figure
+from ifllm_hf.alignment.judge.kept_verdicts import KeptVerdicts
 from ifllm_hf.alignment.judge.pooled import REPORT, write_items
 from ifllm_hf.alignment.judge.prompts import held_out_prompts
 from ifllm_hf.alignment.judge.report import compare, markdown, ratios
@@ -25,20 +26,15 @@ from ifllm_hf.alignment.judge.verdict import (
     Judge,
     Judged,
     Usage,
-    Verdict,
     content_key,
 )
 from ifllm_hf.alignment.pairs.config import PromptFormat
 from ifllm_hf.alignment.policy.load import check_access
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.files import whole_file, write_whole
-from ifllm_hf.progress import progress_bar
-from ifllm_hf.training.append_file import AppendFile
 from ifllm_hf.training.run_record import public_name, read_run, versions
 
 logger = logging.getLogger(__name__)
-
-_NOT_YET: dict[str, Any] = {"verdict": None, "failed": "not judged yet", "usage": {}}
 
 
 def run_judge(
@@ -69,14 +65,15 @@ def run_judge(
     prompts, ledger = held_out_prompts(config.prompts, style)
     answers = _answers(config, prompts, style, folder, progress)
     base = answers[config.baseline.name]
-    judged: dict[str, list[Judged]] = {}
     compared: dict[str, list[Comparison]] = {}
     bar = progress and config.judge.kind != "people"  # it would be drawn over the answers
-    with AppendFile(config.cache or folder / "verdicts.jsonl") as cache:
+    cache = config.cache or folder / "verdicts.jsonl"
+    with KeptVerdicts(cache, judge, ask_again=config.judge.ask_again) as kept:
         for spec in config.candidates:
             compared[spec.name] = _comparisons(prompts, base, answers[spec.name])
-            title = f"{spec.name} · verdicts"
-            judged[spec.name] = _judged(judge, compared[spec.name], cache, title, bar)
+            kept.ask(compared[spec.name], f"{spec.name} · verdicts", bar)
+        # After all were asked: what failed for one may have been asked again for another.
+        judged = {name: kept.outcome(pairs) for name, pairs in compared.items()}
     found, records = {}, {}
     for name, all_of in judged.items():
         verdicts = [j.verdict for j in all_of if j.verdict is not None]
@@ -248,48 +245,6 @@ def _comparisons(
     ]
 
 
-def _judged(
-    judge: Judge,
-    comparisons: Sequence[Comparison],
-    cache: AppendFile,
-    title: str,
-    progress: bool,
-) -> list[Judged]:
-    """Return what came of every question and order, asking only for what the cache lacks."""
-    identity = dict(judge.identity)
-    asked = {
-        content_key(c, first, identity): (c, first)
-        for c in comparisons
-        for first in judge.orders(c)
-    }
-    done = {key for key, record in cache.records.items() if record["verdict"] is not None}
-    todo = [pair for key, pair in asked.items() if key not in done]
-    with progress_bar(len(todo), title, progress and len(todo) > 0) as bar:
-        for got in judge.judge(todo):
-            key = content_key(got.comparison, got.first, identity)
-            # A failure of an earlier run was paid for too.
-            before = Usage(**cache.records[key]["usage"]) if key in cache.records else Usage()
-            before.add(got.usage)
-            cache.add(
-                {
-                    "key": key,
-                    "verdict": asdict(got.verdict) if got.verdict else None,
-                    "failed": got.failed,
-                    "usage": asdict(before),
-                }
-            )
-            bar.update(1)
-    out = []
-    for key, (comparison, first) in asked.items():
-        record = cache.records.get(key, _NOT_YET)
-        verdict = None
-        if (said := record["verdict"]) is not None:
-            scores = said["scores"] and tuple(said["scores"])  # JSON knows lists alone
-            verdict = Verdict(**{**said, "scores": scores, "prompt_id": comparison.prompt_id})
-        out.append(Judged(comparison, first, verdict, record["failed"], Usage(**record["usage"])))
-    return out
-
-
 def _account(
     config: JudgeConfig, judge: Judge, judged: Mapping[str, Sequence[Judged]]
 ) -> dict[str, Any]:
@@ -362,7 +317,8 @@ def _write(report: dict[str, Any], found: Mapping[str, Items], folder: Path) -> 
     if not any(r["n"] for r in report["candidates"].values()):
         raise DataError(
             "no question has a verdict yet "
-            f"({report['judge']['failed'] or 'nothing was asked'}); run the same command again"
+            f"({report['judge']['failed'] or 'nothing was asked'}); run the same command again "
+            "(with --judge.ask_again true for what the judge refused)"
         )
     write_items(found, folder)
     write_whole(folder / "report.md", markdown(report))

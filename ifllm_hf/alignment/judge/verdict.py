@@ -99,13 +99,23 @@ class Usage:
 
 @dataclass(frozen=True)
 class Judged:
-    """What came of one question in one order: a verdict, or the reason why there is none."""
+    """What came of one question in one order: a verdict, or the reason why there is none.
+
+    Attributes:
+        comparison: The question.
+        first: Whose answer stood first.
+        verdict: What was said, or None.
+        failed: Why there is none, in words that are counted.
+        usage: What it took.
+        refused: The question itself is why; asked again, it would be refused again.
+    """
 
     comparison: Comparison
     first: str
     verdict: Verdict | None
     failed: str | None = None
     usage: Usage = field(default_factory=Usage)
+    refused: bool = False
 
 
 class Judge(Protocol):
@@ -130,8 +140,16 @@ class Judge(Protocol):
         """Return who stands first in each time that this question is judged."""
         ...
 
-    def judge(self, asked: Sequence[tuple[Comparison, str]]) -> Iterator[Judged]:
-        """Yield what came of every question and order, as soon as it is known, in any order."""
+    def judge(
+        self, asked: Sequence[tuple[Comparison, str]], *, worked_before: bool = False
+    ) -> Iterator[Judged]:
+        """Yield what came of every question and order, as soon as it is known, in any order.
+
+        Args:
+            asked: The questions.
+            worked_before: This judge gave verdicts earlier: if the first questions fail now, it is
+                not a matter of its settings.
+        """
         ...
 
 

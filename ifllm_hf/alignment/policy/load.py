@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifllm_hf.errors import ConfigError
+from ifllm_hf.training.pretrained import loading, positions
 from ifllm_hf.training.run_record import public_name
 from ifllm_hf.training.tiny_models import TINY_PREFIX
 
@@ -86,6 +87,9 @@ def load_tokenizer(
     of: str,
     setting: str = "eos_token",
     revision: str | None = None,
+    writes: bool = True,
+    trust_remote_code: bool = False,
+    trusted_by: str = "trust_remote_code",
 ) -> Any:
     """Load a tokenizer that can pad.
 
@@ -95,13 +99,18 @@ def load_tokenizer(
         of: The model, for messages.
         setting: The name of `eos_token` where it was given.
         revision: On the Hub.
+        writes: Whether the model writes answers, which must end.
+        trust_remote_code: Whether code that lies beside it may run.
+        trusted_by: The name of `trust_remote_code` where it was given.
 
     Raises:
-        ConfigError: The token is not in the vocabulary.
+        ConfigError: The token is not in the vocabulary, no answer would end, or the code is not
+            trusted.
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
+    with loading(of, trust_remote_code=trust_remote_code, setting=trusted_by) as options:
+        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, **options)
     if eos_token is not None:
         if eos_token not in tokenizer.get_vocab():
             raise ConfigError(
@@ -109,21 +118,39 @@ def load_tokenizer(
                 "of its vocabulary"
             )
         tokenizer.eos_token = eos_token
-    if tokenizer.pad_token is None:
+    if writes and tokenizer.eos_token_id is None:
+        raise ConfigError(
+            f"the tokenizer of {of} has no token that ends a text, and no answer would end; set "
+            f"{setting} to one of its vocabulary"
+        )
+    if tokenizer.pad_token_id is None:
+        if tokenizer.eos_token_id is None:
+            raise ConfigError(
+                f"the tokenizer of {of} can neither pad nor end a text; set pad_token in its "
+                "tokenizer_config.json"
+            )
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
-def check_length(path: str, policy: PolicyConfig, max_length: int | None) -> None:
-    """Refuse a `max_length` beyond the positions of the model, before its weights are loaded."""
+def check_length(
+    path: str, policy: PolicyConfig, max_length: int | None, *, trust_remote_code: bool = False
+) -> None:
+    """Refuse a `max_length` beyond the positions of the model, before its weights are loaded.
+
+    Raises:
+        ConfigError: It is beyond them, or the model's own code is not trusted.
+    """
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(path, revision=revision_of(path, policy))
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is not None and (max_length is None or max_length > positions):
+    name = str(policy.model_name_or_path)
+    with loading(name, trust_remote_code=trust_remote_code) as options:
+        config = AutoConfig.from_pretrained(path, revision=revision_of(path, policy), **options)
+    room = positions(config, trust_remote_code=trust_remote_code)
+    if room is not None and (max_length is None or max_length > room):
         raise ConfigError(
-            f"max_length is {max_length}, but {policy.model_name_or_path} has {positions} "
-            f"positions; set max_length to {positions} or less"
+            f"max_length is {max_length}, but {name} has {room} positions; set max_length to "
+            f"{room} or less"
         )
 
 
@@ -167,7 +194,14 @@ def load_model(path: str, policy: PolicyConfig, training: DPOConfig | SFTConfig)
     return model
 
 
-def load_for_answers(name: str, dtype: str | None, in_4bit: bool, device: torch.device) -> Any:
+def load_for_answers(
+    name: str,
+    dtype: str | None,
+    in_4bit: bool,
+    device: torch.device,
+    *,
+    trust_remote_code: bool = False,
+) -> Any:
     """Load weights to generate with: 4-bit as QLoRA has them, or in one dtype.
 
     Args:
@@ -175,6 +209,7 @@ def load_for_answers(name: str, dtype: str | None, in_4bit: bool, device: torch.
         dtype: Default: bfloat16 on a GPU, float32 on a CPU.
         in_4bit: NF4 weights, with `dtype` to compute in.
         device: Where they go.
+        trust_remote_code: Whether code that lies beside them may run.
 
     Raises:
         ConfigError: They cannot be loaded.
@@ -190,8 +225,10 @@ def load_for_answers(name: str, dtype: str | None, in_4bit: bool, device: torch.
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=dtype,
         )
+    setting = "generation.trust_remote_code"
     try:
-        return AutoModelForCausalLM.from_pretrained(name, **options)
+        with loading(name, trust_remote_code=trust_remote_code, setting=setting) as trusted:
+            return AutoModelForCausalLM.from_pretrained(name, **options, **trusted)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"{name}: cannot be loaded ({error}); check the name and the generation settings"

@@ -96,9 +96,14 @@ def prepare_run(
             "prompt settings, or start in another output_dir"
         )
     path = _place_of_weights(name, folder, pairs, training.seed)
-    models.check_length(path, policy, training.max_length)
+    trusted = training.trust_remote_code
+    models.check_length(path, policy, training.max_length, trust_remote_code=trusted)
     tokenizer = models.load_tokenizer(
-        path, data.eos_token, of=name, revision=models.revision_of(path, policy)
+        path,
+        data.eos_token,
+        of=name,
+        revision=models.revision_of(path, policy),
+        trust_remote_code=trusted,
     )
     if data.prompt_format == "chat" and tokenizer.chat_template is None:
         raise ConfigError(

@@ -113,7 +113,9 @@ def config_digest(record: dict[str, Any]) -> str:
     known = {
         name: value
         for name, value in record["settings"].items()
-        if not name.startswith(("logging", "report", "hub", "repeats", "project", "trackio"))
+        if not name.startswith(
+            ("logging", "report", "hub", "repeats", "project", "trackio", "trust")
+        )
     }
     data = [record["data"][name] for name in ("fingerprint", "behavior_fingerprint")]
     version = record["versions"].get("ifllm-hf")

@@ -97,6 +97,9 @@ class RewardInputConfig:
         None,
         "Dropout inside the backbone; default: its own. 0 makes a step on a CPU a third faster.",
     )
+    trust_remote_code: bool = setting(
+        False, "Run the code that a text backbone brings along. Read it first."
+    )
     trajectory_layers: int = setting(2, "Layers over the ticks.")
     trajectory_hidden_size: int = setting(64, "Width of these layers.")
 

@@ -264,6 +264,7 @@ def run_reward(
     # The first look at the device sets the process group up as the settings say.
     is_first = training.process_index == 0
     checkpoint = checkpoint_to_resume(str(training.output_dir), training.resume_from_checkpoint)
+    tr.check_it_can_be_saved(str(backbone.model_name_or_path), inputs)
     turns = load_reward_data(data)
     held_out: set[int] = set()
     if data.eval_fold is not None:

@@ -20,6 +20,7 @@ from ifllm_hf.reward.model.modeling_ifllm import IFLLMForRewardModeling
 from ifllm_hf.reward.model.processing_ifllm import IFLLMProcessor
 from ifllm_hf.reward.training.config import INPUTS, RewardInputConfig, RewardTrainingConfig
 from ifllm_hf.reward.training.examples import Example, Features, RewardCollator, pad_answers
+from ifllm_hf.training.pretrained import hard_positions, loading
 
 _BEHAVIOR = ("token_behavior", "trajectory")
 _BACKBONE = re.compile(r"(^|\.)text\.")
@@ -32,12 +33,48 @@ _DROPOUTS = re.compile(r"dropout|_pdrop$")
 
 
 def build_processor(name_or_path: str, inputs: RewardInputConfig) -> IFLLMProcessor:
-    """Return an unfitted processor around the tokenizer of a backbone."""
-    tokenizer = AutoTokenizer.from_pretrained(name_or_path)
+    """Return an unfitted processor around the tokenizer of a backbone.
+
+    Raises:
+        ConfigError: `max_length` is beyond the backbone's positions, or its code is not trusted.
+    """
+    with loading(name_or_path, trust_remote_code=inputs.trust_remote_code) as options:
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path, **options)
+        text_config = AutoConfig.from_pretrained(name_or_path, **options)
+    if INPUTS[inputs.inputs]["use_text"]:
+        room = hard_positions(text_config, trust_remote_code=inputs.trust_remote_code)
+        if room is not None and inputs.max_length > room:
+            raise ConfigError(
+                f"max_length is {inputs.max_length}, but {name_or_path} has {room} positions; set "
+                f"max_length to {room} or less"
+            )
     extractor = IFLLMFeatureExtractor(
         channels=[*CHANNELS, *inputs.extra_channels], max_ticks=inputs.max_ticks
     )
     return IFLLMProcessor(tokenizer, extractor, max_length=inputs.max_length)
+
+
+def check_it_can_be_saved(name_or_path: str, inputs: RewardInputConfig) -> None:
+    """Refuse a backbone that a saved reward model could not be loaded with.
+
+    Raises:
+        ConfigError: Its code, or that of its tokenizer, is not transformers' own: the folder of a
+            reward model does not take it along.
+    """
+    if not inputs.trust_remote_code:
+        return  # then nothing of it is loaded at all
+    with loading(name_or_path, trust_remote_code=True) as options:
+        parts = (
+            AutoConfig.from_pretrained(name_or_path, **options),
+            AutoTokenizer.from_pretrained(name_or_path, **options),
+        )
+    own = [type(p).__name__ for p in parts if not type(p).__module__.startswith("transformers.")]
+    if own:
+        raise ConfigError(
+            f"{name_or_path} brings code of its own ({', '.join(own)}), which a saved reward model "
+            "cannot take along; choose a backbone that transformers knows (cross_validate, which "
+            "saves none, runs with it)"
+        )
 
 
 def build_model(
@@ -76,11 +113,13 @@ def build_model(
     if not settings["use_text"]:
         return IFLLMForRewardModeling(IFLLMConfig(**settings))
     path = backbone.model_name_or_path
-    text_config = AutoConfig.from_pretrained(path)
+    with loading(path, trust_remote_code=inputs.trust_remote_code) as trusted:
+        text_config = AutoConfig.from_pretrained(path, **trusted)
     if inputs.text_dropout is not None:
         for name in [n for n in text_config.to_dict() if _DROPOUTS.search(n)]:
             setattr(text_config, name, inputs.text_dropout)
     text_kwargs = {
+        **trusted,
         "config": text_config,
         "dtype": "float32" if backbone.dtype is None else backbone.dtype,
         "attn_implementation": backbone.attn_implementation,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import time
 from typing import Any
 
 import pytest
@@ -9,8 +13,13 @@ import pytest
 from ifllm_hf.alignment.judge.config import JudgeSettings
 from ifllm_hf.alignment.judge.endpoint import EndpointJudge
 from ifllm_hf.alignment.judge.verdict import Comparison, Judged
+from ifllm_hf.chat_server import FILTERED, REFUSED, SETTINGS, TOO_LONG
 from ifllm_hf.errors import ConfigError, SourceError
+from tests.helpers.chat_errors import ERRORS, WRAPPED
 from tests.helpers.loopback_judge import LoopbackJudge as Server
+
+ON_ITS_WAY = 1
+"""A thread may have begun with the next question when the others are called off."""
 
 PAIR = Comparison("p0", "r0", "Why?", "short", "a good deal longer than that")
 
@@ -20,17 +29,16 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUDGE_KEY", "sesame")
 
 
+def settings_of(server: Any, **settings: Any) -> JudgeSettings:
+    settings = {"timeout_s": 5.0, "concurrency": 1, "model": "judge-1", **settings}
+    return JudgeSettings(
+        kind="endpoint", base_url=server.url, api_key_env="JUDGE_KEY", **settings
+    )  # fmt: skip
+
+
 def ask(server: Any, pairs: Any = None, waits: list[float] | None = None, **settings: Any) -> Any:
-    settings = {"timeout_s": 5.0, "concurrency": 1, **settings}
     judge = EndpointJudge(
-        JudgeSettings(
-            kind="endpoint",
-            model="judge-1",
-            base_url=server.url,
-            api_key_env="JUDGE_KEY",
-            **settings,
-        ),
-        sleep=(waits if waits is not None else []).append,
+        settings_of(server, **settings), sleep=(waits if waits is not None else []).append
     )
     pairs = pairs or [(PAIR, "baseline")]
     return list(judge.judge(pairs))
@@ -187,34 +195,157 @@ def test_when_one_request_fails_for_good_the_finished_ones_are_handed_on() -> No
     assert len(server.requests) < 12
 
 
-def test_hugging_face_inference_speaks_the_same(monkeypatch: Any) -> None:
-    import huggingface_hub.constants
+def pairs(n: int) -> list[tuple[Comparison, str]]:
+    return [
+        (Comparison(f"p{i}", "r", f"Why {i}?", "short", "much longer than that"), "baseline")
+        for i in range(n)
+    ]
 
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_what_other_servers_say_becomes_a_wait_a_pair_without_verdict_or_a_stop(name: str) -> None:
+    expected, waits = ERRORS[name], list[float]()
+    with Server(mishaps=("", name)) as server:
+        if expected.kind == SETTINGS:
+            with pytest.raises(ConfigError, match=r"judge|JUDGE_KEY"):
+                ask(server, pairs(9), waits)
+            assert len(server.requests) <= 2 + ON_ITS_WAY
+            return
+        _, second, *others = ask(server, pairs(4), waits)
+    assert all(j.verdict is not None for j in others) and len(others) == 2
+    if expected.kind in (TOO_LONG, FILTERED, REFUSED):
+        assert second.verdict is None and second.refused and second.failed and waits == []
+    else:
+        assert second.verdict is not None and len(waits) == 1
+        assert expected.wait_s in (None, *waits)
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_thoughts_and_fences_around_a_verdict_are_forgiven(name: str) -> None:
+    with Server(mishaps=(name,)) as server:
+        got = only(ask(server))
+    assert got.verdict is not None and got.verdict.winner == "second" and got.usage.malformed == 0
+
+
+def test_a_thought_that_never_ends_is_none() -> None:
+    for thought in ('<think>\n{"winner": "first"}', "<|channel|>analysis", "[THINK] so"):
+        with Server(mishaps=(f"={thought}",)) as server:
+            assert only(ask(server)).usage.malformed == 1
+        assert server.requests[1]["messages"][-2]["content"] == "(nothing)"
+
+
+def test_an_answer_that_was_cut_names_max_tokens_and_is_not_asked_for_again() -> None:
+    with Server(mishaps=("", "cut")) as server:
+        _, got = ask(server, pairs(2), max_tokens=77)
+    assert got.verdict is None and not got.refused and "max_tokens (77)" in str(got.failed)
+    assert len(server.requests) == 2
+
+
+def test_the_run_stops_if_the_first_ones_are_all_refused() -> None:
+    with Server(mishaps=("openai parameter",) * 9) as server, pytest.raises(ConfigError) as error:
+        ask(server, pairs(9), stop_after=3)
+    assert 3 <= len(server.requests) <= 3 + ON_ITS_WAY
+    assert "max_completion_tokens" in str(error.value) and "judge.request" in str(error.value)
+
+
+def test_refused_questions_before_the_first_verdict_are_the_questions_fault_then() -> None:
+    with Server(mishaps=("vllm context",) * 2) as server:
+        got = ask(server, pairs(4), stop_after=3)
+    assert [j.refused for j in got] == [True, True, False, False]
+
+
+def test_a_judge_that_worked_before_may_refuse_all_that_is_left() -> None:
+    with Server(mishaps=("vllm context",) * 9) as server:
+        judge = EndpointJudge(settings_of(server, stop_after=3))
+        got = list(judge.judge(pairs(9), worked_before=True))
+    assert len(got) == 9 and all(j.refused for j in got)
+
+
+@pytest.mark.parametrize(
+    ("mishap", "asked"), [("prose", 2 * 3), ("cut", 3), ("empty", 2 * 3), ("azure filter", 3)]
+)
+def test_the_run_stops_early_if_nothing_can_be_used(mishap: str, asked: int) -> None:
+    with Server(mishaps=(mishap,) * 40) as server, pytest.raises(ConfigError, match="judge"):
+        ask(server, pairs(20), stop_after=3, tries=2)
+    assert asked <= len(server.requests) <= asked + ON_ITS_WAY
+
+
+def test_the_run_stops_if_a_judge_that_gave_verdicts_gives_none_for_long() -> None:
+    got: list[Judged] = []
+    with Server(mishaps=("",) + ("prose",) * 40) as server, pytest.raises(ConfigError):
+        for judged in EndpointJudge(settings_of(server, stop_after=2, tries=1)).judge(pairs(40)):
+            got.append(judged)
+    assert [j.verdict is not None for j in got[:9]] == [True] + [False] * 8
+    assert len(got) == len(server.requests) <= 9 + ON_ITS_WAY
+
+
+def test_one_question_that_never_gets_an_answer_does_not_stop_the_others() -> None:
+    with Server(mishaps=("", "empty 500", "empty 500")) as server:
+        _, lost, third = ask(server, pairs(3), tries=2)
+    assert lost.verdict is None and not lost.refused and "no answer" in str(lost.failed)
+    assert third.verdict is not None
+
+
+def test_what_a_failure_cost_is_handed_on() -> None:
+    got: list[Judged] = []
+    with Server(mishaps=("prose", "403")) as server, pytest.raises(ConfigError):
+        for judged in EndpointJudge(settings_of(server)).judge(pairs(1)):
+            got.append(judged)
+    assert [(j.verdict, j.usage.requests, j.usage.output_tokens) for j in got] == [(None, 1, 10)]
+
+
+def test_what_was_being_answered_at_ctrl_c_is_handed_on() -> None:
+    def interrupted(question: str, first: str, second: str) -> tuple[int, int, str]:
+        if question == "Why 1?":
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+        return 3, 4, "second"
+
+    got: list[Judged] = []
+    with Server(interrupted) as server, pytest.raises(KeyboardInterrupt):
+        for judged in EndpointJudge(settings_of(server)).judge(pairs(9)):
+            got.append(judged)
+    assert len(got) == len(server.requests) <= 2 + ON_ITS_WAY and all(j.verdict for j in got)
+
+
+def test_half_an_emoji_is_asked_and_answered() -> None:
+    pair = Comparison("p0", "r0", "Why \ud83d?", "short", "a good deal longer \ude00")
+    said = {"reason": "\ud83d!", "score_first": 1, "score_second": 2, "winner": "second"}
+    with Server(mishaps=(f"={json.dumps(said)}",)) as server:
+        got = only(ask(server, [(pair, "baseline")]))
+    assert got.verdict is not None and got.verdict.reason == "?!"
+
+
+def test_hugging_face_inference_speaks_the_same(monkeypatch: Any) -> None:
     monkeypatch.setenv("HF_TOKEN", "sesame")
-    monkeypatch.setenv("HF_TOKEN_PATH", "/nonexistent")
     waits: list[float] = []
-    with Server(key="", mishaps=("429 3", "wrong schema", "hang")) as server:
+    with Server(mishaps=("429 3", "wrong schema", "hang")) as server:
+        monkeypatch.setattr("ifllm_hf.alignment.judge.endpoint.ROUTER", server.url)
         settings = JudgeSettings(
-            kind="huggingface",
-            model=server.url + "/chat/completions",
-            concurrency=1,
-            timeout_s=0.3,
-            request={"seed": 7, "top_k": 1},
-        )
+            kind="huggingface", model="org/name", provider="novita", concurrency=1,
+            timeout_s=0.3, request={"seed": 7, "top_k": 1},
+        )  # fmt: skip
         got = only(list(EndpointJudge(settings, sleep=waits.append).judge([(PAIR, "baseline")])))
     assert got.verdict is not None and got.verdict.winner == "second"
     assert got.usage.requests == 2 and got.usage.malformed == 1
     assert waits[0] == 3.0 and len(waits) == 2
-    assert server.requests[0]["seed"] == 7 and server.requests[0]["top_k"] == 1
+    body = server.requests[0]
+    assert (body["model"], body["seed"], body["top_k"]) == ("org/name:novita", 7, 1)
     assert server.problems == []
-    huggingface_hub.close_session()
 
 
-def test_hugging_face_inference_offline_says_so(monkeypatch: Any) -> None:
+def test_offline_servers_of_ones_own_judge_and_hugging_face_says_so(monkeypatch: Any) -> None:
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    settings = JudgeSettings(kind="huggingface", model="http://127.0.0.1:9/v1/chat/completions")
-    with pytest.raises(ConfigError, match="HF_HUB_OFFLINE"):
-        list(EndpointJudge(settings).judge([(PAIR, "baseline")]))
+    monkeypatch.setenv("HF_TOKEN", "sesame")
+    with Server() as server:
+        assert only(ask(server)).verdict is not None
+        own = JudgeSettings(kind="huggingface", model=server.url.removesuffix("/v1"))
+        assert only(list(EndpointJudge(own).judge([(PAIR, "baseline")]))).verdict is not None
+    for closed in (
+        JudgeSettings(kind="huggingface", model="org/name"),
+        JudgeSettings(kind="endpoint", model="m", base_url="https://router.huggingface.co/v1"),
+    ):
+        with pytest.raises(ConfigError, match="HF_HUB_OFFLINE"):
+            list(EndpointJudge(closed).judge([(PAIR, "baseline")]))

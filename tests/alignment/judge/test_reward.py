@@ -8,6 +8,7 @@ import pytest
 from ifllm_hf.alignment.judge.config import JudgeConfig
 from ifllm_hf.alignment.judge.reward import RewardJudge
 from ifllm_hf.alignment.judge.run import run_judge
+from ifllm_hf.alignment.judge.verdict import Comparison
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.training.settings_file import build
 from tests.helpers.alignment.judging import config, smallest
@@ -73,3 +74,13 @@ def test_a_classifier_is_no_reward_model(tmp_path: Path, tiny: Callable[..., Pat
     settings = build(JudgeConfig, smallest(kind="reward", model=str(place)), "t").judge
     with pytest.raises(ConfigError, match="expected one number each"):
         RewardJudge(settings).rewards([("Why?", "So.")])
+
+
+def test_a_pair_that_is_too_long_is_left_out_and_the_others_are_scored(reward_model: Path) -> None:
+    settings = build(JudgeConfig, smallest(kind="reward", model=str(reward_model)), "t").judge
+    pairs = [
+        Comparison(f"p{i}", "r", "Why?", "word", "word " * n) for i, n in enumerate((3, 3000, 5))
+    ]
+    got = list(RewardJudge(settings).judge([(pair, "baseline") for pair in pairs]))
+    assert [j.verdict is not None for j in got] == [True, False, True]
+    assert got[1].refused and "too long" in str(got[1].failed)

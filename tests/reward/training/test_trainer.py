@@ -216,3 +216,19 @@ def test_trl_trains_it_on_text_alone(backbone: Any, tmp_path: Path) -> None:
     trainer.train()
     assert np.isfinite([e["loss"] for e in trainer.state.log_history if "loss" in e]).all()
     assert not torch.equal(model.score.weight, before)
+
+
+def test_a_length_beyond_the_positions_of_a_backbone_is_refused_first(
+    backbone: Any, tmp_path: Path
+) -> None:
+    import shutil
+
+    place = tmp_path / "short"
+    shutil.copytree(str(backbone.model_name_or_path), place)
+    config = json.loads((place / "config.json").read_text())
+    (place / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 24}))
+    for name in ("text", "text+both"):
+        with pytest.raises(ConfigError, match="max_length to 24"):
+            reward_run.tr.build_processor(str(place), inputs_of(name))
+    reward_run.tr.build_processor(str(place), inputs_of("text", max_length=24))
+    reward_run.tr.build_processor(str(place), inputs_of("behavior"))  # reads no text
