@@ -13,7 +13,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from ifllm_hf.metrics.weighted import FloatArray as FloatArray
+from ifllm_hf.metrics.weighted import ratio as ratio
+
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 Values = Mapping[str, FloatArray]
@@ -76,13 +78,3 @@ def per_channel(
         Feature(f"{channel}_{name}", formula, unit, low, high, source, scope, channel)
         for channel in CHANNELS
     )
-
-
-def ratio(above: FloatArray | IntArray, below: FloatArray | IntArray) -> FloatArray:
-    """Divide; NaN where the divisor is 0 or missing."""
-    top, bottom = np.broadcast_arrays(
-        np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
-    )
-    out = np.full(bottom.shape, np.nan)
-    np.divide(top, bottom, out=out, where=bottom > 0)
-    return out

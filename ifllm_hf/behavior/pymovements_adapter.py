@@ -55,7 +55,13 @@ def to_pymovements(
         ConfigError: pymovements is not installed, or the channel or rate is not one.
         DataError: The row has no ticks of that channel.
     """
-    pymovements = _pymovements()
+    try:
+        import pymovements
+    except ImportError as error:
+        raise ConfigError(
+            "pymovements is not installed, and it is needed for this conversion. "
+            "Install it with `pip install pymovements`."
+        ) from error
     require_one_of("channel", channel, CHANNELS)
     if rate_hz is not None and not 0 < rate_hz <= 1000:
         raise ConfigError(f"rate_hz is {rate_hz}; expected a rate above 0 and up to 1000.")
@@ -103,12 +109,7 @@ def to_pymovements(
 
 
 def from_pymovements(
-    gaze: Gaze,
-    channel: str = "gaze",
-    *,
-    on: str = "on",
-    char: str = "char",
-    phase: str = "reading",
+    gaze: Gaze, channel: str = "gaze", *, on: str = "on", char: str = "char", phase: str = "reading"
 ) -> dict[str, Any]:
     """Turn a `pymovements.Gaze` into the tick columns of one turn.
 
@@ -150,25 +151,21 @@ def from_pymovements(
             f"the samples have {gaze.n_components} pixel components; expected one eye (x, y). "
             "Choose one, or average them first."
         )
-    flat = samples.select(
-        t_ms=pl.col("time").cast(pl.Float64),
-        page_load=load,
-        x=x,
-        y=y,
-        on=pl.col(on).cast(pl.String).fill_null("none"),
-        char=pl.col(char).cast(pl.Int64),
-    )
-    other = next(name for name in CHANNELS if name != channel)
-    return {
-        "t_ms": flat["t_ms"].to_list(),
-        "page_load": flat["page_load"].to_list(),
-        "phase": [phase] * len(flat),
-        f"{channel}_x_px": flat["x"].to_list(),
-        f"{channel}_y_px": flat["y"].to_list(),
-        f"{channel}_on": flat["on"].to_list(),
-        f"{channel}_char": flat["char"].to_list(),
-        **{f"{other}_{what}": [None] * len(flat) for what in ("x_px", "y_px", "on", "char")},
+    seen = {
+        "x_px": x,
+        "y_px": y,
+        "on": pl.col(on).cast(pl.String).fill_null("none"),
+        "char": pl.col(char).cast(pl.Int64),
     }
+    other = next(name for name in CHANNELS if name != channel)
+    columns: dict[str, Any] = samples.select(
+        pl.col("time").cast(pl.Float64).alias("t_ms"),
+        load.alias("page_load"),
+        pl.lit(phase).alias("phase"),
+        *(values.alias(f"{channel}_{what}") for what, values in seen.items()),
+        *(pl.lit(None).alias(f"{other}_{what}") for what in seen),
+    ).to_dict(as_series=False)
+    return columns
 
 
 def _on_grid(samples: pl.DataFrame, step_ms: float) -> pl.DataFrame:
@@ -187,14 +184,3 @@ def _on_grid(samples: pl.DataFrame, step_ms: float) -> pl.DataFrame:
             )
         )
     return pl.concat(parts)
-
-
-def _pymovements() -> Any:
-    try:
-        import pymovements
-    except ImportError as error:
-        raise ConfigError(
-            "pymovements is not installed, and it is needed for this conversion. "
-            "Install it with `pip install pymovements`."
-        ) from error
-    return pymovements

@@ -210,10 +210,8 @@ def reading_ticks(rows: pl.DataFrame, answers: Answers, phases: Sequence[str]) -
         has_ticks=np.bincount(turn, minlength=n_turns) > 0,
         camera=flat["camera"].to_numpy().astype(np.int64),
         idle_ms=flat["idle_ms"].to_numpy(),
-        scroll_px=np.column_stack([flat[name].to_numpy() for name in SCROLL_COLUMNS]),
-        visible_char=np.column_stack([flat[name].to_numpy() for name in VISIBLE_COLUMNS]).reshape(
-            -1, 2, 2
-        ),
+        scroll_px=flat.select(SCROLL_COLUMNS).to_numpy(),
+        visible_char=flat.select(VISIBLE_COLUMNS).to_numpy().reshape(-1, 2, 2),
         sampled=sampled,
         channels=channels,
     )
@@ -230,18 +228,8 @@ def _flatten(rows: pl.DataFrame, phases: Sequence[str]) -> pl.DataFrame:
             f"the turns have no column {lacking}; features need the ticks as parallel list "
             "columns, as in the `pairwise` and `pointwise` configs."
         )
-    optional = [
-        *(f"{name}_x_px" for name in present),
-        "camera_ok",
-        "mouse_idle_ms",
-        *SCROLL_COLUMNS,
-        *VISIBLE_COLUMNS,
-    ]
-    lists = [
-        *_CLOCK,
-        *(f"{name}_{what}" for name in present for what in ("on", "char")),
-        *(name for name in optional if name in rows.columns),
-    ]
+    unread = {f"{c}_{what}" for c in CHANNELS if c not in present for what in ("char", "x_px")}
+    lists = [name for name in TICK_COLUMNS if name in rows.columns and name not in unread]
     _check_lengths(rows, lists)
     flat = (
         rows.lazy()
@@ -252,9 +240,7 @@ def _flatten(rows: pl.DataFrame, phases: Sequence[str]) -> pl.DataFrame:
     )
 
     def column(name: str, dtype: Any = pl.Float64) -> pl.Expr:
-        if name in lists:
-            return pl.col(name).cast(dtype)
-        return pl.lit(None, dtype=dtype)
+        return pl.col(name).cast(dtype) if name in lists else pl.lit(None, dtype=dtype)
 
     exprs = [pl.col("turn"), pl.col("t_ms").cast(pl.Float64).fill_null(np.nan), pl.col("page_load")]
     for name in CHANNELS:
@@ -263,11 +249,7 @@ def _flatten(rows: pl.DataFrame, phases: Sequence[str]) -> pl.DataFrame:
             code = side.replace_strict(_CODES, return_dtype=pl.Int8)
             # On an answer without a character is nowhere in the text.
             code = pl.when((code >= 0) & char.is_null()).then(_OFF).otherwise(code)
-            seen = (
-                pl.col(f"{name}_x_px").is_not_null()
-                if f"{name}_x_px" in lists
-                else side.is_not_null()
-            )
+            seen = (pl.col(f"{name}_x_px") if f"{name}_x_px" in lists else side).is_not_null()
         else:
             code, char, seen = pl.lit(_ABSENT), pl.lit(-1), pl.lit(value=False)
         exprs += [
@@ -278,8 +260,7 @@ def _flatten(rows: pl.DataFrame, phases: Sequence[str]) -> pl.DataFrame:
     exprs += [
         column("camera_ok", pl.Int8).fill_null(-1).alias("camera"),
         column("mouse_idle_ms").fill_null(np.nan).alias("idle_ms"),
-        *(column(name).fill_null(np.nan).alias(name) for name in SCROLL_COLUMNS),
-        *(column(name).fill_null(np.nan).alias(name) for name in VISIBLE_COLUMNS),
+        *(column(c).fill_null(np.nan).alias(c) for c in (*SCROLL_COLUMNS, *VISIBLE_COLUMNS)),
     ]
     try:
         return flat.select(exprs).collect()

@@ -244,16 +244,17 @@ def bootstrap_by_group(
         DataError: No rows.
     """
     names, index = _groups(groups)
+    return _interval(_by_count(statistic, index), len(names), draws, level, seed)
+
+
+def _by_count(
+    statistic: Callable[[FloatArray], FloatArray], index: npt.NDArray[np.int64]
+) -> CountStatistic:
+    """Return a statistic of row weights as one of group counts, computed block by block."""
     block = max(1, _BLOCK_WEIGHTS // len(index))
-
-    def by_count(counts: FloatArray) -> FloatArray:
-        parts = [
-            statistic(counts[start : start + block, index])
-            for start in range(0, len(counts), block)
-        ]
-        return np.concatenate(parts)
-
-    return _interval(by_count, len(names), draws, level, seed)
+    return lambda counts: np.concatenate(
+        [statistic(counts[start : start + block, index]) for start in range(0, len(counts), block)]
+    )
 
 
 def _groups(groups: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
@@ -339,16 +340,16 @@ def score_interval(
     if len(np.asarray(groups)) != len(y):
         raise DataError(f"groups has {len(np.asarray(groups))} rows, labels has {len(y)}")
     names, index = _groups(groups)
-    fast = grouped.statistic(metric, y, p, index, len(names))
-    if fast is not None:
-        fast_other = (
-            other if other is None else grouped.statistic(metric, y, other, index, len(names))
-        )
-        return _interval(_less(fast, fast_other), len(names), draws, level, seed)
-    slow_other = None if other is None else _rows(kernel, y, other)
-    return bootstrap_by_group(
-        _less(_rows(kernel, y, p), slow_other), groups, draws=draws, level=level, seed=seed
-    )
+
+    def of(predicted: FloatArray) -> CountStatistic:
+        fast = grouped.statistic(metric, y, predicted, index, len(names))
+        return fast or _by_count(lambda weight: kernel(y, predicted, weight), index)
+
+    first = of(p)
+    if other is None:
+        return _interval(first, len(names), draws, level, seed)
+    second = of(other)
+    return _interval(lambda counts: first(counts) - second(counts), len(names), draws, level, seed)
 
 
 def interval_columns(
@@ -364,19 +365,5 @@ def interval_columns(
     if groups is None:
         return {}
     found = score_interval(metric, labels, p_b, groups, draws=draws, seed=seed)
-    return {
-        f"{metric}_low": found.low,
-        f"{metric}_high": found.high,
-        "workers": float(found.groups),
-    }
-
-
-def _rows(kernel: Kernel, y: FloatArray, p: FloatArray) -> CountStatistic:
-    return lambda weight: kernel(y, p, weight)
-
-
-def _less(first: CountStatistic, second: CountStatistic | None) -> CountStatistic:
-    """Return the first statistic, less the second if there is one."""
-    if second is None:
-        return first
-    return lambda weight: first(weight) - second(weight)
+    ends = {f"{metric}_low": found.low, f"{metric}_high": found.high}
+    return {**ends, "workers": float(found.groups)}

@@ -50,11 +50,7 @@ def auc_statistic(
 
 
 def ece_statistic(
-    labels: FloatArray,
-    p_b: FloatArray,
-    index: npt.NDArray[np.int64],
-    n_groups: int,
-    bins: int = 10,
+    labels: FloatArray, p_b: FloatArray, index: npt.NDArray[np.int64], n_groups: int, bins: int = 10
 ) -> CountStatistic:
     """Return the calibration error over the drawn groups."""
     gap = np.zeros((n_groups, bins))
@@ -64,11 +60,7 @@ def ece_statistic(
 
 
 def statistic(
-    metric: str,
-    labels: FloatArray,
-    p_b: FloatArray,
-    index: npt.NDArray[np.int64],
-    n_groups: int,
+    metric: str, labels: FloatArray, p_b: FloatArray, index: npt.NDArray[np.int64], n_groups: int
 ) -> CountStatistic | None:
     """Return the fast form of a metric, or None where there is none (ranks; very many rows)."""
     if metric == "accuracy":

@@ -13,11 +13,7 @@ from ifllm_hf.metrics import core
 _PREFERENCE = {"predictions": datasets.Value("float64"), "references": datasets.Value("int64")}
 _RATING = {"predictions": datasets.Value("float64"), "references": datasets.Value("float64")}
 
-_SCORES = {
-    "accuracy": core.pairwise_accuracy,
-    "auc": core.roc_auc,
-    "brier": core.brier_score,
-}
+_SCORES = {"accuracy": core.pairwise_accuracy, "auc": core.roc_auc, "brier": core.brier_score}
 _INPUTS_WITH_INTERVAL = """\
 Args:
     predictions: probability that the right answer (b) is preferred, in [0, 1].

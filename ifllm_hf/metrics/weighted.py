@@ -7,13 +7,15 @@ Whole-number weights give exactly the score of the rows repeated that often.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
 
-def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+def ratio(numerator: npt.NDArray[Any], denominator: npt.NDArray[Any]) -> FloatArray:
     """Divide where the denominator is positive, NaN elsewhere."""
     out: FloatArray = np.full(np.broadcast(numerator, denominator).shape, np.nan)
     np.divide(numerator, denominator, out=out, where=denominator > 0)

@@ -139,14 +139,12 @@ def out_of_fold(
             bar.update(1)
     if not all(slopes.values()):
         silent = [number for number, slope in slopes.items() if not slope]
-        logger.warning(
+        said = (
             "%s: %d of %d models predict clicks no better than chance within their training "
-            "workers (label folds %s); their pairs get a probability of 1/2",
-            model.name,
-            len(silent),
-            len(slopes),
-            ", ".join(map(str, silent)),
+            "workers (label folds %s); their pairs get a probability of 1/2"
         )
+        named = ", ".join(map(str, silent))
+        logger.warning(said, model.name, len(silent), len(slopes), named)
     return OutOfFold(p, label_fold, slopes, trained)
 
 
@@ -167,28 +165,20 @@ def _plan(
                 f"{rows['fold'].unique().sort().to_list()}. Set judge_fold to one of them"
             )
     rest = np.flatnonzero(~judged)
-    for split in make_splits(rows[rest], "worker", repeats=1, folds=folds, seed=seed):
-        yield _checked(rows, clicked, split.fold, rest[split.train], rest[split.test])
+    splits = make_splits(rows[rest], "worker", repeats=1, folds=folds, seed=seed)
+    parts = [(split.fold, rest[split.train], rest[split.test]) for split in splits]
     if judged.any():
-        yield _checked(rows, clicked, JUDGED, rest, np.flatnonzero(judged))
-
-
-def _checked(
-    rows: pl.DataFrame,
-    clicked: npt.NDArray[np.bool_],
-    number: int,
-    train: IndexArray,
-    test: IndexArray,
-) -> tuple[int, IndexArray, IndexArray]:
-    train = train[clicked[train]]
-    workers = rows["user_id"].gather(train).n_unique()
-    if workers < 2:
-        raise DataError(
-            f"label fold {number}: clicks of {workers} workers to train on; expected at least 2, "
-            "since the model is calibrated on workers that it was not trained on. Add data, or "
-            "use --source explicit"
-        )
-    return number, train, test
+        parts.append((JUDGED, rest, np.flatnonzero(judged)))
+    for number, known, test in parts:
+        train = known[clicked[known]]
+        workers = rows["user_id"].gather(train).n_unique()
+        if workers < 2:
+            raise DataError(
+                f"label fold {number}: clicks of {workers} workers to train on; expected at least "
+                "2, since the model is calibrated on workers that it was not trained on. Add data, "
+                "or use --source explicit"
+            )
+        yield number, train, test
 
 
 def _inner_logits(

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ifllm_hf.alignment.labels.report import LabelReport
+from ifllm_hf.data.prepared.shards import conform
 from ifllm_hf.data.schema import SCHEMAS
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.files import check_free, whole_file
@@ -62,10 +64,6 @@ def write_label_file(table: pl.DataFrame, out: Path, report: LabelReport) -> Non
     Raises:
         OutputError: It cannot be written.
     """
-    import pyarrow.parquet as pq
-
-    from ifllm_hf.data.prepared.shards import conform
-
     with whole_file(out) as aside:
         if out.suffix == ".jsonl":
             table.write_ndjson(aside)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -31,7 +32,15 @@ from ifllm_hf.alignment.labels.noise import (
     nu_table,
 )
 from ifllm_hf.alignment.labels.report import LabelReport, behavior_scores
+from ifllm_hf.behavior.features.table import (
+    ANTISYMMETRIC_COLUMNS,
+    FEATURE_COLUMNS,
+    behavior_features,
+    read_turns,
+    refuse_doubled,
+)
 from ifllm_hf.benchmark.protocol.rows import swap_sides, tick_columns
+from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.schema import SCHEMAS, TURNS
 from ifllm_hf.data.tables.preferences import build_preferences
 from ifllm_hf.errors import ConfigError, DataError, require_one_of
@@ -115,6 +124,7 @@ def write_labels(
     check_place(out, overwrite)
     _check_turns(turns)
     turns = turns.drop(tick_columns(turns))
+    of_folds: Any = {"folds": folds, "inner_folds": inner_folds, "judge_fold": judge_fold}
     told: OutOfFold | None = None
     name = None
     evidence = pl.DataFrame(LABELS.empty_table()).select("query_id", *_EVIDENCE)
@@ -129,19 +139,17 @@ def write_labels(
         else:
             made = _default_model() if model is None else model()
             name = f"{made.name} {config_hash(made)}"
-            told = out_of_fold(
-                made,
-                rows,
-                y,
-                swap=swap or _swap(rows),
-                folds=folds,
-                inner_folds=inner_folds,
-                seed=seed,
-                judge_fold=judge_fold,
-                progress=progress,
-            )
+            swap = swap or _swap(rows)
+            told = out_of_fold(made, rows, y, swap=swap, seed=seed, progress=progress, **of_folds)
         p_b = told.p_b if source == REWARD else combine(told.p_b, y == 1, nu)
-        evidence = _evidence(rows, told, p_b, name, nu if source == BOTH else None)
+        evidence = rows.select(
+            "query_id",
+            pl.lit(name).alias("label_model"),
+            pl.Series("label_fold", told.label_fold),
+            pl.Series("p_b_behavior", told.p_b),
+            pl.Series("p_b", p_b),
+            pl.lit(nu if source == BOTH else None, dtype=pl.Float64).alias("nu"),
+        )
         decided = _decide(turns, rows, p_b, y, source)
         scores = behavior_scores(y, told.p_b, rows["user_id"], seed=seed)
     pairs, ledger = build_preferences(decided)
@@ -173,12 +181,7 @@ def write_labels(
         trained_on={} if told is None else told.trained,
         behavior=scores,
         without_behavior=_without_behavior(turns, table) if told is not None else None,
-        settings={
-            "seed": seed,
-            "folds": folds,
-            "inner_folds": inner_folds,
-            "judge_fold": judge_fold,
-        },
+        settings={"seed": seed, **of_folds},
     )
     write_label_file(table, out, report)
     return report
@@ -196,9 +199,6 @@ def read_turns_with_features(folder: Path | str) -> pl.DataFrame:
     Raises:
         TableError: It is not a prepared folder.
     """
-    from ifllm_hf.behavior.features.table import behavior_features, read_turns
-    from ifllm_hf.data.prepared.folder import config_files
-
     files = [*config_files(folder, "pairwise"), *config_files(folder, "pointwise")]
     turns = pl.scan_parquet(files).select(TURNS.names).collect()
     return turns.join(behavior_features(read_turns(folder)), on="query_id", how="left")
@@ -223,12 +223,7 @@ def _check_turns(turns: pl.DataFrame) -> None:
             f"the turns have no column {', '.join(missing)}; expected the columns of the `turns` "
             "table, with features joined by query_id"
         )
-    ids = turns["query_id"]
-    if ids.is_duplicated().any():
-        raise DataError(
-            f"query_id {ids.filter(ids.is_duplicated())[0]} stands in several rows; expected one "
-            "row per turn. Check the join that made them"
-        )
+    refuse_doubled(turns["query_id"])
     known = turns["preference"].is_null() | turns["preference"].is_in(["a", "b", "tie"])
     if not known.all():
         row = turns.filter(~known).row(0, named=True)
@@ -260,23 +255,8 @@ def _clicks(rows: pl.DataFrame) -> FloatArray:
 
 
 def _swap(rows: pl.DataFrame) -> Swap:
-    from ifllm_hf.behavior.features.table import ANTISYMMETRIC_COLUMNS
-
     signs = [name for name in ANTISYMMETRIC_COLUMNS if name in rows.columns]
     return partial(swap_sides, antisymmetric=signs)
-
-
-def _evidence(
-    rows: pl.DataFrame, told: OutOfFold, p_b: FloatArray, name: str, nu: float | None
-) -> pl.DataFrame:
-    return rows.select(
-        "query_id",
-        pl.lit(name).alias("label_model"),
-        pl.Series("label_fold", told.label_fold),
-        pl.Series("p_b_behavior", told.p_b),
-        pl.Series("p_b", p_b),
-        pl.lit(nu, dtype=pl.Float64).alias("nu"),
-    )
 
 
 def _decide(
@@ -325,8 +305,6 @@ def _against_click(table: pl.DataFrame) -> dict[str, int]:
 
 def _without_behavior(turns: pl.DataFrame, table: pl.DataFrame) -> int | None:
     """Count the pairs of which every behaviour feature is missing; None without such columns."""
-    from ifllm_hf.behavior.features.table import FEATURE_COLUMNS
-
     there = [c for c in FEATURE_COLUMNS if c in turns.columns]
     if not there:
         return None

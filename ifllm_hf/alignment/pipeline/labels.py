@@ -18,7 +18,7 @@ from ifllm_hf.alignment.pipeline.state import DONE, Run
 from ifllm_hf.benchmark.protocol.rows import groups_of, labelled, visible
 from ifllm_hf.data.marker import is_prepared
 from ifllm_hf.data.prepared.folder import config_files
-from ifllm_hf.data.prepared.prepare import CardWriter
+from ifllm_hf.data.prepared.prepare import CardWriter, find_release, prepare
 from ifllm_hf.data.tables.folds import fold_of_unknown
 from ifllm_hf.errors import SourceError
 from ifllm_hf.files import digest, write_json
@@ -60,7 +60,6 @@ def find_data(
     if source is not None and is_prepared(source):
         return Path(source)
     from ifllm_hf.data.prepared.ifllm import fingerprint
-    from ifllm_hf.data.prepared.prepare import find_release, prepare
 
     found = find_release(source)
     if not found.exists():

@@ -8,12 +8,13 @@ table with some of a reader's turns knows only those.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import polars as pl
 
 from ifllm_hf.behavior.declaration import (
     ANTISYMMETRIC,
-    PER_RESPONSE,
     SYMMETRIC,
     BoolArray,
     Feature,
@@ -51,7 +52,6 @@ _LEVEL_FEATURES = tuple(
         f"ln({name} + {delta:g}) - its mean over all answers of the reader's earlier turns",
         *LOGARITHM,
         _OWN,
-        PER_RESPONSE,
     )
 )
 _LEANING_FEATURES = tuple(
@@ -68,25 +68,16 @@ _LEANING_FEATURES = tuple(
     if feature.name.removesuffix("_log_ratio").split("_", 1)[1] in LEANINGS
 )
 
+_both = partial(Feature, source=_OWN, scope=SYMMETRIC, channel="both")
 BASELINE: tuple[Feature, ...] = (
     *_LEVEL_FEATURES,
     *_LEANING_FEATURES,
-    Feature(
+    _both(
         "reading_ms_vs_own",
         "ln(reading_ms + 1000) - its mean over the reader's earlier turns of the same kind",
         *LOGARITHM,
-        _OWN,
-        SYMMETRIC,
-        "both",
     ),
-    Feature(
-        "earlier_turns",
-        "the reader's earlier turns with ticks in reading",
-        *NUMBER,
-        _OWN,
-        SYMMETRIC,
-        "both",
-    ),
+    _both("earlier_turns", "the reader's earlier turns with ticks in reading", *NUMBER),
 )
 
 
@@ -156,14 +147,11 @@ def _earlier(
             "total": clean.sum(axis=1)[order],
             "count": known.sum(axis=1).astype(np.float64)[order],
         }
-    ).select(
-        pl.col("total", "count").cum_sum().shift(1, fill_value=0.0).over("reader"),
-    )
+    ).select(pl.col("total", "count").cum_sum().shift(1, fill_value=0.0).over("reader"))
     total, count = np.empty(len(order)), np.empty(len(order))
     total[order], count[order] = frame["total"].to_numpy(), frame["count"].to_numpy()
     return total, count
 
 
 def _earlier_mean(values: FloatArray, reader: IntArray, order: IntArray) -> FloatArray:
-    total, count = _earlier(values, reader, order)
-    return ratio(total, count)
+    return ratio(*_earlier(values, reader, order))

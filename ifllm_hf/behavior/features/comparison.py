@@ -8,6 +8,8 @@ the webcam's gaze is noisy but rarely absent.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from ifllm_hf.behavior.declaration import (
@@ -44,25 +46,20 @@ GAZE_WEIGHT = 0.5
 
 _KRAJBICH = "Krajbich, Armel & Rangel 2010, relative looking time and choice"
 
+_both = partial(Feature, source=_KRAJBICH, scope=PER_RESPONSE, channel="both")
 EITHER_FEATURES: tuple[Feature, ...] = tuple(
-    Feature(
+    _both(
         f"either_{name}",
         f"mouse_{name} if the mouse was on an answer, else gaze_{name}",
         *(NUMBER if name in LATE else MS),
-        _KRAJBICH,
-        PER_RESPONSE,
-        "both",
     )
     for name in EITHER
 )
 POOLED_FEATURES: tuple[Feature, ...] = tuple(
-    Feature(
+    _both(
         f"pooled_{name}",
         f"mouse_{name} + {GAZE_WEIGHT:g} * gaze_{name}; a channel that was not recorded adds 0",
         *NUMBER,
-        _KRAJBICH,
-        PER_RESPONSE,
-        "both",
     )
     for name in POOLED
 )
@@ -122,15 +119,10 @@ def comparison(values: Values) -> Values:
     Args:
         values: Per-response values `[turns, 2]` by full name, with those of `either` and `pooled`.
     """
-    return {
-        feature.name: log_ratio(values[feature.name.removesuffix("_log_ratio")], feature.name)
-        for feature in COMPARISON
-    }
-
-
-def log_ratio(value: FloatArray, name: str) -> FloatArray:
-    """Return ln((b + δ) / (a + δ)) of `[turns, 2]` values, as a difference that negates exactly."""
-    delta = DELTAS[name.removesuffix("_log_ratio").split("_", 1)[1]]
-    logs = np.log(value + delta)
-    difference: FloatArray = logs[:, 1] - logs[:, 0]
-    return difference
+    out: dict[str, FloatArray] = {}
+    for feature in COMPARISON:
+        name = feature.name.removesuffix("_log_ratio")
+        logs = np.log(values[name] + DELTAS[name.split("_", 1)[1]])
+        # A difference of logarithms negates exactly.
+        out[feature.name] = logs[:, 1] - logs[:, 0]
+    return out

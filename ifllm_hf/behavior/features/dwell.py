@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from ifllm_hf.behavior.answer_text import Answers
@@ -25,67 +27,67 @@ PAUSE_MS = 500.0
 PAUSE_STEP_CHARS = 2
 IDLE_MS = 1500.0
 
-_DWELL = "Claypool et al. 2001, implicit interest indicators (time spent reading)"
-_CASCADE = "Shimojo et al. 2003, gaze cascade: looks gather on the choice before it is made"
 _PAUSE = "Guo & Agichtein 2012, beyond dwell time"
 
+_dwell = partial(
+    per_channel, source="Claypool et al. 2001, implicit interest indicators (time spent reading)"
+)
+_cascade = partial(
+    per_channel,
+    source="Shimojo et al. 2003, gaze cascade: looks gather on the choice before it is made",
+)
+_pause = partial(per_channel, source=_PAUSE)
+
 DWELL: tuple[Feature, ...] = (
-    *per_channel("dwell_ms", "Σ tick time on the answer", *MS, _DWELL),
-    *per_channel("dwell_ms_per_char", "dwell_ms / characters", *MS, _DWELL),
-    *per_channel("dwell_ms_per_word", "dwell_ms / words", *MS, _DWELL),
-    *per_channel("dwell_ms_per_sentence", "dwell_ms / sentences", *MS, _DWELL),
-    *per_channel("dwell_ms_per_paragraph", "dwell_ms / paragraphs", *MS, _DWELL),
-    *per_channel("dwell_share", "dwell_ms / time the channel was recorded", *SHARE, _DWELL),
+    *_dwell("dwell_ms", "Σ tick time on the answer", *MS),
+    *_dwell("dwell_ms_per_char", "dwell_ms / characters", *MS),
+    *_dwell("dwell_ms_per_word", "dwell_ms / words", *MS),
+    *_dwell("dwell_ms_per_sentence", "dwell_ms / sentences", *MS),
+    *_dwell("dwell_ms_per_paragraph", "dwell_ms / paragraphs", *MS),
+    *_dwell("dwell_share", "dwell_ms / time the channel was recorded", *SHARE),
     *(
         feature
         for name, half in RECENCY_MS.items()
-        for feature in per_channel(
+        for feature in _cascade(
             name,
             f"∫ over time on the answer of 2^(-(time to the end of reading) / {half / 1000:g} s)",
             "ms",
             0,
             half / np.log(2),
-            _CASCADE,
         )
     ),
     *(
         feature
         for name, half in LATE_SHARE.items()
-        for feature in per_channel(
+        for feature in _cascade(
             name,
             f"∫ over time on the answer of 2^(-u / {half:g}) du, u = time to the end of reading / "
             "reading time",
             "1",
             0,
             half / float(np.log(2)),
-            _CASCADE,
         )
     ),
-    *per_channel("last_third_ms", "time on the answer in the last third of reading", *MS, _CASCADE),
-    *per_channel(
-        "last_third_share", "last_third_ms / a third of the reading time", *SHARE, _CASCADE
-    ),
-    *per_channel(
+    *_cascade("last_third_ms", "time on the answer in the last third of reading", *MS),
+    *_cascade("last_third_share", "last_third_ms / a third of the reading time", *SHARE),
+    *_pause(
         "pauses",
         f"number of stays of at least {PAUSE_MS:.0f} ms in which no step exceeds "
         f"{PAUSE_STEP_CHARS} characters",
         *NUMBER,
-        _PAUSE,
     ),
-    *per_channel("pause_share", "time in pauses / dwell_ms", *SHARE, _PAUSE),
-    *per_channel("longest_pause_ms", "longest pause; 0 without", *MS, _PAUSE),
+    *_pause("pause_share", "time in pauses / dwell_ms", *SHARE),
+    *_pause("longest_pause_ms", "longest pause; 0 without", *MS),
 )
 
+_idle = partial(Feature, source=_PAUSE, scope=PER_RESPONSE, channel="mouse")
 IDLE: tuple[Feature, ...] = (
-    Feature(
+    _idle(
         "mouse_idle_ms",
         f"time on the answer with the mouse unmoved for more than {IDLE_MS:.0f} ms",
         *MS,
-        _PAUSE,
-        PER_RESPONSE,
-        "mouse",
     ),
-    Feature("mouse_idle_share", "mouse_idle_ms / dwell_ms", *SHARE, _PAUSE, PER_RESPONSE, "mouse"),
+    _idle("mouse_idle_share", "mouse_idle_ms / dwell_ms", *SHARE),
 )
 
 

@@ -9,6 +9,7 @@ lasts, and both are well defined at any times.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,20 +25,19 @@ FIXATION_CHARS = 100
 """How far the characters of one fixation may spread: a line of the page and a little more."""
 FIXATION_MS = 200.0
 
-_IDT = "Salvucci & Goldberg 2000, I-DT"
+_fixation = partial(per_channel, source="Salvucci & Goldberg 2000, I-DT")
 
 FIXATIONS: tuple[Feature, ...] = (
-    *per_channel(
+    *_fixation(
         "fixations",
         f"groups of ticks of one visit within {FIXATION_CHARS} characters for at least "
         f"{FIXATION_MS:.0f} ms",
         *NUMBER,
-        _IDT,
     ),
-    *per_channel("fixations_per_100_chars", "100 * fixations / characters", *NUMBER, _IDT),
-    *per_channel("fixation_ms_mean", "mean time of a fixation", *MS, _IDT),
-    *per_channel("longest_fixation_ms", "longest fixation; 0 without", *MS, _IDT),
-    *per_channel("fixation_share", "time in fixations / dwell_ms", *SHARE, _IDT),
+    *_fixation("fixations_per_100_chars", "100 * fixations / characters", *NUMBER),
+    *_fixation("fixation_ms_mean", "mean time of a fixation", *MS),
+    *_fixation("longest_fixation_ms", "longest fixation; 0 without", *MS),
+    *_fixation("fixation_share", "time in fixations / dwell_ms", *SHARE),
 )
 
 
@@ -90,15 +90,13 @@ def fixations_by_dispersion(
     if not np.isfinite(points).all():
         row = int(np.flatnonzero(~np.isfinite(points).all(axis=1))[0])
         raise DataError(f"position {row} is not finite; drop missing samples, or split there.")
+    group = np.zeros(n, dtype=np.int64) if segment is None else np.asarray(segment)
     # Samples that stay in place are one: a group that holds the first of them holds all of them.
     begins = np.ones(n, dtype=bool)
-    begins[1:] = (points[1:] != points[:-1]).any(axis=1)
-    if segment is not None:
-        begins[1:] |= np.asarray(segment)[1:] != np.asarray(segment)[:-1]
+    begins[1:] = (points[1:] != points[:-1]).any(axis=1) | (group[1:] != group[:-1])
     first = np.flatnonzero(begins)
     last = np.concatenate((first[1:], [n])) - 1
-    group = np.zeros(len(first), dtype=np.int64) if segment is None else np.asarray(segment)[first]
-    reach = _reach(points[first], group, max_dispersion)
+    reach = _reach(points[first], group[first], max_dispersion)
     t = np.asarray(t_ms)
     long_enough = t[last[reach]] - t[first] >= min_duration_ms
     found = np.array(_chain(long_enough, reach), dtype=np.int64)

@@ -6,6 +6,8 @@ not in pixels: a step to the next line counts as one line of characters.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from ifllm_hf.behavior.declaration import (
@@ -23,41 +25,29 @@ from ifllm_hf.behavior.reading_ticks import ChannelTicks
 REGRESSION_CHARS = 10
 """A step back by more than this is a regression: more than a word, less than a line."""
 
-_RAYNER = "Rayner 1998, eye movements in reading (regressions)"
-_SPEED = "Guo & Agichtein 2012, beyond dwell time (cursor speed)"
+_back = partial(per_channel, source="Rayner 1998, eye movements in reading (regressions)")
+_speed = partial(per_channel, source="Guo & Agichtein 2012, beyond dwell time (cursor speed)")
 
 SCANPATH: tuple[Feature, ...] = (
-    *per_channel(
-        "regressions", f"steps back by more than {REGRESSION_CHARS} characters", *NUMBER, _RAYNER
-    ),
-    *per_channel("regression_share", "regressions / steps", *SHARE, _RAYNER),
-    *per_channel("regression_chars_mean", "mean length of a regression", *CHARS, _RAYNER),
-    *per_channel(
-        "regression_time_share",
-        "time of the ticks that regressions led to / dwell_ms",
-        *SHARE,
-        _RAYNER,
-    ),
-    *per_channel(
+    *_back("regressions", f"steps back by more than {REGRESSION_CHARS} characters", *NUMBER),
+    *_back("regression_share", "regressions / steps", *SHARE),
+    *_back("regression_chars_mean", "mean length of a regression", *CHARS),
+    *_back("regression_time_share", "time of the ticks that regressions led to / dwell_ms", *SHARE),
+    *_back(
         "reread_share",
         f"dwell more than {REGRESSION_CHARS} characters before the furthest one so far / dwell_ms",
         *SHARE,
-        _RAYNER,
     ),
-    *per_channel("speed_chars_per_s", "Σ |step| / Σ its time", *CHARS_PER_S, _SPEED),
-    *per_channel(
-        "speed_sd_chars_per_s",
-        "standard deviation of |step| / its time over steps",
-        *CHARS_PER_S,
-        _SPEED,
+    *_speed("speed_chars_per_s", "Σ |step| / Σ its time", *CHARS_PER_S),
+    *_speed(
+        "speed_sd_chars_per_s", "standard deviation of |step| / its time over steps", *CHARS_PER_S
     ),
-    *per_channel(
+    *_speed(
         "speed_change_chars_per_s",
         "mean |v - previous v| over steps of a visit, v = step / its time, signed",
         *CHARS_PER_S,
-        _SPEED,
     ),
-    *per_channel("forward_share", "steps forward / steps that move", *SHARE, _SPEED),
+    *_speed("forward_share", "steps forward / steps that move", *SHARE),
 )
 
 
@@ -68,6 +58,8 @@ def scanpath(channel: ChannelTicks) -> Values:
     step = channel.char[moves] - channel.char[moves - 1]
     length = np.abs(step)
     seconds = (channel.t_us[moves] - channel.t_us[moves - 1]) / 1e6
+    timed = seconds > 0
+    velocity = step[timed] / seconds[timed]
     back = step < -REGRESSION_CHARS
     time = channel.by_slot(channel.time_us)
     regressions = channel.by_slot(back, of=slot)
@@ -81,10 +73,10 @@ def scanpath(channel: ChannelTicks) -> Values:
         ),
         "reread_share": ratio(channel.by_slot(channel.time_us * _behind(channel)), time),
         "speed_chars_per_s": ratio(
-            channel.by_slot(length * (seconds > 0), of=slot), channel.by_slot(seconds, of=slot)
+            channel.by_slot(length * timed, of=slot), channel.by_slot(seconds, of=slot)
         ),
-        "speed_sd_chars_per_s": _sd(channel, moves, length, seconds),
-        "speed_change_chars_per_s": _change(channel, moves, step, seconds),
+        "speed_sd_chars_per_s": _sd(channel, np.abs(velocity), moves[timed]),
+        "speed_change_chars_per_s": _change(channel, velocity, moves[timed]),
         "forward_share": ratio(forward, channel.by_slot(step != 0, of=slot)),
     }
 
@@ -100,23 +92,16 @@ def _behind(channel: ChannelTicks) -> BoolArray:
     return behind
 
 
-def _sd(
-    channel: ChannelTicks, moves: IntArray, length: IntArray, seconds: FloatArray
-) -> FloatArray:
-    timed = seconds > 0
-    slot, speed = channel.slot[moves][timed], length[timed] / seconds[timed]
+def _sd(channel: ChannelTicks, speed: FloatArray, ticks: IntArray) -> FloatArray:
+    slot = channel.slot[ticks]
     count = channel.by_slot(of=slot)
     mean = ratio(channel.by_slot(speed, of=slot), count)
     off = (speed - mean.ravel()[slot]) ** 2
     return np.sqrt(ratio(channel.by_slot(off, of=slot), count))
 
 
-def _change(
-    channel: ChannelTicks, moves: IntArray, step: IntArray, seconds: FloatArray
-) -> FloatArray:
-    timed = seconds > 0
-    velocity, visit = step[timed] / seconds[timed], channel.visit[moves][timed]
-    same = visit[1:] == visit[:-1]
-    slot = channel.slot[moves][timed][1:][same]
+def _change(channel: ChannelTicks, velocity: FloatArray, ticks: IntArray) -> FloatArray:
+    same = np.diff(channel.visit[ticks]) == 0
+    slot = channel.slot[ticks][1:][same]
     change = np.abs(np.diff(velocity))[same]
     return ratio(channel.by_slot(change, of=slot), channel.by_slot(of=slot))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,42 +17,35 @@ BLOCK_CHARS = 40
 PARTS = 10
 TOP_PARAGRAPHS = (1, 3)
 
-_DEPTH = "Lagun & Lalmas 2016, reading depth and engagement in news articles"
-_SPREAD = "Shannon 1948; Krejtz et al. 2014, entropy of gaze over areas of interest"
-_REGIONS = "Buscher et al. 2012, attentive documents (time per text region)"
+_depth = partial(
+    per_channel, source="Lagun & Lalmas 2016, reading depth and engagement in news articles"
+)
+_spread = partial(
+    per_channel, source="Shannon 1948; Krejtz et al. 2014, entropy of gaze over areas of interest"
+)
+_region = partial(
+    per_channel, source="Buscher et al. 2012, attentive documents (time per text region)"
+)
 
 SPREAD: tuple[Feature, ...] = (
-    *per_channel(
+    *_depth(
         "coverage",
         f"share of the answer's blocks of {BLOCK_CHARS} characters that were visited",
         *SHARE,
-        _DEPTH,
     ),
-    *per_channel(
-        "depth", "(furthest character + 1) / characters; 0 if never visited", *SHARE, _DEPTH
-    ),
-    *per_channel(
-        "position_mean", "mean over dwell of (character + 0.5) / characters", *SHARE, _DEPTH
-    ),
-    *per_channel(
+    *_depth("depth", "(furthest character + 1) / characters; 0 if never visited", *SHARE),
+    *_depth("position_mean", "mean over dwell of (character + 0.5) / characters", *SHARE),
+    *_spread(
         "spread_entropy",
         f"-Σ p ln p / ln {PARTS} over the share p of dwell in {PARTS} equal parts of the answer",
         *SHARE,
-        _SPREAD,
     ),
-    *per_channel("sentence_entropy_bits", "-Σ p log2 p over sentences", "bit", 0, INF, _SPREAD),
-    *per_channel("paragraph_entropy_bits", "-Σ p log2 p over paragraphs", "bit", 0, INF, _SPREAD),
-    *per_channel("sentences_visited_share", "visited sentences / sentences", *SHARE, _REGIONS),
-    *per_channel("paragraphs_visited_share", "visited paragraphs / paragraphs", *SHARE, _REGIONS),
-    *per_channel(
-        "top1_paragraph_share", "dwell in the paragraph with most / dwell_ms", *SHARE, _REGIONS
-    ),
-    *per_channel(
-        "top3_paragraph_share",
-        "dwell in the three paragraphs with most / dwell_ms",
-        *SHARE,
-        _REGIONS,
-    ),
+    *_spread("sentence_entropy_bits", "-Σ p log2 p over sentences", "bit", 0, INF),
+    *_spread("paragraph_entropy_bits", "-Σ p log2 p over paragraphs", "bit", 0, INF),
+    *_region("sentences_visited_share", "visited sentences / sentences", *SHARE),
+    *_region("paragraphs_visited_share", "visited paragraphs / paragraphs", *SHARE),
+    *_region("top1_paragraph_share", "dwell in the paragraph with most / dwell_ms", *SHARE),
+    *_region("top3_paragraph_share", "dwell in the three paragraphs with most / dwell_ms", *SHARE),
 )
 
 

@@ -40,6 +40,7 @@ from ifllm_hf.behavior.features.scroll import SCROLL, scroll
 from ifllm_hf.behavior.features.spread import BLOCK_CHARS, SPREAD, spread
 from ifllm_hf.behavior.features.visits import TIME, VISITS, time_totals, visits
 from ifllm_hf.behavior.reading_ticks import TICK_COLUMNS, ChannelTicks, reading_ticks
+from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import DataError
 from ifllm_hf.files import check_free, write_parquet
 
@@ -97,7 +98,14 @@ def behavior_features(rows: Any, *, phases: Sequence[str] = READING) -> pl.DataF
             f"phases holds {unknown[0] if unknown else 'nothing'!r}; expected some of {_PHASES}."
         )
     frame = _polars(rows)
-    _check_turns(frame)
+    needed = ("query_id", "response_a", "response_b")
+    missing = [name for name in needed if name not in frame.columns]
+    if missing:
+        raise DataError(
+            f"the turns have no column {', '.join(missing)}; expected the columns of the "
+            "`pairwise` and `pointwise` configs."
+        )
+    refuse_doubled(frame["query_id"])
     parts = [_turn_values(chunk, phases) for chunk in _chunks(frame)]
     values = {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
     has_ticks, has_b = values.pop(_HAS_TICKS) > 0, values.pop(_HAS_B) > 0
@@ -184,8 +192,6 @@ def read_turns(folder: str | os.PathLike[str]) -> pl.DataFrame:
     Raises:
         TableError: It is not a prepared folder.
     """
-    from ifllm_hf.data.prepared.folder import config_files
-
     files = [*config_files(folder, "pairwise"), *config_files(folder, "pointwise")]
     scanned = pl.scan_parquet(files)
     there = set(scanned.collect_schema().names())
@@ -205,20 +211,15 @@ def feature_table() -> str:
     }
     for f in CATALOGUE:
         formula = f.formula.replace("|", "\\|")
+        range_ = f"{f.low:.6g} to {f.high:.6g}".replace("inf", "∞")
         lines.append(
-            f"| `{f.name}` | {formula} | {f.unit} | {_bound(f.low)} to {_bound(f.high)} "
+            f"| `{f.name}` | {formula} | {f.unit} | {range_} "
             f"| {sides[f.scope]} | {f.channel} | {f.source} |"
         )
     return "\n".join(lines) + "\n"
 
 
 _COLUMNS = ("query_id", *ORDER_COLUMNS, "response_a", "response_b", *TICK_COLUMNS)
-
-
-def _bound(value: float) -> str:
-    if np.isinf(value):
-        return "∞" if value > 0 else "-∞"
-    return f"{value:.6g}"
 
 
 def _polars(rows: Any) -> pl.DataFrame:
@@ -240,17 +241,6 @@ def _polars(rows: Any) -> pl.DataFrame:
     return rows
 
 
-def _check_turns(frame: pl.DataFrame) -> None:
-    needed = ("query_id", "response_a", "response_b")
-    missing = [name for name in needed if name not in frame.columns]
-    if missing:
-        raise DataError(
-            f"the turns have no column {', '.join(missing)}; expected the columns of the "
-            "`pairwise` and `pointwise` configs."
-        )
-    refuse_doubled(frame["query_id"])
-
-
 def refuse_doubled(ids: pl.Series) -> None:
     """Refuse turns of which one has several rows.
 
@@ -267,10 +257,9 @@ def refuse_doubled(ids: pl.Series) -> None:
 
 def _masked(value: FloatArray, channel: ChannelTicks, answers: Answers) -> FloatArray:
     """Blank turns in which the channel was not recorded, and answers that do not exist."""
-    recorded = channel.recorded
-    if value.ndim == 1:
-        return np.where(recorded, value, np.nan)
-    return np.where(recorded[:, None] & answers.exists, value, np.nan)
+    of_turn = channel.recorded
+    known = of_turn if value.ndim == 1 else of_turn[:, None] & answers.exists
+    return np.where(known, value, np.nan)
 
 
 def _table(

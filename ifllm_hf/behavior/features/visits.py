@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,54 +23,32 @@ from ifllm_hf.behavior.declaration import (
 from ifllm_hf.behavior.quantities import INF, MS, NUMBER, SHARE, SIGN
 from ifllm_hf.behavior.reading_ticks import VISIT_GAP_MS, ChannelTicks, ReadingTicks
 
-_VISITS = "Krajbich, Armel & Rangel 2010, visual fixations and choice (first and last looks)"
 _LOST = "WebGazer: no prediction without a face"
 
+_each = partial(
+    per_channel,
+    source="Krajbich, Armel & Rangel 2010, visual fixations and choice (first and last looks)",
+)
+_side, _both = partial(_each, scope=ANTISYMMETRIC), partial(_each, scope=SYMMETRIC)
+
 VISITS: tuple[Feature, ...] = (
-    *per_channel(
+    *_each(
         "visits",
         f"stays on the answer; left for the other one or for over {VISIT_GAP_MS:.0f} ms ends one",
         *NUMBER,
-        _VISITS,
     ),
-    *per_channel("visit_ms_mean", "dwell_ms / visits", *MS, _VISITS),
-    *per_channel("first_visit_ms", "dwell in the first visit", *MS, _VISITS),
-    *per_channel("first_look_ms", "reading time before the first tick on the answer", *MS, _VISITS),
-    *per_channel(
-        "last_look_before_end_ms", "reading time after the last tick on the answer", *MS, _VISITS
-    ),
-    *per_channel(
-        "first_side", "-1 answer a was visited first, 1 answer b", *SIGN, _VISITS, ANTISYMMETRIC
-    ),
-    *per_channel(
-        "last_side", "-1 answer a was visited last, 1 answer b", *SIGN, _VISITS, ANTISYMMETRIC
-    ),
-    *per_channel(
-        "switches", "times that the other answer was visited next", *NUMBER, _VISITS, SYMMETRIC
-    ),
-    *per_channel(
-        "switches_per_min", "switches / minutes on answers", "1/min", 0, INF, _VISITS, SYMMETRIC
-    ),
-    *per_channel(
-        "off_text_ms",
-        "recorded reading time not on an answer, wherever else",
-        *MS,
-        _VISITS,
-        SYMMETRIC,
-    ),
-    *per_channel(
-        "on_text_share",
-        "time on answers / time that the channel was recorded",
-        *SHARE,
-        _VISITS,
-        SYMMETRIC,
-    ),
-    *per_channel(
-        "recorded_share",
-        "time that the channel was recorded / reading time",
-        *SHARE,
-        _LOST,
-        SYMMETRIC,
+    *_each("visit_ms_mean", "dwell_ms / visits", *MS),
+    *_each("first_visit_ms", "dwell in the first visit", *MS),
+    *_each("first_look_ms", "reading time before the first tick on the answer", *MS),
+    *_each("last_look_before_end_ms", "reading time after the last tick on the answer", *MS),
+    *_side("first_side", "-1 answer a was visited first, 1 answer b", *SIGN),
+    *_side("last_side", "-1 answer a was visited last, 1 answer b", *SIGN),
+    *_both("switches", "times that the other answer was visited next", *NUMBER),
+    *_both("switches_per_min", "switches / minutes on answers", "1/min", 0, INF),
+    *_both("off_text_ms", "recorded reading time not on an answer, wherever else", *MS),
+    *_both("on_text_share", "time on answers / time that the channel was recorded", *SHARE),
+    *_both(
+        "recorded_share", "time that the channel was recorded / reading time", *SHARE, source=_LOST
     ),
 )
 
@@ -133,16 +112,13 @@ def visits(channel: ChannelTicks, answers: Answers) -> Values:
 def time_totals(ticks: ReadingTicks) -> Values:
     """Compute the features of `TIME`."""
     n_turns = len(ticks.has_ticks)
-    known = ticks.camera >= 0
 
-    def total(keep: BoolArray) -> FloatArray:
-        return np.bincount(ticks.turn, weights=ticks.time_us * keep, minlength=n_turns).astype(
-            np.float64
-        )
+    def total(keep: BoolArray) -> NDArray[Any]:
+        return np.bincount(ticks.turn, weights=ticks.time_us * keep, minlength=n_turns)
 
     return {
         "reading_ms": np.where(ticks.has_ticks, ticks.reading_us / 1000.0, np.nan),
-        "gaze_camera_lost_share": ratio(total(ticks.camera == 0), total(known)),
+        "gaze_camera_lost_share": ratio(total(ticks.camera == 0), total(ticks.camera >= 0)),
     }
 
 

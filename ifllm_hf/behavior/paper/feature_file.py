@@ -45,13 +45,9 @@ def write_paper_features(
         )
     release = open_release(path, hash_content=False)
     release.source.close()
+    samples = read_samples(path)
     conversations = progress_bar(
-        None,
-        "Reading files",
-        iterable=read_samples(path),
-        unit="conversation",
-        leave=True,
-        delay=1,
+        None, "Reading files", iterable=samples, unit="conversation", leave=True, delay=1
     )
     features, metrics = paper_tables(conversations, release.turns)
     table = features.join(metrics, on="query_id", how="left", maintain_order="left")

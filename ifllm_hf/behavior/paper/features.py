@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import resources
 
 import polars as pl
@@ -124,13 +124,10 @@ def paper_tables(
     if unasked:
         logger.info("%d of %d conversations have no question: no features", unasked, len(done))
     order = turns["query_id"].to_list()
+    counted = dict.fromkeys(COUNTER_NAMES, pl.Int64) | dict.fromkeys(DERIVED_NAMES, pl.Float64)
     return (
         _frame(features, order, dict.fromkeys(PAPER_COLUMNS, pl.Float64)),
-        _frame(
-            metrics,
-            order,
-            dict.fromkeys(COUNTER_NAMES, pl.Int64) | dict.fromkeys(DERIVED_NAMES, pl.Float64),
-        ),
+        _frame(metrics, order, counted),
     )
 
 
@@ -225,10 +222,8 @@ def _add_conversation(
             if (samples := conversation.file(channel, side)) is not None
         ]
         matched = match_files(named, answers[:n_asked])
-        files.update(
-            ((channel, side), file.sorted())
-            for channel, file in zip(CHANNELS, matched, strict=True)
-        )
+        for channel, file in zip(CHANNELS, matched, strict=True):
+            files[channel, side] = file.sorted()
 
     for number, values in question_metrics(files, lengths).items():
         metrics[query_ids[number - 1]] = values
@@ -276,7 +271,7 @@ def _prefixed(by_channel: dict[str, Values]) -> Values:
     return {f"{c}_{name}": v for c, values in by_channel.items() for name, v in values.items()}
 
 
-def _frame(rows: dict[int, Values], order: list[int], schema: dict[str, type]) -> pl.DataFrame:
+def _frame(rows: dict[int, Values], order: list[int], schema: Mapping[str, type]) -> pl.DataFrame:
     """Return the rows as a table in the order given; columns a row lacks are null."""
     ids = [query_id for query_id in order if query_id in rows]
     kept = [rows[query_id] for query_id in ids]

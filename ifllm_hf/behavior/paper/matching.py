@@ -72,12 +72,8 @@ class MatchedFile:
 
 def concatenate(files: Sequence[MatchedFile]) -> MatchedFile:
     """Join the rows of several files, one after the other."""
-    return MatchedFile(
-        *(
-            np.concatenate([getattr(file, name) for file in files])
-            for name in MatchedFile.__dataclass_fields__
-        )
-    )
+    names = MatchedFile.__dataclass_fields__
+    return MatchedFile(*(np.concatenate([getattr(f, name) for f in files]) for name in names))
 
 
 def flatten(text: str) -> str:
@@ -140,39 +136,21 @@ def match_files(files: Sequence[tuple[str, Samples]], answers: Sequence[str]) ->
     Raises:
         DataError: If a source recorded no windows.
     """
-    off_x = [samples.x == -1 for _, samples in files]
-    off_y = [samples.y == -1 for _, samples in files]
-    on = [~(x & y) for x, y in zip(off_x, off_y, strict=True)]
+    on = [(samples.x != -1) | (samples.y != -1) for _, samples in files]
+    on_answer = list(zip(files, on, strict=True))
     windows = pl.concat(
-        [
-            _windows(name, samples).filter(pl.Series(rows))
-            for (name, samples), rows in zip(files, on, strict=True)
-        ]
-    )
-    carets = np.concatenate(
-        [samples.caret[rows] for (_, samples), rows in zip(files, on, strict=True)]
-    ).astype(np.int64)
-    if windows.null_count():
-        windows = windows.fill_null("")
+        [_windows(name, samples).filter(pl.Series(rows)) for (name, samples), rows in on_answer]
+    ).fill_null("")
+    carets = np.concatenate([samples.caret[rows] for (_, samples), rows in on_answer])
     text_codes = windows.cast(pl.Categorical).to_physical().to_numpy()
-    keys = (text_codes.astype(np.int64) << 31) + carets
+    keys = (text_codes.astype(np.int64) << 31) + carets.astype(np.int64)
     _, first, back = np.unique(keys, return_index=True, return_inverse=True)
     located = locate(windows.gather(first).to_list(), carets[first].tolist(), answers)
     question = np.array(located[0], dtype=np.int64)[back]
     on_prompt = np.array(located[1], dtype=np.bool_)[back]
     ends = np.cumsum([np.count_nonzero(rows) for rows in on])[:-1]
-    return [
-        _label(samples, rows, ~(x | y), found, prompt)
-        for (_, samples), rows, x, y, found, prompt in zip(
-            files,
-            on,
-            off_x,
-            off_y,
-            np.split(question, ends),
-            np.split(on_prompt, ends),
-            strict=True,
-        )
-    ]
+    parts = zip(files, on, np.split(question, ends), np.split(on_prompt, ends), strict=True)
+    return [_label(samples, rows, found, prompt) for (_, samples), rows, found, prompt in parts]
 
 
 def _windows(name: str, samples: Samples) -> pl.Series:
@@ -187,9 +165,7 @@ def _windows(name: str, samples: Samples) -> pl.Series:
     return window
 
 
-def _label(
-    samples: Samples, on: BoolArray, inside: BoolArray, found: IntArray, on_prompt: BoolArray
-) -> MatchedFile:
+def _label(samples: Samples, on: BoolArray, found: IntArray, on_prompt: BoolArray) -> MatchedFile:
     """Label all rows of a file, given question and placeholder of the rows on the answer."""
     question = np.zeros(len(samples), dtype=np.int64)
     question[on] = found
@@ -203,7 +179,7 @@ def _label(
         page_ms=np.asarray(samples.page_ms, dtype=np.float64),
         caret=samples.caret.astype(np.int64),
         on=on,
-        inside=inside,
+        inside=(samples.x != -1) & (samples.y != -1),
         label=label,
         question=question,
         green=samples.camera != 0,

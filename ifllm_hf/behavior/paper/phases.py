@@ -145,9 +145,8 @@ def pointwise_phases(file: MatchedFile) -> dict[int, Values]:
 def _pointwise_values(file: MatchedFile, start: float, middle: float, end: float) -> Values:
     """Return the values for composing = [start, middle) and reviewing = [middle, end], ms."""
     t = file.page_ms
-    first, split, stop = np.searchsorted(t, (start, middle), side="left").tolist() + [
-        int(np.searchsorted(t, end, side="right"))
-    ]
+    first, split = np.searchsorted(t, (start, middle), side="left").tolist()
+    stop = int(np.searchsorted(t, end, side="right"))
     has_caret = file.caret != -1
     reviewing_s, composing_s = (end - middle) / 1000, (middle - start) / 1000
     total_s = reviewing_s + composing_s

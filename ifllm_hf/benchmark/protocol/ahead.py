@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -110,13 +111,5 @@ def _end_with_parent() -> None:
 def _fit(index: int, model: int, protocol: str) -> None:
     fits, cache, seed = _work
     fit = fits[index]
-    cross_validate(
-        fit.models[model],
-        fit.data,
-        protocol,
-        repeats=fit.repeats[protocol],
-        seed=seed,
-        cache=cache,
-        progress=False,
-        swap=fit.swap,
-    )
+    fill = partial(cross_validate, seed=seed, cache=cache, progress=False, swap=fit.swap)
+    fill(fit.models[model], fit.data, protocol, repeats=fit.repeats[protocol])

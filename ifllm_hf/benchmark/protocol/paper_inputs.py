@@ -24,12 +24,8 @@ def paper_pairs(turns: pl.DataFrame) -> list[int]:
     Args:
         turns: Rows of the `pairwise` config, ticks included.
     """
-    touched = [
-        (pl.col(f"{channel}_on").list.eval(pl.element() != "none").list.sum() > 0).fill_null(
-            value=False
-        )
-        for channel in CHANNELS
-    ]
+    on_answers = [pl.col(f"{c}_on").list.eval(pl.element() != "none").list.sum() for c in CHANNELS]
+    touched = [(ticks > 0).fill_null(value=False) for ticks in on_answers]
     kept = turns.filter(
         pl.col("preference").is_in(["a", "b"]),
         ~pl.col("excluded_by_paper"),
@@ -61,17 +57,10 @@ def paper_columns(folder: str | os.PathLike[str], turns: pl.DataFrame) -> pl.Dat
 
 def _recordings(folder: str | os.PathLike[str]) -> Iterator[ConversationSamples]:
     """Yield the pairwise conversations of the `ticks` config as the files they were made from."""
+    places = [f"rel_{axis}_px_{side}" for axis in "xy" for side in "ab"]
     needed = [
-        "conversation_id",
-        "t_ms",
-        "epoch_ms",
-        "camera_ok",
-        *(
-            f"{channel}_{what}"
-            for channel in CHANNELS
-            for what in ("caret_utf16", "window", "rel_x_px_a", "rel_y_px_a", "rel_x_px_b")
-        ),
-        *(f"{channel}_rel_y_px_b" for channel in CHANNELS),
+        *("conversation_id", "t_ms", "epoch_ms", "camera_ok"),
+        *(f"{c}_{what}" for c in CHANNELS for what in ("caret_utf16", "window", *places)),
     ]
     for file in config_files(folder, "ticks"):
         scan = pl.scan_parquet(file).filter(pl.col("kind") == "pairwise").select(needed)

@@ -23,8 +23,7 @@ def permute_within_workers(data: Labelled, rng: np.random.Generator) -> Labelled
     for worker in np.unique(workers):
         mine = np.flatnonzero(workers == worker)
         order[mine] = rng.permutation(mine)
-    column = data.task.column
-    rows = data.rows.with_columns(data.rows[column][order])
+    rows = data.rows.with_columns(data.rows[data.task.column][order])
     return replace(data, rows=rows, y=data.y[order])
 
 
@@ -71,10 +70,9 @@ def permutation_test(
     accuracy, auc = score(data)
     rng = np.random.default_rng([seed, 1])
     chance = np.empty((n, 2))
-    with progress_bar(n, f"{model.name} · permuted labels", progress) as bar:
-        for i in range(n):
-            chance[i] = score(permute_within_workers(data, rng))
-            bar.update(1)
+    title = f"{model.name} · permuted labels"
+    for i in progress_bar(n, title, progress, iterable=range(n)):
+        chance[i] = score(permute_within_workers(data, rng))
     return {
         "permuted_n": n,
         "permuted_accuracy": accuracy,

@@ -146,19 +146,15 @@ def check_predictions(
     parts = []
     for protocol in protocols:
         part = frame.filter(pl.col("protocol") == protocol)
-        _check_config(part, protocol, name)
+        configs = part["config_hash"].unique().sort().to_list()
+        if len(configs) > 1:
+            raise DataError(
+                f"{name}: {len(configs)} configurations under the protocol {protocol!r} "
+                f"({', '.join(configs[:3])}); write one file per configuration"
+            )
         _check_folds(part, turns, protocol, name)
         parts.append(_complete(part, data, protocol, name))
     return pl.concat(parts)
-
-
-def _check_config(part: pl.DataFrame, protocol: str, name: str) -> None:
-    configs = part["config_hash"].unique().sort().to_list()
-    if len(configs) > 1:
-        raise DataError(
-            f"{name}: {len(configs)} configurations under the protocol {protocol!r} "
-            f"({', '.join(configs[:3])}); write one file per configuration"
-        )
 
 
 def _check_folds(part: pl.DataFrame, turns: pl.DataFrame, protocol: str, name: str) -> None:
@@ -171,10 +167,9 @@ def _check_folds(part: pl.DataFrame, turns: pl.DataFrame, protocol: str, name: s
     column = GROUP_COLUMN[protocol]
     if column == "query_id":
         return
-    groups = turns.select("query_id", column)
-    joined = part.join(groups, on="query_id", how="inner")
     split = (
-        joined.group_by("repeat", column)
+        part.join(turns.select("query_id", column), on="query_id", how="inner")
+        .group_by("repeat", column)
         .agg(pl.col("fold").n_unique().alias("folds"), pl.col("query_id").min())
         .filter(pl.col("folds") > 1)
         .sort("repeat", column)

@@ -87,10 +87,7 @@ def load_prepared(
         signed += [prefix + c for prefix in (STILL_PREFIX, WHOLE_PREFIX) for c in signed]
         tables.append(kept("still", lambda: _named(STILL_PREFIX, behavior_features(_still(rows)))))
         tables.append(
-            kept(
-                "whole",
-                lambda: _named(WHOLE_PREFIX, behavior_features(rows, phases=_ALL_PHASES)),
-            )
+            kept("whole", lambda: _named(WHOLE_PREFIX, behavior_features(rows, phases=_ALL_PHASES)))
         )
         try:
             tables.append(kept("paper", lambda: _named(PAPER_PREFIX, paper_columns(folder, pairs))))

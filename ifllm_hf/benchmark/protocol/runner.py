@@ -146,10 +146,9 @@ def cross_validate(
                 parts.append(pl.read_parquet(store))
                 bar.update(len(members))
                 continue
-            part = _repeat(model, data, protocol, members, swap, bar.update)
+            parts.append(_repeat(model, data, protocol, members, swap, bar.update))
             if store is not None:
-                write_parquet(store, part)
-            parts.append(part)
+                write_parquet(store, parts[-1])
     return pl.concat(parts)
 
 
@@ -158,13 +157,8 @@ def _warn_of_one_class(model: Model, data: Labelled, protocol: str, splits: list
         return
     single = sum(len(np.unique(data.y[split.train])) < 2 for split in splits)
     if single:
-        logger.warning(
-            "%s, %s: %d of %d training sets hold one class only; their test rows get 1/2",
-            model.name,
-            protocol,
-            single,
-            len(splits),
-        )
+        said = "%s, %s: %d of %d training sets hold one class only; their test rows get 1/2"
+        logger.warning(said, model.name, protocol, single, len(splits))
 
 
 def _repeat(

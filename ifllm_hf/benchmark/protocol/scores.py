@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -88,21 +89,18 @@ def score(scored: Scored, *, draws: int = 2000, seed: int = 0) -> Record:
         "conversations": scored.rows["conversation_id"].n_unique(),
     }
 
-    def interval(metric: str) -> core.Interval:
-        return core.score_interval(
-            metric, scored.y, scored.p, scored.groups, draws=draws, seed=seed
-        )
-
+    rows = (scored.y, scored.p, scored.groups)
+    interval = partial(core.score_interval, draws=draws, seed=seed)
     if not scored.task.binary:
         likert = core.likert_scores(scored.y, scored.p)
         record["mse_mean"] = likert.mse_mean
         for metric in ("mse", "pearson", "spearman"):
-            _put(record, metric, interval(metric))
+            _put(record, metric, interval(metric, *rows))
         return record
-    accuracy = interval("accuracy")
+    accuracy = interval("accuracy", *rows)
     record |= {"accuracy": accuracy.estimate, "low": accuracy.low, "high": accuracy.high}
     for metric in ("auc", "brier"):
-        _put(record, metric, interval(metric))
+        _put(record, metric, interval(metric, *rows))
     record["log_loss"] = core.log_loss(scored.y, scored.p)
     record["ece"] = core.expected_calibration_error(scored.y, scored.p)
     record["ece_perfect"] = core.expected_ece_if_calibrated(scored.p)
@@ -153,11 +151,10 @@ def by_repeat(predictions: pl.DataFrame, data: Labelled) -> Record:
     scores = []
     for _, part in predictions.group_by("repeat", maintain_order=True):
         one = Scored(part, data)
-        scores.append(
-            core.pairwise_accuracy(one.y, one.p)
-            if data.task.binary
-            else core.likert_scores(one.y, one.p).mse
-        )
+        if data.task.binary:
+            scores.append(core.pairwise_accuracy(one.y, one.p))
+        else:
+            scores.append(core.likert_scores(one.y, one.p).mse)
     values: FloatArray = np.asarray(scores)
     spread = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
     return {"repeats": len(values), "repeat_mean": float(values.mean()), "repeat_sd": spread}
@@ -171,14 +168,9 @@ def per_worker(scored: Scored, at_least: int = 5) -> Record:
         `worker_count`, and `worker_small` (workers left out for having fewer rows).
     """
     right = weighted.correct(scored.y, scored.p)
-    values = []
-    small = 0
-    for worker in np.unique(scored.groups):
-        mine = right[scored.groups == worker]
-        if len(mine) >= at_least:
-            values.append(mine.mean())
-        else:
-            small += 1
+    each = [right[scored.groups == worker] for worker in np.unique(scored.groups)]
+    values = [mine.mean() for mine in each if len(mine) >= at_least]
+    small = len(each) - len(values)
     if not values:
         return {"worker_count": 0, "worker_small": small}
     return {

@@ -51,11 +51,8 @@ class SideBias:
 
     def config(self) -> Mapping[str, Any]:
         """Return the settings."""
-        return {
-            "base": config_hash(self.base),
-            "spread": self.spread,
-            "inner_folds": self.inner_folds,
-        }
+        base = config_hash(self.base)
+        return {"base": base, "spread": self.spread, "inner_folds": self.inner_folds}
 
     def fit(
         self, rows: pl.DataFrame, y: FloatArray, groups: np.ndarray, weight: Weight = None

@@ -45,12 +45,7 @@ class Split:
 
 
 def make_splits(
-    rows: pl.DataFrame,
-    protocol: str,
-    *,
-    repeats: int | None = None,
-    folds: int = 5,
-    seed: int = 0,
+    rows: pl.DataFrame, protocol: str, *, repeats: int | None = None, folds: int = 5, seed: int = 0
 ) -> list[Split]:
     """Return the splits of a protocol.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,13 +117,16 @@ def run_suite(
     _check_names(everyone, plan)
     chosen = dict(sets or {HEADLINE: None})
     files_by_part = _Files(files, turns)
+    predict = partial(
+        cross_validate, seed=plan.seed, cache=plan.cache, progress=plan.progress, swap=swap
+    )
     for set_name, ids in chosen.items():
         data = labelled(turns, task, ids)
         results.ledgers[set_name] = data.ledger.to_dict()
         for protocol, repeats in plan.repeats.items():
             found: _Found = {}
             for model in everyone:
-                frame = _predict(model, data, protocol, repeats, plan, swap)
+                frame = predict(model, data, protocol, repeats=repeats)
                 record = _about(model)
                 if protocol == "worker" and model.name in plan.permute:
                     record |= permutation_test(
@@ -131,7 +135,7 @@ def run_suite(
                 found[model.name] = (frame, record)
             found |= files_by_part.scored_on(data, protocol)
             _report(results, found, data, set_name, protocol, plan)
-        _run_side_bias(results, everyone, data, set_name, plan, swap)
+        _run_side_bias(results, everyone, data, set_name, plan, predict)
     files_by_part.refuse_unused(list(chosen))
     return results
 
@@ -148,21 +152,6 @@ def _check_names(models: Sequence[Model], plan: Plan) -> None:
     unknown = [name for name in asked if name not in names]
     if unknown:
         raise ConfigError(f"the plan names {unknown[0]!r}, but the models are {', '.join(names)}")
-
-
-def _predict(
-    model: Model, data: Labelled, protocol: str, repeats: int, plan: Plan, swap: Swap
-) -> pl.DataFrame:
-    return cross_validate(
-        model,
-        data,
-        protocol,
-        repeats=repeats,
-        seed=plan.seed,
-        cache=plan.cache,
-        progress=plan.progress,
-        swap=swap,
-    )
 
 
 def _about(model: Model) -> Record:
@@ -206,15 +195,9 @@ class _Files:
                 self.reason[source, declared] = error
                 continue
             self.used.add((source, declared))
-            out[f"{Path(source).stem} (file)"] = (
-                part,
-                {
-                    "config_hash": part["config_hash"][0],
-                    "reference": False,
-                    "contaminated": False,
-                    "file": Path(source).name,
-                },
-            )
+            about = {"reference": False, "contaminated": False, "file": Path(source).name}
+            record = {"config_hash": part["config_hash"][0], **about}
+            out[f"{Path(source).stem} (file)"] = (part, record)
         return out
 
     def refuse_unused(self, sets: list[str]) -> None:
@@ -285,19 +268,15 @@ def _run_side_bias(
     data: Labelled,
     set_name: str,
     plan: Plan,
-    swap: Swap,
+    predict: Callable[..., pl.DataFrame],
 ) -> None:
     """Append the protocol of its own in which a reader's lean is known from other turns."""
     if not plan.side_bias or "conversation" not in plan.repeats:
         return
-    repeats = plan.repeats["conversation"]
+    rules = [m for m in models if m.name == LengthRule().name]
+    biased = [side_bias.SideBias(m) for m in models if m.name in plan.side_bias]
     found: _Found = {}
-    for model in [m for m in models if m.name in plan.side_bias]:
-        biased = side_bias.SideBias(model)
-        frame = _predict(biased, data, "conversation", repeats, plan, swap)
-        found[biased.name] = (frame, _about(biased))
-    rule = next((m for m in models if m.name == LengthRule().name), None)
-    if rule is not None:
-        frame = _predict(rule, data, "conversation", repeats, plan, swap)
-        found = {rule.name: (frame, _about(rule)), **found}
+    for model in (*rules, *biased):
+        frame = predict(model, data, "conversation", repeats=plan.repeats["conversation"])
+        found[model.name] = (frame, _about(model))
     _report(results, found, data, set_name, side_bias.PROTOCOL, plan)

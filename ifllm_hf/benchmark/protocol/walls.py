@@ -16,10 +16,7 @@ _TOLERANCE = 1e-5
 
 
 def refuse_asymmetry(
-    fitted: Model,
-    rows: pl.DataFrame,
-    p_b: FloatArray,
-    swap: Callable[[pl.DataFrame], pl.DataFrame],
+    fitted: Model, rows: pl.DataFrame, p_b: FloatArray, swap: Callable[[pl.DataFrame], pl.DataFrame]
 ) -> None:
     """Refuse a model whose p does not become 1 - p when left and right are exchanged.
 

@@ -22,14 +22,12 @@ _REFERENCE, _MODEL, _TAINTED = "#888888", "#1f6fb2", "#c23b22"
 def blank_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Any]]:
     """Return a figure that needs no display and leaves matplotlib's global state alone."""
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise ConfigError(
             "figures need matplotlib, which is not installed; install the extra `plot`"
         ) from error
     figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(1, columns, squeeze=False)
     return figure, list(axes[0])
 
@@ -89,14 +87,8 @@ def learning_curves(records: Sequence[Record], metric: str = "accuracy") -> Figu
             points = sorted((r for r in mine if r["model"] == name), key=lambda r: float(r["x"]))
             x = [p["x"] for p in points]
             (line,) = axis.plot(x, [p[metric] for p in points], "o-", ms=4, label=name)
-            axis.fill_between(
-                x,
-                [p[low_name] for p in points],
-                [p[high_name] for p in points],
-                color=line.get_color(),
-                alpha=0.12,
-                lw=0,
-            )
+            ends = ([p[end] for p in points] for end in (low_name, high_name))
+            axis.fill_between(x, *ends, color=line.get_color(), alpha=0.12, lw=0)
         axis.set_xlabel(kind)
         axis.set_ylabel(metric)
         axis.legend(fontsize=7)

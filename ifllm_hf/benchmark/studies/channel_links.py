@@ -18,6 +18,7 @@ from ifllm_hf.benchmark.protocol.rows import groups_of, swap_sides
 from ifllm_hf.benchmark.protocol.scores import Record
 from ifllm_hf.benchmark.protocol.splits import Split, make_splits
 from ifllm_hf.metrics.weighted import FloatArray
+from ifllm_hf.reward.baselines.inputs import feature_matrix
 
 _HABITS = (
     "dwell_ms_per_char",
@@ -97,14 +98,12 @@ def _answers(turns: pl.DataFrame) -> pl.DataFrame:
 
 def _conversations(answers: pl.DataFrame) -> pl.DataFrame:
     columns = [c for c in _columns() if c in answers.columns]
-    known = pl.col("understand_before").is_not_null() & pl.col("understand_after").is_not_null()
+    felt = ("understand_before", "understand_after")
     return (
-        answers.filter(known)
+        answers.drop_nulls(felt)
         .group_by("conversation_id", maintain_order=True)
         .agg(
-            pl.col(
-                "query_id", "user_id", "response_b", "understand_before", "understand_after"
-            ).first(),
+            pl.col("query_id", "user_id", "response_b", *felt).first(),
             pl.col("response_a").str.join(),
             *(pl.col(c).fill_nan(None).mean().fill_null(float("nan")) for c in columns),
         )
@@ -138,7 +137,7 @@ def habit_links(outcome: Outcome, *, draws: int = 2000, seed: int = 0) -> list[R
             column = f"{channel}_{habit}_a"
             if column not in rows.columns:
                 continue
-            value = rows[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+            value = feature_matrix(rows, [column])[:, 0]
             known = np.isfinite(value)
             users = groups_of(rows)[known]
             chars = rows["response_a"].str.len_chars().to_numpy()[known].astype(np.float64)
@@ -148,16 +147,10 @@ def habit_links(outcome: Outcome, *, draws: int = 2000, seed: int = 0) -> list[R
             _, index = np.unique(users[several], return_inverse=True)
             centred = [_centred(_ranks(v[several]), index) for v in (value[known], y[known], chars)]
             x, z = (_without(v, centred[2]) for v in centred[:2])
-            records.append(
-                {
-                    "outcome": outcome.name,
-                    "channel": channel,
-                    "habit": habit,
-                    "n": int(several.sum()),
-                    "workers": int(index.max()) + 1,
-                    **_interval(_correlations(x, z, index, draws, seed)),
-                }
-            )
+            about = {"outcome": outcome.name, "channel": channel, "habit": habit}
+            counts = {"n": int(several.sum()), "workers": int(index.max()) + 1}
+            found = _interval(_correlations(x, z, index, draws, seed))
+            records.append({**about, **counts, **found})
     return records
 
 
@@ -229,9 +222,8 @@ def channel_links(
     found: dict[str, FloatArray] = {}
     for channel in ("length", *CHANNELS):
         columns = [c for c in _columns() if c.startswith(f"{channel}_") and c in rows.columns]
-        x = np.stack(
-            [_known_ranks(v, index) for v in (length, *(rows[c] for c in columns))], axis=1
-        )
+        read = (length, *(rows[c] for c in columns))
+        x = np.stack([_known_ranks(values, index) for values in read], axis=1)
         guess = _predicted(x, truth, splits)
         found[channel] = _correlations(_centred(guess, index), truth, index, draws, seed)
     found["gaze - mouse"] = found["gaze"] - found["mouse"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,11 @@ from ifllm_hf.benchmark.protocol.runner import fit_predict
 from ifllm_hf.benchmark.protocol.scores import Record, Scored, score
 from ifllm_hf.benchmark.protocol.splits import IndexArray, Split, make_splits
 from ifllm_hf.errors import DataError
-from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.progress import progress_bar
 from ifllm_hf.reward.baselines.protocol import Model
 
-Subsample = Callable[[Split, float, np.random.Generator], IndexArray]
-_Tested = tuple[IndexArray, FloatArray]  # positions of rows, and what was predicted for them
+# Positions of the rows to train on and to test, fit by fit, at one step of a curve.
+_Fits = Sequence[tuple[IndexArray, IndexArray]]
 
 
 def worker_curve(
@@ -52,11 +51,12 @@ def worker_curve(
     steps = sorted({max(2, round(most * f)) for f in (1 / 6, 1 / 3, 2 / 3, 1)})
     chosen = steps if sizes is None else list(sizes)
 
-    def workers(split: Split, size: float, rng: np.random.Generator) -> IndexArray:
-        names = rng.permutation(np.unique(groups[split.train]))[: int(size)]
+    def at(split: Split, size: int) -> IndexArray:
+        names = _fold_generator(split, seed).permutation(np.unique(groups[split.train]))[:size]
         return split.train[np.isin(groups[split.train], names)]
 
-    return _curve("training workers", model, data, splits, chosen, workers, seed, draws, progress)
+    fits = [(size, [(at(s, int(size)), s.test) for s in splits]) for size in chosen]
+    return _curve("training workers", model, data, fits, seed, draws, progress)
 
 
 def label_curve(
@@ -79,37 +79,39 @@ def label_curve(
     """
     splits = make_splits(data.rows, "worker", repeats=repeats, seed=seed)
 
-    def labels(split: Split, share: float, rng: np.random.Generator) -> IndexArray:
+    def at(split: Split, share: float) -> IndexArray:
         keep = max(2, round(share * len(split.train)))
-        return np.sort(rng.permutation(split.train)[:keep])
+        return np.sort(_fold_generator(split, seed).permutation(split.train)[:keep])
 
-    return _curve(
-        "share of labels", model, data, splits, list(fractions), labels, seed, draws, progress
-    )
+    fits = [(share, [(at(s, share), s.test) for s in splits]) for share in fractions]
+    return _curve("share of labels", model, data, fits, seed, draws, progress)
+
+
+def _fold_generator(split: Split, seed: int) -> np.random.Generator:
+    """Return the same one for every step: a smaller training set lies inside a larger one."""
+    return np.random.default_rng([seed, split.repeat, split.fold])
 
 
 def _curve(
     curve: str,
     model: Model,
     data: Labelled,
-    splits: list[Split],
-    steps: Sequence[float],
-    subsample: Subsample,
+    steps: Sequence[tuple[float, _Fits]],
     seed: int,
     draws: int,
     progress: bool,
 ) -> list[Record]:
+    ids = data.rows["query_id"]
     records = []
-    with progress_bar(len(splits) * len(steps), f"{model.name} · {curve}", progress) as bar:
-        for step in steps:
-            tested: list[_Tested] = []
-            for split in splits:
-                # The same seed for every step: a smaller training set lies inside a larger one.
-                rng = np.random.default_rng([seed, split.repeat, split.fold])
-                train = subsample(split, step, rng)
-                tested.append((split.test, fit_predict(model, data, train, split.test)))
+    total = sum(len(fits) for _, fits in steps)
+    with progress_bar(total, f"{model.name} · {curve}", progress) as bar:
+        for step, fits in steps:
+            parts = []
+            for train, test in fits:
+                p = fit_predict(model, data, train, test)
+                parts.append(pl.DataFrame({"query_id": ids[test], "p_b": p}))
                 bar.update(1)
-            scores = _score(data, tested, draws, seed)
+            scores = score(Scored(pl.concat(parts), data), draws=draws, seed=seed)
             records.append({"curve": curve, "model": model.name, "x": step, **scores})
     return records
 
@@ -146,32 +148,15 @@ def new_reader_curve(
             f"no worker has more than {max(shots)} labelled turns, so nothing is left to test; "
             "use fewer shots"
         )
-    records = []
-    title = f"{model.name} · new readers"
-    with progress_bar(len(testable) * len(shots), title, progress) as bar:
-        for k in shots:
-            tested: list[_Tested] = []
-            for worker, mine in testable.items():
-                train = np.sort(np.r_[np.flatnonzero(groups != worker), mine[:k]])
-                test = np.sort(mine[max(shots) :])
-                tested.append((test, fit_predict(model, data, train, test)))
-                bar.update(1)
-            records.append(
-                {
-                    "curve": "labels of the new reader",
-                    "model": model.name,
-                    "x": k,
-                    **_score(data, tested, draws, seed),
-                    "readers_without_test": len(order) - len(testable),
-                }
-            )
-    return records
 
+    def train_on(worker: Any, first: IndexArray) -> IndexArray:
+        return np.sort(np.r_[np.flatnonzero(groups != worker), first])
 
-def _score(data: Labelled, tested: Sequence[_Tested], draws: int, seed: int) -> Record:
-    ids = data.rows["query_id"]
-    parts = [pl.DataFrame({"query_id": ids[test], "p_b": p}) for test, p in tested]
-    return score(Scored(pl.concat(parts), data), draws=draws, seed=seed)
+    test = {w: np.sort(mine[max(shots) :]) for w, mine in testable.items()}
+    fits = [(k, [(train_on(w, mine[:k]), test[w]) for w, mine in testable.items()]) for k in shots]
+    found = _curve("labels of the new reader", model, data, fits, seed, draws, progress)
+    untested = len(order) - len(testable)
+    return [{**record, "readers_without_test": untested} for record in found]
 
 
 def extrapolate(

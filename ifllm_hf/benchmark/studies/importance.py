@@ -9,18 +9,12 @@ from ifllm_hf.benchmark.protocol.scores import Record
 from ifllm_hf.benchmark.protocol.suite import HEADLINE
 from ifllm_hf.benchmark.report.figures import blank_figure
 
+_CHANNELS = ("gaze", "mouse", "gaze and mouse")
 SHOWN = (
-    "length LR",
-    "gaze alone",
-    "mouse alone",
-    "gaze and mouse",
-    "length + gaze",
-    "length + mouse",
-    "length + gaze and mouse",
+    *("length LR", "gaze alone", "mouse alone", "gaze and mouse"),
+    *(f"length + {channels}" for channels in _CHANNELS),
     "TF-IDF LR",
-    "text + gaze",
-    "text + mouse",
-    "text + gaze and mouse",
+    *(f"text + {channels}" for channels in _CHANNELS),
 )
 _SUBSETS = ("all", "similar length")
 

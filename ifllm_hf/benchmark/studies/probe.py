@@ -78,23 +78,19 @@ def pointer_histogram(turns: pl.DataFrame, probe: Probe) -> pl.DataFrame:
     require_one_of("where", probe.where, ("off", "on", "text"))
     c = probe.channel
     x, y, on, char = f"{c}_x_px", f"{c}_y_px", f"{c}_on", f"{c}_char"
-    lists = [x, y, on, "phase"] + ([char] if probe.where == "text" else [])
+    lists, keys = [x, y, on, "phase"], ["query_id", "conversation_id"]
+    if probe.where == "text":
+        lists, keys = [*lists, char], [*keys, "response_a", "response_b"]
+        cell, count = _text_cell(on, char), 2 * _CHAR_BINS
+    else:
+        cell, count = _screen_cell(x, y), GRID_X * GRID_Y
     missing = [n for n in ("query_id", "conversation_id", *lists) if n not in turns.columns]
     if missing:
         raise DataError(
             f"the turns have no column {', '.join(missing)}; the probe needs the ticks as list "
             "columns, as in the `pairwise` config"
         )
-    keys = ["query_id", "conversation_id"]
-    if probe.where == "text":
-        keys += ["response_a", "response_b"]
     ticks = turns.select(*keys, *lists).explode(lists)
-    if probe.where == "text":
-        cell = _text_cell(on, char)
-        count = 2 * _CHAR_BINS
-    else:
-        cell = _screen_cell(x, y)
-        count = GRID_X * GRID_Y
     ticks = ticks.with_columns(cell.cast(pl.Int64).alias("cell"))
     use = pl.col("cell").is_not_null()
     if probe.phase is not None:

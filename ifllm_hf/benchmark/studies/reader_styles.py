@@ -96,9 +96,8 @@ def reader_styles(turns: pl.DataFrame) -> Styles:
     Raises:
         DataError: Fewer than 8 readers have four turns with behaviour.
     """
-    habits = pl.DataFrame(
-        {"user_id": turns["user_id"], "kind": turns["kind"], "at": turns["conversation_id"]}
-    ).with_columns([_habit(turns, name) for name in HABITS])
+    of = turns.select("user_id", "kind", at="conversation_id")
+    habits = of.with_columns([_habit(turns, name) for name in HABITS])
     names = list(HABITS)
     habits = habits.filter(pl.any_horizontal(pl.col(n).is_not_nan() for n in names))
     habits = habits.with_columns(pl.col(n).fill_nan(None) for n in names)
@@ -161,8 +160,10 @@ def find_clusters(styles: Styles, *, draws: int = 200, seed: int = 0) -> Cluster
     for _ in range(clouds):
         cloud = rng.multivariate_normal(np.zeros(x.shape[1]), covariance, len(x), method="eigh")
         # The number of clusters is chosen in the cloud as it is in the data.
-        null.append(max(_stability(cloud, n, max(20, draws // 10), rng) for n in tried))
-    centres = _by_size(_centres(x, k), x)
+        null.append(max(_stability(cloud, n, clouds, rng) for n in tried))
+    centres = _centres(x, k)
+    size = np.bincount(_nearest(x, centres), minlength=len(centres))
+    centres = centres[np.argsort(-size, kind="stable")]
     first, second = (_nearest(np.nan_to_num(half), centres) for half in styles.halves)
     both = ~np.isnan(styles.halves).all(axis=2).any(axis=0)
     share = [np.bincount(part[both], minlength=k) / max(1, both.sum()) for part in (first, second)]
@@ -181,12 +182,9 @@ def _stability(x: FloatArray, k: int, draws: int, rng: np.random.Generator) -> f
     from sklearn.metrics import adjusted_rand_score
 
     reference = _nearest(x, _centres(x, k))
-    scores = []
-    for _ in range(draws):
-        drawn = rng.integers(0, len(x), len(x))
-        again = _nearest(x, _centres(x[drawn], k))
-        scores.append(adjusted_rand_score(reference, again))
-    return float(np.mean(scores))
+    drawn = (rng.integers(0, len(x), len(x)) for _ in range(draws))
+    again = (_nearest(x, _centres(x[rows], k)) for rows in drawn)
+    return float(np.mean([adjusted_rand_score(reference, groups) for groups in again]))
 
 
 def _centres(x: FloatArray, k: int) -> FloatArray:
@@ -201,8 +199,3 @@ def _centres(x: FloatArray, k: int) -> FloatArray:
 def _nearest(x: FloatArray, centres: FloatArray) -> IntArray:
     distance = ((x[:, None, :] - centres[None]) ** 2).sum(axis=2)
     return np.asarray(distance.argmin(axis=1), dtype=np.int64)
-
-
-def _by_size(centres: FloatArray, x: FloatArray) -> FloatArray:
-    size = np.bincount(_nearest(x, centres), minlength=len(centres))
-    return centres[np.argsort(-size, kind="stable")]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -163,15 +164,14 @@ def run_readers(
     )
     signal, spread = _signal(pairs, predictions, styles, clusters, draws, seed)
     found = outcomes(turns)
+    links = partial(channel_links, repeats=repeats, draws=draws, seed=seed)
     run = ReadersRun(
         styles=styles,
         clusters=clusters,
         signal=signal,
         spread=spread,
         habits=[r for o in found for r in habit_links(o, draws=draws, seed=seed)],
-        channels=[
-            r for o in found for r in channel_links(o, repeats=repeats, draws=draws, seed=seed)
-        ],
+        channels=[r for o in found for r in links(o)],
     )
     if folder is not None:
         _write(run, folder)
@@ -197,16 +197,10 @@ def _signal(
         if not len(ids):
             continue
         mine, theirs = scored.keep(ids), length.keep(ids)
-        records.append(
-            {
-                "cluster": k + 1,
-                "readers": int((clusters.of_reader == k).sum()),
-                "model": baselines.default_model().name,
-                "protocol": "worker",
-                **score(mine, draws=draws, seed=seed),
-                **difference(mine, theirs, "length", draws=draws, seed=seed),
-            }
-        )
+        about: Record = {"cluster": k + 1, "readers": int((clusters.of_reader == k).sum())}
+        about |= {"model": baselines.default_model().name, "protocol": "worker"}
+        about |= score(mine, draws=draws, seed=seed)
+        records.append(about | difference(mine, theirs, "length", draws=draws, seed=seed))
     return records, _permuted(scored, cluster, len(clusters.centres), draws, seed)
 
 
@@ -233,11 +227,8 @@ def _permuted(
         shuffled = mine.copy()
         shuffled[inside] = rng.permutation(mine[inside])
         larger += spread(shuffled) >= observed
-    return {
-        "spread": observed,
-        "p": (1 + larger) / (1 + permutations),
-        "permutations": permutations,
-    }
+    p = (1 + larger) / (1 + permutations)
+    return {"spread": observed, "p": p, "permutations": permutations}
 
 
 def _write(run: ReadersRun, folder: Path) -> None:

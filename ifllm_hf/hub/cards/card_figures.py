@@ -112,7 +112,10 @@ def reading_position(turn: ShownTurn) -> Figure:
     figure.subplots_adjust(left=0.115, right=0.975, top=0.845, bottom=0.10, hspace=0.16)
     spans = _phase_spans(turn)
     for code, (side, lane) in enumerate(zip(SIDES, lanes, strict=True), start=1):
-        _shade(lane, spans)
+        for name, start, stop in spans:
+            if name != "reading":
+                shade = _RATING if name == "rating" else _AFTER
+                lane.axvspan(start, stop, color=shade, lw=0, zorder=0)
         for channel, look in (
             ("mouse", {"marker": "s", "s": 17, "color": MOUSE, "alpha": 0.55}),
             ("gaze", {"marker": "o", "s": 9, "color": GAZE, "alpha": 0.85}),
@@ -122,8 +125,8 @@ def reading_position(turn: ShownTurn) -> Figure:
         length = max(1, len(turn.answers[side]))
         lane.set_ylim(length * 1.03, -length * 0.03)
         lane.set_yticks([0, length // 2, length], ["start", "middle", "end"])
-        name = _SIDE_NAMES[side] + (", preferred" if turn.preference == side else "")
-        lane.set_title(f"{name}: {length:,} characters", fontsize=11, weight="bold", pad=4)
+        title = _SIDE_NAMES[side] + (", preferred" if turn.preference == side else "")
+        lane.set_title(f"{title}: {length:,} characters", fontsize=11, weight="bold", pad=4)
         lane.tick_params(length=3)
     end = spans[-1][2] if spans else float(turn.t_s[-1])
     lanes[1].set_xlim(0, max(end, 1.0))
@@ -237,12 +240,9 @@ def intervals(numbers: TickNumbers) -> Figure:
 
 
 def _figure(width: float, height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=_DPI)
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=(width, height), dpi=_DPI)
 
 
 def _title(figure: Figure, text: str, more: str = "") -> None:
@@ -275,12 +275,6 @@ def _phase_spans(turn: ShownTurn) -> list[tuple[str, float, float]]:
     if names and names[-1] == "after":
         end = min(end, starts[-1] + max(8.0, 0.2 * starts[-1]))
     return list(zip(names, starts, [*starts[1:], end], strict=True))
-
-
-def _shade(lane: Axes, spans: list[tuple[str, float, float]]) -> None:
-    for name, start, stop in spans:
-        if name != "reading":
-            lane.axvspan(start, stop, color=_RATING if name == "rating" else _AFTER, lw=0, zorder=0)
 
 
 def _spread(dwell: NDArray[np.float64], sigma: float = 6.0) -> NDArray[np.float64]:

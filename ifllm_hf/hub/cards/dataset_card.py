@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import yaml
 
 from ifllm_hf.card_template import fill
 from ifllm_hf.data.prepared.folder import with_card_metadata
 from ifllm_hf.data.raw.download import COMMIT, RELEASE_DIGEST, REPOSITORY
 from ifllm_hf.data.schema import CONFIGS
 from ifllm_hf.data.sessions.sessions_card import is_of_sessions
+from ifllm_hf.data.synthetic import SYNTHETIC_PREFIX
 from ifllm_hf.data.tables.workers import QUASI_IDENTIFIERS
 from ifllm_hf.errors import TableError
 from ifllm_hf.hub.cards import table_numbers as card_numbers
@@ -69,7 +71,8 @@ def write_card(folder: Path, report: Mapping[str, Any] | None = None) -> str:
                 "Run `ifllm prepare` again."
             )
     turns = card_numbers.read_turns(folder)
-    synthetic = bool(report.get("synthetic")) or _is_made_up(turns)
+    made_up = turns["user_id"].str.starts_with(SYNTHETIC_PREFIX).any()
+    synthetic = bool(report.get("synthetic") or made_up)
     # Counting and drawing keep one core busy each; together they end a second earlier.
     with ThreadPoolExecutor(1) as pool:
         counting = pool.submit(count_ticks, card_numbers.shards(folder, "ticks"))
@@ -133,10 +136,8 @@ def _facts(folder: Path, turns: pl.DataFrame, numbers: TickNumbers) -> card_numb
 
 
 def _config_table(rows: Mapping[str, int]) -> str:
-    lines = ["| config | rows | one row is |", "|---|---|---|"]
-    for config in CONFIGS:
-        lines.append(f"| `{config}` | {rows[config]:,} | {_ONE_ROW_IS[config]} |")
-    return "\n".join(lines)
+    lines = (f"| `{config}` | {rows[config]:,} | {_ONE_ROW_IS[config]} |" for config in CONFIGS)
+    return "\n".join(["| config | rows | one row is |", "|---|---|---|", *lines])
 
 
 def _provenance(digest: str | None) -> card_numbers.Values:
@@ -165,15 +166,7 @@ def _figures(
         return {**card_figures.nothing_drawn(), "no_figures": ""}
 
 
-def _is_made_up(turns: pl.DataFrame) -> bool:
-    from ifllm_hf.data.synthetic import SYNTHETIC_PREFIX
-
-    return bool(turns["user_id"].str.starts_with(SYNTHETIC_PREFIX).any())
-
-
 def _front_matter(n_turns: int, synthetic: bool) -> str:
-    import yaml
-
     tags = [
         "preference",
         "implicit-feedback",

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ifllm_hf.card_template import fill
 from ifllm_hf.data.synthetic.story import SYNTHETIC_PREFIX
 from ifllm_hf.errors import TableError
 from ifllm_hf.files import digest
@@ -35,22 +36,19 @@ def model_card(folder: Path, repo_id: str, config: Mapping[str, Any]) -> str:
     Raises:
         TableError: `benchmark.json` is not what `ifllm benchmark --json` prints.
     """
-    from ifllm_hf.card_template import fill
-
     run = read_run(folder) or {}
     data: Mapping[str, Any] = run.get("data", {})
     sessions: Sequence[str] | None = data.get("sessions")
     readers: Sequence[str] = data.get("readers", [])
     base = public_name(_base_model(run, config))
+    listed = "".join(f"  - {reader}\n" for reader in readers)
     table = _benchmark(folder / BENCHMARK_FILE)
     text = config["text_config"].get("model_type") if config.get("use_text", True) else None
     values = {
         "title": repo_id.split("/")[-1],
         "repo_id": repo_id,
         "base_model_yaml": f"base_model: {base}\n" if base and "/" in base else "",
-        "readers_yaml": "".join([f"{READERS_KEY}:\n", *(f"  - {r}\n" for r in readers)])
-        if readers
-        else "",
+        "readers_yaml": f"{READERS_KEY}:\n{listed}" if readers else "",
         "backbone": f"{base or 'trained from scratch'} ({text})" if text else "not read",
         "token_channels": _names(config, "use_token_behavior", "token_channels"),
         "channels": _names(config, "use_trajectory", "channels"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ifllm_hf.data.schema import ENUMERATIONS
-from ifllm_hf.hub.cards.tick_numbers import codes, read_ticks_of
+from ifllm_hf.hub.cards.tick_numbers import codes, flattened, read_ticks_of
 
 SIDES = ("a", "b")
 _SCALARS = (
@@ -79,19 +78,15 @@ def choose_turn(files: Sequence[Path]) -> ShownTurn | None:
         files: The shards of the `pairwise` config.
     """
     for file in files:
-        (table,) = read_ticks_of([file], _LISTS, _SCALARS)
-        if table.num_rows:
-            found = _best_of(table.combine_chunks())
-            if found is not None:
-                return found
+        table = read_ticks_of(file, _LISTS, _SCALARS)
+        found = _best_of(table) if table.num_rows else None
+        if found is not None:
+            return found
     return None
 
 
 def _best_of(table: pa.Table) -> ShownTurn | None:
-    lists = {name: table[name].chunk(0) for name in _LISTS}
-    lengths = lists["t_ms"].value_lengths().to_numpy()
-    row = np.repeat(np.arange(len(lengths)), lengths)
-    flat: dict[str, Any] = {name: values.flatten() for name, values in lists.items()}
+    flat, lengths, row = flattened(table, _LISTS)
     t = flat["t_ms"].to_numpy()
     phase = codes(flat["phase"], ENUMERATIONS["phase"])
     on = {c: codes(flat[f"{c}_on"], ENUMERATIONS[f"{c}_on"]) for c in ("gaze", "mouse")}

@@ -12,12 +12,14 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ifllm_hf.data.schema import CONFIGS, SCHEMAS
 from ifllm_hf.data.tables.tasks import EMAIL_PATTERN
 from ifllm_hf.data.tables.turns import EXCLUDED_BY_PAPER
 from ifllm_hf.data.tables.workers import QUASI_IDENTIFIERS
 from ifllm_hf.hub.cards.tick_numbers import PERCENTILES, TickNumbers
+from ifllm_hf.metrics.core import score_interval
 
 Values = dict[str, Any]
 
@@ -43,8 +45,6 @@ def read_turns(folder: Path) -> pl.DataFrame:
 
 def config_rows(folder: Path) -> dict[str, int]:
     """Return the number of rows of every config, from the files' footers."""
-    import pyarrow.parquet as pq
-
     return {
         config: sum(pq.read_metadata(file).num_rows for file in shards(folder, config))
         for config in CONFIGS
@@ -64,6 +64,7 @@ def turn_values(turns: pl.DataFrame, recorded: pl.DataFrame) -> Values:
     by_reader = turns["user_id"].value_counts(sort=True)["count"]
     has_files = turns.join(recorded, on="conversation_id", how="semi")
     silent = turns.join(recorded, on="conversation_id", how="anti")
+    unasked = recorded.join(turns, on="conversation_id", how="anti")
     excluded = turns.filter("excluded_by_paper")
     dates = turns["asked_at"].drop_nulls()
     scores = turns["calibration_score"].drop_nulls()
@@ -91,9 +92,7 @@ def turn_values(turns: pl.DataFrame, recorded: pl.DataFrame) -> Values:
         "no_time": _some(turns["asked_at"].null_count()),
         "recorded_conversations": recorded.height,
         "recorded_readers": recorded["user_id"].n_unique(),
-        "recorded_without_turn": _some(
-            recorded.join(turns, on="conversation_id", how="anti").height
-        ),
+        "recorded_without_turn": _some(unasked.height),
         "silent_turns": _some(silent.height),
         "silent_months": _months(silent),
         "tickless_turns": _some(has_files["reading_end_source"].null_count()),
@@ -102,8 +101,8 @@ def turn_values(turns: pl.DataFrame, recorded: pl.DataFrame) -> Values:
         "odd_kind": _some(int(odd.sum())) if odd.sum() * 10 < turns.height else None,
         "repeated_prompts": _some(turns.height - turns.n_unique(["conversation_id", "prompt"])),
         "email_answers": _some(int(answers.str.contains(EMAIL_PATTERN).sum())),
-        "calibration_low": None if scores.is_empty() else float(_number(scores.min())),
-        "calibration_high": None if scores.is_empty() else float(_number(scores.max())),
+        "calibration_low": scores.min(),
+        "calibration_high": scores.max(),
         "calibration_missing": _some(turns["calibration_score"].null_count()),
         "top_reader_share": float(by_reader[0] / turns.height) if len(by_reader) else None,
         "top_five_share": float(by_reader[:5].sum() / max(1, turns.height)),
@@ -122,15 +121,13 @@ def subset_values(turns: pl.DataFrame, recorded: pl.DataFrame, wanted_readers: i
     """Count the subsets that a headline of `wanted_readers` readers might have meant."""
     kept = turns.filter(~pl.col("excluded_by_paper"))
     with_files = kept.join(recorded, on="conversation_id", how="semi")
-    with_ticks = with_files.filter(pl.col("reading_end_source").is_not_null())
+    with_ticks = with_files.drop_nulls("reading_end_source")
     subsets = {
         "all questions": turns,
         "without the readers that the paper leaves out": kept,
         "... of these, in conversations with a recording": with_files,
         "... of these, with at least one tick": with_ticks,
-        "all pairwise questions with a preference": turns.filter(
-            pl.col("preference").is_not_null()
-        ),
+        "all pairwise questions with a preference": turns.drop_nulls("preference"),
     }
     readers = {name: part["user_id"].n_unique() for name, part in subsets.items()}
     rows = [
@@ -168,6 +165,7 @@ def table_values(tasks: pl.DataFrame, workers: pl.DataFrame, turns: pl.DataFrame
     combinations = workers.group_by(QUASI_IDENTIFIERS).len()
     told = pl.any_horizontal(pl.col(QUASI_IDENTIFIERS).is_not_null())
     agreed = workers.filter("consent")
+    silent = turns.join(agreed, on="user_id", how="anti")
     finished = int(tasks["finished"].fill_null(False).sum())
     return {
         "task_rows": tasks.height,
@@ -175,12 +173,10 @@ def table_values(tasks: pl.DataFrame, workers: pl.DataFrame, turns: pl.DataFrame
         "tasks_finished": finished,
         "tasks_unfinished": tasks.height - finished,
         "workers_rows": workers.height,
-        "k_reached": _number(combinations["len"].min()) if workers.height else None,
+        "k_reached": combinations["len"].min(),
         "demographics": workers.filter(told).height,
         "not_consenting": _some(workers.height - agreed.height),
-        "readers_without_consent": turns.join(agreed, on="user_id", how="anti")[
-            "user_id"
-        ].n_unique(),
+        "readers_without_consent": silent["user_id"].n_unique(),
     }
 
 
@@ -256,8 +252,6 @@ def _length_values(labelled: pl.DataFrame) -> Values:
 
 def _interval(metric: str, rows: pl.DataFrame, predicted: pl.Expr) -> str | None:
     """Return a score with n, readers and an interval over readers; None if it has no meaning."""
-    from ifllm_hf.metrics.core import score_interval
-
     if rows["preference"].n_unique() < 2 or rows["user_id"].n_unique() < 2:
         return None
     score = score_interval(
@@ -326,8 +320,3 @@ def _reasons(counts: Mapping[str, int]) -> str:
 def _some(n: int) -> int | None:
     """Return None for 0: a defect that this data does not have is not listed."""
     return n or None
-
-
-def _number(value: Any) -> Any:
-    assert value is not None
-    return value

@@ -31,18 +31,8 @@ _GAP_MS = 1000.0
 MOVED_MS, IDLE_MS = 300.0, 1500.0
 
 _COLUMNS = (
-    "query_id",
-    "page_load",
-    "t_ms",
-    "file_row",
-    "gaze_x_px",
-    "gaze_y_px",
-    "mouse_x_px",
-    "mouse_y_px",
-    "mouse_idle_ms",
-    "camera_ok",
-    "mouse_surface",
-    "phase",
+    *("query_id", "page_load", "t_ms", "file_row", "phase", "camera_ok"),
+    *("gaze_x_px", "gaze_y_px", "mouse_x_px", "mouse_y_px", "mouse_idle_ms", "mouse_surface"),
 )
 
 
@@ -99,41 +89,43 @@ def count_percentile(counts: NDArray[np.int64], percent: float) -> int | None:
     return int(np.searchsorted(np.cumsum(counts), percent / 100 * total))
 
 
-def read_ticks_of(
-    files: Sequence[Path], columns: Sequence[str], scalars: Sequence[str] = ()
-) -> list[pa.Table]:
-    """Read the named columns of some shards; text in lists comes as dictionaries, which is fast."""
+def read_ticks_of(file: Path, columns: Sequence[str], scalars: Sequence[str] = ()) -> pa.Table:
+    """Read the named columns of a shard; text in lists comes as dictionaries, which is fast."""
     as_codes = [f"{name}.list.element" for name in columns if name in ENUMERATIONS]
-    names = [*scalars, *columns]
-    return [pq.ParquetFile(file, read_dictionary=as_codes).read(columns=names) for file in files]
+    shard = pq.ParquetFile(file, read_dictionary=as_codes)
+    return shard.read(columns=[*scalars, *columns]).combine_chunks()
 
 
-def codes(values: pa.Array, names: Sequence[str]) -> NDArray[np.int8]:
+def flattened(
+    table: pa.Table, columns: Sequence[str]
+) -> tuple[dict[str, Any], NDArray[np.int64], NDArray[np.int64]]:
+    """Return list columns as one array each, their lengths, and the row of every value."""
+    lists = {name: table[name].chunk(0) for name in columns}
+    lengths = lists["t_ms"].value_lengths().to_numpy()
+    flat = {name: values.flatten() for name, values in lists.items()}
+    return flat, lengths, np.repeat(np.arange(len(lengths)), lengths)
+
+
+def codes(values: pa.DictionaryArray, names: Sequence[str]) -> NDArray[np.int8]:
     """Return the index in `names` of every value, -1 for null or another value."""
-    if pa.types.is_dictionary(values.type):
-        place = pc.index_in(values.dictionary, value_set=pa.array(names))
-        of_code = np.append(pc.fill_null(place, -1).to_numpy().astype(np.int8), np.int8(-1))
-        at = pc.fill_null(values.indices, len(of_code) - 1).to_numpy()
-        return np.asarray(of_code[at], dtype=np.int8)
-    place = pc.index_in(values, value_set=pa.array(names))
-    return np.asarray(pc.fill_null(place, -1).to_numpy(), dtype=np.int8)
+    place = pc.index_in(values.dictionary, value_set=pa.array(names))
+    of_code = np.append(pc.fill_null(place, -1).to_numpy().astype(np.int8), np.int8(-1))
+    at = pc.fill_null(values.indices, len(of_code) - 1).to_numpy()
+    return np.asarray(of_code[at], dtype=np.int8)
 
 
 def count_ticks(files: Sequence[Path]) -> TickNumbers:
     """Count over the shards of the `ticks` config."""
     numbers = TickNumbers()
     for file in files:
-        (table,) = read_ticks_of([file], _COLUMNS)
+        table = read_ticks_of(file, _COLUMNS)
         if table.num_rows:
-            _count_shard(table.combine_chunks(), numbers)
+            _count_shard(table, numbers)
     return numbers
 
 
 def _count_shard(table: pa.Table, numbers: TickNumbers) -> None:
-    lists = {name: table[name].chunk(0) for name in _COLUMNS}
-    lengths = lists["t_ms"].value_lengths().to_numpy()
-    flat = {name: values.flatten() for name, values in lists.items()}
-    conversation = np.repeat(np.arange(len(lengths)), lengths)
+    flat, lengths, conversation = flattened(table, _COLUMNS)
     numbers.ticks += len(conversation)
     numbers.conversations += int((lengths > 0).sum())
     if not len(conversation):

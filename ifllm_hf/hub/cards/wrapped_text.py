@@ -24,9 +24,8 @@ def wrap(text: str, columns: int) -> tuple[NDArray[np.int64], list[str]]:
         begin = 0
         while True:
             end, following = _break(line, begin, columns)
-            here = np.arange(start + begin, start + end)
-            placed[here, 0] = len(rows)
-            placed[here, 1] = np.arange(end - begin)
+            here = slice(start + begin, start + end)
+            placed[here, 0], placed[here, 1] = len(rows), np.arange(end - begin)
             rows.append(line[begin:end])
             begin = following
             if begin >= len(line):

@@ -119,11 +119,8 @@ def _read_model_config(folder: Path) -> dict[str, Any]:
             f"{folder}: holds an adapter, not a model. Merge it first: "
             "peft_model.merge_and_unload().save_pretrained(FOLDER), and save the processor there."
         )
-    for pattern, what in (
-        (_CONFIG, "config"),
-        ("*.safetensors", "weights"),
-        (_PROCESSOR, "processor"),
-    ):
+    needed = {_CONFIG: "config", "*.safetensors": "weights", _PROCESSOR: "processor"}
+    for pattern, what in needed.items():
         if not any(folder.glob(pattern)):
             raise TableError(
                 f"{folder}: holds no {what} ({pattern}). Expected what save_pretrained of an "

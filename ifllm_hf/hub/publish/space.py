@@ -19,9 +19,10 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterable
-from importlib.metadata import requires, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
+from ifllm_hf.card_template import fill
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.files import package_folder, shipped_folder
@@ -72,7 +73,9 @@ def push_space(
     with tempfile.TemporaryDirectory(prefix="ifllm-space-") as place:
         space = Path(place) / "space"
         write_space(folder, space)
-        with hub_errors(repo_id):
+        with hub_errors(repo_id), warnings.catch_warnings():
+            # Its data travels with the app, so that a Space fetches nothing when it starts.
+            warnings.filterwarnings("ignore", "It seems that you are about to commit a data")
             from huggingface_hub import HfApi
 
             api = HfApi(library_name="ifllm_hf")
@@ -81,16 +84,13 @@ def push_space(
             )
             found = api.repo_info(repo_id, repo_type="space")
             refuse_unreviewed(folder, repo_id, private=found.private, state="is public already")
-            with warnings.catch_warnings():
-                # Its data travels with the app, so that a Space fetches nothing when it starts.
-                warnings.filterwarnings("ignore", "It seems that you are about to commit a data")
-                api.upload_folder(
-                    repo_id=repo_id,
-                    repo_type="space",
-                    folder_path=space,
-                    commit_message=message,
-                    delete_patterns=list(_OURS),
-                )
+            api.upload_folder(
+                repo_id=repo_id,
+                repo_type="space",
+                folder_path=space,
+                commit_message=message,
+                delete_patterns=list(_OURS),
+            )
     return str(url)
 
 
@@ -120,10 +120,8 @@ def write_space(folder: str | os.PathLike[str], out: Path) -> None:
     shutil.copyfile(Path(folder) / "README.md", out / "data" / "README.md")
     reward.save(out / "model")
     (out / "requirements.txt").write_text(requirements, encoding="utf-8")
-    (out / "README.md").write_text(
-        _card(reward.trained_on.source, reward.trained_on.pairs),
-        encoding="utf-8",
-    )
+    card = _card(reward.trained_on.source, reward.trained_on.pairs)
+    (out / "README.md").write_text(card, encoding="utf-8")
 
 
 def pinned_requirements() -> str:
@@ -132,8 +130,6 @@ def pinned_requirements() -> str:
     Raises:
         ConfigError: One of them is not installed.
     """
-    from importlib.metadata import PackageNotFoundError
-
     head = f"# {DISTRIBUTION} {__version__} itself lies in ifllm_hf/: it is on no index.\n"
     try:
         pins = {f"{name}=={version(name.partition('[')[0])}" for name in _needed([EXTRA])}
@@ -164,15 +160,6 @@ def _needed(extras: Iterable[str]) -> set[str]:
 
 
 def _card(kind: str, pairs: int) -> str:
-    from ifllm_hf.card_template import fill
-
-    template = _CARD.read_text(encoding="utf-8")
-    return fill(
-        template,
-        {
-            "sdk_version": version("gradio"),
-            "version": __version__,
-            "pairs": pairs,
-            **{name: "" if name == kind else None for name in _KINDS},
-        },
-    )
+    values = {"sdk_version": version("gradio"), "version": __version__, "pairs": pairs}
+    kinds = {name: "" if name == kind else None for name in _KINDS}
+    return fill(_CARD.read_text(encoding="utf-8"), {**values, **kinds})

@@ -20,13 +20,9 @@ TEXT_MODEL = "TF-IDF LR"
 PAPER_MODEL = "the paper's forest"
 LATE = ("pooled_late_20pct_log_ratio", "pooled_late_20pct_log_ratio_vs_own")
 """The simplest strong pair of columns: the end of reading, as it is and against the habit."""
-GAZE = (
-    "gaze_late_20pct_log_ratio",
-    "gaze_dwell_ms_log_ratio",
-    "gaze_coverage_log_ratio",
-    "gaze_depth_log_ratio",
-)
-MOUSE = tuple(name.replace("gaze", "mouse") for name in GAZE)
+_TOLD = ("late_20pct", "dwell_ms", "coverage", "depth")
+GAZE = tuple(f"gaze_{name}_log_ratio" for name in _TOLD)
+MOUSE = tuple(f"mouse_{name}_log_ratio" for name in _TOLD)
 FIRST_TRY = (
     "either_dwell_ms_log_ratio",
     "either_recency_15s_ms_log_ratio",
@@ -95,18 +91,15 @@ def ablation_models(columns: Collection[str]) -> list[Model]:
     Args:
         columns: Columns of the rows: our features, and `still_...` and `whole_...` if joined.
     """
+    channels = {"gaze": GAZE, "mouse": MOUSE, "gaze and mouse": (*GAZE, *MOUSE)}
     models: list[Model] = [
         LateReading("late reading, one chosen inside", choose="inner"),
         AntisymmetricBooster("booster", (*LATE, *COMPANIONS)),
         AntisymmetricLR("gaze alone", GAZE, length=False),
         AntisymmetricLR("mouse alone", MOUSE, length=False),
         AntisymmetricLR("gaze and mouse", (*GAZE, *MOUSE), length=False),
-        AntisymmetricLR("length + gaze", GAZE),
-        AntisymmetricLR("length + mouse", MOUSE),
-        AntisymmetricLR("length + gaze and mouse", (*GAZE, *MOUSE)),
-        TfidfLR("text + gaze", GAZE),
-        TfidfLR("text + mouse", MOUSE),
-        TfidfLR("text + gaze and mouse", (*GAZE, *MOUSE)),
+        *(AntisymmetricLR(f"length + {name}", names) for name, names in channels.items()),
+        *(TfidfLR(f"text + {name}", names) for name, names in channels.items()),
         text_with_and_without_behavior()[1],
     ]
     still = tuple(STILL_PREFIX + name for name in GAZE)

@@ -14,21 +14,14 @@ from ifllm_hf.reward.baselines.inputs import feature_matrix, inner_splits, lengt
 from ifllm_hf.reward.baselines.protocol import Weight
 from ifllm_hf.reward.baselines.saving import Saved
 
+_ON_ANSWER = (
+    *("dwell_ms_per_char", "dwell_ms_per_char_vs_own"),
+    *("coverage", "depth", "reread_share"),
+)
 COLUMNS = (
-    "reading_ms",
-    "reading_ms_vs_own",
-    "mouse_dwell_ms_per_char_a",
-    "gaze_dwell_ms_per_char_a",
-    "mouse_dwell_ms_per_char_vs_own_a",
-    "gaze_dwell_ms_per_char_vs_own_a",
-    "mouse_coverage_a",
-    "gaze_coverage_a",
-    "mouse_depth_a",
-    "gaze_depth_a",
-    "mouse_reread_share_a",
-    "gaze_reread_share_a",
-    "gaze_on_text_share",
-    "mouse_on_text_share",
+    *("reading_ms", "reading_ms_vs_own"),
+    *(f"{channel}_{name}_a" for name in _ON_ANSWER for channel in ("mouse", "gaze")),
+    *("gaze_on_text_share", "mouse_on_text_share"),
 )
 _LOGARITHMS = frozenset(c for c in COLUMNS if c.startswith("reading_ms") or "per_char_a" in c)
 

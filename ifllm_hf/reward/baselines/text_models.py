@@ -57,9 +57,7 @@ class TfidfLR(Saved):
         from sklearn.linear_model import LogisticRegression
 
         a, b = _counts(rows, "response_a"), _counts(rows, "response_b")
-        seen = np.bincount(a.indices, minlength=_BUCKETS) + np.bincount(
-            b.indices, minlength=_BUCKETS
-        )
+        seen = np.bincount(np.concatenate([a.indices, b.indices]), minlength=_BUCKETS)
         self.idf = np.log((1 + 2 * len(rows)) / (1 + seen)) + 1
         gap = _scaled(b, self.idf) - _scaled(a, self.idf)
         columns = evidence(rows, self.columns)
@@ -221,10 +219,8 @@ def _counts(rows: pl.DataFrame, column: str) -> Any:
 
 def _scaled(counts: Any, idf: FloatArray) -> Any:
     """Return the rows times idf, scaled to length 1 (an empty text stays 0)."""
-    from scipy.sparse import csr_array
+    from sklearn.preprocessing import normalize
 
-    per_row = np.diff(counts.indptr)
-    row = np.repeat(np.arange(len(per_row)), per_row)
-    values = counts.data * idf[counts.indices]
-    length = np.sqrt(np.bincount(row, weights=values * values, minlength=len(per_row)))
-    return csr_array((values / length[row], counts.indices, counts.indptr), shape=counts.shape)
+    weighed = counts.copy()
+    weighed.data *= idf[weighed.indices]
+    return normalize(weighed, copy=False)

@@ -18,14 +18,18 @@ import polars as pl
 from ifllm_hf.behavior.answer_text import split_answers
 from ifllm_hf.behavior.declaration import CHANNELS, SIDES
 from ifllm_hf.behavior.features.table import behavior_features
+from ifllm_hf.data.schema import SCHEMAS, TURN_TICK_COLUMNS
 from ifllm_hf.metrics.weighted import FloatArray
 
 Score = Callable[[pl.DataFrame], FloatArray]
 """Takes answers (and features, where behaviour is left out), returns P(b preferred), `[n]`."""
 
 _WORD = re.compile(r"\w+")
-_KEYS = ("query_id", "user_id", "conversation_id", "turn", "asked_at")
-_NEEDED = (*_KEYS, "prompt", "response_a", "response_b")
+# What features and rewards need of a turn beside its ticks.
+_NEEDED = (
+    *("query_id", "user_id", "conversation_id", "turn", "asked_at"),
+    *("prompt", "response_a", "response_b"),
+)
 
 
 @dataclass(frozen=True)
@@ -174,22 +178,12 @@ def _scores(copies: Sequence[dict[str, Any]], score: Score) -> FloatArray:
         {**copy, "query_id": i, "user_id": f"reader {i}", "conversation_id": f"conversation {i}"}
         for i, copy in enumerate(copies)
     ]
-    rows = _frame(named)
+    known: Any = pl.from_arrow(SCHEMAS["pairwise"].empty_table())
+    schema = {name: known.schema[name] for name in (*_NEEDED, *_tick_lists(copies[0]))}
+    rows = pl.DataFrame({name: [turn[name] for turn in named] for name in schema}, schema=schema)
     features = behavior_features(rows).drop("contaminated")
     return score(rows.join(features, on="query_id", how="left"))
 
 
-def _frame(turns: Sequence[dict[str, Any]]) -> pl.DataFrame:
-    """Return turns as a table of what features and rewards need."""
-    from ifllm_hf.data.schema import SCHEMAS
-
-    names = [*_NEEDED, *_tick_lists(turns[0])]
-    known: Any = pl.from_arrow(SCHEMAS["pairwise"].empty_table())
-    schema = {name: known.schema[name] for name in names}
-    return pl.DataFrame({name: [turn[name] for turn in turns] for name in names}, schema=schema)
-
-
 def _tick_lists(turn: dict[str, Any]) -> list[str]:
-    from ifllm_hf.data.schema import TURN_TICK_COLUMNS
-
     return [name for name in TURN_TICK_COLUMNS if name in turn]

@@ -325,7 +325,7 @@ def test_other_suffixes_are_refused(tmp_path: Path) -> None:
     ("turns", "message"),
     [
         (lambda: small().drop("history_a"), "no column history_a"),
-        (lambda: pl.concat([small(), small()]), "query_id 1000 stands in several rows"),
+        (lambda: pl.concat([small(), small()]), "query_id 1000 stands in 2 rows"),
         (lambda: changed(small(), "preference", {3: "left"}), "query 1003 has the preference"),
         (lambda: changed(small(), "f0_a", {3: float("inf")}), "'f0_a' is infinite at query 1003"),
         (lambda: small().with_columns(preference=pl.lit("tie")), "nothing to label"),
