@@ -124,14 +124,18 @@ def open_release(path: str | os.PathLike[str], *, hash_content: bool = True) -> 
     raw = source.tables()
     cells: dict[str, pl.DataFrame] = {}
     ledgers: dict[str, Ledger] = {}
+    empty_lines: dict[str, int] = {}
     for name, columns in TABLE_COLUMNS.items():
-        cells[name], _ = read_csv_table(raw[name], f"{source.name}/{name}", columns)
+        cells[name], of_cells = read_csv_table(raw[name], f"{source.name}/{name}", columns)
+        empty_lines[name] = of_cells.dropped["empty_line"]
     tasks, ledgers["tasks"] = build_tasks(cells[TASK_TABLE])
     turns, ledgers["turns"] = build_turns(cells[QUERY_LOGS], tasks)
     folds = assign_folds(turns)
     turns = add_fold(turns.drop("fold", strict=False), folds)
     preferences, ledgers["preferences"] = build_preferences(turns)
     workers, ledgers["workers"] = build_workers(cells[RECORD_INFO], folds)
+    for name, table in ((QUERY_LOGS, "turns"), (TASK_TABLE, "tasks"), (RECORD_INFO, "workers")):
+        ledgers[table].drop("empty_line", empty_lines[name])
     return Release(
         source=source,
         turns=turns,
