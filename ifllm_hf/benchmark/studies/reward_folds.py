@@ -22,7 +22,7 @@ from ifllm_hf.benchmark.protocol.scores import Record, Scored, score
 from ifllm_hf.benchmark.protocol.splits import Split, make_splits
 from ifllm_hf.benchmark.report.report import finite
 from ifllm_hf.errors import ConfigError
-from ifllm_hf.files import digest, write_parquet
+from ifllm_hf.files import digest, read_parquet, write_parquet
 from ifllm_hf.metrics.ridge import sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.training.config import (
@@ -92,7 +92,7 @@ def cross_validate_reward(
             logger.info("fold %d of %d", number + 1, len(splits))
             part = _fold(backbone, inputs, training, turns, pairs, split, name)
             write_parquet(store, part)
-        parts.append(pl.read_parquet(store))
+        parts.append(read_parquet(store))
     found = pl.concat(parts)
     out = folder / PREDICTIONS_FILE
     write_predictions(found, out)

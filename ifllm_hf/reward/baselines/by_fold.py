@@ -21,6 +21,7 @@ from ifllm_hf.data.sessions.sessions_card import is_of_sessions
 from ifllm_hf.data.synthetic import SYNTHETIC_PREFIX
 from ifllm_hf.data.tables.folds import FOLDS
 from ifllm_hf.errors import DataError
+from ifllm_hf.files import read_parquet
 from ifllm_hf.metrics.ridge import logit, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.baselines.choice import text_with_and_without_behavior
@@ -128,7 +129,7 @@ def fit_prepared(
     if features is None:
         features = behavior_features(read_turns(folder))
     columns = ["query_id", "user_id", "preference", "fold", "response_a", "response_b", "turn"]
-    pairs = pl.read_parquet(config_files(folder, "pairwise"), columns=columns)
+    pairs = read_parquet(config_files(folder, "pairwise"), columns)
     source = "sessions" if is_of_sessions(folder) else "release"
     if pairs["user_id"].str.starts_with(SYNTHETIC_PREFIX).any():
         source = "synthetic"
