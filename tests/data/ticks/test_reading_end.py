@@ -268,6 +268,30 @@ def test_a_single_stop_above_the_first_row_of_another_turn_is_none(
     assert session.phases().source == [FOUND, FOUND if found else FALLBACK]
 
 
+def test_nobody_rates_an_answer_that_appeared_a_second_ago() -> None:
+    session = Session()
+    session.read(8)
+    session.rate(ticks=2, way=1)
+    assert len(session.mouse) < 20  # two seconds
+    session.read(60)
+    begin = session.rate()
+    phases = session.phases()
+    assert phases.source == [FOUND]
+    assert (phases.phase == READING).nonzero()[0].tolist() == list(range(begin))
+
+
+def test_a_rest_half_a_minute_later_is_no_part_of_the_rating() -> None:
+    session = Session()
+    session.read()
+    session.rate()
+    last = len(session.mouse)
+    session.leave(300)
+    session.rest(LIKERT_COLUMNS[2] * 1500, 700)
+    phases = session.phases()
+    assert (phases.phase[last:] == AFTER).all()
+    assert phases.phase[last - 1] == RATING
+
+
 def test_the_text_of_the_widget_ends_reading() -> None:
     session = Session()
     session.read()
