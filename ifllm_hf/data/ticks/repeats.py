@@ -8,7 +8,7 @@ file of the conversation has different rows for it; what goes beyond that is a c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -65,7 +65,7 @@ def _has_ties(page_ms: NDArray[np.float64]) -> bool:
 
 
 def _frame(records: AbsRecords | RelRecords) -> pl.DataFrame:
-    columns = {
+    columns: dict[str, Any] = {
         "page_ms": records.page_ms,
         "epoch_ms": records.epoch_ms,
         "x": records.x,
