@@ -57,7 +57,8 @@ def mend_texts(
             f"{name}: records end with CRLF, and the texts in them have {converted} line breaks of "
             f"CRLF and {plain} of LF alone; expected one kind. Restore the file from the release."
         )
-    windows = set() if plain else set(ours)
+    # Behind them may stand a record that the conversion broke off in.
+    windows = set() if plain else {*ours, *(i + 1 for i in ours)}
     for i, record in enumerate(records):
         cells = [c.replace("\r\n", "\n") for c in record] if i in windows else record
         cells = [_LONE_RETURN.sub("\n", c) for c in cells]

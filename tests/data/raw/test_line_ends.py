@@ -44,6 +44,14 @@ def test_a_table_converted_in_part_has_its_texts_back() -> None:
         assert 0 < sum(mended) < sum("\n" in text for text in TEXTS)
 
 
+def test_a_conversion_that_broke_off_inside_a_text_is_mended_or_refused() -> None:
+    whole = table(TEXTS)
+    at = whole.index(b"graph")
+    assert read(whole[:at].replace(b"\n", b"\r\n") + whole[at:])[0] == TEXTS
+    with pytest.raises(TableError, match=r"t\.csv"):
+        read(whole[:at] + whole[at:].replace(b"\n", b"\r\n"))
+
+
 def test_a_table_converted_twice_has_the_returns_back_that_it_had() -> None:
     own = ["a\r\nb", *TEXTS]
     texts, _, _ = read(table(own).replace(b"\n", b"\r\n"))
