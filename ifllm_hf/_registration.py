@@ -224,12 +224,27 @@ def _is_ours(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     return isinstance(path, str) and path == DATASET_NAME
 
 
+def _is_prepared_pattern(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Tell whether a prepared folder is asked for by a path with `*`, `?` or `[` in it."""
+    path = args[0] if args else kwargs.get("path")
+    if not isinstance(path, str) or not set("*?[") & set(path) or kwargs.get("data_dir"):
+        return False
+    from ifllm_hf.data.marker import is_prepared
+
+    return is_prepared(path)
+
+
 def _resolve(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap `dataset_module_factory`: the bare name is ours, everything else goes through."""
+    """Wrap `dataset_module_factory`: the bare name is ours, everything else goes through.
+
+    But for prepared folders in whose path `datasets` would see a pattern, and find nothing or the
+    files of another folder.
+    """
 
     @functools.wraps(original)
     def dataset_module_factory(*args: Any, **kwargs: Any) -> Any:
-        if not _is_ours(args, kwargs):
+        looks_like_pattern = _is_prepared_pattern(args, kwargs)
+        if not (_is_ours(args, kwargs) or looks_like_pattern):
             return original(*args, **kwargs)
         import inspect
 
@@ -237,7 +252,7 @@ def _resolve(original: Callable[..., Any]) -> Callable[..., Any]:
 
         given = inspect.signature(original).bind(*args, **kwargs).arguments
         return dataset_module(
-            data_dir=given.get("data_dir"),
+            data_dir=given["path"] if looks_like_pattern else given.get("data_dir"),
             data_files=given.get("data_files"),
             revision=given.get("revision"),
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ifllm_hf.data.prepared.prepare import CardWriter, PrepareReport, prepare, prepare_synthetic
 from ifllm_hf.errors import ConfigError, DownloadError, OutputError
-from ifllm_hf.files import write_parquet
+from ifllm_hf.files import read_parquet, write_parquet
 
 Say = Callable[[str], None]
 
@@ -170,9 +170,9 @@ def _score(dataset: object) -> str:
 
 
 def _write_pairs(out: Path) -> int:
-    import polars as pl
+    from ifllm_hf.data.prepared.folder import config_files
 
-    pairs = pl.read_parquet(out / "ifllm" / "preferences" / "*.parquet")
+    pairs = read_parquet(config_files(out / "ifllm", "preferences"))
     write_parquet(out / "pairs.parquet", pairs)
     return pairs.height
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
@@ -107,6 +107,31 @@ def write_parquet(path: Path, table: pl.DataFrame) -> None:
     """Write a table as Parquet, whole or not at all. Raises OutputError as `whole_file` does."""
     with whole_file(path) as aside, polars_disk_errors():
         table.write_parquet(aside, compression="zstd")
+
+
+def scan_parquet(files: Sequence[str | os.PathLike[str]], **options: Any) -> pl.LazyFrame:
+    """Scan Parquet files by their very names.
+
+    By itself polars takes `*`, `?` and `[1]` in a path for patterns, and a folder `a=1` for a
+    column.
+
+    Args:
+        files: Their paths.
+        options: Of `polars.scan_parquet`.
+    """
+    import polars as pl
+
+    names = [os.fspath(file) for file in files]
+    return pl.scan_parquet(names, glob=False, hive_partitioning=False, **options)
+
+
+def read_parquet(
+    files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    columns: Sequence[str] | None = None,
+) -> pl.DataFrame:
+    """Read one Parquet file, or several as one table, by their very names; see `scan_parquet`."""
+    scanned = scan_parquet([files] if isinstance(files, str | os.PathLike) else files)
+    return (scanned if columns is None else scanned.select(columns)).collect()
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from ifllm_hf.benchmark.protocol.subsets import similar_length
 from ifllm_hf.benchmark.report.report import markdown_rows
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import ConfigError
-from ifllm_hf.files import write_whole
+from ifllm_hf.files import read_parquet, write_whole
 from ifllm_hf.metrics.core import score_interval
 
 FULL: dict[str, Any] = {"max_length": 512, "epochs": 6, "warmup": 10, "repeats": 5, "freeze": False}
@@ -139,7 +139,7 @@ def gains_over_text(data: Path | str, files: Mapping[str, Path]) -> str:
     """
     if "text" not in files:
         return ""
-    pairs = pl.read_parquet(
+    pairs = read_parquet(
         config_files(data, "pairwise"),
         columns=["query_id", "user_id", "preference", "response_a", "response_b"],
     ).filter(pl.col("preference").is_in(["a", "b"]))

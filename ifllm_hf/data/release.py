@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,9 @@ from ifllm_hf.data.raw.csv_tables import (
     TASK_TABLE,
     read_csv_table,
 )
-from ifllm_hf.data.raw.grammar import parse_rel
+from ifllm_hf.data.raw.grammar import parse_abs, parse_rel
 from ifllm_hf.data.raw.lossy import parse_lossy
+from ifllm_hf.data.raw.records import AbsRecords, RelRecords
 from ifllm_hf.data.raw.release_source import ConversationFiles, Source, open_source
 from ifllm_hf.data.raw.samples import ConversationSamples, Samples
 from ifllm_hf.data.recordings import ConversationRows, Recordings
@@ -31,7 +32,8 @@ from ifllm_hf.data.tables.tasks import build_tasks
 from ifllm_hf.data.tables.turns import build_turns
 from ifllm_hf.data.tables.workers import build_workers
 from ifllm_hf.data.ticks.alignment import TurnText
-from ifllm_hf.data.ticks.merge import PAIRWISE_FILES, POINTWISE_FILES
+from ifllm_hf.data.ticks.merge import ABS_FILES, PAIRWISE_FILES, POINTWISE_FILES
+from ifllm_hf.data.ticks.repeats import rows_once
 from ifllm_hf.data.ticks.tick_table import ConversationTicks, TurnOnPage, read_ticks
 
 _WORKERS = 2
@@ -124,14 +126,18 @@ def open_release(path: str | os.PathLike[str], *, hash_content: bool = True) -> 
     raw = source.tables()
     cells: dict[str, pl.DataFrame] = {}
     ledgers: dict[str, Ledger] = {}
+    empty_lines: dict[str, int] = {}
     for name, columns in TABLE_COLUMNS.items():
-        cells[name], _ = read_csv_table(raw[name], f"{source.name}/{name}", columns)
+        cells[name], of_cells = read_csv_table(raw[name], f"{source.name}/{name}", columns)
+        empty_lines[name] = of_cells.dropped["empty_line"]
     tasks, ledgers["tasks"] = build_tasks(cells[TASK_TABLE])
     turns, ledgers["turns"] = build_turns(cells[QUERY_LOGS], tasks)
     folds = assign_folds(turns)
     turns = add_fold(turns.drop("fold", strict=False), folds)
     preferences, ledgers["preferences"] = build_preferences(turns)
     workers, ledgers["workers"] = build_workers(cells[RECORD_INFO], folds)
+    for name, table in ((QUERY_LOGS, "turns"), (TASK_TABLE, "tasks"), (RECORD_INFO, "workers")):
+        ledgers[table].drop("empty_line", empty_lines[name])
     return Release(
         source=source,
         turns=turns,
@@ -159,12 +165,30 @@ def read_samples(
                 if PAIRWISE_FILES["gaze", "a"] in conversation.files
                 else POINTWISE_FILES
             )
-            read: dict[str, Samples] = {}
-            for (channel, side), file in names.items():
-                raw = conversation.files[file]
-                read[f"{channel}_{side}"] = (
-                    parse_lossy(raw)
-                    if lossy
-                    else parse_rel(raw, f"{conversation.conversation_id}/{file}")[0].to_samples()
-                )
-            yield ConversationSamples(conversation.conversation_id, **read)
+            yield ConversationSamples(
+                conversation.conversation_id,
+                **(_lossy(conversation, names) if lossy else _whole(conversation, names)),
+            )
+
+
+def _lossy(of: ConversationFiles, names: Mapping[tuple[str, str], str]) -> dict[str, Samples]:
+    return {f"{c}_{side}": parse_lossy(of.files[file]) for (c, side), file in names.items()}
+
+
+def _whole(of: ConversationFiles, names: Mapping[tuple[str, str], str]) -> dict[str, Samples]:
+    """Read every row once, as `merge_files` does."""
+    name = of.conversation_id
+    read: dict[str, AbsRecords | RelRecords] = {
+        f"{c}_{side}": parse_rel(of.files[file], f"{name}/{file}")[0]
+        for (c, side), file in names.items()
+    }
+    wanted = list(read)
+    if once := rows_once(read):  # what looks like a copy here may differ in the other files
+        read |= {f: parse_abs(of.files[f], f"{name}/{f}")[0] for f in ABS_FILES.values()}
+        once = rows_once(read)
+    found = {}
+    for key in wanted:
+        records = read[key]
+        assert isinstance(records, RelRecords)
+        found[key] = (records.take(once[key]) if key in once else records).to_samples()
+    return found

@@ -18,6 +18,7 @@ from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.sessions.sessions_card import is_of_sessions
 from ifllm_hf.data.synthetic import SYNTHETIC_PREFIX
 from ifllm_hf.errors import SourceError
+from ifllm_hf.files import read_parquet, scan_parquet
 from ifllm_hf.reward.baselines.by_fold import RewardByFold, fit_prepared
 from ifllm_space.page_numbers import OUR_PAGE, RELEASE_PAGE, PageLines
 
@@ -58,7 +59,7 @@ class DemoData:
         """One row per turn, without texts and ticks, ordered by reader, conversation, turn."""
         files = [str(f) for kind in ("pairwise", "pointwise") for f in self._files(kind)]
         ticks = pl.col("t_ms").list.len().alias("ticks")
-        turns = pl.scan_parquet(files, include_file_paths="file")
+        turns = scan_parquet(files, include_file_paths="file")
         frame = turns.select(*_INDEX, ticks, "file").collect()
         return frame.sort("user_id", "conversation_id", "turn", "query_id")
 
@@ -85,7 +86,7 @@ class DemoData:
             raise SourceError(
                 f"query {query_id} is not in {self.folder}. Choose a turn of the list."
             )
-        return pl.read_parquet(file[0]).row(by_predicate=pl.col("query_id") == query_id, named=True)
+        return read_parquet(file[0]).row(by_predicate=pl.col("query_id") == query_id, named=True)
 
     def _files(self, config: str) -> list[str]:
         return config_files(self.folder, config)
@@ -119,7 +120,7 @@ def open_demo_data(
     if folder is None:
         return _make_up(synthetic or CONVERSATIONS, model)
     folder = folder.resolve()
-    users = pl.scan_parquet(config_files(folder, "pairwise")).select("user_id").collect()
+    users = read_parquet(config_files(folder, "pairwise"), ["user_id"])
     made_up = bool(users["user_id"].str.starts_with(SYNTHETIC_PREFIX).any())
     if made_up:
         said = "Made-up data: no person stands behind it."

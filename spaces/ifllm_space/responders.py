@@ -31,6 +31,7 @@ from ifllm_hf.chat_server import (
 )
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import ConfigError
+from ifllm_hf.files import scan_parquet
 from ifllm_space.demo_data import DemoData
 from ifllm_space.settings import Settings
 
@@ -154,7 +155,7 @@ class Replay:
         found: dict[str, dict[str, list[int]]] = {"pairwise": {}, "pointwise": {}}
         for config, questions in found.items():
             files = config_files(self._data.folder, config)
-            turns = pl.scan_parquet(files).filter(~pl.col("has_error_answer"))
+            turns = scan_parquet(files).filter(~pl.col("has_error_answer"))
             for query_id, prompt in turns.select("query_id", "prompt").collect().rows():
                 questions.setdefault(prompt.strip(), []).append(query_id)
         return found

@@ -18,6 +18,7 @@ from ifllm_hf.data.ticks.merge import ABSENT_ROW
 from ifllm_hf.errors import SourceError, TableError
 
 REL = ("rel_gaze_one.csv", "rel_gaze_two.csv", "rel_mouse_left.csv", "rel_mouse_right.csv")
+POINTWISE = ("abs_gaze.csv", "abs_mouse.csv", "rel_gaze.csv", "rel_mouse.csv")
 TWICE = "batch written twice"
 
 
@@ -99,6 +100,11 @@ def test_defects_of_behaviour_files_are_counted(
 
     for defect in each("doubled_abs_gaze"):
         assert files[f"{defect.conversation_id}/abs_gaze.csv"]["dropped"] == {TWICE: defect.count}
+    for defect in each("doubled_upload"):
+        entry = files[f"{defect.conversation_id}/{defect.place}"]
+        assert entry["dropped"] == {TWICE: defect.count}
+        assert entry["kept"] == len(conversation(ticks, defect.conversation_id)["t_ms"])
+    assert {d.place for d in truth.of("doubled_upload")} == {*REL, *POINTWISE}
     for defect in each("line_break_in_window"):
         entry = files[f"{defect.conversation_id}/{defect.place}"]
         assert entry["repaired_by"] == {"line break inside the window": defect.count}

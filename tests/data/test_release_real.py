@@ -117,6 +117,22 @@ def test_the_rating_is_found_in_most_turns_of_the_real_release(
     assert ends["rating_zone"] > 1320
 
 
+def test_reading_ends_where_it_did_in_turns_that_are_hard_to_tell(real_pairs: pl.DataFrame) -> None:
+    """Pointers that rest beside the radio buttons, or a row too high: ticks before the end."""
+    expected = {
+        (580, 1295, "rating_zone"),
+        (1080, 60, "fallback"),
+        (1419, 515, "rating_zone"),
+        (1443, 2020, "fallback"),
+        (1553, 299, "fallback"),
+        (1657, 3007, "rating_zone"),
+        (1701, 31, "rating_zone"),
+    }
+    reading = pl.col("phase").list.count_matches("reading").cast(pl.Int64)
+    found = real_pairs.filter(pl.col("query_id").is_in([q for q, _, _ in expected]))
+    assert set(found.select("query_id", reading, "reading_end_source").rows()) == expected
+
+
 def test_phases_of_the_real_release_follow_each_other(real_ticks: pl.DataFrame) -> None:
     number = pl.col("phase").replace_strict({"reading": 0, "rating": 1, "after": 2}, default=None)
     inside = real_ticks.drop_nulls("query_id").select("query_id", "page_load", number=number)

@@ -42,7 +42,7 @@ from ifllm_hf.behavior.features.visits import TIME, VISITS, time_totals, visits
 from ifllm_hf.behavior.reading_ticks import TICK_COLUMNS, ChannelTicks, reading_ticks
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import DataError
-from ifllm_hf.files import check_free, write_parquet
+from ifllm_hf.files import check_free, scan_parquet, write_parquet
 
 CATALOGUE: tuple[Feature, ...] = (
     *TIME,
@@ -193,7 +193,7 @@ def read_turns(folder: str | os.PathLike[str]) -> pl.DataFrame:
         TableError: It is not a prepared folder.
     """
     files = [*config_files(folder, "pairwise"), *config_files(folder, "pointwise")]
-    scanned = pl.scan_parquet(files)
+    scanned = scan_parquet(files)
     there = set(scanned.collect_schema().names())
     return scanned.select([name for name in _COLUMNS if name in there]).collect()
 

@@ -13,6 +13,7 @@ from ifllm_hf.behavior.paper.features import METRIC_COLUMNS, PAPER_COLUMNS, pape
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.raw.samples import ConversationSamples, Samples
 from ifllm_hf.errors import DataError
+from ifllm_hf.files import scan_parquet
 
 
 def paper_pairs(turns: pl.DataFrame) -> list[int]:
@@ -63,7 +64,7 @@ def _recordings(folder: str | os.PathLike[str]) -> Iterator[ConversationSamples]
         *(f"{c}_{what}" for c in CHANNELS for what in ("caret_utf16", "window", *places)),
     ]
     for file in config_files(folder, "ticks"):
-        scan = pl.scan_parquet(file).filter(pl.col("kind") == "pairwise").select(needed)
+        scan = scan_parquet([file]).filter(pl.col("kind") == "pairwise").select(needed)
         for row in scan.collect().iter_slices(1):
             name = row["conversation_id"][0]
             ticks = row.drop("conversation_id").explode(needed[1:])

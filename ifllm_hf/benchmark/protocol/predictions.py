@@ -51,7 +51,7 @@ def read_predictions(path: Path | str) -> pl.DataFrame:
         raise DataError(f"{path}: {what}; expected predictions as .parquet, .csv or .jsonl")
     kind, read, _ = _format(path, DataError)
     try:
-        frame = read(path)
+        frame = read(path.read_bytes())  # of a path, polars takes `[1]` for a pattern
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path}: not readable as {kind} ({error})") from error
     return _typed(frame, str(path))

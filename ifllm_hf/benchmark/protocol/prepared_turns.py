@@ -16,7 +16,7 @@ from ifllm_hf.benchmark.protocol.rows import swap_sides, tick_columns
 from ifllm_hf.benchmark.protocol.runner import Swap
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import DataError
-from ifllm_hf.files import digest, package_folder, write_parquet
+from ifllm_hf.files import digest, package_folder, read_parquet, write_parquet
 from ifllm_hf.reward.baselines.choice import STILL_PREFIX, WHOLE_PREFIX
 from ifllm_hf.reward.baselines.forest import PAPER_PREFIX
 
@@ -67,8 +67,8 @@ def load_prepared(
         TableError: It is not a prepared folder.
         DataError: See `behavior_features`.
     """
-    pairs = pl.read_parquet(config_files(folder, "pairwise"), hive_partitioning=False)
-    single = pl.read_parquet(config_files(folder, "pointwise"), hive_partitioning=False)
+    pairs = read_parquet(config_files(folder, "pairwise"))
+    single = read_parquet(config_files(folder, "pointwise"))
     rows = pl.concat([pairs, single])
     key = _key(folder) if cache else ""
 
@@ -78,7 +78,7 @@ def load_prepared(
         path = cache / f"features-{name}-{key}.parquet"
         if not path.exists():
             write_parquet(path, make())
-        return pl.read_parquet(path)
+        return read_parquet(path)
 
     tables = [kept("ours", lambda: behavior_features(rows).drop("contaminated"))]
     signed = list(ANTISYMMETRIC_COLUMNS)

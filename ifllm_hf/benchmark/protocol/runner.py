@@ -19,7 +19,7 @@ from ifllm_hf.benchmark.protocol.rows import Labelled, groups_of, refuse_raw, sw
 from ifllm_hf.benchmark.protocol.splits import IndexArray, Split, make_splits
 from ifllm_hf.benchmark.protocol.walls import refuse_asymmetry
 from ifllm_hf.errors import DataError
-from ifllm_hf.files import write_parquet
+from ifllm_hf.files import read_parquet, write_parquet
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.progress import progress_bar
 from ifllm_hf.reward.baselines.protocol import Model, code_hash, config_hash
@@ -143,7 +143,7 @@ def cross_validate(
             members = list(group)
             store = None if folder is None else folder / f"repeat-{repeat:04d}.parquet"
             if store is not None and store.exists():
-                parts.append(pl.read_parquet(store))
+                parts.append(read_parquet(store))
                 bar.update(len(members))
                 continue
             parts.append(_repeat(model, data, protocol, members, swap, bar.update))

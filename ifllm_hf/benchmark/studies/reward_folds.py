@@ -21,8 +21,8 @@ from ifllm_hf.benchmark.protocol.runner import PREDICTION_SCHEMA
 from ifllm_hf.benchmark.protocol.scores import Record, Scored, score
 from ifllm_hf.benchmark.protocol.splits import Split, make_splits
 from ifllm_hf.benchmark.report.report import finite
-from ifllm_hf.errors import ConfigError
-from ifllm_hf.files import digest, write_parquet
+from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.files import digest, read_parquet, write_parquet
 from ifllm_hf.metrics.ridge import sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.training.config import (
@@ -46,6 +46,8 @@ logger = logging.getLogger(__name__)
 PREDICTIONS_FILE = "predictions.parquet"
 SHOTS = (0, 1, 3, 5)
 _PROTOCOL = "worker"
+_NEWTON_STEPS = 200
+_SMALL_STEP = 1e-8
 
 
 def cross_validate_reward(
@@ -92,7 +94,7 @@ def cross_validate_reward(
             logger.info("fold %d of %d", number + 1, len(splits))
             part = _fold(backbone, inputs, training, turns, pairs, split, name)
             write_parquet(store, part)
-        parts.append(pl.read_parquet(store))
+        parts.append(read_parquet(store))
     found = pl.concat(parts)
     out = folder / PREDICTIONS_FILE
     write_predictions(found, out)
@@ -178,18 +180,37 @@ def adapted(
 
     Returns:
         The two weights.
+
+    Raises:
+        DataError: A score is not finite.
     """
-    weights = np.ones(2)
     x = np.column_stack([text, behavior])
-    for _ in range(20):
+    if not np.isfinite(x).all():
+        raise DataError(
+            "scores of a new reader's pairs are not finite; expected numbers. Look at the model's "
+            "training: its loss is likely NaN."
+        )
+
+    def loss(w: FloatArray) -> float:
+        logits = np.logaddexp(0.0, -(2 * labels - 1) * (x @ w))
+        return float(logits.sum() + penalty / 2 * ((w - 1) ** 2).sum())
+
+    weights = np.ones(2)
+    for _ in range(_NEWTON_STEPS):
         p = sigmoid(x @ weights)
         gradient = x.T @ (p - labels) + penalty * (weights - 1)
         hessian = (x * (p * (1 - p))[:, None]).T @ x + penalty * np.eye(2)
         step = np.linalg.solve(hessian, gradient)
+        # Large scores make a whole step jump to and fro over the minimum.
+        while loss(weights - step) > loss(weights) and np.abs(step).max() >= _SMALL_STEP:
+            step /= 2
         weights = weights - step
-        if np.abs(step).max() < 1e-8:
-            break
-    return weights
+        if np.abs(step).max() < _SMALL_STEP:
+            return weights
+    raise DataError(
+        f"the weights of a new reader did not settle in {_NEWTON_STEPS} steps (scores up to "
+        f"{np.abs(x).max():.3g}); expected log odds of a few units. Look at the model's training."
+    )
 
 
 def new_reader_records(

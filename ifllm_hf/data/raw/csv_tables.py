@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.data.raw.line_ends import mend_texts
 from ifllm_hf.errors import TableError
 
 QUERY_LOGS = "query_logs_table.csv"
@@ -35,6 +36,9 @@ TABLE_COLUMNS: Mapping[str, tuple[str, ...]] = {
         *("user_id", "consent", "age", "location", "education", "race", "gender", "inserted_at"),
     ),
 }
+
+#: Column of `read_csv_table`, and the repair that it stands for.
+LINE_ENDS = "line_ends"
 
 #: What MySQL stores for "no time known".
 ZERO_DATE = "0000-00-00 00:00:00"
@@ -58,29 +62,36 @@ def read_csv_table(raw: bytes, name: str, columns: tuple[str, ...]) -> tuple[pl.
         columns: The columns that must be there; others are left out.
 
     Returns:
-        A frame of strings exactly as stored (an empty cell is `""`) with the wanted columns in the
-        order asked for, and `line` (i64), the line of the file on which the record begins; and the
-        ledger of records, where an empty line is a record dropped as `empty_line`.
+        A frame of strings as stored (an empty cell is `""`) with the wanted columns in the order
+        asked for, `line` (i64), the line of the file on which the record begins, and `line_ends`
+        (bool), whether line breaks inside its texts were mended (see `line_ends.mend_texts`); and
+        the ledger of records, where an empty line is a record dropped as `empty_line`.
 
     Raises:
         TableError: Bytes that are not UTF-8, a missing or doubled column, a quote that is never
-            closed or not doubled, a record with more or fewer fields than the header.
+            closed or not doubled, a record with more or fewer fields than the header, texts with
+            line breaks of two kinds.
 
     >>> frame, ledger = read_csv_table(b'id,text\n1,"two\r\nlines"\n', "t.csv", ("id", "text"))
     >>> frame["text"].to_list(), frame["line"].to_list(), ledger.kept
     (['two\r\nlines'], [2], 1)
+    >>> frame, _ = read_csv_table(b'id,text\r\n1,"two\r\nlines"\r\n', "t.csv", ("id", "text"))
+    >>> frame["text"].to_list(), frame["line_ends"].to_list()
+    (['two\nlines'], [True])
     """
     raw = raw.removeprefix(codecs.BOM_UTF8)
     if not raw:
         raise TableError(f"{name}: the file is empty; expected {', '.join(columns)}. {_RESTORE}")
     records, starts = _split(raw, name)
+    mended = mend_texts(raw, records, starts, name)
     header = records[0]
     _check_header(header, name, columns)
     ledger = Ledger(name)
     kept: list[list[str]] = []
     lines: list[int] = []
+    line_ends: list[bool] = []
     line, counted_to = 1, 0
-    for record, start in zip(records[1:], starts[1:], strict=True):
+    for record, start, was_mended in zip(records[1:], starts[1:], mended[1:], strict=True):
         line += raw.count(b"\n", counted_to, start)
         counted_to = start
         if record == [""] and len(header) > 1:
@@ -94,11 +105,14 @@ def read_csv_table(raw: bytes, name: str, columns: tuple[str, ...]) -> tuple[pl.
             )
         kept.append(record)
         lines.append(line)
-        ledger.keep()
+        line_ends.append(was_mended)
+        ledger.keep(repaired=LINE_ENDS if was_mended else None)
     ledger.check()
     cells = list(zip(*kept, strict=True)) or [()] * len(header)
     data = {c: pl.Series(c, cells[header.index(c)], dtype=pl.String) for c in columns}
-    return pl.DataFrame(data | {"line": pl.Series("line", lines, dtype=pl.Int64)}), ledger
+    data["line"] = pl.Series("line", lines, dtype=pl.Int64)
+    data[LINE_ENDS] = pl.Series(LINE_ENDS, line_ends, dtype=pl.Boolean)
+    return pl.DataFrame(data), ledger
 
 
 def whole_numbers(

@@ -30,6 +30,7 @@ import pyarrow.csv as pcsv
 from numpy.typing import NDArray
 
 from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.data.raw.line_ends import count_mended, mend_behavior
 from ifllm_hf.data.raw.line_grammar import (
     CARET_MAX,
     EPOCH_MAX_MS,
@@ -68,6 +69,7 @@ def parse_rel(raw: bytes, name: str) -> tuple[RelRecords, Ledger]:
         TableError: The bytes are not a behaviour file (more than a tenth of the lines do not fit).
     """
     ledger = Ledger(name)
+    raw, mended = mend_behavior(raw)
     if not raw:
         return rel_records([], ledger), ledger
     try:
@@ -75,6 +77,7 @@ def parse_rel(raw: bytes, name: str) -> tuple[RelRecords, Ledger]:
         ledger.keep(len(samples))
     except _IrregularError:
         samples = parse_rel_lines(raw, name, ledger)
+    count_mended(ledger, mended)
     ledger.check()
     return samples, ledger
 
@@ -85,6 +88,7 @@ def parse_abs(raw: bytes, name: str) -> tuple[AbsRecords, Ledger]:
     Args and errors are those of `parse_rel`.
     """
     ledger = Ledger(name)
+    raw, mended = mend_behavior(raw)
     if not raw:
         return abs_records([]), ledger
     try:
@@ -104,6 +108,7 @@ def parse_abs(raw: bytes, name: str) -> tuple[AbsRecords, Ledger]:
         ledger.keep(len(positions))
     except (pa.ArrowInvalid, _IrregularError):
         positions = parse_abs_lines(raw, name, ledger)
+    count_mended(ledger, mended)
     ledger.check()
     return positions, ledger
 

@@ -69,6 +69,18 @@ class RelRecords:
             epoch_ms=join(self.epoch_ms, extra.epoch_ms),
         )
 
+    def take(self, rows: NDArray[np.int64]) -> RelRecords:
+        """Return the records at `rows`, in that order."""
+        return RelRecords(
+            x=self.x[rows],
+            y=self.y[rows],
+            window=self.window.take(pa.array(rows)),
+            caret=self.caret[rows],
+            page_ms=self.page_ms[rows],
+            camera=self.camera[rows],
+            epoch_ms=self.epoch_ms[rows],
+        )
+
     def to_samples(self) -> Samples:
         """Return the records in the form that the paper's features take."""
         window = pl.Series("window", self.window.cast(pa.string())).fill_null("")

@@ -24,6 +24,8 @@ TOMBSTONES = "withdrawn.txt"
 """Beside the session files: one tombstone a line."""
 _KINDS = ("batch", "turn", "rating", "calibration", "summary", "end")
 
+_BATCH = b'{"type":"batch"'
+
 Record = dict[str, Any]
 
 
@@ -95,7 +97,7 @@ def read_session(path: Path, *, events: bool = True) -> Session | None:
     session.lines.keep()
     seen: set[tuple[str, int]] = set()
     for line in lines[1:]:
-        if not events and line.startswith(b'{"type":"batch"'):
+        if not events and line.startswith(_BATCH):
             continue
         record = _decode(line)
         reason = record if isinstance(record, str) else _take(session, record, seen)
@@ -113,9 +115,20 @@ def _decode(line: bytes) -> Record | str:
         return "torn line"
     try:
         record = json.loads(line, parse_constant=_refuse)
-    except ValueError:  # UnicodeDecodeError and JSONDecodeError too
+    except (ValueError, RecursionError):  # UnicodeDecodeError and JSONDecodeError too
         return "not JSON"
+    if b"\\u" in line and not line.startswith(_BATCH) and not _is_unicode(record):
+        return "half a character"
     return record if isinstance(record, dict) else "not an object"
+
+
+def _is_unicode(record: Any) -> bool:
+    """Tell whether all strings can be written; JSON can hold half of an emoji, UTF-8 cannot."""
+    try:
+        json.dumps(record, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _refuse(constant: str) -> float:

@@ -88,9 +88,10 @@ def write_synthetic_release(
     their behaviour speaks for it: 60 to 72 % of the reading time and, mostly, the last look; in the
     others it speaks against it, so 0.5 tells nothing. Real effects are much smaller.
 
-    With `defects`, all kinds appear from 24 conversations on: doubled_abs_gaze, last_buffer_lost,
-    six_fields, reload, epoch_backwards, line_break_in_window, requoted, stray_quote,
-    missing_in_rel, zero_date, crlf_in_llm_name, error_answer, crlf_in_answer,
+    With `defects`, all kinds appear from 24 conversations on: doubled_abs_gaze, doubled_upload (a
+    batch stands twice in all files of a pointwise task, in the rel files of a pairwise one),
+    last_buffer_lost, six_fields, reload, epoch_backwards, line_break_in_window, requoted,
+    stray_quote, missing_in_rel, zero_date, crlf_in_llm_name, error_answer, crlf_in_answer,
     blank_lines_in_answer, unlabelled, pointwise_in_odd_task, no_behavior, behavior_without_query,
     duplicated_task, never_done, html_entities, no_consent, duplicated_worker. Windows with
     unescaped quotes and commas are everywhere, as in the real files.

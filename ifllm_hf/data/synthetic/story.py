@@ -23,7 +23,7 @@ LINE_BREAK, REQUOTED, MISSING_IN_REL = "line_break_in_window", "requoted", "miss
 ZERO_DATE, CRLF_NAME, ERROR_ANSWER = "zero_date", "crlf_in_llm_name", "error_answer"
 CRLF_ANSWER, BLANK_LINES, UNLABELLED = "crlf_in_answer", "blank_lines_in_answer", "unlabelled"
 ODD_POINTWISE, NO_BEHAVIOR = "pointwise_in_odd_task", "no_behavior"
-NO_QUERY = "behavior_without_query"
+NO_QUERY, DOUBLED_UPLOAD = "behavior_without_query", "doubled_upload"
 
 
 @dataclass
@@ -192,6 +192,8 @@ def plan_defects(rng: np.random.Generator, conversations: list[Conversation]) ->
         (1, ODD_POINTWISE, 1),
         (1, ERROR_ANSWER, some),
         (2, CRLF_ANSWER, some),
+        (2, DOUBLED_UPLOAD, 1),
+        (1, DOUBLED_UPLOAD, 1),
     )
     taken = {1: 0, 2: 0}
     for sides, kind, times in plan:

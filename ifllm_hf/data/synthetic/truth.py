@@ -11,7 +11,7 @@ import polars as pl
 
 from ifllm_hf.data.synthetic.page import SURFACES
 from ifllm_hf.errors import SourceError
-from ifllm_hf.files import write_parquet
+from ifllm_hf.files import read_parquet, scan_parquet, write_parquet
 
 FOLDER = "truth"
 PHASE = pl.Enum(["reading", "rating", "after"])
@@ -56,7 +56,7 @@ class Truth:
 
     def scan_ticks(self) -> pl.LazyFrame:
         """Return the true ticks, lazily: one row per uploaded tick in file order."""
-        return pl.scan_parquet(self.folder / "ticks" / "*.parquet")
+        return scan_parquet(sorted((self.folder / "ticks").glob("*.parquet")))
 
     def ticks(self, conversation_id: str | None = None) -> pl.DataFrame:
         """Return the true ticks of one conversation or of all."""
@@ -91,7 +91,7 @@ def read_truth(release: Path) -> Truth:
     folder = Path(release) / FOLDER
     try:
         facts = json.loads((folder / "truth.json").read_text())
-        turns = pl.read_parquet(folder / "turns.parquet")
+        turns = read_parquet(folder / "turns.parquet")
     except OSError as error:
         raise SourceError(
             f"{folder}: no truth found ({error.strerror}); expected the folder beside a release "

@@ -79,6 +79,12 @@ def write_behavior(
     late = rng.random(n)
     epochs = [(recording.epoch_ms[order] + (late > share)).tolist() for share in _LATER]
 
+    twice = (0, 0)  # the upload that stands there once more, as ticks in file order
+    if story.DOUBLED_UPLOAD in defects and batches:
+        at = len(batches) // 2
+        twice = (sum(map(len, batches[:at])), sum(map(len, batches[: at + 1])))
+        counts[story.DOUBLED_UPLOAD] = {}
+
     gaze = [_strings(_significant(v[order])) for v in (recording.gaze_x, recording.gaze_y)]
     rows = [f"{x},{y},{t},{e}\n" for x, y, t, e in zip(*gaze, times, epochs[0], strict=True)]
     if as_served and sides == 2:
@@ -86,9 +92,13 @@ def write_behavior(
         spans = zip(edges[:-1], edges[1:], strict=True)
         rows = ["".join(rows[a:b]) * 2 for a, b in spans]
         counts["doubled_abs_gaze"] = {"abs_gaze.csv": n}
+    elif sides == 1:
+        rows = _upload_again(rows, *twice, "abs_gaze.csv", counts)
     _write(folder / "abs_gaze.csv", rows)
     mouse = [v[order].astype(np.int64).tolist() for v in (recording.mouse_x, recording.mouse_y)]
     rows = [f"{x},{y},{t},{e}\n" for x, y, t, e in zip(*mouse, times, epochs[1], strict=True)]
+    if sides == 1:
+        rows = _upload_again(rows, *twice, "abs_mouse.csv", counts)
     _write(folder / "abs_mouse.csv", rows)
 
     in_rel = np.ones(n, bool)
@@ -119,6 +129,10 @@ def write_behavior(
             if story.LINE_BREAK in defects and name in ("rel_gaze", "rel_gaze_one"):
                 rows, broken = _break_lines(rows)
                 counts.setdefault(story.LINE_BREAK, {})[f"{name}.csv"] = broken
+            first, behind = (int(in_rel[:at].sum()) for at in twice)
+            if name == "rel_mouse_right":
+                behind = (first + behind) // 2  # broken off half way
+            rows = _upload_again(rows, first, behind, f"{name}.csv", counts)
             _write(folder / f"{name}.csv", rows)
     return Written(order, t_ms, in_rel, len(recording.t_ms) - sent, counts)
 
@@ -136,6 +150,15 @@ def _batches(recording: Recording, as_served: bool) -> list[IntArray]:
         edges = [begin, *cuts]
         batches += [np.arange(a, b) for a, b in pairwise(edges)]
     return batches
+
+
+def _upload_again(
+    rows: list[str], first: int, behind: int, file: str, counts: dict[str, dict[str, int]]
+) -> list[str]:
+    """Write the rows of an upload a second time, behind itself."""
+    if behind > first:
+        counts[story.DOUBLED_UPLOAD][file] = behind - first
+    return rows[:behind] + rows[first:behind] + rows[behind:]
 
 
 def _significant(values: FloatArray) -> FloatArray:

@@ -6,6 +6,7 @@ import polars as pl
 
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.raw.csv_tables import (
+    LINE_ENDS,
     TASK_TABLE,
     decimal_numbers,
     filled,
@@ -44,8 +45,8 @@ def build_tasks(task_table: pl.DataFrame) -> tuple[pl.DataFrame, Ledger]:
     Returns:
         One row per (worker, task) in file order, columns of `TASK_SCHEMA` (empty cells are null;
         `calibration_score` in percent; `understand_*` 1 to 5); `add_fold` gives it its fold. And
-        the ledger of rows, with `duplicate_task` dropped and `email_masked`, `html_entities` and
-        `zero_date` repaired.
+        the ledger of rows, with `duplicate_task` dropped and `email_masked`, `html_entities`,
+        `zero_date` and `line_ends` repaired.
 
     Raises:
         TableError: A cell that is not what its column holds.
@@ -70,6 +71,7 @@ def build_tasks(task_table: pl.DataFrame) -> tuple[pl.DataFrame, Ledger]:
         ),
         pl.any_horizontal(cell != pl.col(c) for c, cell in plain.items()).alias("html_entities"),
         zero_date.alias("zero_date"),
+        LINE_ENDS,
     ).with_columns(filled(c) for c in _TEXTS)
     rows = rows.with_columns(pl.format("{}/{}", "user_id", "task_id").alias("conversation_id"))
 
@@ -81,9 +83,8 @@ def build_tasks(task_table: pl.DataFrame) -> tuple[pl.DataFrame, Ledger]:
         .unique("conversation_id", keep="first", maintain_order=True)
         .sort("row")
     )
-    keep_all(
-        ledger, kept.height, {r: kept[r] for r in ("email_masked", "html_entities", "zero_date")}
-    )
+    repairs = ("email_masked", "html_entities", "zero_date", LINE_ENDS)
+    keep_all(ledger, kept.height, {r: kept[r] for r in repairs})
     ledger.drop("duplicate_task", rows.height - kept.height)
     ledger.check()
     return kept.select(pl.col(c).cast(t) for c, t in TASK_SCHEMA.items()), ledger

@@ -5,7 +5,14 @@ from __future__ import annotations
 import polars as pl
 
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.raw.csv_tables import QUERY_LOGS, instants, keep_all, require, whole_numbers
+from ifllm_hf.data.raw.csv_tables import (
+    LINE_ENDS,
+    QUERY_LOGS,
+    instants,
+    keep_all,
+    require,
+    whole_numbers,
+)
 from ifllm_hf.data.schema import TURNS, polars_schema
 from ifllm_hf.data.tables.folds import add_fold, assign_folds
 from ifllm_hf.errors import TableError
@@ -50,8 +57,8 @@ def build_turns(query_logs: pl.DataFrame, tasks: pl.DataFrame) -> tuple[pl.DataF
 
     Returns:
         One row per question, columns of `TURN_SCHEMA`, conversations in the order of their lowest
-        `query_id`; and the ledger of rows, with repairs `zero_date`, `line_break_in_model_name` and
-        `clock_ahead` (a row with two repairs counts under the first of them).
+        `query_id`; and the ledger of rows, with repairs `zero_date`, `line_break_in_model_name`,
+        `clock_ahead` and `line_ends` (a row with two repairs counts under the first of them).
 
     Raises:
         TableError: A cell that is not what its column holds, or a `query_ID` used twice.
@@ -81,6 +88,7 @@ def build_turns(query_logs: pl.DataFrame, tasks: pl.DataFrame) -> tuple[pl.DataF
             "asked_at": asked_at,
             "line": query_logs["line"],
             "zero_date": zero_date,
+            LINE_ENDS: query_logs[LINE_ENDS],
             "line_break_in_model_name": (name_a != query_logs["llm_name_1"])
             | (name_b != query_logs["llm_name_2"]),
         }
@@ -112,7 +120,7 @@ def build_turns(query_logs: pl.DataFrame, tasks: pl.DataFrame) -> tuple[pl.DataF
     rows = add_fold(rows, assign_folds(rows))
 
     ledger = Ledger("turns")
-    repairs = ("zero_date", "line_break_in_model_name", "clock_ahead")
+    repairs = ("zero_date", "line_break_in_model_name", "clock_ahead", LINE_ENDS)
     keep_all(ledger, rows.height, {r: rows[r] for r in repairs})
     ledger.check()
     return rows.select(pl.col(c).cast(t) for c, t in TURN_SCHEMA.items()), ledger

@@ -23,6 +23,7 @@ import polars as pl
 
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.raw.csv_tables import (
+    LINE_ENDS,
     RECORD_INFO,
     filled,
     instants,
@@ -79,7 +80,7 @@ def build_workers(
         a null quasi-identifier was not given or is withheld. Where a worker has two rows, the one
         with more answers is kept, then the later. And the ledger of rows: `duplicate_worker`
         dropped; repaired `implausible_age` (taken as not given), `no_consent` (answers of somebody
-        who did not consent are withheld) and `value_withheld` (for the sake of `K`).
+        who did not consent are withheld), `line_ends` and `value_withheld` (for the sake of `K`).
 
     Raises:
         TableError: A cell that is not what its column holds.
@@ -91,7 +92,7 @@ def build_workers(
         for i, c in enumerate(QUASI_IDENTIFIERS)
     )
     ledger = Ledger("workers")
-    repairs = {r: people[r] for r in ("implausible_age", "no_consent")}
+    repairs = {r: people[r] for r in ("implausible_age", "no_consent", LINE_ENDS)}
     keep_all(
         ledger, workers.height, repairs | {"value_withheld": pl.Series(withheld, dtype=pl.Boolean)}
     )
@@ -115,6 +116,7 @@ def _one_row_per_worker(record_info: pl.DataFrame) -> tuple[pl.DataFrame, int]:
         filled("race"),
         filled("gender"),
         inserted_at,
+        LINE_ENDS,
     )
     plausible = pl.col("age").is_between(*_PLAUSIBLE_AGE)
     rows = rows.with_columns(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.raw.grammar import parse_abs, parse_rel
 from ifllm_hf.data.raw.records import AbsRecords, RelRecords
+from ifllm_hf.data.ticks.repeats import rows_once, without_repeats
 from ifllm_hf.errors import TableError
 
 PAIRWISE_FILES = {
@@ -111,8 +112,12 @@ def merge_files(files: Mapping[str, bytes], name: str) -> MergedTicks:
     for key, file in rel_files.items():
         rel[key], ledgers[file] = parse_rel(files[file], f"{name}/{file}")
     for channel, file in ABS_FILES.items():
-        records, ledger = parse_abs(files[file], f"{name}/{file}")
-        absolute[channel], ledgers[file] = _without_repeats(records, ledger)
+        absolute[channel], ledgers[file] = parse_abs(files[file], f"{name}/{file}")
+    once = rows_once({**rel, **absolute})
+    for key, file in rel_files.items():
+        rel[key] = without_repeats(rel[key], once.get(key), ledgers[file])
+    for channel, file in ABS_FILES.items():
+        absolute[channel] = without_repeats(absolute[channel], once.get(channel), ledgers[file])
     every: list[AbsRecords | RelRecords] = [*absolute.values(), *rel.values()]
     spine = max(every, key=lambda records: len(records))
     page_ms, n = spine.page_ms, len(spine)
@@ -148,22 +153,6 @@ def merge_files(files: Mapping[str, bytes], name: str) -> MergedTicks:
         channels=channels,
         ledgers=ledgers,
     )
-
-
-def _without_repeats(records: AbsRecords, ledger: Ledger) -> tuple[AbsRecords, Ledger]:
-    """Drop the copies of batches that the server wrote twice, and count them."""
-    page_ms = records.page_ms
-    if len(records) < 2 or bool((np.diff(page_ms) > 0).all()):
-        return records, ledger
-    order = np.lexsort((records.epoch_ms, page_ms))
-    sorted_columns = (page_ms[order], records.epoch_ms[order], records.x[order], records.y[order])
-    same = np.logical_and.reduce([column[1:] == column[:-1] for column in sorted_columns])
-    first = np.sort(order[np.concatenate(([True], ~same))])
-    repeats = len(records) - len(first)
-    ledger.kept -= repeats
-    if repeats:
-        ledger.dropped["batch written twice"] = repeats
-    return records.take(first), ledger
 
 
 def _rows_of(

@@ -18,6 +18,7 @@ from ifllm_hf.data.schema import CONFIGS, SCHEMAS
 from ifllm_hf.data.tables.tasks import EMAIL_PATTERN
 from ifllm_hf.data.tables.turns import EXCLUDED_BY_PAPER
 from ifllm_hf.data.tables.workers import QUASI_IDENTIFIERS
+from ifllm_hf.files import read_parquet
 from ifllm_hf.hub.cards.tick_numbers import PERCENTILES, TickNumbers
 from ifllm_hf.metrics.core import score_interval
 
@@ -34,7 +35,7 @@ def shards(folder: Path, config: str) -> list[Path]:
 def read_small(folder: Path, config: str, columns: Iterable[str]) -> pl.DataFrame:
     """Read some scalar columns of a config."""
     names = list(columns)
-    return pl.concat([pl.read_parquet(file, columns=names) for file in shards(folder, config)])
+    return read_parquet(shards(folder, config), names)
 
 
 def read_turns(folder: Path) -> pl.DataFrame:

@@ -20,7 +20,8 @@ from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.sessions.sessions_card import is_of_sessions
 from ifllm_hf.data.synthetic import SYNTHETIC_PREFIX
 from ifllm_hf.data.tables.folds import FOLDS
-from ifllm_hf.errors import DataError
+from ifllm_hf.errors import DataError, OutputError
+from ifllm_hf.files import read_parquet, whole_folder
 from ifllm_hf.metrics.ridge import logit, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.baselines.choice import text_with_and_without_behavior
@@ -83,13 +84,21 @@ class RewardByFold:
         return _mean([model.predict_proba(rows) for model in _of(self.text_and_behavior, fold)])
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write all models and the facts about them into a new folder."""
+        """Write all models and the facts about them into a new folder, whole or not at all.
+
+        Raises:
+            OutputError: Something is there already, or it cannot be written.
+        """
         folder = Path(folder)
-        folder.mkdir(parents=True)
-        for kind in _KINDS:
-            for k, model in enumerate(getattr(self, kind)):
-                model.save(folder / f"{kind}-{k}.skops")
-        (folder / _FACTS).write_text(json.dumps(asdict(self.trained_on)), encoding="utf-8")
+        if os.path.lexists(folder):
+            raise OutputError(
+                f"{folder}: exists already; expected a free name. Choose another one."
+            )
+        with whole_folder(folder) as aside:
+            for kind in _KINDS:
+                for k, model in enumerate(getattr(self, kind)):
+                    model.save(aside / f"{kind}-{k}.skops")
+            (aside / _FACTS).write_text(json.dumps(asdict(self.trained_on)), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> RewardByFold:
@@ -128,7 +137,7 @@ def fit_prepared(
     if features is None:
         features = behavior_features(read_turns(folder))
     columns = ["query_id", "user_id", "preference", "fold", "response_a", "response_b", "turn"]
-    pairs = pl.read_parquet(config_files(folder, "pairwise"), columns=columns)
+    pairs = read_parquet(config_files(folder, "pairwise"), columns)
     source = "sessions" if is_of_sessions(folder) else "release"
     if pairs["user_id"].str.starts_with(SYNTHETIC_PREFIX).any():
         source = "synthetic"

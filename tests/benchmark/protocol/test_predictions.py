@@ -29,12 +29,13 @@ def good(data) -> pl.DataFrame:
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
 def test_round_trip(good: pl.DataFrame, data, tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"model{suffix}"
+    (tmp_path / f"model 1{suffix}").touch()
+    path = tmp_path / f"model [1]{suffix}"  # as a pattern, it would be the other file
     write_predictions(good, path)
     back = read_predictions(path)
     assert back.equals(good)
     assert check_predictions(back, data).equals(good)
-    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_further_columns_are_ignored(good: pl.DataFrame, tmp_path: Path) -> None:

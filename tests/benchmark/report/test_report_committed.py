@@ -28,7 +28,7 @@ def test_the_committed_scores_are_those_of_a_fresh_run(prepared_release: Path) -
     }
     for set_name, ids in ((PAPER, rows.paper_ids), (HEADLINE, None)):
         data = labelled(rows.turns, ids=ids)
-        for model in (LengthRule(), baselines.first_behavior_model()):
+        for model in (LengthRule(), baselines.first_behavior_model(), baselines.default_model()):
             found = cross_validate(model, data, "worker", swap=rows.swap, progress=False)
             fresh = score(Scored(found, data))
             told = committed[model.name, set_name]

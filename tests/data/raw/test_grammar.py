@@ -20,6 +20,7 @@ from ifllm_hf.data.raw.records import AbsRecords, RelRecords
 from ifllm_hf.errors import TableError
 
 EPOCH = 1_757_425_262_123
+OTHER_ENDS = "line ends of another system"
 GOOD = b'1.5,-2,"some text",7,1234.5,1,1757425262123\n'
 Row = tuple[float, float, str | None, int, float, int, int]
 
@@ -126,15 +127,41 @@ def test_a_line_break_inside_the_window_is_joined(window: str, end: bytes) -> No
     good = read(GOOD)[0]
     assert rows(records) == [good, (1, 2, window, 3, 4.5, 1, EPOCH)] * 2
     assert (ledger.seen, ledger.kept) == (4, 4)
-    assert ledger.repaired == {"line break inside the window": 2}
+    expected = {"line break inside the window": 2}
+    assert ledger.repaired == expected | ({OTHER_ENDS: 1} if end == b"\r\n" else {})
 
 
-def test_the_line_breaks_of_windows_are_read() -> None:
-    lines = (GOOD + b'3,4,"a,b",12,9,1,1757425262123\n-1,-1,,,9.5,0,1757425262123\n') * 4
-    expected = read(lines)
-    records, ledger = parse_rel(lines.replace(b"\n", b"\r\n"), "f.csv")
-    assert rows(records) == expected
-    assert (ledger.seen, ledger.kept, ledger.dropped) == (12, 12, {})
+ENDS = {"windows": b"\r\n", "old mac": b"\r"}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=list(ENDS))
+@pytest.mark.parametrize("share", [1, 2, 3])
+def test_the_line_ends_of_another_system_lose_nothing(end: bytes, share: int) -> None:
+    one = GOOD + b'3,4,"a,b",12,9,1,1757425262123\n-1,-1,,,9.5,0,1757425262123\n'
+    records, ledger = parse_rel(one * 4, "f.csv")
+    lines = (one * 4).splitlines()
+    ends = [end if i % share == 0 else b"\n" for i in range(len(lines))]
+    other, mended = parse_rel(b"".join(a + b for a, b in zip(lines, ends, strict=True)), "f.csv")
+    assert rows(other) == rows(records)
+    assert (mended.seen, mended.kept, mended.dropped) == (ledger.seen, ledger.kept, {})
+    assert mended.repaired == {OTHER_ENDS: ends.count(end)}
+    absolute = ABS_GOOD * 6
+    found, mended = parse_abs(absolute.replace(b"\n", end), "f.csv")
+    assert abs_rows(found) == abs_rows(parse_abs(absolute, "f.csv")[0])
+    assert (mended.kept, mended.repaired) == (6, {OTHER_ENDS: 6})
+
+
+def test_a_converted_file_has_its_windows_back() -> None:
+    raw = GOOD * 3 + b'1,2,"a\nb",3,4.5,1,1757425262123\n'
+    assert read(raw.replace(b"\n", b"\r\n")) == read(raw)
+
+
+@pytest.mark.parametrize("parse", [parse_rel, parse_abs])
+def test_a_byte_order_mark_costs_no_record(parse: Any) -> None:
+    raw = (GOOD if parse is parse_rel else ABS_GOOD) * 2
+    records, ledger = parse(b"\xef\xbb\xbf" + raw, "f.csv")
+    assert records.x.tolist() == parse(raw, "f.csv")[0].x.tolist()
+    assert (ledger.seen, ledger.kept, ledger.repaired) == (2, 2, {"byte order mark": 1})
 
 
 @pytest.mark.parametrize(

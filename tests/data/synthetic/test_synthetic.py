@@ -142,7 +142,7 @@ def test_windows_and_carets_point_at_the_true_character(
 ) -> None:
     truth: Truth = request.getfixturevalue(which)
     spoilt = {d.conversation_id for d in truth.of("requoted") + truth.of("line_break_in_window")}
-    spoilt |= {d.conversation_id for d in truth.of("missing_in_rel")}
+    spoilt |= {d.conversation_id for d in truth.of("missing_in_rel") + truth.of("doubled_upload")}
     answers = {int(r["query_ID"]): r for r in table(truth, "query_logs_table")}
     checked = astral = 0
     for (key,), ticks in truth.ticks().group_by("conversation_id"):
@@ -353,7 +353,10 @@ def test_pairwise_gaze_is_written_twice_by_the_buffer(damaged: Truth) -> None:
         assert first >= writer.BUFFER_TICKS
         assert lines[first : 2 * first] == lines[:first]
     pointwise = (release(damaged) / "user_behavior").glob("*/*/rel_gaze.csv")
+    again = {path.parent for path, _ in raw(damaged, "doubled_upload")}
     for path in pointwise:
+        if path.parent in again:
+            continue
         lines = (path.parent / "abs_gaze.csv").read_text().splitlines()
         assert len(set(lines)) == len(lines)
 

@@ -23,7 +23,7 @@ def task_table(*rows: dict[str, str]) -> pl.DataFrame:
     data = {c: [row.get(c, "") for row in rows] for c in COLUMNS}
     data["user_id"] = [row.get("user_id", "w") for row in rows]
     frame = pl.DataFrame(data, schema=dict.fromkeys(COLUMNS, pl.String))
-    return frame.with_columns(line=pl.int_range(2, pl.len() + 2))
+    return frame.with_columns(line=pl.int_range(2, pl.len() + 2), line_ends=False)
 
 
 def test_a_finished_task() -> None:

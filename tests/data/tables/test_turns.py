@@ -34,7 +34,7 @@ def query_logs(*rows: dict[str, str]) -> pl.DataFrame:
     numbered = [QUESTION | {"query_ID": str(i + 1)} | row for i, row in enumerate(rows)]
     data = {c: [row.get(c, "") for row in numbered] for c in COLUMNS}
     frame = pl.DataFrame(data, schema=dict.fromkeys(COLUMNS, pl.String))
-    return frame.with_columns(line=pl.int_range(2, pl.len() + 2))
+    return frame.with_columns(line=pl.int_range(2, pl.len() + 2), line_ends=False)
 
 
 def turns_of(*rows: dict[str, str]) -> pl.DataFrame:

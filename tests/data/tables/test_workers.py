@@ -32,7 +32,7 @@ def record_info(*rows: dict[str, str]) -> pl.DataFrame:
     named = [PERSON | {"user_id": f"u{i:03}"} | row for i, row in enumerate(rows)]
     data = {c: [row.get(c, "") for row in named] for c in COLUMNS}
     frame = pl.DataFrame(data, schema=dict.fromkeys(COLUMNS, pl.String))
-    return frame.with_columns(line=pl.int_range(2, pl.len() + 2))
+    return frame.with_columns(line=pl.int_range(2, pl.len() + 2), line_ends=False)
 
 
 def smallest_groups(workers: pl.DataFrame) -> dict[tuple[str, ...], int]:

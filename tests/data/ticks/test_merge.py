@@ -162,6 +162,56 @@ def test_two_ticks_of_one_instant_stay_two() -> None:
     assert ticks_of(merged) == [one, two, *rest]
 
 
+# --- uploads that the server wrote twice ---
+
+
+def again(raw: bytes, rows: slice, behind: int) -> bytes:
+    """Write the lines `rows` of a file once more, behind line `behind`."""
+    lines = raw.splitlines(keepends=True)
+    return b"".join(lines[:behind] + lines[rows] + lines[behind:])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("rows", "behind"), [((10, 20), 20), ((10, 20), 40), ((13, 17), 17)])
+@pytest.mark.parametrize("only", [None, "rel", "one"])
+def test_an_upload_written_twice_adds_no_tick_and_is_counted(
+    kind: str, rows: tuple[int, int], behind: int, only: str | None
+) -> None:
+    ticks = session(40, kind)
+    once = files_of(batches(ticks), kind)
+    chosen = [f for f in once if f != "abs_gaze.csv" or kind == "pointwise"]
+    if only == "rel":
+        chosen = list(KINDS[kind].values())
+    elif only == "one":
+        chosen = [KINDS[kind]["mouse", "a"]]
+    twice = {f: again(once[f], slice(*rows), behind) for f in chosen}
+    merged = merge_files(once | twice, "w/1")
+    assert ticks_of(merged) == ticks
+    n = rows[1] - rows[0]
+    before = counts(merge_files(once, "w/1"))
+    for file, (seen, kept, dropped) in counts(merged).items():
+        more = n if file in chosen else 0
+        assert (seen, kept) == (before[file][0] + more, before[file][1])
+        assert sum(dropped.values()) == seen - kept
+        assert set(dropped) <= {"batch written twice"}
+        assert seen == len((once | twice)[file].splitlines())
+
+
+def test_equal_rows_of_two_ticks_are_no_copies() -> None:
+    """Off the answers, all that tells two ticks of one instant apart is in the other files."""
+    one, two, *rest = session(12, "pairwise")
+    off = Spot(3, 4)
+    one = replace(one, gaze=off, mouse=Spot(5, 6), camera=1)
+    two = replace(one, mouse=Spot(7, 8))
+    ticks = [one, two, *rest]
+    files = files_of([ticks], "pairwise")
+    assert files["rel_gaze_one.csv"].splitlines()[0] == files["rel_gaze_one.csv"].splitlines()[1]
+    for twice in (files, {f: raw * 2 for f, raw in files.items()}):
+        merged = merge_files(twice, "w/1")
+        assert ticks_of(merged) == ticks
+        assert counts(merged)["rel_gaze_one.csv"][1] == 12
+
+
 def test_the_mouse_is_nowhere_before_its_first_movement() -> None:
     ticks = session(10, "pointwise")
     still = [replace(t, mouse=Spot(-1, -1)) for t in ticks[:4]]

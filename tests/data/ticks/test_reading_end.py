@@ -235,6 +235,63 @@ def test_a_single_stop_as_low_as_in_another_turn() -> None:
         assert in_order(phase[rows])
 
 
+@pytest.mark.parametrize("width", [1054.0, 1536.0, 2560.0])
+@pytest.mark.parametrize(("aside", "found"), [(0.004, True), (0.0145, False), (-0.0145, False)])
+def test_between_the_radio_buttons_nothing_is_rated(
+    width: float, aside: float, found: bool
+) -> None:
+    """Two buttons of a row are a twelfth of the page apart; a sixth of that off one is on none."""
+    session = Session(width)
+    session.read()
+    begin = session.rest((LIKERT_COLUMNS[1] + aside) * width, 700)
+    session.rest((LIKERT_COLUMNS[3] + aside) * width, 760)
+    session.rest((PREFERENCE_COLUMNS[0] + aside) * width, 860)
+    phases = session.phases()
+    assert phases.source == [FOUND if found else FALLBACK]
+    if found:
+        assert (phases.phase == READING).nonzero()[0].tolist() == list(range(begin))
+
+
+@pytest.mark.parametrize(("above_px", "found"), [(-60, True), (15, True), (60, False)])
+def test_a_single_stop_above_the_first_row_of_another_turn_is_none(
+    above_px: float, found: bool
+) -> None:
+    """A row of the widget is some 60 px high: what rests a row above all others is no rating."""
+    session = Session()
+    session.read(turn=0)
+    session.rate(y=700)
+    session.leave()
+    session.read(turn=1)
+    session.rest(LIKERT_COLUMNS[4] * 1500, 700 - above_px)
+    session.rest(100, 500)
+    session.leave()
+    assert session.phases().source == [FOUND, FOUND if found else FALLBACK]
+
+
+def test_nobody_rates_an_answer_that_appeared_a_second_ago() -> None:
+    session = Session()
+    session.read(8)
+    session.rate(ticks=2, way=1)
+    assert len(session.mouse) < 20  # two seconds
+    session.read(60)
+    begin = session.rate()
+    phases = session.phases()
+    assert phases.source == [FOUND]
+    assert (phases.phase == READING).nonzero()[0].tolist() == list(range(begin))
+
+
+def test_a_rest_half_a_minute_later_is_no_part_of_the_rating() -> None:
+    session = Session()
+    session.read()
+    session.rate()
+    last = len(session.mouse)
+    session.leave(300)
+    session.rest(LIKERT_COLUMNS[2] * 1500, 700)
+    phases = session.phases()
+    assert (phases.phase[last:] == AFTER).all()
+    assert phases.phase[last - 1] == RATING
+
+
 def test_the_text_of_the_widget_ends_reading() -> None:
     session = Session()
     session.read()

@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
 
 from ifllm_hf.data.marker import is_prepared
@@ -54,6 +56,17 @@ def test_no_number_is_typed_into_the_template() -> None:
     text = re.sub(r"```bibtex.*?```", "", text, flags=re.DOTALL)
     typed = re.findall(r"\d[\d,.]*\d", re.sub(r"\{\{[^}]*\}\}", "", text))
     assert set(typed) <= {"16", "0.5", "95", "2.0", "1000"}, "count it in card_numbers instead"
+
+
+def test_the_line_for_tensors_runs(
+    prepared_small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = re.search(r"`(load_dataset[^`]*torch[^`]*)`", TEMPLATE.read_text(encoding="utf-8"))
+    assert told is not None
+    monkeypatch.chdir(prepared_small.parent)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    pairs = eval(told[1], {"load_dataset": datasets.load_dataset})
+    assert isinstance(pairs[0]["query_id"], torch.Tensor)
 
 
 # -- numbers --------------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,7 +12,7 @@ import pytest
 
 from ifllm_hf.behavior.features.table import behavior_features, read_turns
 from ifllm_hf.data.prepared.folder import config_files
-from ifllm_hf.errors import DataError
+from ifllm_hf.errors import DataError, OutputError
 from ifllm_hf.reward.baselines.by_fold import RewardByFold, fit_by_fold, fit_prepared
 
 
@@ -103,6 +105,22 @@ def test_saved_and_loaded_it_says_the_same(
         np.testing.assert_array_equal(
             again.from_text_and_behavior(rows, fold), reward.from_text_and_behavior(rows, fold)
         )
+
+
+def test_what_cannot_be_saved_whole_leaves_nothing(
+    reward: RewardByFold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reward.text_and_behavior[-1].__class__, "save", no_room)
+        with pytest.raises(OutputError, match="space"):
+            reward.save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "model").mkdir()
+    with pytest.raises(OutputError, match="exists"):
+        reward.save(tmp_path / "model")
 
 
 def test_folder_without_a_model_says_so(tmp_path: Path) -> None:

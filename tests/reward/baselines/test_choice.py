@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from scipy.optimize import minimize
 
 from ifllm_hf.behavior.paper.features import paper_feature_set
 from ifllm_hf.benchmark.protocol.rows import visible
@@ -95,6 +96,24 @@ def test_a_member_of_the_average_is_the_plain_regression(rows: Rows) -> None:
     alone.fit(frame, y, reader)
     np.testing.assert_allclose(model.weights[0, :2] * members, alone.weights, rtol=1e-6)
     assert model.weights[0, 2:].any() == np.False_
+
+
+def test_every_member_minimises_the_penalised_loss(rows: Rows) -> None:
+    """Length and the end of reading carry the penalty, what is added `caution` times as much."""
+    frame, y, reader = rows
+    model = LateReading(penalty=3.0, caution=7.0).fit(frame, y, reader)
+    members = len(MAINS) * len(EXTRAS)
+    for x, b in zip(model._design(frame), model.weights * members, strict=True):
+        scale = np.sqrt((x * x).mean(axis=0))
+        used = scale > 0
+        cost = np.where(np.arange(x.shape[1]) < 2, 3.0, 21.0)
+
+        def loss(z: np.ndarray, x: Any = x[:, used] / scale[used], cost: Any = cost[used]) -> Any:
+            return np.logaddexp(0, -(2 * y - 1) * (x @ z)).sum() + (cost * z * z).sum() / 2
+
+        best = minimize(loss, np.zeros(used.sum()), method="BFGS").x
+        np.testing.assert_allclose(b[used] * scale[used], best, atol=2e-4)
+        assert not b[~used].any()
 
 
 def test_inner_choice_finds_the_member_that_carries_the_signal() -> None:
