@@ -109,8 +109,7 @@ def check_labels(
     missing = [name for name in ("query_id", "source") if name not in rows[0]]
     if missing:
         raise DataError(
-            f"{path.name}: no column {', '.join(missing)}; it has {', '.join(rows[0])}. "
-            "Expected a file that `ifllm label` wrote"
+            f"{path.name}: no column {', '.join(missing)}; expected a file that `ifllm label` wrote"
         )
     needed = ("query_id", "response_a", "response_b", "preference")
     of_turn = {row["query_id"]: row for row in turns.select(needed).iter_rows(named=True)}

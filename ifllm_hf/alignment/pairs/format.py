@@ -37,6 +37,7 @@ class PreferencePairs:
         ledger: What became of every row of the source.
         fingerprint: Hash of what the model will read, in order; the same on every machine.
         labeller_saw: Held-out pairs of readers whose clicks trained a labelling model.
+        own_template: Pairs around which no template went, since they carry one of their own.
     """
 
     train: Dataset
@@ -44,6 +45,7 @@ class PreferencePairs:
     ledger: Ledger
     fingerprint: str
     labeller_saw: int = 0
+    own_template: int = 0
 
 
 def render_prompt(messages: Sequence[Message], template: str, prefix: str, separator: str) -> str:
@@ -162,6 +164,7 @@ def load_pairs(config: PairDataConfig, name: str | None = None) -> PreferencePai
     ledger = Ledger(name)
     train: list[dict[str, Any]] = []
     held_out: list[dict[str, Any]] = []
+    own_template = 0
     for i, row in enumerate(pairs):
         if not held[i]:
             if prompts[i] in held_prompts:
@@ -182,6 +185,7 @@ def load_pairs(config: PairDataConfig, name: str | None = None) -> PreferencePai
                 f"{name}: 'chosen' and 'rejected' of row {i} differ in outer white space only; "
                 "remove that row"
             )
+        own_template += row["has_template"] and config.prompt_format == "template"
         (held_out if held[i] else train).append(formatted)
         ledger.keep()
     ledger.check()
@@ -197,6 +201,7 @@ def load_pairs(config: PairDataConfig, name: str | None = None) -> PreferencePai
         digest.update(json.dumps(part, ensure_ascii=False, sort_keys=True).encode())
     return PreferencePairs(
         labeller_saw=labeller_saw,
+        own_template=own_template,
         train=Dataset.from_list(train),
         held_out=Dataset.from_list(held_out) if held_out else None,
         ledger=ledger,

@@ -138,6 +138,8 @@ def announce(
         if data.prompt_format == "chat"
         else f"`{data.prompt_template!r}`"
     )
+    if run.pairs.own_template:
+        prompt += f" (not around {run.pairs.own_template} pairs with a template of their own)"
     record: dict[str, Any] = {
         "stage": stage,
         "settings": resolved_settings(run.training, run.policy, data),

@@ -171,7 +171,9 @@ HH = {
 
 
 def test_a_text_with_its_own_template_is_read_as_it_is(tmp_path: Path) -> None:
-    (seen,) = load(write(tmp_path, [HH])).train
+    loaded = load(write(tmp_path, [HH]))
+    (seen,) = loaded.train
+    assert loaded.own_template == 1
     assert {side: seen["prompt"] + seen[side] for side in HH} == HH
     (seen,) = load(write(tmp_path, [HH]), prompt_format="chat").train
     assert seen["prompt"] == [{"role": "user", "content": "Hi?"}]
