@@ -10,6 +10,7 @@ from ifllm_hf.alignment.dpo.losses import PAPER_EPSILON_MAX
 from ifllm_hf.alignment.dpo.models import load_policy
 from ifllm_hf.alignment.dpo.trainer import USES_CONFIDENCE, PairDPOTrainer
 from ifllm_hf.alignment.pairs.config import PairDataConfig
+from ifllm_hf.alignment.pairs.format import DROPPED_EQUAL, DROPPED_LONG
 from ifllm_hf.alignment.policy.config import PolicyConfig
 from ifllm_hf.alignment.policy.run import announce, finish, prepare_run, train_and_save
 
@@ -46,7 +47,10 @@ def run_dpo(policy: PolicyConfig, training: PairDPOConfig, data: PairDataConfig)
         run,
         trainer,
         stage="dpo",
-        too_long=sum(trainer.too_long.values()),
+        left_out={
+            DROPPED_LONG: sum(trainer.too_long.values()),
+            DROPPED_EQUAL: sum(trainer.equal.values()),
+        },
         cut=sum(trainer.cut.values()),
         weights=loaded.weights,
         loss=_loss(training, trainer),

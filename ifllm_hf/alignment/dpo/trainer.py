@@ -6,6 +6,7 @@ TRL on the same batch and fails when the signatures move; the run refuses anothe
 * collator and `_set_signature_columns_if_needed`: carry the column `confidence` into the batch, and
   lay the pairs out without padding (`unpadded`);
 * `_prepare_dataset`: count what TRL drops because the prompt fills `max_length`, and cut answers;
+  leave out pairs that are equal up to there;
 * `_get_num_items_in_batch`: pairs and chosen tokens of the whole accumulated batch, on all ranks;
 * `compute_ref_log_probs`, `_precompute_ref_logps`: the reference is the one that was named, and its
   log probabilities are kept from run to run (`reference_cache`);
@@ -57,6 +58,7 @@ class PairDPOTrainer(WithoutLocalPaths, NamedReferenceTrainer):
     Attributes:
         step0_margin: Largest absolute scaled margin of the first batch before the first step.
         too_long: Rows per dataset (`train`, `eval`) left out: the prompt fills max_length.
+        equal: Rows per dataset left out: the answers are the same up to max_length.
         cut: Rows per dataset whose longer answer is cut at max_length.
         padded: Why batches are padded, or None when they are not.
         gradient_mass: Sum of |d loss / d margin| by decile of confidence over the run, shape (10,).
@@ -102,6 +104,7 @@ class PairDPOTrainer(WithoutLocalPaths, NamedReferenceTrainer):
         self._unlogged: dict[str, list[torch.Tensor]] = {"train": [], "eval": []}
         self._measured: tuple[str, ...] = ()
         self.too_long: dict[str, int] = {}
+        self.equal: dict[str, int] = {}
         self.cut: dict[str, int] = {}
         # Where TRL does not need to know (it skips loading a reference then), the log probabilities
         # are computed below: TRL would first copy all weights to the CPU and hash them there.
@@ -155,6 +158,15 @@ class PairDPOTrainer(WithoutLocalPaths, NamedReferenceTrainer):
                 f"{dataset_name} pairs: all {len(dataset)} prompts fill max_length "
                 f"{args.max_length}; raise max_length or use history: none"
             )
+        differ = _rows_that_differ(prepared, args.max_length)
+        self.equal[dataset_name] = len(prepared) - len(differ)
+        if not differ:
+            raise DataError(
+                f"{dataset_name} pairs: chosen and rejected of all {len(prepared)} are the same up "
+                f"to max_length {args.max_length}; raise max_length"
+            )
+        if len(differ) < len(prepared):
+            prepared = prepared.select(differ)
         limit = args.max_length or float("inf")
         self.cut[dataset_name] = int((row_lengths(prepared) > limit).sum())
         return prepared
@@ -264,6 +276,16 @@ class PairDPOTrainer(WithoutLocalPaths, NamedReferenceTrainer):
         if mode == "train":
             logs.update(self._shares.flush())
         super().log(logs, start_time)
+
+
+def _rows_that_differ(prepared: Dataset, max_length: int | None) -> list[int]:
+    """Return the rows whose answers are still two answers where they are cut."""
+    differ = []
+    for i, row in enumerate(prepared.select_columns(["prompt_ids", "chosen_ids", "rejected_ids"])):
+        room = None if max_length is None else max_length - len(row["prompt_ids"])
+        if row["chosen_ids"][:room] != row["rejected_ids"][:room]:
+            differ.append(i)
+    return differ
 
 
 def _confidence_of(dataset: Dataset) -> np.ndarray[Any, np.dtype[np.float64]]:

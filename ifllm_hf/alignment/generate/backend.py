@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from ifllm_hf.alignment.generate.config import ModelSpec, Sampling
 from ifllm_hf.alignment.pairs.config import PromptFormat
-from ifllm_hf.alignment.pairs.format import Message
+from ifllm_hf.alignment.pairs.messages import Message
+from ifllm_hf.alignment.pairs.prompt_tokens import prompt_tokens
 from ifllm_hf.alignment.policy import load as models
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.files import digest
@@ -122,10 +123,4 @@ def load_tokenizer(spec: ModelSpec, style: PromptFormat, *, trust_remote_code: b
 
 def token_ids(tokenizer: Any, prompt: JudgedPrompt, style: PromptFormat) -> list[int]:
     """Return the tokens of a question as the model was trained to read it."""
-    if style.prompt_format == "chat":
-        ids = tokenizer.apply_chat_template(
-            prompt.prompt, add_generation_prompt=True, return_dict=False
-        )
-    else:
-        ids = tokenizer(prompt.prompt)["input_ids"]
-    return list(ids)
+    return prompt_tokens(tokenizer, prompt.prompt, style)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from ifllm_hf.alignment.generate.backend import JudgedPrompt
 from ifllm_hf.alignment.judge.config import PromptSelection
 from ifllm_hf.alignment.pairs.config import PromptFormat
 from ifllm_hf.alignment.pairs.format import format_row
-from ifllm_hf.alignment.pairs.source import open_pairs, require_columns, text_of
+from ifllm_hf.alignment.pairs.messages import RowError, text_of
+from ifllm_hf.alignment.pairs.source import Row, open_prompts, require_columns
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.marker import is_prepared
 from ifllm_hf.errors import ConfigError, DataError
@@ -17,7 +17,7 @@ from ifllm_hf.files import digest
 from ifllm_hf.training.run_record import public_name
 
 _IFLLM_CONFIGS = ("pairwise", "pointwise")
-_COLUMNS = ("prompt", "user_id", "fold", "bullet_suffix", "history_chosen")
+_COLUMNS = ("user_id", "fold")
 TRAINED_ON = "a reader of the training side asked it too"
 REPEATED = "asked before"
 BEYOND = "beyond max_prompts"
@@ -42,22 +42,24 @@ def held_out_prompts(
     """
     is_ifllm = chosen.dataset == "ifllm" or is_prepared(chosen.dataset)
     configs: tuple[str | None, ...] = chosen.configs or (_IFLLM_CONFIGS if is_ifllm else (None,))
-    rows: list[dict[str, Any]] = []
+    name = str(public_name(chosen.dataset))
+    style_columns = {"history_chosen": style.history == "chosen", "bullet_suffix": style.suffix}
+    columns = (*_COLUMNS, *(column for column, used in style_columns.items() if used))
+    rows: list[Row] = []
     for config in configs:
-        table = open_pairs(chosen.dataset, config, chosen.split)
+        table = open_prompts(chosen.dataset, config, chosen.split, name=name, columns=columns)
         needed: dict[str, str | bool] = {
-            "prompt": "judging",
             "fold": chosen.fold is not None and "prompts.fold",
             "bullet_suffix": style.suffix and "format.suffix",
             "history_chosen": style.history == "chosen" and "format.history",
         }
-        require_columns(table, str(public_name(chosen.dataset)), needed)
-        rows += list(table.select_columns([c for c in _COLUMNS if c in table.column_names]))
+        require_columns(table, name, needed)
+        rows += table
     return select_prompts(rows, chosen, style)
 
 
 def select_prompts(
-    rows: list[dict[str, Any]], chosen: PromptSelection, style: PromptFormat
+    rows: list[Row], chosen: PromptSelection, style: PromptFormat
 ) -> tuple[list[JudgedPrompt], Ledger]:
     """Choose among rows of a dataset; see `held_out_prompts`."""
     ledger = Ledger(str(public_name(chosen.dataset)))
@@ -76,7 +78,10 @@ def select_prompts(
         if _normal(row) in trained:
             ledger.drop(TRAINED_ON)
             continue
-        made = _make(row, style)
+        try:
+            made = _make(row, style)
+        except RowError as error:
+            raise DataError(f"{ledger.name}: a question cannot be judged: {error}") from error
         if made.prompt_id in found:
             ledger.drop(REPEATED)
             continue
@@ -98,7 +103,7 @@ def select_prompts(
     return kept, ledger
 
 
-def _make(row: dict[str, Any], style: PromptFormat) -> JudgedPrompt:
+def _make(row: Row, style: PromptFormat) -> JudgedPrompt:
     answers = {"chosen": "", "rejected": ""}
     as_chat = replace(style, prompt_format="chat")
     messages = format_row({**row, **answers}, as_chat, 1.0)["prompt"]
@@ -110,5 +115,5 @@ def _make(row: dict[str, Any], style: PromptFormat) -> JudgedPrompt:
     return JudgedPrompt(prompt_id, row.get("user_id") or prompt_id, question, prompt)
 
 
-def _normal(row: dict[str, Any]) -> str:
+def _normal(row: Row) -> str:
     return text_of(row["prompt"]).strip().casefold()

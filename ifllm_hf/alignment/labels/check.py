@@ -16,13 +16,15 @@ import polars as pl
 
 from ifllm_hf.alignment.pairs.config import PromptFormat
 from ifllm_hf.alignment.pairs.format import format_row
-from ifllm_hf.alignment.pairs.source import check_pairs, open_pairs, text_of
+from ifllm_hf.alignment.pairs.messages import text_of
+from ifllm_hf.alignment.pairs.source import open_pairs
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.files import shipped_folder
 from ifllm_hf.training.settings_file import read_yaml
 from ifllm_hf.training.tiny_models import TINY_PREFIX
 
 _SHOWN_CHARS = 240
+_COLUMNS = ("query_id", "source", "p_b", "history_chosen", "bullet_suffix")
 
 
 @dataclass(frozen=True)
@@ -103,28 +105,25 @@ def check_labels(
     """
     path = Path(path)
     formats = _formats(recipe_files() if templates is None else templates)
-    pairs = open_pairs(str(path))
-    confidence = check_pairs(pairs, path.name)
-    missing = [name for name in ("query_id", "source") if name not in pairs.column_names]
+    rows = open_pairs(str(path), name=path.name, columns=_COLUMNS)
+    missing = [name for name in ("query_id", "source") if name not in rows[0]]
     if missing:
         raise DataError(
-            f"{path.name}: no column {', '.join(missing)}; it has {', '.join(pairs.column_names)}. "
-            "Expected a file that `ifllm label` wrote"
+            f"{path.name}: no column {', '.join(missing)}; expected a file that `ifllm label` wrote"
         )
     needed = ("query_id", "response_a", "response_b", "preference")
     of_turn = {row["query_id"]: row for row in turns.select(needed).iter_rows(named=True)}
-    rows = [dict(row) for row in pairs]
     sides = [_chosen_side(row, i, of_turn, path.name) for i, row in enumerate(rows)]
     clicks = [of_turn[row["query_id"]]["preference"] for row in rows]
     _check_against_clicks(rows, sides, clicks, path.name)
     with_click = [
         side == click for side, click in zip(sides, clicks, strict=True) if click in ("a", "b")
     ]
-    picked = _spread(confidence, show)
+    picked = _spread([row["confidence"] for row in rows], show)
     shown = []
     for look, models in formats.items():
         for i, row in enumerate(rows):
-            seen = format_row(row, look, confidence[i])
+            seen = format_row(row, look, row["confidence"])
             _hold_to_turn(seen, sides[i], of_turn[row["query_id"]], models, path.name)
             if i in picked:
                 shown.append(_shown(seen, row, models, look))

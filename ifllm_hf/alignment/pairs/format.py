@@ -9,19 +9,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ifllm_hf.alignment.pairs.config import PairDataConfig, PromptFormat
-from ifllm_hf.alignment.pairs.source import check_pairs, open_pairs, require_columns, text_of
+from ifllm_hf.alignment.pairs.messages import Message, RowError, text_of
+from ifllm_hf.alignment.pairs.own_template import turns_of
+from ifllm_hf.alignment.pairs.source import Row, open_pairs, require_columns
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Message = dict[str, str]
 BULLET_SUFFIX = " respond using bullet points"  # as the collection site appended it
 DROPPED_BOTH_SIDES = "prompt also stands in the held-out side"
 DROPPED_UNSURE = "confidence below min_confidence"
 DROPPED_BEYOND = "beyond max_pairs"
 DROPPED_LONG = "prompt fills max_length"
+DROPPED_EQUAL = "answers are equal up to max_length"
+_COLUMNS = ("fold", "label_fold", "user_id")
 
 
 @dataclass
@@ -34,6 +37,7 @@ class PreferencePairs:
         ledger: What became of every row of the source.
         fingerprint: Hash of what the model will read, in order; the same on every machine.
         labeller_saw: Held-out pairs of readers whose clicks trained a labelling model.
+        own_template: Pairs around which no template went, since they carry one of their own.
     """
 
     train: Dataset
@@ -41,6 +45,7 @@ class PreferencePairs:
     ledger: Ledger
     fingerprint: str
     labeller_saw: int = 0
+    own_template: int = 0
 
 
 def render_prompt(messages: Sequence[Message], template: str, prefix: str, separator: str) -> str:
@@ -56,35 +61,50 @@ def render_prompt(messages: Sequence[Message], template: str, prefix: str, separ
         content = message["content"]
         match message["role"]:
             case "user":
-                parts.append((separator if parts else "") + template.replace("{prompt}", content))
+                parts.append(
+                    (separator if any(parts) else "") + template.replace("{prompt}", content)
+                )
             case "assistant":
                 parts.append(prefix + content.strip())
             case _:
-                parts.append((separator if parts else "") + content)
+                parts.append((separator if any(parts) else "") + content)
     return "".join(parts)
 
 
-def format_row(row: dict[str, Any], style: PromptFormat, confidence: float) -> dict[str, Any]:
+def format_row(row: Row, style: PromptFormat, confidence: float) -> dict[str, Any]:
     """Return `prompt`, `chosen`, `rejected`, `confidence` as the trainer takes them.
 
     White space around an answer is removed: the prompt format supplies the separator, and an answer
-    that starts with a line break would merge with it into one token.
+    that starts with a line break would merge with it into one token. A text that carries a template
+    of its own stays as it is; for a chat template it is read into turns.
+
+    Raises:
+        RowError: Such a text, where something would have to go inside it, or without known turns.
     """
     prompt = row["prompt"]
+    sides = ("chosen", "rejected")
+    as_chat = style.prompt_format == "chat"
+    own = bool(row.get("has_template"))
+    past = row["history_chosen"] if style.history == "chosen" and isinstance(prompt, str) else None
+    suffix = BULLET_SUFFIX if style.suffix and row["bullet_suffix"] else ""
+    if own and (past or suffix):
+        raise RowError(
+            "'prompt' carries a template of its own, which history and suffix cannot enter",
+            prompt,
+            "expected the plain question; use history: none and suffix: false",
+        )
+    if own and not as_chat:
+        return {"prompt": prompt, **{side: row[side] for side in sides}, "confidence": confidence}
     messages: list[Message]
-    if isinstance(prompt, str):
-        messages = [{"role": "user", "content": prompt}]
-        if style.history == "chosen":
-            past = [
-                {"role": m["role"], "content": m["content"]} for m in row["history_chosen"] or ()
-            ]
-            messages = past + messages
+    if own:
+        messages = turns_of(prompt)
+    elif isinstance(prompt, str):
+        messages = [*(past or ()), {"role": "user", "content": prompt}]
     else:
-        messages = [{"role": m["role"], "content": m["content"]} for m in prompt]
-    if style.suffix and row["bullet_suffix"]:
-        messages[-1] = {**messages[-1], "content": messages[-1]["content"] + BULLET_SUFFIX}
-    answers = {side: text_of(row[side]).strip() for side in ("chosen", "rejected")}
-    if style.prompt_format == "chat":
+        messages = list(prompt)
+    messages[-1] = {**messages[-1], "content": messages[-1]["content"] + suffix}
+    answers = {side: text_of(row[side]).strip() for side in sides}
+    if as_chat:
         return {
             "prompt": messages,
             **{side: [{"role": "assistant", "content": text}] for side, text in answers.items()},
@@ -121,8 +141,14 @@ def load_pairs(config: PairDataConfig, name: str | None = None) -> PreferencePai
     from datasets import Dataset
 
     name = name or config.dataset
-    pairs = open_pairs(config.dataset, config.dataset_config, config.dataset_split)
-    confidence = check_pairs(pairs, name)
+    style_columns = {"history_chosen": config.history == "chosen", "bullet_suffix": config.suffix}
+    pairs = open_pairs(
+        config.dataset,
+        config.dataset_config,
+        config.dataset_split,
+        name=name,
+        columns=(*_COLUMNS, *(column for column, used in style_columns.items() if used)),
+    )
     past = config.history == "chosen" and isinstance(pairs[0]["prompt"], str)
     needed: dict[str, str | bool] = {
         "fold": config.eval_fold is not None and "eval_fold",
@@ -132,29 +158,34 @@ def load_pairs(config: PairDataConfig, name: str | None = None) -> PreferencePai
     require_columns(pairs, name, needed)
     held = [config.eval_fold is not None and fold == config.eval_fold for fold in _folds(pairs)]
     labeller_saw = _labeller_saw(pairs, held, config, name)
-    prompts = [text_of(prompt).strip().casefold() for prompt in pairs["prompt"]]
+    prompts = [text_of(row["prompt"]).strip().casefold() for row in pairs]
     held_prompts = {prompt for prompt, is_held in zip(prompts, held, strict=True) if is_held}
 
     ledger = Ledger(name)
     train: list[dict[str, Any]] = []
     held_out: list[dict[str, Any]] = []
+    own_template = 0
     for i, row in enumerate(pairs):
         if not held[i]:
             if prompts[i] in held_prompts:
                 ledger.drop(DROPPED_BOTH_SIDES)
                 continue
-            if confidence[i] < config.min_confidence:
+            if row["confidence"] < config.min_confidence:
                 ledger.drop(DROPPED_UNSURE)
                 continue
             if config.max_pairs is not None and len(train) >= config.max_pairs:
                 ledger.drop(DROPPED_BEYOND)
                 continue
-        formatted = format_row(row, config, confidence[i])
-        if formatted["chosen"] == formatted["rejected"]:
+        try:
+            formatted = format_row(row, config, row["confidence"])
+        except RowError as error:
+            raise DataError(f"{name}: row {i}, counted from 0: {error}") from error
+        if text_of(formatted["chosen"]).strip() == text_of(formatted["rejected"]).strip():
             raise DataError(
                 f"{name}: 'chosen' and 'rejected' of row {i} differ in outer white space only; "
                 "remove that row"
             )
+        own_template += row["has_template"] and config.prompt_format == "template"
         (held_out if held[i] else train).append(formatted)
         ledger.keep()
     ledger.check()
@@ -170,6 +201,7 @@ def load_pairs(config: PairDataConfig, name: str | None = None) -> PreferencePai
         digest.update(json.dumps(part, ensure_ascii=False, sort_keys=True).encode())
     return PreferencePairs(
         labeller_saw=labeller_saw,
+        own_template=own_template,
         train=Dataset.from_list(train),
         held_out=Dataset.from_list(held_out) if held_out else None,
         ledger=ledger,
@@ -177,11 +209,11 @@ def load_pairs(config: PairDataConfig, name: str | None = None) -> PreferencePai
     )
 
 
-def _folds(pairs: Dataset, column: str = "fold") -> list[int | None]:
-    return list(pairs[column]) if column in pairs.column_names else [None] * len(pairs)
+def _folds(pairs: Sequence[Row], column: str = "fold") -> list[int | None]:
+    return [row.get(column) for row in pairs]
 
 
-def _labeller_saw(pairs: Dataset, held: list[bool], config: PairDataConfig, name: str) -> int:
+def _labeller_saw(pairs: Sequence[Row], held: list[bool], config: PairDataConfig, name: str) -> int:
     """Count held-out pairs of readers whose clicks trained a labelling model.
 
     Raises:
@@ -194,9 +226,9 @@ def _labeller_saw(pairs: Dataset, held: list[bool], config: PairDataConfig, name
         folds = _folds(pairs)
         apart = set(folds) - {f for f, has_taught in zip(folds, taught, strict=True) if has_taught}
         readers = "held-out readers"
-        if "user_id" in pairs.column_names:
-            known = zip(pairs["user_id"], saw, strict=True)
-            readers = f"{len({user for user, is_one in known if is_one})} {readers}"
+        if "user_id" in pairs[0]:
+            users = {row["user_id"] for row, is_one in zip(pairs, saw, strict=True) if is_one}
+            readers = f"{len(users)} {readers}"
         instead = f"set eval_fold: {min(apart, key=str)}, whose readers did not, " if apart else ""
         raise ConfigError(
             f"{name}: the clicks of {readers} (fold {config.eval_fold}, {sum(saw)} pairs) trained "

@@ -1,179 +1,72 @@
-"""Open preference pairs from IFLLM, a file, a folder or the Hub; refuse the untrainable."""
+"""The one door for preference pairs: whatever the layout, TRL's explicit form or a refusal.
+
+What a row of each layout becomes is in docs/preference-data.md.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ifllm_hf.errors import ConfigError, DataError, SourceError
+from ifllm_hf.alignment.pairs.layout import (
+    LAYOUT_COLUMNS,
+    SIDES,
+    explicit_pair,
+    explicit_prompt,
+    has_prompt,
+)
+from ifllm_hf.alignment.pairs.messages import RowError, read_messages, text_of
+from ifllm_hf.alignment.pairs.opening import open_dataset
+from ifllm_hf.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-MADE_UP = "made-up"
-_TEXTS = ("prompt", "chosen", "rejected")
-_READERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json"}
+Row = dict[str, Any]
+_HISTORY = "history_chosen"
 
 
-def open_pairs(dataset: str, config: str | None = None, split: str = "train") -> Dataset:
-    """Open a preference dataset.
+def open_pairs(
+    dataset: str,
+    config: str | None = None,
+    split: str = "train",
+    *,
+    name: str | None = None,
+    columns: Collection[str] = (),
+) -> list[Row]:
+    """Open preference pairs, and refuse those that no loss can learn from.
 
     Args:
-        dataset: `ifllm`; a `.parquet`, `.jsonl` or `.json` file; a folder (prepared by `ifllm`,
-            saved by `save_to_disk`, or holding such files); `made-up`; or the name of a dataset on
-            the Hub.
+        dataset: See `open_dataset`.
         config: Config of the dataset; for `ifllm` the default is `preferences`.
         split: Split to read.
+        name: What to call it in messages; default: `dataset`.
+        columns: Further columns to keep where they are there.
 
     Returns:
-        The dataset as it is stored, with an explicit `prompt` column.
+        A row for each pair, in order: `prompt`, `chosen`, `rejected` and `has_template` of
+        `explicit_pair`, `confidence` (1.0 where there is none), and of `columns` what is there.
 
     Raises:
         SourceError: Nothing can be read there.
+        ConfigError: There is no such split or config.
+        DataError: No rows, a missing column, a row that is no pair, an empty side, both sides
+            equal, or a confidence that is no probability of at least one half. The message names
+            the first row.
     """
-    pairs = _open(dataset, config, split)
-    if len(pairs) and "prompt" not in pairs.column_names and "chosen" in pairs.column_names:
-        from trl.data_utils import extract_prompt
-
-        # TRL's implicit form: both answers begin with the whole prompt.
-        pairs = pairs.map(extract_prompt)
-    return pairs
-
-
-def _open(dataset: str, config: str | None, split: str) -> Dataset:
-    from datasets import get_dataset_config_names, load_dataset, load_from_disk
-
-    path = Path(dataset)
-    if dataset == MADE_UP:
-        from ifllm_hf.training.tiny_models import made_up_pairs
-
-        return made_up_pairs()
-    if path.is_file():
-        if path.suffix not in _READERS:
-            raise SourceError(
-                f"{dataset}: cannot read {path.suffix or 'a file without a suffix'}; expected one "
-                f"of {', '.join(_READERS)}"
-            )
-        return _read(
-            lambda: load_dataset(_READERS[path.suffix], data_files=str(path)), dataset, "train"
-        )
-    if path.is_dir() and dataset != "ifllm":
-        if (path / "state.json").exists():
-            return _read(lambda: load_from_disk(str(path)), dataset, split)
-        if (path / "README.md").exists():
-            if config is None and "preferences" in get_dataset_config_names(str(path)):
-                config = "preferences"
-            return _read(lambda: load_dataset(str(path), config), dataset, split)
-        for suffix, reader in _READERS.items():
-            files = sorted(str(file) for file in path.rglob(f"*{suffix}"))
-            if files:
-                return _read(partial(load_dataset, reader, data_files=files), dataset, "train")
-        raise SourceError(f"{dataset}: no {', '.join(_READERS)} file in this folder; name another")
-    if path.suffix in _READERS or dataset.startswith((".", "/", "~")):
-        raise SourceError(
-            f"{dataset}: no such file or folder; name a file that exists (`ifllm label` writes one)"
-            ", or use --dataset ifllm"
-        )
-    if dataset == "ifllm":
-        config = config or "preferences"
-    return _read(lambda: load_dataset(dataset, config), dataset, split)
-
-
-def _read(load: Callable[[], Any], name: str, split: str) -> Dataset:
-    """Call a loader, and turn what it may raise into one message."""
-    from datasets import Dataset, DatasetDict
-    from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
-
-    try:
-        loaded = load()
-    except (DatasetNotFoundError, DatasetGenerationError, OSError, ValueError) as error:
-        if "corresponds to no data" in str(error):
-            return Dataset.from_dict({})
-        why = error.__cause__ or error  # "an error occurred" is caused by what is wrong
-        raise SourceError(
-            f"{name}: cannot be read as a dataset ({why}); check the name, the config and the "
-            "network, or name a local .parquet file"
-        ) from error
-    if isinstance(loaded, DatasetDict):
-        if split not in loaded:
-            raise ConfigError(
-                f"{name}: no split {split!r}; it has {', '.join(loaded)}; set dataset_split"
-            )
-        loaded = loaded[split]
-    assert isinstance(loaded, Dataset)
-    return loaded
-
-
-def text_of(value: Any) -> str:
-    """Return the text of a prompt or answer: a string, or messages with their contents joined."""
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    return "\n".join(str(message["content"]) for message in value)
-
-
-def _is_text(value: Any) -> bool:
-    """Whether `text_of` can read it; None is an empty text."""
-    if isinstance(value, list):
-        return all(isinstance(message, dict) and "content" in message for message in value)
-    return value is None or isinstance(value, str)
-
-
-def require_columns(pairs: Dataset, name: str, needed: Mapping[str, str | bool]) -> None:
-    """Refuse a dataset without a column that a setting needs.
-
-    Args:
-        pairs: The dataset.
-        name: What to call it in messages.
-        needed: By column, the setting that needs it; False where it is not set.
-
-    Raises:
-        ConfigError: A column is not there.
-    """
-    for column, setting in needed.items():
-        if setting and column not in pairs.column_names:
-            raise ConfigError(
-                f"{name}: no column '{column}', which {setting} needs; it has "
-                f"{', '.join(pairs.column_names)}"
-            )
-
-
-def check_pairs(pairs: Dataset, name: str) -> list[float]:
-    """Refuse pairs that no loss can learn from.
-
-    Args:
-        pairs: A dataset with `prompt`, `chosen`, `rejected` and maybe `confidence`.
-        name: What to call it in messages.
-
-    Returns:
-        The confidence of each pair; 1.0 everywhere when there is no such column.
-
-    Raises:
-        DataError: No rows, a missing column, an empty side, both sides equal, or a confidence that
-            is not a probability of at least one half. The message names the first row.
-    """
-    if not len(pairs):
-        raise DataError(f"{name}: 0 pairs; expected at least one; check how the file was written")
-    missing = [column for column in _TEXTS if column not in pairs.column_names]
+    name = name or dataset
+    table = _rows_of(open_dataset(dataset, config, split), name, {"confidence", *columns})
+    missing = [side for side in SIDES if side not in table.column_names]
     if missing:
         raise DataError(
-            f"{name}: no column {', '.join(missing)}; it has {', '.join(pairs.column_names)}; "
-            "expected TRL's preference format: prompt, chosen, rejected and maybe confidence"
+            f"{name}: no column {', '.join(missing)}; it has {', '.join(table.all_columns)}; "
+            "expected the question in a column prompt, the better answer in chosen and the worse "
+            "in rejected: rename or map what holds them"
         )
-    for side in _TEXTS:
-        _refuse(
-            name,
-            f"'{side}' is neither a text nor messages",
-            [i for i, value in enumerate(pairs[side]) if not _is_text(value)],
-            pairs[side],
-            "expected a string, or a list of {'role': ..., 'content': ...}",
-        )
-    sides = {side: [text_of(value) for value in pairs[side]] for side in _TEXTS}
-    for side, texts in sides.items():
+    rows = table.read(explicit_pair)
+    for side in ("prompt", *SIDES):
+        texts = [text_of(row[side]) for row in rows]
         _refuse(
             name,
             f"'{side}' is empty",
@@ -181,17 +74,118 @@ def check_pairs(pairs: Dataset, name: str) -> list[float]:
             texts,
             "each pair needs a prompt and two answers; remove those rows",
         )
+    chosen = [text_of(row["chosen"]) for row in rows]
     _refuse(
         name,
         "'chosen' equals 'rejected'",
-        [i for i, text in enumerate(sides["chosen"]) if text == sides["rejected"][i]],
-        sides["chosen"],
+        [i for i, row in enumerate(rows) if chosen[i] == text_of(row["rejected"])],
+        chosen,
         "a tie teaches nothing; remove those rows",
     )
-    if "confidence" not in pairs.column_names:
-        return [1.0] * len(pairs)
+    repeating = [i for i, row in enumerate(rows) if _answers_repeat_prompt(row)]
+    if len(repeating) == len(rows):
+        _refuse(
+            name,
+            "both answers begin with the whole 'prompt'",
+            repeating,
+            chosen,
+            "expected answers alone; drop the column prompt, or cut it off the answers",
+        )
+    for row, confidence in zip(rows, _confidences(rows, name), strict=True):
+        row["confidence"] = confidence
+    return rows
+
+
+def open_prompts(
+    dataset: str,
+    config: str | None = None,
+    split: str = "train",
+    *,
+    name: str | None = None,
+    columns: Collection[str] = (),
+) -> list[Row]:
+    """Open the questions of a dataset, with or without answers.
+
+    Args:
+        dataset: See `open_dataset`.
+        config: Config of the dataset.
+        split: Split to read.
+        name: What to call it in messages; default: `dataset`.
+        columns: Further columns to keep where they are there.
+
+    Returns:
+        `prompt`, `has_template`, and of `columns` what is there, of each row in order.
+
+    Raises:
+        SourceError: Nothing can be read there.
+        ConfigError: There is no such split or config, or no column holds the questions.
+        DataError: No rows, or a row whose prompt cannot be read.
+    """
+    name = name or dataset
+    table = _rows_of(open_dataset(dataset, config, split), name, columns)
+    if all(side in table.column_names for side in SIDES):
+        return [
+            {key: value for key, value in row.items() if key not in SIDES}
+            for row in table.read(explicit_pair)
+        ]
+    if not has_prompt(table.column_names):
+        raise ConfigError(
+            f"{name}: no column 'prompt', which judging needs; it has "
+            f"{', '.join(table.all_columns)}; rename or map the one that holds the questions"
+        )
+
+    def question(row: Mapping[str, Any]) -> Row:
+        prompt, has_template = explicit_prompt(row)
+        return {"prompt": prompt, "has_template": has_template}
+
+    return table.read(question)
+
+
+class _Opened:
+    """The columns of a dataset that are needed, and how its rows are read or refused."""
+
+    def __init__(self, dataset: Dataset, name: str, kept: Collection[str]) -> None:
+        self.name, self.all_columns = name, list(dataset.column_names)
+        wanted = [c for c in self.all_columns if c in kept or c in LAYOUT_COLUMNS]
+        self.kept = [c for c in wanted if c in kept and c not in LAYOUT_COLUMNS]
+        self.column_names = wanted
+        self._dataset = dataset.select_columns(wanted)
+
+    def read(self, read_row: Callable[[Row], Row]) -> list[Row]:
+        """Read all rows; the first that is refused, and how many like it, is the message."""
+        rows: list[Row] = []
+        refused: dict[str, list[tuple[int, RowError]]] = {}
+        for i, row in enumerate(self._dataset.with_format(None).to_list()):
+            try:
+                read = read_row(row)
+                read |= {column: row[column] for column in self.kept}
+                if read.get(_HISTORY):
+                    read[_HISTORY] = read_messages(read[_HISTORY], _HISTORY)
+                rows.append(read)
+            except RowError as error:
+                refused.setdefault(error.what, []).append((i, error))
+        for what, found in refused.items():
+            values = {i: error.seen for i, error in found}
+            _refuse(self.name, what, list(values), values, found[0][1].expected, len(self._dataset))
+        return rows
+
+
+def _rows_of(dataset: Dataset, name: str, kept: Collection[str]) -> _Opened:
+    if not len(dataset):
+        raise DataError(f"{name}: 0 pairs; expected at least one; check how the file was written")
+    return _Opened(dataset, name, kept)
+
+
+def _answers_repeat_prompt(row: Row) -> bool:
+    prompt = row["prompt"]
+    return isinstance(prompt, str) and all(row[side].startswith(prompt) for side in SIDES)
+
+
+def _confidences(rows: Sequence[Row], name: str) -> list[float]:
+    if "confidence" not in rows[0]:
+        return [1.0] * len(rows)
     # What is no number is refused below, as it was written.
-    given = list(pairs["confidence"])
+    given = [row["confidence"] for row in rows]
     confidence = [float(c) if isinstance(c, int | float) else math.nan for c in given]
     _refuse(
         name,
@@ -204,11 +198,37 @@ def check_pairs(pairs: Dataset, name: str) -> list[float]:
     return confidence
 
 
-def _refuse(name: str, what: str, rows: list[int], values: Sequence[Any], todo: str) -> None:
+def require_columns(rows: Sequence[Row], name: str, needed: Mapping[str, str | bool]) -> None:
+    """Refuse rows without a column that a setting needs.
+
+    Args:
+        rows: What `open_pairs` or `open_prompts` returned.
+        name: What to call it in messages.
+        needed: By column, the setting that needs it; False where it is not set.
+
+    Raises:
+        ConfigError: A column is not there.
+    """
+    for column, setting in needed.items():
+        if setting and column not in rows[0]:
+            raise ConfigError(
+                f"{name}: no column '{column}', which {setting} needs; add it, or change the "
+                "setting"
+            )
+
+
+def _refuse(
+    name: str,
+    what: str,
+    rows: Sequence[int],
+    values: Sequence[Any] | Mapping[int, Any],
+    todo: str,
+    of: int | None = None,
+) -> None:
     if rows:
         seen = str(values[rows[0]])
         seen = seen if len(seen) <= 60 else f"{seen[:57]}..."
         raise DataError(
-            f"{name}: {what} in {len(rows)} of {len(values)} rows; first at row {rows[0]}, counted "
-            f"from 0 ({seen!r}); {todo}"
+            f"{name}: {what} in {len(rows)} of {of or len(values)} rows; first at row {rows[0]}, "
+            f"counted from 0 ({seen!r}); {todo}"
         )

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from accelerate import PartialState
 
-from ifllm_hf.alignment.pairs.format import DROPPED_LONG, PreferencePairs, load_pairs
-from ifllm_hf.alignment.pairs.source import text_of
+from ifllm_hf.alignment.pairs.format import PreferencePairs, load_pairs
+from ifllm_hf.alignment.pairs.messages import text_of
 from ifllm_hf.alignment.policy import load as models
 from ifllm_hf.alignment.policy.run_card import card
 from ifllm_hf.errors import ConfigError
@@ -114,7 +114,7 @@ def prepare_run(
 
 
 def announce(
-    run: Prepared, trainer: Any, *, stage: str, too_long: int, cut: int, **used: str
+    run: Prepared, trainer: Any, *, stage: str, left_out: dict[str, int], cut: int, **used: str
 ) -> dict[str, Any]:
     """Write down and print what is used, before the first step.
 
@@ -122,7 +122,7 @@ def announce(
         run: What was prepared.
         trainer: The trainer, with its datasets.
         stage: `sft` or `dpo`.
-        too_long: Pairs left out because their prompt fills `max_length`.
+        left_out: Pairs that the trainer left out because of `max_length`, by reason.
         cut: Answers, or pairs, cut at `max_length`.
         **used: What the stage says of its models and its loss, in words.
 
@@ -133,15 +133,18 @@ def announce(
     # Held-out pairs that are not evaluated during training are held out all the same.
     held_out = trainer.eval_dataset if trainer.eval_dataset is not None else run.pairs.held_out
     ledger = run.pairs.ledger
-    ledger.kept -= too_long
-    if too_long:
-        ledger.dropped[DROPPED_LONG] = too_long
+    for reason, n in left_out.items():
+        ledger.kept -= n
+        if n:
+            ledger.dropped[reason] += n
     ledger.check()
     prompt = (
         "the tokenizer's chat template"
         if data.prompt_format == "chat"
         else f"`{data.prompt_template!r}`"
     )
+    if run.pairs.own_template:
+        prompt += f" (not around {run.pairs.own_template} pairs with a template of their own)"
     record: dict[str, Any] = {
         "stage": stage,
         "settings": resolved_settings(run.training, run.policy, data),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from trl import SFTTrainer, get_peft_config
 
 from ifllm_hf.alignment.pairs.config import PairDataConfig
+from ifllm_hf.alignment.pairs.format import DROPPED_LONG
 from ifllm_hf.alignment.policy.config import PolicyConfig
 from ifllm_hf.alignment.policy.load import load_model, weights_in_words
 from ifllm_hf.alignment.policy.run import announce, finish, prepare_run, train_and_save
@@ -87,7 +88,7 @@ def run_sft(policy: PolicyConfig, training: PairSFTConfig, data: PairDataConfig)
         run,
         trainer,
         stage="sft",
-        too_long=left_out // sides,
+        left_out={DROPPED_LONG: left_out // sides},
         cut=sum(
             len(ids) == training.max_length and ids[-1] != run.tokenizer.eos_token_id
             for ids in trainer.train_dataset["input_ids"]

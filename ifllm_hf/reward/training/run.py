@@ -21,6 +21,7 @@ from ifllm_hf.reward.training.config import (
     RewardTrainingConfig,
 )
 from ifllm_hf.training.checkpoints import checkpoint_to_resume, says_when_the_disk_is_full
+from ifllm_hf.training.local_dataset import load_local_folder
 from ifllm_hf.training.run_record import (
     keep_changed_settings,
     public_name,
@@ -137,9 +138,12 @@ def _turns(dataset: str, kind: str) -> Any:
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
 
+    folder = Path(dataset)
     try:
+        if dataset != "ifllm" and folder.is_dir():
+            return load_local_folder(folder, kind)["train"]
         return load_dataset(dataset, kind, split="train")
-    except (OSError, ValueError, DatasetsError) as error:
+    except (OSError, ValueError, KeyError, StopIteration, DatasetsError) as error:
         raise ConfigError(
             f"dataset {dataset}: its config '{kind}' cannot be read ({error.__cause__ or error}); "
             "expected ifllm, a folder that `ifllm prepare` wrote, or such a dataset on the Hub"
@@ -152,7 +156,9 @@ def _labels(path: str) -> list[dict[str, Any]]:
     if not Path(path).is_file():
         raise ConfigError(f"labels: {path} does not exist; write it with `ifllm label`")
     try:
-        return pl.read_parquet(path, columns=["query_id", "chosen", "confidence"]).to_dicts()
+        return pl.read_parquet(
+            path, columns=["query_id", "chosen", "confidence"], glob=False
+        ).to_dicts()
     except pl.exceptions.PolarsError as error:
         raise ConfigError(
             f"labels: {path} cannot be read ({error}); expected the Parquet file of `ifllm label`"

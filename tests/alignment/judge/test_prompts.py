@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +87,52 @@ def test_what_is_wrong_with_the_questions_is_one_message(questions: Path, tmp_pa
         held_out_prompts(PromptSelection(dataset=str(questions)), PromptFormat(history="chosen"))
     with pytest.raises(DataError, match="0 of 2 questions"):
         select_prompts(rows()[:2], PromptSelection(), PromptFormat())
+
+
+USER, YES, NO = (
+    {"role": "user", "content": "Why?"},
+    {"role": "assistant", "content": "Yes"},
+    {"role": "assistant", "content": "No"},
+)
+HH = {
+    "chosen": "\n\nHuman: Why?\n\nAssistant: Yes",
+    "rejected": "\n\nHuman: Why?\n\nAssistant: You?",
+}
+
+
+@pytest.mark.parametrize(
+    ("row", "prompt"),
+    [
+        ({"prompt": "Why?", "chosen": [USER, YES], "rejected": [USER, NO]}, None),
+        ({"chosen": [USER, YES], "rejected": [USER, NO]}, None),
+        ({"prompt": [USER]}, None),
+        ({"question": "Why?", "chosen": "Yes", "rejected": "No"}, None),
+        (HH, "\n\nHuman: Why?\n\nAssistant:"),
+    ],
+)
+def test_the_question_is_found_in_any_layout(
+    row: dict[str, Any], prompt: str | None, tmp_path: Path
+) -> None:
+    """And so it is the question that is asked, never an answer; own templates stay alone."""
+    file = tmp_path / "pairs.jsonl"
+    file.write_text(json.dumps(row) + "\n")
+    chosen = PromptSelection(dataset=str(file), fold=None)
+    (asked,), _ = held_out_prompts(chosen, PromptFormat())
+    assert (asked.question, asked.prompt) == ("Why?", prompt or "Question: Why?\n\nAnswer:")
+    (chat,), _ = held_out_prompts(chosen, PromptFormat(prompt_format="chat"))
+    assert (chat.question, chat.prompt) == ("Why?", [USER])
+
+
+def test_what_is_no_question_is_not_judged(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    for row, message in (
+        ({"chosen": "The sky is blue.", "rejected": "The sky is green."}, "cannot be judged"),
+        ({"prompt": [USER, YES]}, "'prompt' ends with"),
+        ({"prompt": [{**USER, "content": None}]}, "content is no text"),
+    ):
+        file.write_text(json.dumps(row) + "\n")
+        with pytest.raises(DataError, match=message):
+            held_out_prompts(PromptSelection(dataset=str(file), fold=None), PromptFormat())
+    file.write_text("")
+    with pytest.raises(DataError, match="0 pairs"):
+        held_out_prompts(PromptSelection(dataset=str(file), fold=None), PromptFormat())

@@ -127,6 +127,38 @@ def test_files_that_cannot_be_checked(turns: pl.DataFrame, tmp_path: Path) -> No
         check_labels(tmp_path / "x.parquet", turns, [])
 
 
+@pytest.mark.parametrize("content", ["", "\n"])
+def test_a_file_without_a_pair_is_refused(
+    turns: pl.DataFrame, tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "x.jsonl").write_text(content)
+    with pytest.raises(DataError, match="^x.jsonl: 0 pairs"):
+        check_labels(tmp_path / "x.jsonl", turns)
+
+
+@pytest.mark.parametrize("name", ["run[1]", "a*b"])
+def test_labels_are_found_wherever_they_lie(turns: pl.DataFrame, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    write(turns, tmp_path / "x.parquet", "explicit")
+    (tmp_path / "x.parquet").rename(tmp_path / name / "x.parquet")
+    assert check_labels(tmp_path / name / "x.parquet", turns).pairs > 90
+
+
+def test_answers_may_be_messages(turns: pl.DataFrame, tmp_path: Path) -> None:
+    write(turns, tmp_path / "x.parquet", "explicit")
+
+    def chat(name: str, role: str) -> pl.Expr:
+        message = pl.struct(role=pl.lit(role), content=name)
+        return pl.concat_list(message).alias(name)
+
+    table = pl.read_parquet(tmp_path / "x.parquet").with_columns(
+        chat("prompt", "user"), chat("chosen", "assistant"), chat("rejected", "assistant")
+    )
+    table.write_parquet(tmp_path / "y.parquet")
+    found = check_labels(tmp_path / "y.parquet", turns)
+    assert found.agree == found.with_click == table.height
+
+
 def test_every_model_has_a_recipe() -> None:
     names = {file.stem for file in recipe_files()}
     assert len(names) == 8

@@ -164,6 +164,39 @@ def test_held_out_readers_trained_no_labelling_model(tmp_path: Path) -> None:
     assert load(write(tmp_path, clicks), eval_fold=0).labeller_saw == 0
 
 
+HH = {
+    "chosen": "\n\nHuman: Hi?\n\nAssistant: Hello",
+    "rejected": "\n\nHuman: Hi?\n\nAssistant: Help",
+}
+
+
+def test_a_text_with_its_own_template_is_read_as_it_is(tmp_path: Path) -> None:
+    loaded = load(write(tmp_path, [HH]))
+    (seen,) = loaded.train
+    assert loaded.own_template == 1
+    assert {side: seen["prompt"] + seen[side] for side in HH} == HH
+    (seen,) = load(write(tmp_path, [HH]), prompt_format="chat").train
+    assert seen["prompt"] == [{"role": "user", "content": "Hi?"}]
+    assert seen["chosen"] == [{"role": "assistant", "content": "Hello"}]
+    plain = {"chosen": "The sky is blue.", "rejected": "The sky is green."}
+    with pytest.raises(DataError, match="row 0.*'prompt' carries"):
+        load(write(tmp_path, [plain]), prompt_format="chat")
+    inside = {**HH, "bullet_suffix": True, "history_chosen": PAST}
+    for settings in ({"suffix": True}, {"history": "chosen"}):
+        with pytest.raises(DataError, match="row 0.*'prompt' carries"):
+            load(write(tmp_path, [inside]), **settings)
+
+
+def test_a_system_turn_is_kept_in_both_formats(tmp_path: Path) -> None:
+    orca = {"system": "Be brief.", "question": "why?", "chosen": "so", "rejected": "no"}
+    path = write(tmp_path, [orca])
+    assert load(path).train[0]["prompt"] == "Be brief.\n\nQuestion: why?\n\nAnswer:"
+    assert load(path, prompt_format="chat").train[0]["prompt"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "why?"},
+    ]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 import sys
@@ -9,8 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ifllm_hf.alignment.pairs.source import check_pairs, open_pairs
-from ifllm_hf.errors import ConfigError, DataError, SourceError
+from ifllm_hf.alignment.pairs.source import open_pairs, open_prompts
+from ifllm_hf.errors import ConfigError, DataError
 
 ROWS = {
     "prompt": ["p", "q"],
@@ -20,109 +21,94 @@ ROWS = {
 }
 
 
-def dataset(**columns: Any) -> Any:
-    from datasets import Dataset
+@pytest.fixture
+def read(tmp_path: Path) -> Any:
+    """Write columns into a file, and open it."""
 
-    return Dataset.from_dict({**ROWS, **columns})
+    def call(table: dict[str, list[Any]], opener: Any = open_pairs, **options: Any) -> Any:
+        file = tmp_path / "pairs.jsonl"
+        rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return opener(str(file), name="pairs.jsonl", **options)
 
-
-@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
-def test_a_file_is_read_as_it_is(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"pairs.{suffix}"
-    frame = pl.DataFrame(ROWS)
-    frame.write_parquet(path) if suffix == "parquet" else frame.write_ndjson(path)
-    assert open_pairs(str(path)).to_dict() == ROWS
-
-
-def test_a_folder_is_read_whichever_way_it_was_written(tmp_path: Path) -> None:
-    plain, saved, hub = tmp_path / "plain", tmp_path / "saved", tmp_path / "hub"
-    for folder in (plain, hub / "preferences", hub / "pairwise"):
-        folder.mkdir(parents=True)
-    pl.DataFrame(ROWS).write_parquet(plain / "part-0.parquet")
-    dataset().save_to_disk(str(saved))
-    pl.DataFrame(ROWS).write_parquet(hub / "preferences" / "train.parquet")
-    pl.DataFrame({"x": [1]}).write_parquet(hub / "pairwise" / "train.parquet")
-    (hub / "README.md").write_text(
-        "---\nconfigs:\n- config_name: pairwise\n  data_files: pairwise/*.parquet\n"
-        "  default: true\n"
-        "- config_name: preferences\n  data_files: preferences/*.parquet\n---\n"
-    )
-    for folder in (plain, saved, hub):
-        assert open_pairs(str(folder)).to_dict() == ROWS, folder
+    return call
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
-def test_an_implicit_prompt_is_taken_out_of_the_answers(tmp_path: Path) -> None:
-    path = tmp_path / "pairs.jsonl"
-    pl.DataFrame({"chosen": ["Q: why? A: so"], "rejected": ["Q: why? A: no"]}).write_ndjson(path)
-    (row,) = open_pairs(str(path))
-    assert (row["prompt"] + row["chosen"], row["rejected"].strip()) == ("Q: why? A: so", "no")
+def test_rows_come_as_they_are_with_the_columns_that_are_asked_for(read: Any) -> None:
+    columns = {**ROWS, "fold": [3, 4], "more": [1, 2]}
+    first, _ = read(columns, columns=("fold", "not there"))
+    assert first == {
+        "prompt": "p",
+        "chosen": "a",
+        "rejected": "c",
+        "confidence": 0.9,
+        "fold": 3,
+        "has_template": False,
+    }
 
 
-def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "pairs.txt").write_text("x")
-    (tmp_path / "broken.parquet").write_bytes(b"PAR1 not really")
-    for name, expected in {
-        "missing.parquet": "no such file",
-        "./nowhere": "no such file",
-        str(tmp_path / "empty"): "no .parquet",
-        str(tmp_path / "pairs.txt"): "cannot read .txt",
-        str(tmp_path / "broken.parquet"): "cannot be read",
-    }.items():
-        with pytest.raises(SourceError, match=expected):
-            open_pairs(name)
-
-
-def test_a_missing_split_is_named(tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text(
-        "---\nconfigs:\n- config_name: default\n  data_files: '*.parquet'\n---\n"
-    )
-    pl.DataFrame(ROWS).write_parquet(tmp_path / "a.parquet")
-    with pytest.raises(ConfigError, match=r"no split 'test'; it has train"):
-        open_pairs(str(tmp_path), split="test")
-
-
-def test_confidence_is_returned_and_is_one_without_the_column() -> None:
-    assert check_pairs(dataset(), "pairs") == [0.9, 0.5]
-    assert check_pairs(dataset().remove_columns("confidence"), "pairs") == [1.0, 1.0]
+def test_confidence_is_one_without_the_column(read: Any) -> None:
+    assert [row["confidence"] for row in read(ROWS)] == [0.9, 0.5]
+    bare = {name: values for name, values in ROWS.items() if name != "confidence"}
+    assert [row["confidence"] for row in read(bare)] == [1.0, 1.0]
 
 
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        (
-            {"chosen": ["a", "d"]},
-            r"'chosen' equals 'rejected' in 1 of 2 rows.*row 1",
-        ),
+        ({"chosen": ["a", "d"]}, r"'chosen' equals 'rejected' in 1 of 2 rows.*row 1"),
         ({"rejected": ["c", " "]}, r"'rejected' is empty in 1 of 2 rows.*row 1"),
         ({"chosen": [None, "b"]}, r"'chosen' is empty in 1 of 2 rows.*row 0"),
         ({"prompt": ["", ""]}, r"'prompt' is empty in 2 of 2 rows"),
-        (
-            {"confidence": [0.9, 1.4]},
-            r"outside \[0.5, 1\] in 1 of 2 rows; first at row 1.*\('1.4'\)",
-        ),
+        ({"prompt": [None, " "]}, r"'prompt' is empty in 2 of 2 rows"),
+        ({"confidence": [0.9, 1.4]}, r"\[0.5, 1\] in 1 of 2 rows; first at row 1.*\('1.4'\)"),
         ({"confidence": [0.2, 0.9]}, r"first at row 0.*\('0.2'\); it is the probability"),
         ({"confidence": [math.nan, 0.9]}, r"'confidence' is missing or outside"),
         ({"confidence": [None, 0.9]}, r"'confidence' is missing or outside"),
         ({"confidence": ["high", "low"]}, r"outside \[0.5, 1\] in 2 of 2 rows.*\('high'\)"),
         ({"prompt": [1, 2]}, r"'prompt' is neither a text nor messages in 2 of 2 rows.*\('1'\)"),
-        ({"chosen": [["a"], ["b"]]}, r"'chosen' is neither a text nor"),
+        ({"chosen": [["a"], ["b"]], "rejected": [["c"], ["d"]]}, "'chosen' has a turn without"),
+        ({"chosen": [["a"], ["b"]]}, "of two kinds"),
+        ({"chosen": ["p1", "q1"], "rejected": ["p2", "q2"]}, "the whole 'prompt' in 2 of 2"),
     ],
 )
-def test_pairs_that_teach_nothing_are_refused(columns: dict[str, Any], message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        check_pairs(dataset(**columns), "pairs")
+def test_pairs_that_no_loss_can_learn_from_are_refused(
+    read: Any, columns: dict[str, list[Any]], message: str
+) -> None:
+    with pytest.raises(DataError, match=rf"^pairs.jsonl: .*{message}"):
+        read({**ROWS, **columns})
 
 
-def test_empty_and_one_sided_datasets_are_refused(tmp_path: Path) -> None:
-    pl.DataFrame(ROWS).head(0).write_parquet(tmp_path / "empty.parquet")
-    with pytest.raises(DataError, match="0 pairs; expected at least one"):
-        check_pairs(open_pairs(str(tmp_path / "empty.parquet")), "empty.parquet")
-    with pytest.raises(DataError, match="0 pairs"):
-        check_pairs(dataset().select([]), "pairs")
-    with pytest.raises(DataError, match="rejected; .*prompt, chosen, confidence"):
-        check_pairs(dataset().remove_columns("rejected"), "pairs")
+def test_an_answer_may_begin_with_its_question_in_some_rows(read: Any) -> None:
+    assert len(read({**ROWS, "chosen": ["p1", "x"], "rejected": ["p2", "y"]})) == 2
+
+
+def test_no_rows_and_missing_columns_are_refused(read: Any, tmp_path: Path) -> None:
+    pl.DataFrame(schema=dict.fromkeys(ROWS, pl.String)).write_parquet(tmp_path / "empty.parquet")
+    (tmp_path / "empty.jsonl").touch()
+    for opener in (open_pairs, open_prompts):
+        for suffix in ("parquet", "jsonl"):
+            with pytest.raises(DataError, match="0 pairs"):
+                opener(str(tmp_path / f"empty.{suffix}"))
+    with pytest.raises(DataError, match="no column rejected; it has prompt, chosen"):
+        read({"prompt": ["p"], "chosen": ["a"]})
+    with pytest.raises(ConfigError, match="no column 'prompt'.*it has text"):
+        read({"text": ["p"]}, open_prompts)
+
+
+def test_questions_are_read_with_or_without_answers(read: Any) -> None:
+    def prompts(**columns: list[Any]) -> list[Any]:
+        return [row["prompt"] for row in read(columns, open_prompts)]
+
+    question = [{"role": "user", "content": "Why?"}]
+    whole = [*question, {"role": "assistant", "content": "So"}]
+    other = [*question, {"role": "assistant", "content": "No"}]
+    assert prompts(prompt=["Why?"]) == prompts(prompt=["Why?"], chosen=["a"]) == ["Why?"]
+    assert prompts(prompt=["Why?"], chosen=["a"], rejected=["a"]) == ["Why?"]  # a tie, still asked
+    assert prompts(prompt=["Why?"], chosen=[whole], rejected=[other]) == [question]
+    assert prompts(chosen=[whole], rejected=[other]) == prompts(prompt=[question]) == [question]
+    with pytest.raises(DataError, match="'prompt' ends with a turn of the assistant"):
+        prompts(prompt=[whole])
 
 
 def test_the_room_imports_nothing_heavy() -> None:
@@ -130,7 +116,7 @@ def test_the_room_imports_nothing_heavy() -> None:
         *("alignment.dpo.losses", "alignment.pairs.config", "alignment.pairs.source"),
         *("alignment.pairs.format", "alignment.policy.load", "alignment.policy.run_card"),
         *("training.checkpoints", "training.local_paths", "training.run_record"),
-        "training.tiny_models",
+        *("training.tiny_models", "training.local_dataset"),
     )
     code = (
         "import importlib, sys, ifllm_hf.alignment\n"

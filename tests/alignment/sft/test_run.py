@@ -77,6 +77,25 @@ def test_only_chosen_answers_are_learnt_unless_both_are_asked_for(run: Run, tmp_
     assert "Reference model" not in card and "13 held out (fold 0)" in card
 
 
+def test_no_question_is_learnt_as_an_answer(tmp_path: Path) -> None:
+    """Whole conversations beside a text prompt, as in UltraFeedback: the question stays outside."""
+    from ifllm_hf.alignment.pairs.config import PairDataConfig
+    from ifllm_hf.alignment.pairs.format import load_pairs
+    from ifllm_hf.alignment.sft.run import answers_of
+
+    def conversation(answer: str) -> list[dict[str, str]]:
+        return [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": answer}]
+
+    pair = {"prompt": "Why?", "chosen": conversation("So"), "rejected": conversation("No")}
+    file = tmp_path / "pairs.jsonl"
+    file.write_text(json.dumps(pair) + "\n")
+    loaded = load_pairs(PairDataConfig(dataset=str(file)))
+    assert answers_of(loaded.train, "both").to_list() == [
+        {"prompt": "Question: Why?\n\nAnswer:", "completion": " So"},
+        {"prompt": "Question: Why?\n\nAnswer:", "completion": " No"},
+    ]
+
+
 def test_the_loss_is_that_of_the_answer_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """By hand: mean over the answer's tokens, its end included and the prompt left out."""
     from ifllm_hf.alignment.sft import run as sft_run

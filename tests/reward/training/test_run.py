@@ -84,6 +84,24 @@ def test_a_run_leaves_model_processor_and_record(
         reward_run.run_reward(backbone, inputs, settings(tmp_path / "none"), nobody)
 
 
+@pytest.mark.parametrize("name", ["run[1]", "a*b"])
+def test_turns_and_labels_are_found_wherever_they_lie(tmp_path: Path, name: str) -> None:
+    """Neighbours that a glob would find too are left alone."""
+    import polars as pl
+
+    turns = make_turns(workers=2, each=2)
+    for place, rows in ((name, turns), ("run1", turns[:1]), ("axxb", turns[:1])):
+        (tmp_path / place).mkdir()
+        make_folder(rows, tmp_path / place)
+    label = {"query_id": turns[0]["query_id"], "chosen": turns[0]["response_a"], "confidence": 0.9}
+    labels = tmp_path / name / "labels.parquet"
+    pl.DataFrame([label]).write_parquet(labels)
+    found = reward_run.load_reward_data(
+        RewardDataConfig(dataset=str(tmp_path / name), targets="pairwise", labels=str(labels))
+    )
+    assert len(found.rows) == 4 and len(found.preferences) == 1
+
+
 def test_held_out_readers_are_scored_by_their_clicks_with_an_interval(
     backbone: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
