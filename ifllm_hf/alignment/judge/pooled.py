@@ -14,7 +14,7 @@ from ifllm_hf.alignment.judge import statistics
 from ifllm_hf.alignment.judge.report import Record, has_scores, plain, ratio_lines, ratios, shown
 from ifllm_hf.alignment.judge.statistics import Items
 from ifllm_hf.errors import DataError
-from ifllm_hf.files import write_parquet
+from ifllm_hf.files import read_parquet, write_parquet
 
 REPORT, ITEMS = "report.json", "items.parquet"
 _NAMES = tuple(Items.__dataclass_fields__)
@@ -38,7 +38,7 @@ def read_items(folder: Path) -> dict[str, Items]:
     """
     if not (folder / ITEMS).exists():
         raise DataError(f"{folder}: no {ITEMS}; expected the output of a judging run")
-    table = pl.read_parquet(folder / ITEMS)
+    table = read_parquet(folder / ITEMS)
     found = {}
     for (name,), part in table.group_by("model", maintain_order=True):
         columns: dict[str, Any] = {k: part[k].to_numpy() for k in _NAMES}

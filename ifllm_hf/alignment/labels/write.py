@@ -44,6 +44,7 @@ from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.schema import SCHEMAS, TURNS
 from ifllm_hf.data.tables.preferences import build_preferences
 from ifllm_hf.errors import ConfigError, DataError, require_one_of
+from ifllm_hf.files import read_parquet
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.baselines.protocol import Model, config_hash
 
@@ -200,7 +201,7 @@ def read_turns_with_features(folder: Path | str) -> pl.DataFrame:
         TableError: It is not a prepared folder.
     """
     files = [*config_files(folder, "pairwise"), *config_files(folder, "pointwise")]
-    turns = pl.scan_parquet(files).select(TURNS.names).collect()
+    turns = read_parquet(files, TURNS.names)
     return turns.join(behavior_features(read_turns(folder)), on="query_id", how="left")
 
 

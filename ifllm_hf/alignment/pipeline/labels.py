@@ -21,7 +21,7 @@ from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.prepared.prepare import CardWriter, find_release, prepare
 from ifllm_hf.data.tables.folds import fold_of_unknown
 from ifllm_hf.errors import SourceError
-from ifllm_hf.files import digest, write_json
+from ifllm_hf.files import digest, read_parquet, write_json
 from ifllm_hf.reward.baselines.saving import save_model
 from ifllm_hf.training.run_record import versions
 
@@ -105,7 +105,7 @@ class Data:
 
     def _read(self, columns: list[str]) -> pl.DataFrame:
         files = [f for kind in ("pairwise", "pointwise") for f in config_files(self.folder, kind)]
-        return pl.read_parquet(files, columns=columns, hive_partitioning=False)
+        return read_parquet(files, columns)
 
     def _with_folds(self, turns: pl.DataFrame) -> pl.DataFrame:
         kept = turns["user_id"].replace_strict(self.folds, return_dtype=pl.Int8)
@@ -173,7 +173,7 @@ def make_labels(source: LabelSource, data: Data, judge_fold: int | None, run: Ru
             progress=False,
         )
         state["report"] = report.to_dict()
-        state["pairs_digest"] = pairs_digest(pl.read_parquet(pairs))
+        state["pairs_digest"] = pairs_digest(read_parquet(pairs))
         if model is not None:
             fit_reward(turns, source, judge_fold, run.folder / REWARD)
     return LabelSet(source, pairs, state["pairs_digest"])

@@ -25,12 +25,20 @@ from ifllm_hf.alignment.pipeline.labels import (
     make_labels,
     pairs_digest,
 )
-from ifllm_hf.alignment.pipeline.state import DONE, FAILED, RUNNING, WAITING, Run, read_state
+from ifllm_hf.alignment.pipeline.state import (
+    DONE,
+    FAILED,
+    RUNNING,
+    WAITING,
+    Run,
+    beside,
+    read_state,
+)
 from ifllm_hf.alignment.pipeline.training import DPO, SFT, Training, train
 from ifllm_hf.alignment.policy.load import weights_id
 from ifllm_hf.data.prepared.prepare import CardWriter
 from ifllm_hf.errors import ConfigError, IFLLMError, OutputError
-from ifllm_hf.files import write_parquet
+from ifllm_hf.files import read_parquet, write_parquet
 from ifllm_hf.training.run_record import versions
 from ifllm_hf.training.settings_file import read_yaml
 from ifllm_hf.training.tiny_models import TINY_PREFIX
@@ -222,7 +230,7 @@ def _cell(
     last = last_finished(place, name) if config.train_on == NEW else None
     if config.train_on == NEW:
         seen = set(last["trained_ids"]) if last else set()
-        fresh, table = new_pairs(pl.read_parquet(pairs), seen, config.judge_fold)
+        fresh, table = new_pairs(read_parquet(pairs), seen, config.judge_fold)
         if len(fresh) < config.min_new_pairs:
             loop.outcome.cells[model][name] = UP_TO_DATE if last else WAITING
             if last:
@@ -234,7 +242,7 @@ def _cell(
     resolved |= {} if before is None else _continuing(resolved, before)
     run = Run(place, name, _inputs("dpo", resolved, digest))
     if config.train_on == NEW and not loop.dry and run.state()["status"] != DONE:
-        pairs = run.folder.with_suffix(".pairs.parquet")
+        pairs = beside(run.folder, ".pairs.parquet")
         write_parquet(pairs, table)
     known = {
         "trained_ids": ids,
@@ -347,7 +355,7 @@ def last_tiny(place: Path, folders: Mapping[str, str]) -> str:
     Raises:
         OutputError: They were made from different texts, so that there is no common baseline.
     """
-    states = [read_state(Path(folder).with_suffix(".json")) for folder in folders.values()]
+    states = [read_state(beside(Path(folder), ".json")) for folder in folders.values()]
     ids = {str(weights_id(s["tiny_model"])) for s in states}
     if len(ids) > 1:
         raise OutputError(

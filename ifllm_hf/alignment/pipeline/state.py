@@ -45,7 +45,7 @@ class Run:
     @property
     def state_file(self) -> Path:
         """Where its state lies."""
-        return self.place / f"{self.name}-{self.key}.json"
+        return beside(self.folder, ".json")
 
     def state(self) -> dict[str, Any]:
         """Return what is known of it; `status` is `WAITING` if nothing is."""
@@ -80,6 +80,11 @@ class Run:
 
     def _end(self, state: Mapping[str, Any], started: str, ended: Mapping[str, Any]) -> None:
         write_json(self.state_file, {**state, **ended, "started": started, "ended": _now()})
+
+
+def beside(folder: Path, suffix: str) -> Path:
+    """Return the file beside a folder that is called as it is; names of models hold dots."""
+    return folder.with_name(folder.name + suffix)
 
 
 def read_state(file: Path) -> dict[str, Any]:

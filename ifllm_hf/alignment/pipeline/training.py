@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from ifllm_hf.alignment.pipeline.state import beside
 from ifllm_hf.errors import ConfigError, OutputError
 from ifllm_hf.files import shipped_folder, write_whole
 from ifllm_hf.training.checkpoints import newest_checkpoint
@@ -48,7 +49,7 @@ def train(training: Training, launch: Sequence[str] | None) -> None:
     Raises:
         IFLLMError: See `run_dpo` and `run_sft`; or the command ended with an error.
     """
-    file = training.folder.with_suffix(".yaml")
+    file = beside(training.folder, ".yaml")
     places = {"dataset": str(training.pairs), "output_dir": str(training.folder)}
     write_whole(file, yaml.safe_dump({**training.settings, **places}, sort_keys=True))
     arguments = ["--config", str(file)]
@@ -61,7 +62,7 @@ def train(training: Training, launch: Sequence[str] | None) -> None:
         _here(training.recipe, arguments)
     else:
         command = [*launch, str(recipe(training.recipe)), *arguments]
-        _launched(command, training.folder.with_suffix(".log"))
+        _launched(command, beside(training.folder, ".log"))
 
 
 def recipe(name: str) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ifllm_hf.errors import ConfigError
+from ifllm_hf.files import read_parquet
 from ifllm_hf.metrics.core import score_interval
 from ifllm_hf.metrics.ridge import sigmoid
 from ifllm_hf.reward.model.behavior_arrays import columns_of
@@ -156,9 +157,7 @@ def _labels(path: str) -> list[dict[str, Any]]:
     if not Path(path).is_file():
         raise ConfigError(f"labels: {path} does not exist; write it with `ifllm label`")
     try:
-        return pl.read_parquet(
-            path, columns=["query_id", "chosen", "confidence"], glob=False
-        ).to_dicts()
+        return read_parquet(path, ["query_id", "chosen", "confidence"]).to_dicts()
     except pl.exceptions.PolarsError as error:
         raise ConfigError(
             f"labels: {path} cannot be read ({error}); expected the Parquet file of `ifllm label`"

@@ -20,7 +20,7 @@ import yaml
 from ifllm_hf.alignment.pipeline import loop as pipeline
 from ifllm_hf.alignment.pipeline.config import read_pipeline
 from ifllm_hf.alignment.pipeline.loop import PipelineStatus, new_pairs, run_pipeline
-from ifllm_hf.alignment.pipeline.state import DONE, FAILED, INTERRUPTED, RUNNING, WAITING
+from ifllm_hf.alignment.pipeline.state import DONE, FAILED, INTERRUPTED, RUNNING, WAITING, Run
 from ifllm_hf.alignment.pipeline.training import DPO, SFT, Training, recipe
 from ifllm_hf.errors import ConfigError, OutputError
 from tests.helpers.alignment.pipeline_files import CLICKS
@@ -363,3 +363,17 @@ def test_judging_follows_when_all_sources_are_done(
         assert record["result"]["step0_margin"] == 0.0
     assert found["prompts"]["fold"] == 0 and found["prompts"]["n"] == 4
     assert run(path).did == []
+
+
+def test_runs_whose_names_hold_a_dot_are_told_apart(
+    tmp_path: Path, tiny: Callable[..., Path]
+) -> None:
+    place = tmp_path / "qwen2.5-1.5b"
+    folders = {}
+    for name in ("both-nu0.05", "both-nu0.1"):
+        run_of = Run(place, name, {"nu": name})
+        with run_of.working() as state:
+            state["tiny_model"] = str(tiny())
+        folders[name] = str(run_of.folder)
+    assert len(list(place.glob("*.json"))) == 2
+    assert pipeline.last_tiny(place, folders) == str(tiny())
