@@ -160,7 +160,7 @@ def test_withdrawal_on_a_disk_that_is_really_full(tmp_path: Path) -> None:
         assert all(path.stat().st_size for path in store.folder.glob("*.jsonl"))
         store.close()
     finally:
-        subprocess.run(["umount", str(disk)], check=True)
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def test_batch_in_the_queue_does_not_bring_it_back(
