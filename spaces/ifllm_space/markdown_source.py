@@ -7,16 +7,21 @@ written here from a short list of tags.
 Each visible run of text is `<span data-s="N">`, N the UTF-16 offset of its first unit in the
 source. Inside a span the source goes on unit by unit, so a caret at unit k of it points at N + k.
 Where source and text part (an escape, an entity, the end of a line), a new span begins.
+
+What is nested too deep for the parser, or would take it too long, is shown as its source, and what
+comes after it as ever.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from html import escape
+from typing import Any
 
 from markdown_it import MarkdownIt
+from markdown_it.rules_block import StateBlock
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
@@ -24,12 +29,19 @@ _AT = "at"  # in a token's meta: index of its first character in the text it was
 _LINK = re.compile(r"https?://", re.IGNORECASE)
 _CONTAINERS = re.compile(r"(?:[ \t]*(?:>|[-+*][ \t]|\d{1,9}[.)][ \t]))*")
 _BLANKS = " \t"
+_NESTING_MAX = 100  # levels; a list and its item are two
+_STEPS, _STEPS_MAX = "steps", 400_000
+"""Rules that may be tried for an answer, counted in the parser's environment: seconds at most."""
 _ALIGNMENTS = {f"text-align:{s}": f' style="text-align:{s}"' for s in ("left", "center", "right")}
 _TAGS = frozenset({"p", "ul", "ol", "li", "blockquote", "em", "strong", "s"}) | frozenset(
     {"h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td"}
 )
 
 _Rule = Callable[[StateInline, bool], bool]
+
+
+class _TooMuchWorkError(Exception):
+    """An answer was made to keep parsers busy."""
 
 
 def render_markdown(source: str) -> str:
@@ -44,11 +56,9 @@ def render_markdown(source: str) -> str:
     """
     writer = _HtmlWriter(source)
     try:
-        tokens = _parser().parse(source)
-    except RecursionError:  # nested beyond reason: shown as it is
-        writer.open("pre")
-        writer.text(writer.source, range(len(writer.source)))
-        writer.close("pre")
+        tokens = _parser().parse(source, {_STEPS: 0})
+    except (RecursionError, _TooMuchWorkError):
+        writer.lines_as_they_are(0, len(writer.lines))
     else:
         _write_blocks(writer, tokens)
     return writer.html()
@@ -56,16 +66,45 @@ def render_markdown(source: str) -> str:
 
 @cache
 def _parser() -> MarkdownIt:
-    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": 100})
+    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": _NESTING_MAX})
     parser.enable(["table", "strikethrough"])
     # They join neighbouring texts, whose places in the source need not be neighbours.
     parser.disable(["text_join", "fragments_join"])
     parser.validateLink = lambda url: _LINK.match(url) is not None  # type: ignore[method-assign]
+    for block_rule in parser.block.ruler.__rules__:
+        block_rule.fn = partial(_counted, block_rule.fn)
     for rule in parser.inline.ruler.__rules__:
         rule.fn = _traced(rule.name, rule.fn)
+    deeper = partial(_source_beyond, parser.block.tokenize)
+    parser.block.tokenize = deeper  # type: ignore[method-assign]
     # What no rule takes is text, one character at a time.
     parser.inline.ruler.push("character", _traced("character", _character))
     return parser
+
+
+def _count(env: Any) -> None:
+    env[_STEPS] += 1
+    if env[_STEPS] > _STEPS_MAX:
+        raise _TooMuchWorkError
+
+
+def _counted(rule: Callable[..., bool], state: StateBlock, *where: Any) -> bool:
+    _count(state.env)
+    return rule(state, *where)
+
+
+def _source_beyond(
+    tokenize: Callable[[StateBlock, int, int], None], state: StateBlock, first: int, end: int
+) -> None:
+    """Parse the inside of a block; where the parser would skip it, note which lines it has."""
+    if state.level < _NESTING_MAX:
+        tokenize(state, first, end)
+        return
+    line = first
+    while line < end and (state.isEmpty(line) or state.sCount[line] >= state.blkIndent):
+        line += 1
+    state.push("source", "", 0).map = [first, line]
+    state.line = line
 
 
 def _character(state: StateInline, silent: bool) -> bool:
@@ -79,6 +118,7 @@ def _traced(name: str, rule: _Rule) -> _Rule:
     """Make an inline rule note where the text of its tokens stands."""
 
     def run(state: StateInline, silent: bool) -> bool:
+        _count(state.env)
         start, first = state.pos, len(state.tokens)
         if not rule(state, silent):
             return False
@@ -150,6 +190,13 @@ class _HtmlWriter:
         self._run, self._run_start = [text], self._utf16[place]
         self._end_run()
 
+    def lines_as_they_are(self, first: int, end: int) -> None:
+        """Write lines of the source, without a last line end."""
+        begin, stop = self.starts[first], self.starts[end] - 1
+        self.open("pre")
+        self.text(self.source[begin:stop], range(begin, stop))
+        self.close("pre")
+
     def html(self) -> str:
         self._end_run()
         return "".join(self._parts)
@@ -175,6 +222,9 @@ def _write_blocks(writer: _HtmlWriter, tokens: Sequence[Token]) -> None:
             writer.text(code, _places(writer, code, first))
             writer.close("code")
             writer.close("pre")
+        elif token.type == "source":
+            first, end = token.map or (0, 0)
+            writer.lines_as_they_are(first, end)
         elif token.type == "hr":
             writer.open("hr")
         elif token.tag in _TAGS and not token.hidden:

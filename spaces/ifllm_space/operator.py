@@ -1,4 +1,4 @@
-"""Who may see collected sessions: whoever runs the app on this machine, or is signed in."""
+"""Who is the operator: whoever runs the app on this machine, or is signed in."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Mapping
 
 import gradio as gr
 
+from ifllm_space.same_page import host_name
 from ifllm_space.settings import Settings
 
 _HERE = frozenset(("127.0.0.1", "::1", "localhost"))
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
 
 def in_space() -> bool:
@@ -21,10 +22,17 @@ def in_space() -> bool:
 def can_sign_in(settings: Settings) -> bool:
     """Tell whether a button to sign in makes sense: in a Space with OAuth, for named operators."""
     oauth = os.environ.get("OAUTH_CLIENT_ID") and os.environ.get("OAUTH_CLIENT_SECRET")
-    return bool(settings.show_sessions and settings.operators and in_space() and oauth)
+    return bool(settings.operators and in_space() and oauth)
 
 
 def may_see_sessions(
+    settings: Settings, request: gr.Request | None, profile: gr.OAuthProfile | None
+) -> bool:
+    """Tell whether this visitor is an operator who wants to see collected sessions here."""
+    return settings.show_sessions and is_operator(settings, request, profile)
+
+
+def is_operator(
     settings: Settings, request: gr.Request | None, profile: gr.OAuthProfile | None
 ) -> bool:
     """Tell whether this visitor is an operator.
@@ -32,7 +40,7 @@ def may_see_sessions(
     In a Space it takes a signed-in user who is named in the settings. Elsewhere it takes a browser
     on this machine that reached the app directly: behind a proxy everyone comes from here.
     """
-    if not settings.show_sessions or request is None:
+    if request is None:
         return False
     if in_space():
         return (
@@ -42,7 +50,12 @@ def may_see_sessions(
 
 
 def is_here(client: str | None, headers: Mapping[str, str]) -> bool:
-    """Tell whether a request comes straight from this machine, by a name of this machine."""
-    host = headers.get("host", "").rsplit(":", 1)[0].strip("[]")
+    """Tell whether a request comes straight from this machine, by a name of this machine.
+
+    A proxy that calls this machine by its own name, and says nothing of whom it speaks for, is
+    found out by the page that a browser says it is on.
+    """
     forwarded = any(headers.get(name) for name in _FORWARDED)
-    return client in _HERE and host in _HERE and not forwarded
+    pages = [headers[name] for name in ("origin", "referer") if headers.get(name)]
+    names = {host_name(text) for text in [headers.get("host", ""), *pages]}
+    return client in _HERE and names <= _HERE and not forwarded

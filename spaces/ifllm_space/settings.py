@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ifllm_hf.errors import ConfigError
 
@@ -78,7 +79,17 @@ class Settings:
     )
     operators: tuple[str, ...] = field(
         default=(),
-        metadata={"help": "Hub users who may see them in a Space, signed in; separated by commas"},
+        metadata={
+            "help": "Hub users who may see them, and the status page, in a Space, signed in; "
+            "separated by commas"
+        },
+    )
+    root_path: str = field(
+        default="",
+        metadata={"help": "where a proxy shows the app: a path such as /app, or a whole address"},
+    )
+    completion_url: str = field(
+        default="", metadata={"help": "page of a panel that participants go back to at the end"}
     )
 
     @classmethod
@@ -103,6 +114,8 @@ class Settings:
                 values[key] = _parse(text.strip(), kind)
             except ValueError:
                 raise ConfigError(f"${name} is {text!r}. Expected {kind}.") from None
+        if "root_path" in values:
+            values["root_path"] = _normal_root(str(values["root_path"]))
         settings = cls(**values)  # type: ignore[arg-type]
         settings.validate()
         return settings
@@ -127,6 +140,21 @@ class Settings:
             raise ConfigError(
                 f"${_PREFIX}TRUSTED_PROXIES is {self.trusted_proxies}. Expected 0 or more."
             )
+        root = urlsplit(self.root_path)
+        if root.query or root.fragment or (root.path and not root.path.startswith("/")):
+            raise ConfigError(
+                f"${_PREFIX}ROOT_PATH is {self.root_path!r}. Expected a path such as /app, or a "
+                "whole address such as https://lab.example/app."
+            )
+        if root.scheme and not _is_address(self.root_path):
+            raise ConfigError(
+                f"${_PREFIX}ROOT_PATH is {self.root_path!r}. Expected http(s):// and a host."
+            )
+        if self.completion_url and not _is_address(self.completion_url):
+            raise ConfigError(
+                f"${_PREFIX}COMPLETION_URL is {self.completion_url!r}. Expected an address that "
+                "begins with http:// or https://, such as https://panel.example/complete."
+            )
         if self.secret and len(self.secret) < 32:
             raise ConfigError(
                 f"${_PREFIX}SECRET has {len(self.secret)} characters. Expected 32 or more: "
@@ -137,6 +165,21 @@ class Settings:
                 f"${_PREFIX}HUB_DATASET is set and ${_PREFIX}SECRET is not. Sessions that go "
                 "to the Hub outlive this machine, and so must the secret: set it."
             )
+
+
+def _normal_root(text: str) -> str:
+    text = text.rstrip("/")
+    return text if not text or "://" in text or text.startswith("/") else f"/{text}"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        valid_port = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    blank = any(c.isspace() or ord(c) < 32 for c in text)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and valid_port and not blank
 
 
 def _parse(text: str, kind: str) -> object:

@@ -24,9 +24,11 @@ from ifllm_space.explore.collected_tab import collected_tab
 from ifllm_space.explore.tab import turns_of
 from ifllm_space.fetch_webgazer import mount_webgazer
 from ifllm_space.operator import can_sign_in
+from ifllm_space.path_prefix import PathPrefix
 from ifllm_space.score.tab import score_tab
 from ifllm_space.server import SessionStore, attach
 from ifllm_space.settings import Settings
+from ifllm_space.status_tab import status_tab
 
 STATIC = Path(__file__).parent / "static"
 STATIC_URL = "page"
@@ -64,10 +66,13 @@ def build_app(data: DemoData, settings: Settings | None = None) -> FastAPI:
     mount_webgazer(app, settings)
     store = attach(app, settings)  # before Gradio, which takes every path
     blocks = _blocks(data, settings, store)
+    if settings.root_path:
+        app.add_middleware(PathPrefix, root_path=settings.root_path)
     return gr.mount_gradio_app(
         app,
         blocks,
         path="/",
+        root_path=settings.root_path or None,
         ssr_mode=False,
         show_error=False,
         footer_links=[],
@@ -128,6 +133,7 @@ def _blocks(data: DemoData, settings: Settings, store: SessionStore) -> gr.Block
             with gr.Tab("About & withdraw", id="about"):
                 about(settings, store)
             collected_tab(blocks, settings)
+            status_tab(blocks, settings, store)
     return blocks
 
 

@@ -190,3 +190,66 @@ def test_every_answer_of_the_release(prepared_release: Path) -> None:
         assert not faults(answer, page)
         starts = [at for at, _ in page.runs]
         assert starts == sorted(starts)
+
+
+LEVELS = (10, 49, 50, 60, 120)
+
+
+@pytest.mark.parametrize("levels", LEVELS)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: "> " * n,
+        lambda n: ">" * n,
+        lambda n: "- " * n,
+        lambda n: "1. " * n,
+        lambda n: "> - " * n,
+        lambda n: "".join("  " * level + f"- in{level}\n" for level in range(n)) + "  " * n,
+    ],
+)
+def test_what_is_nested_too_deep_is_shown_as_its_source(make: Any, levels: int) -> None:
+    source = make(levels) + "**deep** 🙂 words\n\nafter it *all*"
+    page = Page(render_markdown(source))
+    assert faults(source, page) == []
+    words = [f"in{level}" for level in range(levels)] if "in0" in source else []
+    for word in [*words, "deep", "🙂 words", "after it"]:
+        assert word in page.text, f"{word} is not shown"
+    assert "em" in [tag for tag, _ in page.tags], "what comes after it is no Markdown any more"
+    assert "**deep**" not in page.text or levels > 10
+
+
+@pytest.mark.parametrize("levels", [30, 99, 200])
+def test_deep_links_images_and_tables_lose_no_word(levels: int) -> None:
+    table = "> " * levels + "a|b\n" + "> " * levels + "-|-\n" + "> " * levels + "left|right\n"
+    for source in (
+        "[" * levels + "word" + "](http://x.example)" * levels + "\n\nafter",
+        "![" * levels + "word" + "](http://x.example)" * levels + "\n\nafter",
+        "*" * levels + "word" + "*" * levels + "\n\nafter",
+        table + "\nafter word",
+    ):
+        page = Page(render_markdown(source))
+        assert faults(source, page) == []
+        assert "word" in page.text and "after" in page.text
+
+
+@pytest.mark.parametrize(
+    "piece", ["[", "![", "[a](", "*a", "*_", "`a``", "<a ", "> ", "- ", "- a\n", "a|b\n-|-\n", "|a"]
+)
+def test_hostile_length_takes_bounded_work(piece: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time is what a machine makes of it; the steps are bounded, and the words are shown."""
+    from ifllm_space import markdown_source
+
+    monkeypatch.setattr(markdown_source, "_STEPS_MAX", 20_000)
+    steps: list[int] = []
+    count = markdown_source._count
+
+    def counting(env: dict[str, int]) -> None:
+        steps.append(1)
+        count(env)
+
+    monkeypatch.setattr(markdown_source, "_count", counting)
+    source = piece * (30_000 // len(piece)) + "\n\nlast words"
+    page = Page(render_markdown(source))
+    assert len(steps) <= 20_001
+    assert faults(source, page) == []
+    assert "last words" in page.text

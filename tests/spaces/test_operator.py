@@ -54,6 +54,11 @@ def test_sessions_are_shown_on_this_machine_if_the_operator_wants_it() -> None:
         {"x_forwarded_for": "10.0.0.7"},
         {"forwarded": "for=10.0.0.7"},
         {"host": "evil.example"},  # a page that had its name point here
+        # A proxy that passes on neither Host nor whom it speaks for:
+        {"origin": "http://space.example"},
+        {"referer": "http://space.example/"},
+        {"origin": "null"},
+        {"x_forwarded_host": "space.example"},
     ],
 )
 def test_sessions_are_not_shown_to_others(other: dict[str, str]) -> None:
@@ -88,4 +93,4 @@ def test_sessions_tab_is_hidden_until_the_operator_is_known(client: TestClient) 
         if c["type"] == "tabitem"
     }
     assert tabs["Explore"] and tabs["Score"]
-    assert tabs["Collected sessions"] is False
+    assert tabs["Collected sessions"] is False and tabs["Status"] is False

@@ -46,11 +46,38 @@ def test_every_kind_of_value_is_read() -> None:
         ({"HUB_INTERVAL_S": "0"}, "HUB_INTERVAL_S"),
         ({"SECRET": "short"}, "SECRET has 5 characters"),
         ({"HUB_DATASET": "lab/sessions"}, "SECRET is not"),
+        ({"COMPLETION_URL": "panel.example/x"}, "COMPLETION_URL"),
+        ({"COMPLETION_URL": "javascript:alert(1)"}, "COMPLETION_URL"),
+        ({"COMPLETION_URL": "https://"}, "COMPLETION_URL"),
+        ({"COMPLETION_URL": "https://a.example:x/"}, "COMPLETION_URL"),
+        ({"COMPLETION_URL": "https://a.example/ b"}, "COMPLETION_URL"),
+        ({"ROOT_PATH": "/app?x=1"}, "ROOT_PATH"),
+        ({"ROOT_PATH": "ftp://a.example/app"}, "ROOT_PATH"),
+        ({"ROOT_PATH": "https:///app"}, "ROOT_PATH"),
     ],
 )
 def test_wrong_values_name_their_variable(environment: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         Settings.from_environment({f"IFLLM_SPACE_{k}": v for k, v in environment.items()})
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("app", "/app"),
+        ("/app/", "/app"),
+        ("/", ""),
+        ("/a/b", "/a/b"),
+        ("https://lab.example/app/", "https://lab.example/app"),
+    ],
+)
+def test_a_path_prefix_has_one_form(given: str, kept: str) -> None:
+    assert Settings.from_environment({"IFLLM_SPACE_ROOT_PATH": given}).root_path == kept
+
+
+def test_an_address_to_complete_at() -> None:
+    url = "https://panel.example/complete?cc=AB12&x=[y]"
+    assert Settings.from_environment({"IFLLM_SPACE_COMPLETION_URL": url}).completion_url == url
 
 
 def test_docs_name_every_setting() -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ifllm_hf.data.prepared.exports_of_sessions import note_export
 from ifllm_hf.data.prepared.folder import PreparedFolder, check_target, write_prepared
 from ifllm_hf.data.recordings import ConversationRows, Recordings
 from ifllm_hf.data.release import open_release
@@ -85,6 +86,8 @@ def prepare(
         IFLLMError: See `open_release`, `open_sessions` and `write_prepared`. Nothing is left
             behind.
     """
+    from ifllm_hf.data.sessions.collected import CollectedSessions
+
     check_target(out)
     release = open_recordings(find_release(source, progress=progress), public=public)
     ends: Counter[str] = Counter()
@@ -113,6 +116,8 @@ def prepare(
             workers=release.workers,
             card=text,
         )
+        if isinstance(release, CollectedSessions):
+            note_export(release.source.folder, written.path)
         return PrepareReport(
             folder=written,
             source=release.source.name,

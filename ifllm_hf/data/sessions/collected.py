@@ -24,7 +24,13 @@ from ifllm_hf.data.raw.release_source import Origin
 from ifllm_hf.data.recordings import ConversationRows, Recordings
 from ifllm_hf.data.schema import SCHEMAS, TURNS
 from ifllm_hf.data.sessions.event_ticks import SessionTurn, session_ticks
-from ifllm_hf.data.sessions.review import PUBLISH, Question, question_of, read_decisions
+from ifllm_hf.data.sessions.review import (
+    PUBLISH,
+    Question,
+    is_public_already,
+    question_of,
+    read_decisions,
+)
 from ifllm_hf.data.sessions.session_file import (
     SESSION_NAME,
     TOMBSTONES,
@@ -245,6 +251,8 @@ def _turns(
         numbers: Counter[str] = Counter()
         for turn in (session.turns[number] for number in sorted(session.turns)):
             decision = decisions.get((user_id, turn["turn"]))
+            if decision is None and is_public_already(turn):
+                decision = PUBLISH
             if decision is None:
                 waiting.append(question_of(user_id, turn))
             if public and decision != PUBLISH:

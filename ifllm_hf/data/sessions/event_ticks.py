@@ -21,7 +21,14 @@ from numpy.typing import NDArray
 
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.schema import TICKS, VIEW_COLUMNS
-from ifllm_hf.data.sessions.events import LEDGERS, SCROLLED, page_loads, well_formed, with_turns
+from ifllm_hf.data.sessions.events import (
+    LEDGERS,
+    SCROLLED,
+    count_refused,
+    page_loads,
+    well_formed,
+    with_turns,
+)
 from ifllm_hf.data.sessions.session_file import Session
 from ifllm_hf.data.ticks.alignment import ON_NOTHING, ON_RATING, ON_RESPONSE, SURFACES
 from ifllm_hf.data.ticks.reading_end import PHASES
@@ -105,6 +112,7 @@ def session_ticks(
     """
     ledgers = {name: Ledger(name) for name in LEDGERS}
     rows = _Rows()
+    count_refused(session, ledgers)
     for load, (origin_ms, events) in enumerate(page_loads(session)):
         good = with_turns(well_formed(events, ledgers), ledgers, withheld, reason)
         _gather(rows, load, origin_ms, good)

@@ -14,6 +14,7 @@ SCROLLED = {"window": "scroll_y_px", "A": "scroll_y_px_a", "B": "scroll_y_px_b"}
 
 LEDGERS = ("pointer", "gaze", "view", "other")
 _LEDGER = {"p": "pointer", "g": "gaze", "s": "view", "w": "view"}
+_LEDGER_OF_REFUSED = {"pointer": "pointer", "gaze": "gaze", "scroll": "view", "visible": "view"}
 # Kinds without a column of their own; what they tell of time, turn and phase is used.
 _CONTEXT = {"v": "visibility", "r": "rating control", "e": "app", "f": "focus"}
 _CONTEXT |= {"l": "layout", "c": "selection"}
@@ -44,6 +45,14 @@ def well_formed(events: list[Any], ledgers: Mapping[str, Ledger]) -> list[list[A
             name = _LEDGER.get(kind, "other") if isinstance(kind, str) else "other"
             ledgers[name].drop("malformed")
     return sorted(good, key=lambda event: event[1])
+
+
+def count_refused(session: Session, ledgers: Mapping[str, Ledger]) -> None:
+    """Count the events that the server left out of its batches, as their lines tell."""
+    for batch in session.batches:
+        for reason, n in batch.get("refused", {}).items():
+            name = _LEDGER_OF_REFUSED.get(reason.partition(":")[0], "other")
+            ledgers[name].drop(f"refused by the server: {reason}", n)
 
 
 def with_turns(

@@ -7,6 +7,7 @@
 identity      codes, session ids, tokens
 checks        what was sent is parsed and held against the schema
 refusals      every reason for which something is not stored
+watch         counts, and what the operator hears on stderr; status: the same in rows
 limits        how often a session, or a hashed address, may ask
 batch_index   which batches a file holds
 durable       files that outlive a crash

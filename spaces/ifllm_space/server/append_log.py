@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from ifllm_space.server.batch_index import BatchIndex
 from ifllm_space.server.durable import write_durably
 
 QUARANTINE = "quarantine"
+_BATCH = b'{"type":"batch"'
 
 
 def repair(path: Path) -> int:
@@ -21,10 +23,18 @@ def repair(path: Path) -> int:
 
     Returns:
         How many bytes were cut.
+
+    Raises:
+        OSError: It is no file, cannot be opened, or does not begin with a consent.
     """
+    if not path.is_file():  # a pipe would let us wait for ever
+        raise OSError(errno.EINVAL, "it is no file" if path.exists() else "it is not there")
     with open(path, "rb+") as file:
+        first = file.readline()
         size = file.seek(0, os.SEEK_END)
         end = _end_of_last_line(file.fileno(), size)
+        if end and not _is_consent(first):
+            raise OSError(errno.EILSEQ, "its first line is no consent")
         if end == size:
             return 0
         file.seek(end)
@@ -35,6 +45,23 @@ def repair(path: Path) -> int:
         file.truncate(end)
         os.fsync(file.fileno())
     return size - end
+
+
+def _is_consent(line: bytes) -> bool:
+    try:
+        return bool(orjson.loads(line)["type"] == "session")
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _key_of(line: bytes) -> tuple[str, int] | None:
+    try:
+        batch = orjson.loads(line)
+        tab, seq = batch["tab"], batch["seq"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    fits = isinstance(tab, str) and isinstance(seq, (int, float)) and 0 <= seq <= 10**7
+    return (tab, int(seq)) if fits else None
 
 
 def _end_of_last_line(handle: int, size: int) -> int:
@@ -59,8 +86,10 @@ class AppendLog:
     def __init__(self, path: Path) -> None:
         """Open an existing file, repair its tail and learn which batches it holds.
 
+        A line that is damaged counts as no batch: its browser may send it again.
+
         Raises:
-            FileNotFoundError: There is no such session.
+            OSError: See `repair`.
         """
         repair(path)
         self._handle = os.open(path, os.O_WRONLY | os.O_APPEND)
@@ -69,9 +98,8 @@ class AppendLog:
         with open(path, "rb") as file:
             for line in file:
                 self.size += len(line)
-                if line.startswith(b'{"type":"batch"'):
-                    batch = orjson.loads(line)
-                    self.batches.add(batch["tab"], int(batch["seq"]), self.size)
+                if line.startswith(_BATCH) and (key := _key_of(line)):
+                    self.batches.add(*key, self.size)
 
     def append(self, lines: Sequence[bytes]) -> list[int]:
         """Append lines with a single write; they are durable after `sync`.

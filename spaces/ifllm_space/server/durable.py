@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a new file, so that it is there, whole, once this returns."""
+def write_durably(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+    """Write a new file, so that it is there, whole, once this returns.
+
+    Raises:
+        OSError: It cannot be written; an earlier file stays as it was, and nothing beside it.
+    """
     part = path.with_name(path.name + ".part")
-    with open(part, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    try:
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with open(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError:
+        with suppress(OSError):
+            part.unlink()
+        raise
     sync_folder(path.parent)
 
 

@@ -6,9 +6,9 @@ that holds it. What this machine lost comes back from the Hub when its browser a
 
 from __future__ import annotations
 
-import logging
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,6 @@ from ifllm_hf.errors import ConfigError, IFLLMError
 from ifllm_hf.hub_errors import check_repo_id, hub_errors
 from ifllm_space.server.durable import write_durably
 from ifllm_space.server.session_folder import SUFFIX, SessionFolder
-
-logger = logging.getLogger(__name__)
 
 FOLDER = "sessions"
 WITHDRAWAL = "Take out a withdrawn session"
@@ -32,6 +30,7 @@ class HubPush:
 
     Attributes:
         lock: Held by pushes and withdrawals; taken before the folder's.
+        pushed_epoch_s: When a push last came to its end; None: not yet.
     """
 
     def __init__(self, sessions: SessionFolder, repo_id: str, interval_s: float) -> None:
@@ -40,6 +39,7 @@ class HubPush:
         self._sessions = sessions
         self._repo_id = repo_id
         self._interval_s = interval_s
+        self.pushed_epoch_s: float | None = None
         self._known = False
         self._buried: set[str] = set()  # withdrawals that the Hub knows of
         self._stop = threading.Event()
@@ -65,10 +65,9 @@ class HubPush:
     def _push_or_warn(self) -> None:
         try:
             self.push()
-        except IFLLMError as error:
-            logger.warning("Sessions wait here until the next push: %s", error)
-        except Exception:
-            logger.exception("Sessions wait here until the next push")
+        except Exception as error:  # a push may fail in any way, and the next one comes
+            said = str(error) if isinstance(error, IFLLMError) else repr(error)
+            self._sessions.watch.trouble("push", f"sessions wait here until the next one: {said}")
 
     # --- pushing
 
@@ -94,14 +93,21 @@ class HubPush:
                 total = 0
                 while grown and (not operations or total + sizes[grown[-1]] <= _COMMIT_BYTES_MAX):
                     session_id = grown.pop()
-                    with open(self._sessions.path(session_id), "rb") as file:
-                        data = file.read(sizes[session_id])
+                    try:
+                        with open(self._sessions.path(session_id), "rb") as file:
+                            data = file.read(sizes[session_id])
+                    except OSError as error:
+                        self._sessions.watch.trouble("push", f"{session_id}: {error.strerror}")
+                        continue
                     operations.append(CommitOperationAdd(_path_in_repo(session_id), data))
                     pushed[session_id] = len(data)
                     total += len(data)
+                if not operations:
+                    break
                 self._commit(operations, f"Add to {len(operations)} sessions")
                 with self._sessions.lock:
                     self._sessions.pushed.update(pushed)
+            self.pushed_epoch_s = time.time()
 
     def restore(self, session_id: str) -> bool:
         """Fetch a session that this machine lost; False if the Hub has none or cannot be asked."""

@@ -9,13 +9,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import os
 import re
 import secrets
 from pathlib import Path
 
+from ifllm_space.server.durable import write_durably
+
 SESSION_ID = re.compile(r"s_[A-Za-z0-9_-]{22}", re.ASCII)
 _CODE_BYTES = 16
+_SECRET_CHARS = 64
 _GROUP = 4  # characters between two hyphens of a code
 
 
@@ -52,10 +54,8 @@ def token_is_of(token: str, session_id: str, secret: str) -> bool:
 def secret_beside(sessions: Path) -> str:
     """Return the secret kept in `sessions`, made at the first start, for its owner's eyes alone."""
     path = sessions / ".secret"
-    if not path.exists():
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as file:
-            file.write(secrets.token_hex(32))
-            file.flush()
-            os.fsync(file.fileno())
-    return path.read_text().strip()
+    kept = path.read_text().strip() if path.exists() else ""
+    if len(kept) < _SECRET_CHARS:  # a disk that was full left none: nothing was signed with it
+        kept = secrets.token_hex(_SECRET_CHARS // 2)
+        write_durably(path, kept.encode(), mode=0o600)
+    return kept

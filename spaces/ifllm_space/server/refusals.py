@@ -1,4 +1,7 @@
-"""Every reason for which the server does not do what it was asked."""
+"""Every reason for which the server does not do what it was asked.
+
+A browser gets the code alone, and the page has words for it; the sentence is for the operator.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ class Refusal(IFLLMError):  # noqa: N818 - it is an answer
     """The request is refused and nothing of it is stored.
 
     Attributes:
-        error: One word that the browser acts on.
+        error: One word, the code: what a browser acts on, and all that it is told.
         status: Of the HTTP answer.
         retry: Whether the same request may succeed later; the browser keeps its batch then.
         retry_after_s: When to come back, if that is known.
@@ -51,7 +54,12 @@ def foreign_token() -> Refusal:
 
 def cross_site(seen: str) -> Refusal:
     """Another site's page sent it."""
-    return Refusal("cross_site", 403, f"The request comes from {seen}. Expected this page itself.")
+    return Refusal(
+        "cross_site",
+        403,
+        f"The request comes from {seen}. Expected this page itself: let the proxy pass on Host, or "
+        "X-Forwarded-Host. Browsers keep what was refused.",
+    )
 
 
 def gone() -> Refusal:
@@ -105,7 +113,7 @@ def disk_failed(reason: str) -> Refusal:
     return Refusal(
         "disk",
         503,
-        f"The line could not be written ({reason}). Free some space; the browser tries again.",
+        f"The line could not be written: {reason}. Free some space; the browser tries again.",
         retry=True,
         retry_after_s=10,
     )

@@ -1,8 +1,10 @@
 """What a browser may post, beside Gradio: three routes under `api/v1/`.
 
 The token stands in the body, because `sendBeacon` sends no headers. Every refusal is an answer of
-ours, `{"ok": false, "error": ..., "reason": ..., "retry": ...}`: a browser drops a batch for
-nothing else. Addresses are neither logged nor stored.
+ours, `{"ok": false, "error": CODE, "retry": ...}`, and is counted by its code. A browser drops a
+batch for `gone` alone: the session was withdrawn. An event that does not fit is left out of its
+batch; the answer and the stored line say how many were, and why. Addresses are neither logged nor
+stored.
 """
 
 from __future__ import annotations
@@ -12,14 +14,14 @@ import atexit
 import math
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
+from ifllm_space.same_page import foreign_origin
 from ifllm_space.server import refusals
-from ifllm_space.server.checks import check, parse
+from ifllm_space.server.checks import check, parse, sift
 from ifllm_space.server.limits import AddressHash, RateLimit
 from ifllm_space.server.refusals import Refusal
 from ifllm_space.server.store import SessionStore
@@ -59,7 +61,8 @@ def make_router(store: SessionStore) -> APIRouter:
 
     async def answer(request: Request, handler: Handler) -> JSONResponse:
         try:
-            _must_be_ours(request)
+            if seen := foreign_origin(request.headers, settings.root_path):
+                raise refusals.cross_site(seen)
             if hashing:
                 peer = request.client.host if request.client else ""
                 key = hashing.key(peer, request.headers.get("x-forwarded-for", ""))
@@ -67,6 +70,7 @@ def make_router(store: SessionStore) -> APIRouter:
                     raise refusals.too_many("requests", wait_s)
             return JSONResponse({"ok": True, **await handler(parse(await _body(request)))})
         except Refusal as refusal:
+            store.watch.refused(refusal.error, str(refusal))
             return _refused(refusal)
 
     def must_own(body: dict[str, Any]) -> str:
@@ -81,16 +85,19 @@ def make_router(store: SessionStore) -> APIRouter:
 
     async def store_batch(body: dict[str, Any]) -> dict[str, Any]:
         session_id = must_own(body)
-        check(body, "upload")
+        events, left_out = sift(body)
         names = ("tab", "seq", "origin_epoch_ms", "sent_epoch_ms")
         batch = {"type": "batch", **{name: body[name] for name in names}}
-        batch |= {"received_epoch_ms": store.now_ms(), "events": body["events"]}
-        stored = await asyncio.wrap_future(store.submit(session_id, batch))
+        batch |= {"received_epoch_ms": store.now_ms(), "events": events}
+        refused = {"refused": dict(left_out)} if left_out else {}
+        stored = await asyncio.wrap_future(store.submit(session_id, batch | refused))
+        store.watch.stored(duplicate=stored.duplicate, events_refused=left_out)
         return {
             "tab": body["tab"],
             "seq": body["seq"],
             "duplicate": stored.duplicate,
             "durable": stored.durable,
+            **refused,
         }
 
     async def say_durable(body: dict[str, Any]) -> dict[str, Any]:
@@ -120,18 +127,6 @@ def make_router(store: SessionStore) -> APIRouter:
     return router
 
 
-def _must_be_ours(request: Request) -> None:
-    """Refuse what another site's page sends; a client that is no browser says neither."""
-    site = request.headers.get("sec-fetch-site")
-    if site is not None:
-        if site != "same-origin":
-            raise refusals.cross_site(f"another site ({site[:20]})")
-        return
-    origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-        raise refusals.cross_site("another origin")
-
-
 async def _body(request: Request) -> bytes:
     parts, size = [], 0
     async for part in request.stream():
@@ -143,12 +138,7 @@ async def _body(request: Request) -> bytes:
 
 
 def _refused(refusal: Refusal) -> JSONResponse:
-    said = {
-        "ok": False,
-        "error": refusal.error,
-        "reason": str(refusal),
-        "retry": refusal.retry,
-    }
+    said = {"ok": False, "error": refusal.error, "retry": refusal.retry}
     headers = {}
     if refusal.retry_after_s is not None:
         headers["Retry-After"] = str(math.ceil(refusal.retry_after_s))

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections import OrderedDict
 from pathlib import Path
 
-from ifllm_hf.data.sessions.session_file import TOMBSTONES
+from ifllm_hf.data.sessions.review import forget_withdrawn
+from ifllm_hf.data.sessions.session_file import TOMBSTONES, session_files
 from ifllm_hf.data.sessions.session_file import tombstone as tombstone_of
+from ifllm_hf.errors import ConfigError, DataError, OutputError
 from ifllm_space.server import refusals
 from ifllm_space.server.append_log import QUARANTINE, AppendLog, repair
 from ifllm_space.server.durable import sync_folder, write_durably
+from ifllm_space.server.watch import Watch
 
 SUFFIX = ".jsonl"
+WITHDRAWN = ".withdrawn"
+"""An empty file of this suffix, named by a tombstone, stands for one that found no space."""
+_TOMBSTONE = re.compile(r"[0-9a-f]{64}")
+_NAMES_MAX = 5  # of skipped files, in one line
 _OPEN_FILES_MAX = 256  # more than are written at once, so that none is closed before its sync
 
 
@@ -24,6 +32,7 @@ class SessionFolder:
         folder: Where it lies.
         lock: Held while lines are written; who deletes or copies session files takes it.
         pushed: Per session, how many bytes of it are on the Hub.
+        watch: Counts what happens, and tells the operator.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -31,32 +40,59 @@ class SessionFolder:
         self.folder = folder
         self.lock = threading.RLock()
         self.pushed: dict[str, int] = {}
+        self.watch = Watch()
         self._files: OrderedDict[str, AppendLog] = OrderedDict()
         self._withdrawn: set[str] = set()
 
     def repair(self) -> None:
-        """Mend what a crash left: half a line, a session without its first, half a withdrawal."""
-        for path in self.folder.glob(f"*{SUFFIX}"):
-            if repair(path) and path.stat().st_size == 0:
-                path.unlink()  # its consent never reached the disk
-        tombstones = self.folder / TOMBSTONES
-        if tombstones.exists():
-            self._withdrawn |= set(tombstones.read_text().split())
-        for session_id in self.sizes():
-            if self.is_withdrawn(session_id):
-                self.delete(session_id)
+        """Mend what a crash left: half a line, a session without its first, half a withdrawal.
+
+        A file that cannot be mended is left as it is and said; the others go on.
+
+        Raises:
+            ConfigError: It cannot be read who has withdrawn.
+        """
+        self._withdrawn |= self._read_tombstones()
+        skipped: list[str] = []
+        for path in session_files(self.folder):
+            try:
+                if self.is_withdrawn(path.stem):
+                    self.delete(path.stem)
+                elif repair(path) >= 0 and path.stat().st_size == 0:
+                    path.unlink()  # its consent never reached the disk
+            except OSError as error:
+                skipped.append(f"{path.name} ({error.strerror or type(error).__name__})")
+        if skipped:
+            names = ", ".join(skipped[:_NAMES_MAX])
+            if len(skipped) > _NAMES_MAX:
+                names += f" and {len(skipped) - _NAMES_MAX} more"
+            self.watch.trouble(
+                "session file",
+                f"{len(skipped)} skipped in {self.folder}: {names}. "
+                "Expected files that begin with a consent and may be written.",
+            )
+        self.finish_withdrawals()
 
     def path(self, session_id: str) -> Path:
         """Return where a session lies; the id must have been checked."""
         return self.folder / f"{session_id}{SUFFIX}"
 
     def is_here(self, session_id: str) -> bool:
-        """Tell whether a session is on this disk."""
-        return session_id in self._files or self.path(session_id).exists()
+        """Tell whether a session, or what was cut off it, is on this disk."""
+        if session_id in self._files or self.path(session_id).exists():
+            return True
+        return any(self.folder.glob(f"{QUARANTINE}/{session_id}.*"))
 
     def sizes(self) -> dict[str, int]:
         """Return the sessions of this disk and their sizes."""
-        return {p.stem: p.stat().st_size for p in self.folder.glob(f"s_*{SUFFIX}")}
+        sizes = {}
+        for path in session_files(self.folder):
+            try:
+                if path.is_file():
+                    sizes[path.stem] = path.stat().st_size
+            except OSError:
+                continue  # deleted since, or not for us
+        return sizes
 
     # --- withdrawal
 
@@ -70,12 +106,73 @@ class SessionFolder:
         return tombstone_of(session_id) in self._withdrawn
 
     def bury(self, tombstone: str) -> None:
-        """From now on, and after any crash, take nothing more of a session."""
+        """From now on, and after any crash, take nothing more of a session.
+
+        Raises:
+            OSError: There is no space for it; nothing changed.
+        """
         with self.lock:
             if tombstone not in self._withdrawn:
-                known = sorted(self._withdrawn | {tombstone})
-                write_durably(self.folder / TOMBSTONES, "".join(f"{t}\n" for t in known).encode())
+                self._write_tombstones(self._withdrawn | {tombstone})
                 self._withdrawn.add(tombstone)
+
+    def take_out(self, session_id: str) -> None:
+        """Bury a session and delete it, with or without space for its tombstone.
+
+        Raises:
+            OSError: The disk takes no change at all; the session is still there.
+        """
+        with self.lock:
+            try:
+                self.bury(tombstone_of(session_id))
+            except OSError as error:
+                self._bury_without_space(session_id)
+                self.watch.trouble("disk", f"a withdrawal found no space: {error.strerror}")
+            self.delete(session_id)
+            self.finish_withdrawals()
+
+    def finish_withdrawals(self) -> None:
+        """Write tombstones that found no space, and forget what was decided on the withdrawn."""
+        with self.lock:
+            try:
+                if any(self.folder.glob(f"*{WITHDRAWN}")):
+                    self._write_tombstones(self._withdrawn)
+                forget_withdrawn(self.folder, self._withdrawn)
+            except (OSError, OutputError, DataError) as error:
+                self.watch.trouble("withdrawal", f"the next start finishes what is left: {error}")
+
+    def _bury_without_space(self, session_id: str) -> None:
+        """Let the file itself, renamed and emptied, stand for the tombstone."""
+        tombstone = tombstone_of(session_id)
+        if file := self._files.pop(session_id, None):
+            file.close()
+        whole, marker = self.path(session_id), self.folder / f"{tombstone}{WITHDRAWN}"
+        if whole.exists():
+            os.replace(whole, marker)
+            os.truncate(marker, 0)
+        else:
+            os.close(os.open(marker, os.O_WRONLY | os.O_CREAT, 0o600))
+        sync_folder(self.folder)
+        self._withdrawn.add(tombstone)
+
+    def _write_tombstones(self, tombstones: set[str]) -> None:
+        text = "".join(f"{tombstone}\n" for tombstone in sorted(tombstones))
+        write_durably(self.folder / TOMBSTONES, text.encode())
+        for marker in self.folder.glob(f"*{WITHDRAWN}"):
+            if marker.stem in tombstones:
+                marker.unlink()
+
+    def _read_tombstones(self) -> set[str]:
+        path = self.folder / TOMBSTONES
+        try:
+            text = path.read_bytes().decode("ascii", "replace") if path.exists() else ""
+        except OSError as error:
+            raise ConfigError(
+                f"{path}: cannot be read ({error.strerror}), and without it withdrawn sessions "
+                "would come back. Expected a file that this server may read and write."
+            ) from error
+        markers = [path.stem for path in self.folder.glob(f"*{WITHDRAWN}")]
+        return {name for name in [*text.split(), *markers] if _TOMBSTONE.fullmatch(name)}
 
     def delete(self, session_id: str) -> None:
         """Delete a session and what was cut off it from this disk."""
@@ -105,6 +202,7 @@ class SessionFolder:
 
         Raises:
             Refusal: The session was withdrawn, or is not here.
+            OSError: Its file cannot be opened, or is damaged.
         """
         if self.is_withdrawn(session_id):
             raise refusals.gone()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +33,7 @@ from ifllm_space.server.identity import (
 )
 from ifllm_space.server.limits import RateLimit
 from ifllm_space.server.session_folder import SessionFolder
-from ifllm_space.server.withdrawal import WithdrawalReceipt, withdraw
+from ifllm_space.server.withdrawal import WithdrawalReceipt, finish_exports, withdraw
 from ifllm_space.settings import Settings
 
 WRONG_CODES_PER_MINUTE = 20
@@ -69,6 +69,10 @@ class _Line:
     batch: tuple[str, int] | None  # (tab, seq)
     first: bool
     done: Future[Stored]
+
+
+_Appended = tuple[AppendLog, int, list[tuple[_Line, int, bool]]]
+"""The file, its size before, and for each line its end and whether it was there already."""
 
 
 class SessionStore(SessionFolder):
@@ -107,6 +111,7 @@ class SessionStore(SessionFolder):
             ) from None
         self._secret = self.settings.secret or secret_beside(self.folder)
         self.repair()
+        finish_exports(self, self.settings.exports)
         self._started = True
         self._writer.start()
         if self.hub:
@@ -166,6 +171,7 @@ class SessionStore(SessionFolder):
             first["versions"] = dict(versions)
         check(first, "record")
         self._put(session_id, first, first=True).result()
+        self.watch.opened()
         return OpenedSession(session_id, token_of(session_id, self._secret), code)
 
     def check_token(self, session_id: str, token: str) -> bool:
@@ -192,6 +198,9 @@ class SessionStore(SessionFolder):
         check(line, "record")
         if line["type"] == "session":
             raise refusals.malformed("A session has one first line. Expected any other type.")
+        for answer in line["responses"] if line["type"] == "turn" else ():
+            if error := answer.get("error"):
+                self.watch.trouble("model", f"{answer.get('model') or 'no model'}: {error}")
         return self._put(session_id, line, first=False)
 
     def durable(self, session_id: str, tab: str, seqs: list[int]) -> tuple[list[int], list[int]]:
@@ -247,26 +256,29 @@ class SessionStore(SessionFolder):
                 syncing = [
                     self._syncers.submit(self._sync, session_id, *appended)
                     for session_id, lines in by_session.items()
-                    if (appended := self._append(session_id, lines))
+                    if (appended := self._append_or_refuse(session_id, lines))
                 ]
                 for sync in syncing:
                     sync.result()
+                self._drop_empty(by_session)
 
-    def _append(
-        self, session_id: str, lines: list[_Line]
-    ) -> tuple[AppendLog, int, list[tuple[_Line, int, bool]]] | None:
+    def _append_or_refuse(self, session_id: str, lines: list[_Line]) -> _Appended | None:
+        """Do as `_append` does; whatever it meets, the writer goes on with other sessions."""
+        try:
+            return self._append(session_id, lines)
+        except Exception as error:
+            self._refuse([line for line in lines if not line.done.done()], error)
+            return None
+
+    def _append(self, session_id: str, lines: list[_Line]) -> _Appended | None:
         """Put lines into the file; what is left to do is to sync it and to answer."""
         if not lines[0].first and self._is_lost(session_id):
             try:  # the Hub takes its time, and the other sessions are written meanwhile
                 self._fetcher.submit(self._fetch, session_id, lines)
             except RuntimeError:
-                _refuse(lines, refusals.disk_failed("the server is stopping"))
+                self._refuse(lines, refusals.disk_failed("the server is stopping"))
             return None
-        try:
-            file = self.create_file(session_id) if lines[0].first else self.open_file(session_id)
-        except (refusals.Refusal, OSError) as error:
-            _refuse(lines, error)
-            return None
+        file = self.create_file(session_id) if lines[0].first else self.open_file(session_id)
         before = file.size
         new: list[_Line] = []
         twice: list[_Line] = []  # of a batch that this very group brings
@@ -286,7 +298,7 @@ class SessionStore(SessionFolder):
         try:
             ends = file.append([line.data for line in new])
         except OSError as error:
-            _refuse([*new, *twice, *(line for line, _, _ in answers)], error)
+            self._refuse([*new, *twice, *(line for line, _, _ in answers)], error)
             return None
         for line, end in zip(new, ends, strict=True):
             if line.batch:
@@ -307,7 +319,7 @@ class SessionStore(SessionFolder):
                 file.sync()
         except OSError as error:
             file.cut_to(before)
-            _refuse([line for line, _, _ in answers], error)
+            self._refuse([line for line, _, _ in answers], error)
             return
         for line, end, duplicate in answers:
             line.done.set_result(Stored(duplicate, self._durable(session_id, end)))
@@ -328,16 +340,26 @@ class SessionStore(SessionFolder):
         try:
             found = self.hub is not None and self.hub.restore(session_id)
         except OSError as error:
-            _refuse(lines, error)
+            self._refuse(lines, error)
             return
         for line in lines if found else ():
             self._queue.put(line)
         if not found:
-            _refuse(lines, refusals.session_missing())
+            self._refuse(lines, refusals.session_missing())
 
+    def _refuse(self, lines: Sequence[_Line], error: Exception) -> None:
+        if not isinstance(error, refusals.Refusal):
+            error = refusals.disk_failed(getattr(error, "strerror", None) or repr(error))
+            self.watch.trouble("disk", str(error))
+        for line in lines:
+            line.done.set_exception(error)
 
-def _refuse(lines: Sequence[_Line], error: Exception) -> None:
-    if not isinstance(error, refusals.Refusal):
-        error = refusals.disk_failed(getattr(error, "strerror", None) or type(error).__name__)
-    for line in lines:
-        line.done.set_exception(error)
+    def _drop_empty(self, session_ids: Iterable[str]) -> None:
+        """Leave no file behind of a session that could not even begin."""
+        for session_id in session_ids:
+            file = self._files.get(session_id)
+            if file is not None and file.size == 0:
+                try:
+                    self.delete(session_id)
+                except OSError as error:
+                    self.watch.trouble("disk", f"an empty session file stays: {error.strerror}")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from ifllm_hf.data.sessions.session_file import tombstone as tombstone_of
 from ifllm_hf.errors import IFLLMError
 from ifllm_space.server import refusals
 from ifllm_space.server.hub_push import HubPush
@@ -16,16 +14,14 @@ from ifllm_space.server.identity import session_id_of
 from ifllm_space.server.limits import RateLimit
 from ifllm_space.server.session_folder import SessionFolder
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class WithdrawalReceipt:
     """What became of a withdrawal.
 
     Attributes:
-        complete: It is gone everywhere. False: the Hub could not be asked; it is tried again with
-            every push until it is done.
+        complete: It is gone everywhere. False: the Hub could not be asked, or an export not be
+            deleted; it is tried again, with every push and every start, until it is done.
     """
 
     complete: bool
@@ -63,37 +59,67 @@ def withdraw(
         if session_id is None or not (here or (hub and hub.holds(session_id))):
             wrong_codes.take()
             raise refusals.unknown_code()
-        sessions.bury(tombstone_of(session_id))
-        sessions.delete(session_id)
-        complete = True
-        _rebuild_exports(exports, sessions)
+        try:
+            sessions.take_out(session_id)
+        except OSError as error:
+            sessions.watch.trouble("withdrawal", f"nothing was deleted: {error}")
+            raise refusals.disk_failed(error.strerror or type(error).__name__) from error
+        complete = finish_exports(sessions, exports)
         if hub:
             try:
                 hub.take_out_withdrawn()
             except IFLLMError as error:
-                logger.warning("A withdrawal is finished with the next push: %s", error)
+                sessions.watch.trouble("withdrawal", f"finished with the next push: {error}")
                 complete = False
     return WithdrawalReceipt(complete)
 
 
-def _is_here(sessions: SessionFolder, session_id: str) -> bool:
-    return sessions.is_here(session_id) or sessions.is_withdrawn(session_id)
+def finish_exports(sessions: SessionFolder, exports: Path | None) -> bool:
+    """Make every export again that still holds somebody who withdrew.
+
+    Args:
+        sessions: What they were made of.
+        exports: A prepared folder that the operator named; others are known from `ifllm prepare`.
+
+    Returns:
+        Whether none of them holds such a reader any more.
+    """
+    from ifllm_hf.data.prepared.exports_of_sessions import holds_withdrawn, known_exports
+
+    done = True
+    tombstones = sessions.tombstones()
+    named = [exports] if exports else []
+    try:
+        named += known_exports(sessions.folder)
+    except OSError as error:
+        sessions.watch.trouble("export", f"it cannot be read which there are: {error}")
+        done = False
+    for export in dict.fromkeys(named):
+        try:
+            if export.exists() and holds_withdrawn(export, tombstones):
+                _make_again(export, sessions)
+        except (IFLLMError, OSError) as error:
+            sessions.watch.trouble("export", f"{export}: somebody who withdrew is in it: {error}")
+            done = False
+    return done
 
 
-def _rebuild_exports(exports: Path | None, sessions: SessionFolder) -> None:
-    """Make the prepared folder again from the sessions that are left; without any it is gone."""
-    if exports is None or not exports.exists():
-        return
+def _make_again(export: Path, sessions: SessionFolder) -> None:
+    """Delete a prepared folder, then make it of the sessions that are left; of none it is gone."""
     from ifllm_hf.data.prepared.prepare import prepare
     from ifllm_hf.data.sessions.sessions_card import waiting_questions
 
     try:
-        public = waiting_questions(exports) == 0
+        public = waiting_questions(export) == 0
     except IFLLMError:
         public = True  # of an export that says nothing, make the one that tells less
-    shutil.rmtree(exports)
+    shutil.rmtree(export)
     if sessions.sizes():
         try:
-            prepare(sessions.folder, exports, progress=False, public=public)
-        except IFLLMError as error:
-            logger.warning("The export is deleted and could not be made again: %s", error)
+            prepare(sessions.folder, export, progress=False, public=public)
+        except (IFLLMError, OSError) as error:
+            sessions.watch.trouble("export", f"{export} is deleted and not made again: {error}")
+
+
+def _is_here(sessions: SessionFolder, session_id: str) -> bool:
+    return sessions.is_here(session_id) or sessions.is_withdrawn(session_id)

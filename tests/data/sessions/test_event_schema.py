@@ -7,7 +7,8 @@ import pytest
 
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.sessions.event_schema import fits
-from ifllm_hf.data.sessions.events import LEDGERS, well_formed
+from ifllm_hf.data.sessions.events import LEDGERS, count_refused, well_formed
+from ifllm_hf.data.sessions.session_file import Session
 
 BATCH = {
     "type": "batch",
@@ -40,3 +41,16 @@ def test_a_visible_range_has_both_ends_in_order_or_neither(ends: Any, kept: int)
     ledgers = {name: Ledger(name) for name in LEDGERS}
     assert len(well_formed([["w", 1.0, 0, "A", *ends]], ledgers)) == kept
     assert ledgers["view"].dropped == ({} if kept else {"malformed": 1})
+
+
+def test_what_the_server_left_out_is_in_the_ledger() -> None:
+    line = {**BATCH, "events": [], "refused": {"pointer: out of range": 2, "unknown kind": 1}}
+    assert fits(line, "batch_line")
+    assert not fits({**line, "refused": {"x": 0}}, "batch_line")
+    session = Session("s_" + "a" * 22, {}, batches=[line, {**BATCH, "events": []}])
+    ledgers = {name: Ledger(name) for name in LEDGERS}
+    count_refused(session, ledgers)
+    assert (ledgers["pointer"].seen, ledgers["other"].seen) == (2, 1)
+    assert "out of range" in next(iter(ledgers["pointer"].dropped))
+    for ledger in ledgers.values():
+        ledger.check()

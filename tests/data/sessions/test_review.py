@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +15,7 @@ from ifllm_hf.data.sessions.collected import open_sessions, query_id_of, reader_
 from ifllm_hf.data.sessions.review import (
     PUBLISH,
     WITHHOLD,
+    Question,
     decide,
     personal_data,
     question_of,
@@ -48,6 +50,46 @@ def test_what_is_in_an_answer_is_said_so() -> None:
     assert question_of("reader_1", turn).flags == ("e-mail in an answer",)
 
 
+def test_what_was_found_is_shown_in_its_context() -> None:
+    long = "x" * 100
+    turn = {
+        "turn": 3,
+        "question": "q",
+        "responses": [{"source": f"{long} call\n(020) 7946 0958 now"}, {"source": "a@b.example"}],
+    }
+    phone, mail = question_of("reader_1", turn).excerpts
+    assert "answer A" in phone and "020) 7946 0958] now" in phone and "…" in phone
+    assert "answer B" in mail and "[a@b.example]" in mail
+
+
+def test_a_question_cannot_command_the_terminal() -> None:
+    text = "red \x1b[31m and \x1b]0;title\x07, turned \u202e round, 👩\u200d🚀 stays"
+    question = Question("reader_1", 0, text, (), (f"e-mail in the question: {text}",))
+    said: list[str] = []
+    decide([question], ask=lambda prompt: "", say=said.append)
+    shown = "\n".join(said)
+    assert not set("\x1b\x07\u202e") & set(shown) and "\\x1b[31m" in shown
+    assert "👩\u200d🚀" in shown
+
+
+def test_questions_of_the_dataset_are_not_asked_about_again(truths: list[TrueSession]) -> None:
+    folder = truths[0].path.parent
+    path = truths[0].path
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    first, second = (line for line in lines if line["type"] == "turn")
+    first |= {"source": "replay", "query_id": "4711"}
+    second |= {"source": "replay", "query_id": str(2**40)}  # of somebody's collected session
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    opened = open_sessions(folder)
+    waiting = {(q.user_id, q.turn) for q in opened.waiting}
+    reader = reader_of(truths[0].session_id, made_up=True)
+    assert (reader, first["turn"]) not in waiting and (reader, second["turn"]) in waiting
+    public = open_sessions(folder, public=True)
+    assert public.turns["prompt"].to_list() == [first["question"]]
+    write_decisions(folder, {question_of(reader, first): WITHHOLD})
+    assert open_sessions(folder, public=True).turns.height == 0, "a person's word goes first"
+
+
 def test_a_person_decides_and_may_stop(truths: list[TrueSession]) -> None:
     folder = truths[0].path.parent
     waiting = open_sessions(folder).waiting
@@ -63,7 +105,7 @@ def test_a_person_decides_and_may_stop(truths: list[TrueSession]) -> None:
 
     decided = decide(waiting, ask=ask, say=said.append)
     assert list(decided.values()) == [PUBLISH, WITHHOLD, PUBLISH]
-    assert waiting[0].text in said[0]
+    assert any(waiting[0].text in line for line in said)
     write_decisions(folder, decided)
     write_decisions(folder, {waiting[0]: WITHHOLD})
     assert read_decisions(folder)[waiting[0].user_id, waiting[0].turn] == WITHHOLD

@@ -18,7 +18,7 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ifllm_hf.data.sessions.event_schema import schema
+from ifllm_hf.data.sessions.event_schema import fits, schema
 from ifllm_space.server import OpenedSession, SessionStore, attach
 from ifllm_space.server.limits import RateLimit
 from ifllm_space.server.routes import BODY_BYTES_MAX
@@ -107,7 +107,9 @@ def refused(client: TestClient, store: SessionStore, body: Any, **kwargs: Any) -
     sent = body if isinstance(body, bytes) else json.dumps(body).encode()
     answer = client.post("/api/v1/events", content=sent, **kwargs)
     said = answer.json()
-    assert said["ok"] is False and said["reason"] and isinstance(said["retry"], bool)
+    # A code, and no word of ours that was meant for the operator.
+    assert said.keys() == {"ok", "error", "retry"} and said["ok"] is False
+    assert said["error"].isidentifier() and isinstance(said["retry"], bool)
     assert content(store) == before
     return answer.status_code, said["error"]
 
@@ -141,15 +143,12 @@ def test_forged_and_foreign_tokens(client: TestClient, store: SessionStore) -> N
         {"seq": 1.5},
         {"seq": True},
         {"events": []},
-        {"events": [["p", 1]]},
-        {"events": [["x", 1, 1]]},
-        {"events": [["f", -1, 1]]},
-        {"events": [["f", 1e300, 1]]},
-        {"events": [["e", 1, "unheard", {}]]},
-        {"events": [["e", 1, "shown", {"turn": 0, "more": "x" * 99}]]},
-        {"events": [["r", 1, 0, "choose", "likert_a", "x" * 17, "pointer"]]},
         {"events": [["f", 1, 1]] * 2001},
         {"events": {"0": ["f", 1, 1]}},
+        {"events": "f"},
+        {"events": None},
+        {"tab": "tab\ud800tab"},
+        {"origin_epoch_ms": float("nan")},
         {"sent_epoch_ms": "now"},
     ],
 )
@@ -161,23 +160,95 @@ def test_what_does_not_fit_the_schema(
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"a": NaN}', b'{"a": 1e999}', b"[" * 100_000],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b'{"a": NaN}',
+        b'{"a": 1e999}',
+        b"[" * 100_000,
+        b"9" * 9999,
+    ],
 )
 def test_what_is_no_json(client: TestClient, store: SessionStore, body: bytes) -> None:
     assert refused(client, store, body) == (400, "malformed")
 
 
-def test_infinite_number_of_an_event_is_refused(
+GOOD = ["f", 1.5, 1]
+# What is wrong with an event, and a word of the reason under which it is counted.
+BAD_EVENTS: list[tuple[str, str]] = [
+    ('["p", 1]', "missing"),
+    ('["f", 1]', "missing"),
+    ('["l", 1, {}]', "missing"),
+    ('["f", 1, 1, 1]', "surplus"),
+    ('["s", 1, "window", 0, 0, 0]', "surplus"),
+    ('["x", 1, 1]', "unknown kind"),
+    ('[["f"], 1, 1]', "unknown kind"),
+    ('["", 1]', "unknown kind"),
+    ("[]", "no event"),
+    ("{}", "no event"),
+    ('"f"', "no event"),
+    ("null", "no event"),
+    ('["f", -1, 1]', "out of range"),
+    ('["f", 1e300, 1]', "out of range"),
+    ('["f", 1, 2]', "unknown value"),
+    ('["f", 1, true]', "unknown value"),
+    ('["f", "1", 1]', "wrong type"),
+    ('["f", null, 1]', "wrong type"),
+    ('["p", 1, 0.5, "A", 1, 1, 1, 1, 1, 0, 1, "mouse"]', "wrong type"),
+    ('["p", 1, 0, "A", 1, 1, 1, 1, 1, 0, 32, "mouse"]', "out of range"),
+    ('["r", 1, 0, "choose", "likert_a", "xxxxxxxxxxxxxxxxx", "pointer"]', "out of range"),
+    ('["e", 1, "unheard", {}]', "unknown name or data"),
+    ('["e", 1, "shown", {"turn": 0, "more": "x"}]', "unknown name or data"),
+    ('["f", NaN, 1]', "wrong type"),
+    ('["s", 1, "window", Infinity, 0]', "wrong type"),
+    ('["f", 1e999, 1]', "wrong type"),
+    ('["r", 1, 0, "choose", "likert_a", "\\ud800", "pointer"]', "not JSON"),
+    ('["e", 1, "gaze_error", {"provider": "none", "reason": "\\udc00"}]', "not JSON"),
+    ('["\\ud83d", 1, 1]', "unknown kind"),
+]
+
+
+@pytest.mark.parametrize(("event", "word"), BAD_EVENTS)
+def test_an_event_that_does_not_fit_costs_itself_alone(
+    client: TestClient, store: SessionStore, opened: OpenedSession, event: str, word: str
+) -> None:
+    before = store.watch.counts().events_refused
+    body = json.dumps(upload_of(opened, events=[GOOD, "HERE", GOOD])).replace('"HERE"', event)
+    said = client.post("/api/v1/events", content=body).json()
+    assert said["ok"] is True and list(said["refused"].values()) == [1]
+    (reason,) = said["refused"]
+    assert word in reason
+    line = (store.folder / f"{opened.session_id}.jsonl").read_bytes().splitlines()[-1]
+    stored = json.loads(line)
+    assert stored["events"] == [GOOD, GOOD] and stored["refused"] == said["refused"]
+    assert fits(stored, "batch_line")
+    again = client.post("/api/v1/events", content=body).json()
+    assert again["duplicate"] is True and again["refused"] == said["refused"]
+    after = store.watch.counts().events_refused
+    assert (after - before) == said["refused"], "counted once, although it came twice"
+
+
+def test_a_batch_without_any_good_event_is_stored_as_such(
     client: TestClient, store: SessionStore, opened: OpenedSession
 ) -> None:
-    body = json.dumps(upload_of(opened)).replace("1.5", "1e999").encode()
-    assert refused(client, store, body) == (400, "malformed")
+    """Its number is taken, so that it is neither sent again nor missed."""
+    said = client.post("/api/v1/events", json=upload_of(opened, events=[["p"], ["p"], 7])).json()
+    assert said["refused"] == {"pointer: missing field": 2, "no event": 1}
+    line = (store.folder / f"{opened.session_id}.jsonl").read_bytes().splitlines()[-1]
+    assert json.loads(line)["events"] == []
 
 
-def test_reason_never_repeats_what_was_sent(client: TestClient, opened: OpenedSession) -> None:
+def test_no_answer_repeats_what_was_sent(
+    client: TestClient, opened: OpenedSession, capsys: pytest.CaptureFixture[str]
+) -> None:
     script = "<script>alert(1)</script>"
-    answer = client.post("/api/v1/events", json=upload_of(opened, events=[[script, 1, 1]]))
-    assert "script" not in answer.text and opened.token not in answer.text
+    for events in ([[script, 1, 1]], [["l", 1, {script: 1}]], script):
+        answer = client.post("/api/v1/events", json=upload_of(opened, events=events))
+        assert "script" not in answer.text and opened.token not in answer.text
+    assert "script" not in capsys.readouterr().err
 
 
 def test_oversized_bodies(client: TestClient, store: SessionStore, opened: OpenedSession) -> None:
@@ -196,6 +267,9 @@ def test_oversized_bodies(client: TestClient, store: SessionStore, opened: Opene
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
         {"Origin": "https://space.example.evil.example"},
+        {"Origin": "https://evil.example", "X-Forwarded-Host": "space.example"},
+        {"Origin": ""},
+        {"Origin": "https://[::1"},
     ],
 )
 def test_other_sites_pages_are_refused(
@@ -209,7 +283,12 @@ def test_other_sites_pages_are_refused(
 
 def test_own_page_is_not_refused(client: TestClient, opened: OpenedSession) -> None:
     for seq, headers in enumerate(
-        [{}, {"Origin": "https://space.example"}, {"Sec-Fetch-Site": "same-origin"}]
+        [
+            {},
+            {"Origin": "https://space.example"},
+            {"Sec-Fetch-Site": "same-origin"},
+            {"Sec-Fetch-Site": "same-origin", "Origin": "https://else.example"},
+        ]
     ):
         answer = client.post("/api/v1/events", json=upload_of(opened, seq=seq), headers=headers)
         assert answer.json()["ok"]
@@ -414,13 +493,26 @@ def test_corrupted_uploads_are_refused_or_still_fit(
     body = json.dumps(broken)
     answer = client.post("/api/v1/events", content=body)
     said = answer.json()
+    around = (
+        {**broken, "events": [GOOD] * len(broken["events"])}
+        if isinstance(broken["events"], list)
+        else broken
+    )
     infinite: list[str] = []  # Python writes such numbers, JSON has none
-    json.loads(body, parse_constant=infinite.append)
-    fits = not infinite and jsonschema_rs.is_valid({**schema(), "$ref": "#/$defs/upload"}, broken)
+    json.loads(json.dumps(around), parse_constant=infinite.append)
+    uploads = {**schema(), "$ref": "#/$defs/upload"}
+    taken = not infinite and jsonschema_rs.is_valid(uploads, around)
     ours = (broken.get("session"), broken.get("token")) == (opened.session_id, opened.token)
-    assert said["ok"] is (fits and ours)
+    assert said["ok"] is (taken and ours)
     assert answer.status_code in ((200,) if said["ok"] else (400, 403))
-    assert len(path.read_bytes().splitlines()) == (2 if said["ok"] else 1)
+    lines = path.read_bytes().splitlines()
+    assert len(lines) == (2 if said["ok"] else 1)
+    if said["ok"]:  # every event is either there as it was sent, or counted
+        stored = json.loads(lines[1])
+        assert fits(stored, "batch_line")
+        n = sum(stored.get("refused", {}).values())
+        assert len(stored["events"]) + n == len(broken["events"])
+        assert all(event in broken["events"] for event in stored["events"])
 
 
 @FUZZ
@@ -441,3 +533,15 @@ def test_every_record_of_the_schema_can_be_stored(
     opened = store.open_session(**CONSENT)
     if record["type"] != "session":
         assert not store.append(opened.session_id, record).duplicate
+
+
+def test_every_refusal_is_counted_by_its_code(
+    client: TestClient, store: SessionStore, opened: OpenedSession
+) -> None:
+    before = store.watch.counts().refused
+    client.post("/api/v1/events", content=b"{")
+    client.post("/api/v1/events", json=upload_of(opened, token="0" * 64))
+    client.post("/api/v1/events", json=upload_of(opened), headers={"Origin": "https://a.example"})
+    client.post("/api/v1/events", content=b" " * (BODY_BYTES_MAX + 1))
+    seen = store.watch.counts().refused - before
+    assert seen == {"malformed": 1, "token": 1, "cross_site": 1, "size": 1}

@@ -145,6 +145,170 @@ def test_session_whose_consent_was_torn_is_no_session(
     assert not path.exists()
 
 
+# --- whatever state a session file is in
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _no_consent(path: Path) -> None:
+    path.write_bytes(b'{"type":"batch"}\n' + path.read_bytes())
+
+
+def _not_utf_8(path: Path) -> None:
+    path.write_bytes("{}\n".encode("utf-16") * 9)
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _dangling(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.parent / "nowhere")
+
+
+def _itself(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
+SPOILED = [_no_consent, _not_utf_8, _folder, _pipe, _dangling, _itself]
+
+
+@pytest.mark.parametrize("spoil", SPOILED)
+def test_a_spoiled_session_file_stops_nobody_else(
+    make_store: Callable[..., SessionStore],
+    capsys: pytest.CaptureFixture[str],
+    spoil: Callable[[Path], None],
+) -> None:
+    store = make_store()
+    ours, other = (store.open_session(**CONSENT) for _ in range(2))
+    store.close()
+    spoil(store.path(ours.session_id))
+    capsys.readouterr()
+    store = make_store()
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and ours.session_id in said
+    assert not store.append(other.session_id, make_batch()).duplicate
+    with pytest.raises(Refusal) as refused:  # its browser keeps what it has
+        store.append(ours.session_id, make_batch())
+    assert refused.value.retry
+    assert not store.append(other.session_id, make_batch(seq=1)).duplicate
+    assert store.sizes().keys() >= {other.session_id}
+
+
+def test_a_session_file_of_another_owner(
+    make_store: Callable[..., SessionStore],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Root may open anything, so the refusal of the system is made up."""
+    store = make_store()
+    names = [store.open_session(**CONSENT).session_id for _ in range(8)]
+    store.close()
+
+    def denied(path: Path) -> int:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("ifllm_space.server.session_folder.repair", denied)
+    store = make_store()
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "8 skipped" in said and "Permission denied" in said
+    assert store.open_session(**CONSENT).session_id not in names
+
+
+def test_empty_session_files_do_not_stay(make_store: Callable[..., SessionStore]) -> None:
+    store = make_store()
+    session_id = store.open_session(**CONSENT).session_id
+    store.close()
+    _empty(store.path(session_id))
+    stranger = store.folder / "s_notes.jsonl"
+    _empty(stranger)
+    store = make_store()
+    assert not store.path(session_id).exists() and stranger.exists()
+
+
+@pytest.mark.parametrize("broken", ["write", "fdatasync"])
+def test_a_session_that_cannot_begin_leaves_no_file(
+    store: SessionStore, broken: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*arguments: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(append_log.os, broken, full)
+        with pytest.raises(Refusal) as refused:
+            store.open_session(**CONSENT)
+    assert refused.value.error == "disk" and refused.value.retry
+    with store.lock:  # the writer has tidied up
+        assert list(store.folder.glob("*.jsonl")) == []
+    assert "No space left" in capsys.readouterr().err
+    store.open_session(**CONSENT)
+
+
+def test_a_damaged_line_in_the_middle_stops_nothing(
+    make_store: Callable[..., SessionStore],
+) -> None:
+    store = make_store()
+    session_id = store.open_session(**CONSENT).session_id
+    store.append(session_id, make_batch(seq=0))
+    store.close()
+    damaged = [
+        b'{"type":"batch"\xff\n',
+        b'{"type":"batch","tab":7,"seq":[]}\n',
+        b'{"type":"batch"}\n',
+    ]
+    path = store.path(session_id)
+    path.write_bytes(path.read_bytes() + b"".join(damaged))
+    store = make_store()
+    assert store.append(session_id, make_batch(seq=0)).duplicate
+    assert not store.append(session_id, make_batch(seq=1)).duplicate
+
+
+def test_whatever_meets_the_writer_it_goes_on(
+    store: SessionStore, opened: OpenedSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def surprise(session_id: str) -> None:
+        raise RuntimeError("nobody thought of this")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "open_file", surprise)
+        with pytest.raises(Refusal) as refused:
+            store.submit(opened.session_id, make_batch()).result(10)
+    assert refused.value.retry
+    assert not store.submit(opened.session_id, make_batch()).result(10).duplicate
+
+
+def test_a_model_that_is_dead_is_told_to_the_operator(
+    store: SessionStore, opened: OpenedSession, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dead = {"box": "A", "source": "", "model": "lab/model", "error": "unreachable"}
+    store.append(opened.session_id, {**TURN, "kind": "pointwise", "responses": [dead]})
+    assert "lab/model: unreachable" in capsys.readouterr().err
+    assert store.watch.counts().troubles == {"model": 1}
+
+
+@pytest.mark.parametrize("kept", ["", "short"])
+def test_a_secret_that_was_never_written_is_made_anew(
+    make_store: Callable[..., SessionStore], kept: str
+) -> None:
+    store = make_store()
+    store.close()
+    secret = store.folder / ".secret"
+    secret.write_text(kept)
+    opened = make_store().open_session(**CONSENT)
+    assert len(secret.read_text()) == 64 and secret.stat().st_mode & 0o777 == 0o600
+    assert opened.token
+
+
 def test_two_servers_cannot_share_a_folder(store: SessionStore) -> None:
     with pytest.raises(ConfigError, match="another server writes there"):
         SessionStore(store.settings).start()

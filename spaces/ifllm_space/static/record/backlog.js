@@ -15,10 +15,14 @@
  * @property {number} sent_epoch_ms
  * @property {Array<Array<unknown>>} events
  */
-/** @typedef {Batch & {token: string, stored: boolean}} Entry a batch, and whether it is on the server's disk */
+/**
+ * @typedef {Batch & {token: string, stored: boolean, refused?: string|null}} Entry a batch, whether it
+ * is on the server's disk, and why it was refused last
+ */
 
 const STORE = "batches";
 const LEAVING = "ifllm.leaving.";
+const LEFT_OUT = "ifllm.left-out.";
 
 /** @param {Pick<Batch, "session"|"tab"|"seq">} batch */
 const keyOf = ({ session, tab, seq }) => [session, tab, seq];
@@ -41,6 +45,13 @@ function open() {
 export class Backlog {
   constructor() {
     /** @type {Promise<IDBDatabase|null>} */
+    this.opened = open();
+    /** @type {Map<string, Record<string, number>>} events that the server left out, by batch */
+    this.leftOut = new Map();
+  }
+
+  /** Open it again: a browser may have closed it while the page was put aside. */
+  reopen() {
     this.opened = open();
   }
 
@@ -72,10 +83,13 @@ export class Backlog {
    */
   async clear(session) {
     withoutFailing(() => {
-      for (const name of leavingNames()) {
-        if (name.startsWith(`${LEAVING}${session}.`)) localStorage.removeItem(name);
+      for (const prefix of [LEAVING, LEFT_OUT]) {
+        for (const name of namesOf(prefix + session + ".")) localStorage.removeItem(name);
       }
     });
+    for (const name of [...this.leftOut.keys()]) {
+      if (name.startsWith(`${session}.`)) this.leftOut.delete(name);
+    }
     await this.#change((store) => store.delete(IDBKeyRange.bound([session], [session, []])));
   }
 
@@ -90,6 +104,32 @@ export class Backlog {
   }
 
   /**
+   * Note which events the server left out of a batch that it stored.
+   * @param {Pick<Batch, "session"|"tab"|"seq">} batch
+   * @param {Record<string, number>} reasons
+   */
+  noteLeftOut(batch, reasons) {
+    const name = keyOf(batch).join(".");
+    this.leftOut.set(name, reasons);
+    withoutFailing(() => localStorage.setItem(LEFT_OUT + name, JSON.stringify(reasons)));
+  }
+
+  /**
+   * List for each such batch of a session, of this page and of earlier ones, how many and why.
+   * @param {string} session
+   * @returns {Array<Record<string, number>>}
+   */
+  allLeftOut(session) {
+    const all = new Map(this.leftOut);
+    withoutFailing(() => {
+      for (const name of namesOf(`${LEFT_OUT}${session}.`)) {
+        all.set(name.slice(LEFT_OUT.length), JSON.parse(localStorage.getItem(name) ?? "{}"));
+      }
+    });
+    return [...all].filter(([name]) => name.startsWith(`${session}.`)).map(([, reasons]) => reasons);
+  }
+
+  /**
    * List what earlier pages left, oldest first within a tab.
    * @returns {Promise<Entry[]>}
    */
@@ -98,7 +138,7 @@ export class Backlog {
     /** @type {Entry[]} */
     const left = [];
     withoutFailing(() => {
-      for (const name of leavingNames()) left.push(JSON.parse(localStorage.getItem(name) ?? ""));
+      for (const name of namesOf(LEAVING)) left.push(JSON.parse(localStorage.getItem(name) ?? ""));
     });
     const known = new Set(left.map((entry) => keyOf(entry).join(".")));
     if (!database) return left;
@@ -128,8 +168,9 @@ export class Backlog {
   }
 }
 
-function leavingNames() {
-  return Object.keys(localStorage).filter((name) => name.startsWith(LEAVING));
+/** @param {string} prefix */
+function namesOf(prefix) {
+  return Object.keys(localStorage).filter((name) => name.startsWith(prefix));
 }
 
 /** @param {() => void} act */
