@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help setup demo test check style bench reward-report clean webgazer-test
+.PHONY: help setup setup-test demo test check style bench reward-report clean webgazer-test
 
 help:
 	@echo "make demo   set up, then the whole line in minutes: data, scores by worker, pairs, DPO"
@@ -30,8 +30,11 @@ $(READY): pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
-	BIN=$(BIN) sh tests/browser/install_chromium.sh
 	touch $(READY)
+
+# What tests need beside Python packages; nothing else needs it.
+setup-test: setup
+	BIN=$(BIN) sh tests/browser/install_engines.sh
 
 demo: setup
 	$(BIN)/ifllm demo
@@ -43,7 +46,7 @@ check: setup
 
 # A browser and its server want both cores to themselves; on a machine that others share, what fails
 # is tried again, and the summary counts it.
-test: check
+test: check setup-test
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/browser
 	$(BIN)/python -m pytest -q tests/browser --reruns 2
 
@@ -51,7 +54,7 @@ bench: setup
 	$(BIN)/python tests/speed/run.py
 
 # Fetches WebGazer (GPL-3.0-or-later) into a temporary folder and runs it before a drawn face.
-webgazer-test: setup
+webgazer-test: setup-test
 	PYTHONPATH=spaces $(BIN)/python -m tests.browser.webgazer_virtual_eye
 
 # A sentence encoder from a package index, for these numbers alone; nothing else needs it.

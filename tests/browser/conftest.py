@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.helpers.missing import missing
 from tests.helpers.spaces.application import build_space
 from tests.helpers.spaces.running import CaptureServer, free_port, wait_until
 
@@ -39,7 +40,7 @@ def chromium_path() -> str:
     with sync_playwright() as playwright:
         own = playwright.chromium.executable_path
     if not Path(own).exists():
-        pytest.skip("no Chromium here; `make setup` installs one")
+        missing("chromium")
     return own
 
 
