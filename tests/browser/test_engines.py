@@ -279,6 +279,17 @@ def test_what_was_not_sent_outlives_the_browser(
     wait_until(lambda: arrived() > before, "the backlog arrives", 30)
 
 
+def test_a_page_that_was_left_stops_no_later_one(
+    browser: Browser, recorded: Callable[[], list[list[Any]]]
+) -> None:
+    address = browser.js("location.href")
+    for _ in range(3):
+        browser.move(300, 200)
+        browser.wait("capture.transport.events.length > 0")
+        browser.open(address)
+        browser.wait("window.ready", timeout_s=10)
+
+
 def test_a_closed_tab_delivers_its_last_moments(
     browser: Browser, recorded: Callable[[], list[list[Any]]]
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from fastapi import FastAPI
 from ifllm_space.demo_data import DemoData
 from ifllm_space.path_prefix import PathPrefix
 from ifllm_space.server import SessionStore, attach
+from tests.helpers.missing import missing
 from tests.helpers.spaces.application import build_space
 from tests.helpers.spaces.running import free_port, wait_until
 from tests.helpers.spaces.session_store import CONSENT, make_settings
@@ -41,9 +41,7 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[list[s
     """Start nginx with server blocks; nothing of this machine's own nginx is used."""
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("no nginx here; install Debian's nginx-light")
-        pytest.skip("no nginx here; install Debian's nginx-light")
+        missing("nginx-light")
     running: list[subprocess.Popen[bytes]] = []
 
     def start(blocks: list[str]) -> None:

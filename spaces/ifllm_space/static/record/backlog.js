@@ -48,9 +48,12 @@ export class Backlog {
     this.opened = open();
     /** @type {Map<string, Record<string, number>>} events that the server left out, by batch */
     this.leftOut = new Map();
+    // WebKit puts a left page aside with what it was writing, and lets no other page read until it
+    // is thrown away. What is on its way now is in localStorage.
+    addEventListener("pagehide", () => this.opened.then((database) => database?.close()));
   }
 
-  /** Open it again: a browser may have closed it while the page was put aside. */
+  /** Open it again, after the page was put aside. */
   reopen() {
     this.opened = open();
   }
