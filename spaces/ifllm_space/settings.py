@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ifllm_hf.errors import ConfigError
 
@@ -63,6 +64,10 @@ class Settings:
     )
     openai_base_url: str = field(
         default="", metadata={"help": "server that speaks OpenAI's protocol"}
+    )
+    completion_url: str | None = field(
+        default=None,
+        metadata={"help": "where a panel pays; the session's code of completion is added"},
     )
     answers_per_day: int = field(
         default=500, metadata={"help": "daily quota where answers cost money"}
@@ -132,11 +137,25 @@ class Settings:
                 f"${_PREFIX}SECRET has {len(self.secret)} characters. Expected 32 or more: "
                 "make one with `python -c 'import secrets; print(secrets.token_hex(32))'`."
             )
+        if self.completion_url is not None and not _is_address(self.completion_url):
+            raise ConfigError(
+                f"${_PREFIX}COMPLETION_URL is {self.completion_url!r}. Expected an address "
+                "that begins with https:// or http://."
+            )
         if self.hub_dataset and not self.secret:
             raise ConfigError(
                 f"${_PREFIX}HUB_DATASET is set and ${_PREFIX}SECRET is not. Sessions that go "
                 "to the Hub outlive this machine, and so must the secret: set it."
             )
+
+
+def _is_address(text: str) -> bool:
+    """Tell whether a browser could go there."""
+    try:
+        place = urlsplit(text)
+    except ValueError:  # half an IPv6 address
+        return False
+    return place.scheme in ("http", "https") and bool(place.hostname)
 
 
 def _parse(text: str, kind: str) -> object:
