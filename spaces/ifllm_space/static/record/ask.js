@@ -2,7 +2,7 @@
 // Steps run on the server; a lost connection is an answer too.
 
 const AGAIN_MS = 2000;
-const SLOW_MS = 1500;
+const SLOW_MS = 1000;
 const SLOW_MODEL_MS = 15_000;
 const reason = "The server cannot be reached. Nothing is lost; please try again.";
 const LOST = { ok: false, error: "network", reason };

@@ -46,11 +46,11 @@ export function button(text, act) {
 }
 
 /**
- * What `patient` tells, said at the top of a part of the page while it lasts.
+ * What `patient` tells, said below a part of the page while it lasts.
  * @param {HTMLElement} root
  */
 export function waitingIn(root) {
-  const said = h("p", { class: "ifllm-waiting", role: "status" });
+  const said = h("p", { class: "ifllm-waiting", role: "alert" });
   return (/** @type {boolean} */ waiting) => {
     said.textContent = waiting ? WAITING : "";
     if (waiting) root.after(said);
