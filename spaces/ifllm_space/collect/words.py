@@ -29,6 +29,7 @@ _REFUSED = {
 PIECES = {
     "malformed": "not in the expected form",
     "size": "too large",
+    "http_413": "too large",
     "full": "more than one session may hold",
     "token": "not of this session",
     "cross_site": "sent by way of another address",

@@ -136,7 +136,7 @@ class TakingPart {
       session,
       token,
       root: this.root, // nothing is recorded while another tab of the app hides it
-      onrefused: (error) => error === "gone" && this.#gone(),
+      onrefused: (error) => error === "gone" && this.#gone(session),
     });
     window.addEventListener("beforeunload", () => this.capture.flush());
   }
@@ -330,12 +330,14 @@ class TakingPart {
     if (!count) return delivered ? "Everything has arrived." : "The rest is sent when you are online.";
     const pieces = count === 1 ? "1 piece of the recording was" : `${count} pieces of the recording were`;
     const why = Object.keys(reasons).map((reason) => this.page.refused[reason] ?? reason);
-    const rest = delivered ? "The rest has arrived." : "The rest is sent when you are online.";
-    return `${pieces} refused by the server${why.length ? ` (${why.join(", ")})` : ""}. ${rest}`;
+    const because = why.length ? ` (${why.join(", ")})` : "";
+    return `${pieces} refused by the server${because}. What can still be sent stays in this browser.`;
   }
 
-  #gone() {
-    strike(/** @type {Me} */ (this.me).session);
+  /** @param {string} session */
+  #gone(session) {
+    strike(session);
+    if (this.me && this.me.session !== session) return;
     this.me = null;
     this.#show(heading("Deleted"), h("p", {}, "This session was withdrawn; nothing more is recorded."));
   }
