@@ -30,6 +30,7 @@ from ifllm_hf.chat_server import (
     text_of_answer,
 )
 from ifllm_hf.data.prepared.folder import config_files
+from ifllm_hf.data.sessions.past import REPLAY
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.files import scan_parquet
 from ifllm_space.demo_data import DemoData
@@ -120,9 +121,12 @@ class Responder(Protocol):
 
 
 class Replay:
-    """The dataset's own answers: needs no network, and knows only the dataset's questions."""
+    """The dataset's own answers: needs no network, and knows only the dataset's questions.
 
-    name = "replay"
+    Those that begin a conversation alone: a later one ("and in Python?") says nothing without it.
+    """
+
+    name = REPLAY
     costs = False
     free_questions = False
 
@@ -155,7 +159,8 @@ class Replay:
         found: dict[str, dict[str, list[int]]] = {"pairwise": {}, "pointwise": {}}
         for config, questions in found.items():
             files = config_files(self._data.folder, config)
-            turns = scan_parquet(files).filter(~pl.col("has_error_answer"))
+            first = pl.col("history_a").list.len() == 0
+            turns = scan_parquet(files).filter(first & ~pl.col("has_error_answer"))
             for query_id, prompt in turns.select("query_id", "prompt").collect().rows():
                 questions.setdefault(prompt.strip(), []).append(query_id)
         return found
@@ -295,7 +300,7 @@ def make_responder(settings: Settings, data: DemoData) -> Responder:
         ConfigError: An unknown name, or a setting that it needs is missing.
     """
     name = settings.responder
-    if name == "replay":
+    if name == REPLAY:
         return Replay(data)
     if name not in ("hub", "openai", "local"):
         raise ConfigError(

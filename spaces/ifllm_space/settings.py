@@ -89,7 +89,8 @@ class Settings:
         metadata={"help": "where a proxy shows the app: a path such as /app, or a whole address"},
     )
     completion_url: str = field(
-        default="", metadata={"help": "page of a panel that participants go back to at the end"}
+        default="",
+        metadata={"help": "page of a panel; the session's code of completion is added to it"},
     )
 
     @classmethod

@@ -126,10 +126,10 @@ def _blocks(data: DemoData, settings: Settings, store: SessionStore) -> gr.Block
         with gr.Tabs():
             with gr.Tab("Explore", id="explore"):
                 turns_of(data)
-            with gr.Tab("Score", id="score"):
-                score_tab(data)
             with gr.Tab("Take part", id="take-part"):
                 take_part(settings, store, data)
+            with gr.Tab("Score", id="score"):
+                score_tab(data)
             with gr.Tab("About & withdraw", id="about"):
                 about(settings, store)
             collected_tab(blocks, settings)
@@ -148,4 +148,5 @@ def _private_places(data: DemoData, settings: Settings) -> list[str]:
 def _head() -> str:
     styles = sorted(STATIC.rglob("*.css"), key=lambda path: path.name)
     places = [path.relative_to(STATIC).as_posix() for path in styles]
-    return "".join(f'<link rel="stylesheet" href="{STATIC_URL}/{place}">' for place in places)
+    styled = "".join(f'<link rel="stylesheet" href="{STATIC_URL}/{place}">' for place in places)
+    return f'{styled}<script type="module" src="{STATIC_URL}/page.js"></script>'

@@ -95,6 +95,67 @@ def test_most_looked_at_is_orange_and_most_pointed_at_is_underlined_blue(page: A
     assert not (alpha > 60 and blue > red)
 
 
+# Other engines give the first glyph of a wrapped line a second rectangle, without width, at the end
+# of the line before: its bounding box is then two lines high.
+TWO_LINES_HIGH = """
+const rects = Range.prototype.getClientRects;
+const bounding = Range.prototype.getBoundingClientRect;
+const before = (range) => {
+  if (!range.startOffset || range.startContainer !== range.endContainer) return null;
+  const other = range.cloneRange();
+  other.setStart(range.startContainer, range.startOffset - 1);
+  other.setEnd(range.startContainer, range.startOffset);
+  const [a, b] = [bounding.call(other), bounding.call(range)];
+  return a.bottom <= b.top + 1 && b.width ? new DOMRect(a.right, a.top, 0, a.height) : null;
+};
+Range.prototype.getClientRects = function () {
+  const extra = before(this);
+  return extra ? [extra, ...rects.call(this)] : rects.call(this);
+};
+Range.prototype.getBoundingClientRect = function () {
+  const [extra, at] = [before(this), bounding.call(this)];
+  if (!extra) return at;
+  window.wrapped = (window.wrapped ?? 0) + 1;
+  return new DOMRect(at.left, extra.top, extra.right - at.left, at.bottom - extra.top);
+};
+"""
+
+GLYPHS = f"""() => {REPLAY}.layers.flatMap((layer) => {{
+  const of = (i) => [...layer.box.subarray(4 * i, 4 * i + 4)];
+  return Array.from({{ length: layer.length }}, (_, i) => [layer.top(i), ...of(i)]);
+}})"""
+
+
+def test_heat_stands_where_glyphs_are_however_an_engine_boxes_them(
+    page: Any, context: Any, space_url: str
+) -> None:
+    right = page.evaluate(GLYPHS)
+    heights = [bottom - top for _, left, top, right_px, bottom in right if right_px > left]
+    assert max(heights) < 1.5 * min(heights)
+    context.add_init_script(TWO_LINES_HIGH)
+    other = opened(context, space_url)
+    assert other.evaluate(GLYPHS) == right
+    box = f"{REPLAY}.layers[0].run"
+    other.evaluate(
+        f"""() => {{
+          const node = {box}.firstChild, range = document.createRange();
+          for (let i = 1; i < node.length; i++) {{
+            range.setStart(node, i - 1); range.setEnd(node, i); range.getBoundingClientRect();
+          }}
+        }}"""
+    )
+    assert other.evaluate("window.wrapped") > 3  # the page met such glyphs
+
+
+@pytest.mark.parametrize("width", [390, 320])
+def test_no_column_is_cut_on_a_phone(page: Any, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    page.locator(f"{VIEW} summary").click()
+    cut = """[...document.querySelectorAll(".ifllm-explore .ifllm-wide")]
+      .map((table) => table.scrollWidth - table.clientWidth)"""
+    assert page.evaluate(cut) == [0, 0]
+
+
 def test_gaze_is_spread_as_far_as_a_webcam_is_off(page: Any) -> None:
     def reach() -> int:
         """Characters with any gaze on them."""

@@ -168,6 +168,19 @@ def test_replay_returns_the_datasets_own_answers(data: DemoData) -> None:
     assert replay.answer("nothing like it", [[], []]).made[0].error == "failed"
 
 
+@pytest.mark.parametrize("kind", ["pairwise", "pointwise"])
+def test_replay_offers_nothing_that_goes_on_from_something(data: DemoData, kind: str) -> None:
+    replay = Replay(data)
+    offered = replay.questions(kind)
+    turns = [data.turn(q) for q in data.index.filter(kind=kind)["query_id"]]
+    first = {turn["prompt"].strip() for turn in turns if turn["turn"] == 1}
+    assert set(offered) <= first and offered
+    later = {turn["prompt"].strip() for turn in turns} - first
+    assert later  # this data has follow-up questions
+    for question in later:
+        assert replay.answer(question, [[], []][: 1 + (kind == "pairwise")]).made[0].error
+
+
 def test_the_operator_chooses(data: DemoData) -> None:
     assert make_responder(Settings(), data).name == "replay"
     made = make_responder(

@@ -24,6 +24,7 @@ from ifllm_hf.data.raw.release_source import Origin
 from ifllm_hf.data.recordings import ConversationRows, Recordings
 from ifllm_hf.data.schema import SCHEMAS, TURNS
 from ifllm_hf.data.sessions.event_ticks import SessionTurn, session_ticks
+from ifllm_hf.data.sessions.past import failed, past_messages, past_turns
 from ifllm_hf.data.sessions.review import (
     PUBLISH,
     Question,
@@ -45,7 +46,6 @@ from ifllm_hf.data.synthetic.story import SYNTHETIC_PREFIX
 from ifllm_hf.data.tables.folds import add_fold, fold_of_unknown
 from ifllm_hf.data.tables.preferences import build_preferences
 from ifllm_hf.data.tables.tasks import EMAIL_MASK, EMAIL_PATTERN
-from ifllm_hf.data.tables.turns import add_histories
 from ifllm_hf.data.tables.workers import QUASI_IDENTIFIERS, withhold_rare
 from ifllm_hf.errors import SourceError
 from ifllm_hf.files import digest
@@ -55,6 +55,7 @@ READER_PREFIX = "reader_"
 _TASK_OF = {"pairwise": 1, "pointwise": 2}
 _ID_BITS = 52  # a double holds it, so JavaScript does
 _UNREVIEWED = "question not reviewed for publication"
+_WITHOUT_PAST = "a question before it is not published"
 
 
 def is_sessions_folder(path: str | os.PathLike[str]) -> bool:
@@ -249,6 +250,7 @@ def _turns(
     for session in sessions:
         user_id = _user_id(session)
         numbers: Counter[str] = Counter()
+        kept: set[int] = set()
         for turn in (session.turns[number] for number in sorted(session.turns)):
             decision = decisions.get((user_id, turn["turn"]))
             if decision is None and is_public_already(turn):
@@ -258,18 +260,25 @@ def _turns(
             if public and decision != PUBLISH:
                 ledger.drop(_UNREVIEWED if decision is None else "withheld by a reviewer")
                 continue
+            past = past_turns(
+                session, kind=turn["kind"], source=turn.get("source"), before=turn["turn"]
+            )
+            if not kept.issuperset(earlier["turn"] for earlier in past):
+                ledger.drop(_WITHOUT_PAST)  # with less of a past it would be another turn
+                continue
             ledger.keep()
+            kept.add(turn["turn"])
             numbers[turn["kind"]] += 1
-            rows.append(_turn_row(session, user_id, turn, numbers[turn["kind"]]))
+            rows.append(_turn_row(session, user_id, turn, past, numbers[turn["kind"]]))
     for _ in (n for session in sessions for n in set(session.ratings) - set(session.turns)):
         ledger.drop("rating without a turn")
     ledger.check()
-    bare = [f for f in TURNS if f.name not in ("history_a", "history_b")]
-    frame = _frame(rows, pa.schema(bare))
-    return add_histories(frame).select(TURNS.names), ledger, waiting
+    return _frame(rows, TURNS), ledger, waiting
 
 
-def _turn_row(session: Session, user_id: str, turn: Record, number: int) -> dict[str, Any]:
+def _turn_row(
+    session: Session, user_id: str, turn: Record, past: list[Record], number: int
+) -> dict[str, Any]:
     answers = turn["responses"]
     a, b = answers[0], answers[1] if len(answers) == 2 else {}
     rating = session.ratings.get(turn["turn"], {})
@@ -289,6 +298,8 @@ def _turn_row(session: Session, user_id: str, turn: Record, number: int) -> dict
         "model_a": a.get("model"),
         "model_b": b.get("model"),
         "bullet_suffix": bool(turn.get("bullet_suffix")),
+        "history_a": past_messages(past, 0),
+        "history_b": past_messages(past, 1) if turn["kind"] == "pairwise" else None,
         "likert_a": likert.get("A"),
         "likert_b": likert.get("B"),
         "preference": rating.get("preference") if turn["kind"] == "pairwise" else None,
@@ -297,7 +308,7 @@ def _turn_row(session: Session, user_id: str, turn: Record, number: int) -> dict
         "understand_before": summary.get("understand_before"),
         "understand_after": summary.get("understand_after"),
         "calibration_score": _calibration_score(session),
-        "has_error_answer": any(x.get("error") or x.get("refused") for x in answers),
+        "has_error_answer": failed(turn),
         "excluded_by_paper": False,
         "fold": fold_of_unknown(user_id),
     }

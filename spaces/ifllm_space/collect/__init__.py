@@ -3,5 +3,8 @@
 consent  the versioned text, and the bands that a participant may choose from
 flow     what the page may ask of the server, one function for each step
 quota    how many answers a day
+words    what a participant is told of what went wrong
+completion
+         the code that a panel pays for, and its list for the operator
 tab      the Gradio tabs around static/record/collect.js
 """

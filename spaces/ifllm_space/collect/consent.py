@@ -6,7 +6,7 @@ from html import escape
 
 from ifllm_space.settings import Settings
 
-VERSION = "2026-11-1"
+VERSION = "2026-11-2"
 
 _TEXT = """\
 You read answers of language models and say which you like better. While you read, this page
@@ -23,9 +23,9 @@ webcam's picture does not leave your browser.
 Your questions are stored as you type them. Please do not write names, addresses or anything about
 your health. A person reads each question before it is published anywhere.
 
-You get a code. With it you can delete everything of yours at any time, without a reason; nobody can
-find your session without it. Recordings without names may be published for research and used to
-train models.
+You get a code as soon as you agree, and this browser keeps it too. With it you can delete
+everything of yours at any time, without a reason; nobody else can find your session. Recordings
+without names may be published for research and used to train models.
 
 Contact: {contact}. Legal basis: {legal_basis}.
 """

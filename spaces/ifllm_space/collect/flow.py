@@ -1,7 +1,7 @@
 """What the page may ask of the server, step by step. The session file is the only memory.
 
 Every step but the first carries session and token. A refusal is an answer: `{"ok": false, "error":
-one word, "reason": a sentence}`. Answers are stored before they are shown.
+one word, "reason": a sentence for the participant}`. Answers are stored before they are shown.
 """
 
 from __future__ import annotations
@@ -9,17 +9,22 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
+from weakref import WeakValueDictionary
 
+from ifllm_hf.data.sessions.past import failed, past_messages, past_turns
 from ifllm_hf.data.sessions.review import personal_data
-from ifllm_hf.data.sessions.session_file import Session, read_session
+from ifllm_hf.data.sessions.session_file import Record, Session, read_session, tombstone
 from ifllm_hf.errors import IFLLMError
+from ifllm_space.collect.completion import completion_code, completion_link
 from ifllm_space.collect.consent import BANDS, VERSION, consent_html, consent_text
 from ifllm_space.collect.quota import DailyQuota
+from ifllm_space.collect.words import NO_ANSWER, NOT_DELETED, OTHERWISE, PIECES, Told, said_of
 from ifllm_space.markdown_source import render_markdown
-from ifllm_space.responders import Message, ModelAnswer, Responder
+from ifllm_space.responders import ModelAnswer, Responder
 from ifllm_space.server import Refusal, SessionStore
-from ifllm_space.server.refusals import malformed, off
+from ifllm_space.server.refusals import foreign_token, gone, malformed, off, session_missing
 from ifllm_space.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -27,18 +32,12 @@ logger = logging.getLogger(__name__)
 QUESTION_CHARS_MAX = 1000
 SUMMARY_CHARS_MAX = 2000
 TURNS_MAX = 50
+QUESTIONS = 5
+MINUTES_PER_QUESTION = 2
+"""What a participant is told before they begin. Nobody is kept from stopping, or from going on."""
 
 Request = dict[str, Any]
 Reply = dict[str, Any]
-
-_KINDLY = {
-    "timeout": "The model took too long to answer. Please ask again, or ask something else.",
-    "busy": "The model is busy. Please wait a minute and ask again.",
-    "unreachable": "The model cannot be reached. Please try again later.",
-    "empty": "The model sent an empty answer. Please ask in other words.",
-    "refused": "The model did not want to answer this. Please ask something else.",
-    "failed": "There is no answer to this question. Please ask something else.",
-}
 
 
 class Flow:
@@ -49,6 +48,8 @@ class Flow:
     ) -> None:
         """Collect into `store`, with the answers of `responder`; without one, only withdraw."""
         self._settings, self._store, self._responder = settings, store, responder
+        self._locks = Lock()
+        self._asking: WeakValueDictionary[str, Lock] = WeakValueDictionary()
         self._quota = DailyQuota(store.folder / "quota.json", settings.answers_per_day)
         self._steps: dict[str, Callable[[Request], Reply]] = {
             "begin": self._begin,
@@ -73,14 +74,12 @@ class Flow:
                 raise off()
             return {"ok": True, **step(request)}
         except Refusal as refusal:
-            return {"ok": False, "error": refusal.error, "reason": str(refusal)}
-        except IFLLMError as error:
+            if not isinstance(refusal, Told):
+                logger.info("A step of taking part was refused: %s", refusal)
+            return {"ok": False, "error": refusal.error, "reason": said_of(refusal)}
+        except (IFLLMError, OSError) as error:
             logger.warning("A step of taking part failed: %s", error)
-            return {
-                "ok": False,
-                "error": "failed",
-                "reason": "This failed; please try again.",
-            }
+            return {"ok": False, "error": "failed", "reason": OTHERWISE}
 
     # --- the steps
 
@@ -94,6 +93,8 @@ class Flow:
             "bands": {name: {"label": said, "values": v} for name, (said, v) in BANDS.items()},
             "webcam": settings.webgazer is not None,
             "answers": self._offer(),
+            "length": {"questions": QUESTIONS, "minutes": QUESTIONS * MINUTES_PER_QUESTION},
+            "refused": PIECES,
             "limits": {"question": QUESTION_CHARS_MAX, "summary": SUMMARY_CHARS_MAX},
         }
 
@@ -123,17 +124,23 @@ class Flow:
 
     def _resume(self, request: Request) -> Reply:
         session = self._session(request)
-        last = max(session.turns, default=None)
-        reply: Reply = {"turns": len(session.ratings), "shown": None, "ended": bool(session.end)}
-        if last is not None and last not in session.ratings:
-            turn = session.turns[last]
-            if not any(
-                answer.get("error") or answer.get("refused") for answer in turn["responses"]
-            ):
-                reply["shown"] = _shown(turn, session)
-        return reply
+        open_turn = _open_turn(session)
+        last = session.turns[max(session.turns)] if session.turns else None
+        return {
+            "turns": len(session.ratings),
+            "shown": _shown(open_turn, session) if open_turn else None,
+            "past": self._past_shown(session, last["kind"]) if last else [],
+            "ended": bool(session.end),
+        }
 
     def _ask(self, request: Request) -> Reply:
+        # Who asks twice, because the first reply was lost, waits for it and gets the same answers.
+        with self._locks:
+            lock = self._asking.setdefault(str(request.get("session")), Lock())
+        with lock:
+            return self._ask_alone(request)
+
+    def _ask_alone(self, request: Request) -> Reply:
         session = self._session(request)
         kind, question = request.get("kind"), request.get("question")
         if kind not in ("pairwise", "pointwise") or not isinstance(question, str):
@@ -143,18 +150,20 @@ class Flow:
         if responder is None:
             raise off()
         if not 0 < len(question) <= QUESTION_CHARS_MAX:
-            raise malformed(f"Expected a question of 1 to {QUESTION_CHARS_MAX} characters.")
+            raise _told(f"Please write a question of up to {QUESTION_CHARS_MAX} characters.")
+        waiting = _open_turn(session)
+        if waiting and (waiting["kind"], waiting["question"]) == (kind, question):
+            return {"shown": _shown(waiting, session)}
         number = max(session.turns, default=-1) + 1
         if number >= TURNS_MAX:
-            raise malformed(f"A session has at most {TURNS_MAX} questions; please finish.")
+            raise _told(f"These were {TURNS_MAX} questions, which is the most. Please finish.")
         sides = 2 if kind == "pairwise" else 1
         if responder.costs and not self._quota.take(sides):
-            raise Refusal(
-                "quota", 429, "No more answers can be given today. Please finish, or come tomorrow."
-            )
+            raise Refusal("quota", 429, "The daily quota of answers is used up.")
         asked_ms = self._store.now_ms()
         swapped = sides == 2 and _swapped(session, keep=responder.free_questions)
-        histories = [_history(session, side, swapped) for side in range(sides)]
+        past = past_turns(session, kind=kind, source=responder.name, before=number)
+        histories = [past_messages(past, side ^ swapped) for side in range(sides)]
         answers = responder.answer(question, histories)
         made = list(answers.made)
         if swapped:
@@ -186,7 +195,7 @@ class Flow:
         if turn is None:
             raise malformed("Expected the rating of a turn that was shown.")
         if number in session.ratings:  # a browser that asked twice
-            return {"turns": len(session.ratings)}
+            return self._rated(session, turn)
         pair = turn["kind"] == "pairwise"
         rating = {
             "type": "rating",
@@ -198,9 +207,10 @@ class Flow:
         }
         asked = [*rating["likert"].values(), *([rating["preference"]] if pair else [])]
         if any(value is None for value in asked):
-            raise malformed("Expected an answer to every question of the rating.")
+            raise _told("Please answer every question of the rating.")
         self._store.append(session.session_id, rating)
-        return {"turns": len(session.ratings) + 1}
+        session.ratings[number] = rating
+        return self._rated(session, turn)
 
     def _calibration(self, request: Request) -> Reply:
         session = self._session(request)
@@ -229,13 +239,24 @@ class Flow:
         if session.end is None:
             record = {"type": "end", "at_epoch_ms": self._store.now_ms(), "reason": "finished"}
             self._store.append(session.session_id, record)
-        return {}
+        url = self._settings.completion_url
+        if not url:
+            return {"completion": None}
+        code = completion_code(tombstone(session.session_id), self._store.secret)
+        return {"completion": completion_link(url, code)}
 
     def _withdraw(self, request: Request) -> Reply:
         code = request.get("code")
         if not isinstance(code, str):
             raise malformed("Expected a code.")
-        return {"complete": self._store.withdraw(code).complete}
+        try:
+            return {"complete": self._store.withdraw(code).complete}
+        except (Refusal, OSError) as error:
+            if isinstance(error, Refusal) and error.error in ("code", "rate", "off"):
+                raise
+            logger.warning("A session could not be withdrawn: %s", error)
+            whom = self._settings.contact or "whoever runs this page"
+            raise Told("failed", 503, NOT_DELETED.format(whom)) from error
 
     # --- what they need
 
@@ -248,20 +269,31 @@ class Flow:
             "questions": {k: self._responder.questions(k) for k in ("pairwise", "pointwise")},
         }
 
+    def _rated(self, session: Session, turn: Record) -> Reply:
+        past = self._past_shown(session, turn["kind"])
+        return {"turns": len(session.ratings), "past": past}
+
+    def _past_shown(self, session: Session, kind: str) -> list[Reply]:
+        """Return what the models will see of this session when they are asked again."""
+        source = self._responder.name if self._responder else None
+        after = max(session.turns) + 1
+        return _past_shown(past_turns(session, kind=kind, source=source, before=after))
+
     def _session(self, request: Request) -> Session:
         session_id, token = request.get("session"), request.get("token")
         known = isinstance(session_id, str) and isinstance(token, str)
         if not (known and self._store.check_token(str(session_id), str(token))):
-            raise Refusal("token", 403, "This is not your session. Please reload the page.")
+            raise foreign_token()
         path = self._store.path(str(session_id))
         with self._store.lock:
+            if self._store.is_withdrawn(str(session_id)):
+                raise gone()
             there = path.exists()
             if not there and self._store.hub:  # a server whose disk is new finds them on the Hub
-                gone = self._store.is_withdrawn(str(session_id))
-                there = not gone and self._store.hub.restore(str(session_id))
+                there = self._store.hub.restore(str(session_id))
         session = read_session(path, events=False) if there else None
         if session is None:
-            raise Refusal("gone", 410, "This session is no longer here. Please start anew.")
+            raise session_missing()
         return session
 
 
@@ -271,36 +303,42 @@ def _swapped(session: Session, *, keep: bool) -> bool:
     return bool(pairs[0]["side_swapped"] if pairs and keep else secrets.randbits(1))
 
 
-def _history(session: Session, side: int, swapped: bool) -> list[Message]:
-    """Return what was said with one model so far: the question and the answer on its side."""
-    said: list[Message] = []
-    for number in sorted(session.turns):
-        turn = session.turns[number]
-        box = side if len(turn["responses"]) == 1 else side ^ swapped
-        if box < len(turn["responses"]) and turn["responses"][box]["source"]:
-            said.append({"role": "user", "content": turn["question"]})
-            said.append({"role": "assistant", "content": turn["responses"][box]["source"]})
-    return said
+def _open_turn(session: Session) -> Record | None:
+    """Return the turn that waits for its rating; None where there is nothing to read."""
+    last = max(session.turns, default=None)
+    if last is None or last in session.ratings or failed(session.turns[last]):
+        return None
+    return session.turns[last]
 
 
 def _trouble(made: list[ModelAnswer]) -> str | None:
     """Say kindly why there is nothing to read; None if there is."""
     for answer in made:
         if answer.failed:
-            return _KINDLY.get(
-                "refused" if answer.refused else str(answer.error), _KINDLY["failed"]
-            )
+            reason = "refused" if answer.refused else str(answer.error)
+            return NO_ANSWER.get(reason, NO_ANSWER["failed"])
     return None
 
 
-def _shown(turn: dict[str, Any], session: Session) -> dict[str, Any]:
-    earlier = [n for n in session.ratings if session.turns[n]["kind"] == turn["kind"]]
+def _told(reason: str) -> Told:
+    return Told("malformed", 400, reason)
+
+
+def _shown(turn: Record, session: Session) -> Reply:
+    kind = turn["kind"]
+    past = past_turns(session, kind=kind, source=turn.get("source"), before=turn["turn"])
     return {
         "turn": turn["turn"],
-        "kind": turn["kind"],
+        "kind": kind,
         "question": turn["question"],
-        "first": not earlier,
-        "boxes": [
-            {"box": a["box"], "html": render_markdown(a["source"])} for a in turn["responses"]
-        ],
+        "past": _past_shown(past),
+        "boxes": _boxes(turn),
     }
+
+
+def _past_shown(past: list[Record]) -> list[Reply]:
+    return [{"question": turn["question"], "boxes": _boxes(turn)} for turn in past]
+
+
+def _boxes(turn: Record) -> list[Reply]:
+    return [{"box": a["box"], "html": render_markdown(a["source"])} for a in turn["responses"]]

@@ -181,6 +181,11 @@ class SessionStore(SessionFolder):
         known = SESSION_ID.fullmatch(session_id) is not None
         return known and token_is_of(token, session_id, self._secret)
 
+    @property
+    def secret(self) -> str:
+        """What tokens and codes of completion are made with; never leaves the server."""
+        return self._secret
+
     def append(self, session_id: str, record: Mapping[str, Any]) -> Stored:
         """Store one line and return once it is on disk; from any thread but the event loop's.
 

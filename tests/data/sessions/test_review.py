@@ -126,23 +126,26 @@ def test_nothing_unreviewed_is_in_a_public_export(
 ) -> None:
     folder = truths[0].path.parent
     opened = open_sessions(folder)
-    second = next(q for q in opened.waiting if q.turn == 1)
-    write_decisions(folder, {second: PUBLISH})
+    one = next(q for q in opened.waiting if q.turn == 0)
+    other = next(q for q in opened.waiting if q.turn == 1 and q.user_id != one.user_id)
+    write_decisions(folder, {one: PUBLISH, other: PUBLISH})  # what came before the other is not
     report = prepare(folder, tmp_path / "public", progress=False, public=True)
     files = [f for c in ("pairwise", "ticks") for f in config_files(tmp_path / "public", c)]
     pairs = pl.read_parquet(files[0])
-    assert pairs["prompt"].to_list() == [second.text]
-    assert pairs["history_a"].list.len().to_list() == [0]  # the first question stays out here too
+    assert pairs["prompt"].to_list() == [one.text]
     ticks = pl.read_parquet(files[1]).explode("query_id")["query_id"]
-    shown = next(t for t in truths if second.user_id.endswith(reader_of(t.session_id)[-16:]))
-    assert set(ticks) == {query_id_of(shown.session_id, 1)}
+    shown = next(t for t in truths if one.user_id.endswith(reader_of(t.session_id)[-16:]))
+    assert set(ticks) == {query_id_of(shown.session_id, 0)}
     turns = report.ledgers["tables"]["turns"]
-    assert turns["dropped"] == {"question not reviewed for publication": 5}
+    assert turns["dropped"] == {
+        "question not reviewed for publication": 4,
+        "a question before it is not published": 1,
+    }
     total = report.ledgers["total"]
     assert total["seen"] == total["kept"] + sum(total["dropped"].values())
     assert waiting_questions(tmp_path / "public") == 0
     text = (tmp_path / "public" / "README.md").read_text()
-    assert "5 wait" in text
+    assert "4 wait" in text
     for truth in truths:
         assert truth.session_id not in text
 

@@ -14,11 +14,12 @@ def agree(page: Any, *, kind: str = "two answers", webcam: bool = False) -> None
     if webcam:
         page.get_by_label("Use my webcam").check()
     page.get_by_role("button", name="Begin").click()
+    page.get_by_role("button", name="To the questions").click()
 
 
 def ask(page: Any) -> None:
     page.get_by_role("heading", name="question").wait_for()
-    page.locator("select[name=question]").select_option(index=0)
+    page.locator("input[name=question]").first.check()
     page.get_by_role("button", name="Ask").click()
     page.locator(".ifllm-pair").wait_for()
 

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
+from ifllm_hf.data.prepared.folder import config_files
+from ifllm_hf.data.prepared.prepare import prepare
 from ifllm_hf.data.sessions.collected import open_sessions
 from ifllm_space.collect.consent import BANDS, VERSION, consent_text
 from ifllm_space.collect.flow import Flow
-from ifllm_space.responders import ModelAnswer, ModelAnswers
-from ifllm_space.server import SessionStore
+from ifllm_space.collect.words import PIECES, said_of
+from ifllm_space.demo_data import DemoData
+from ifllm_space.responders import ModelAnswer, ModelAnswers, Replay
+from ifllm_space.server import SessionStore, refusals
 from tests.helpers.spaces.session_store import lines_of
 
 Reply = dict[str, Any]
@@ -147,7 +156,7 @@ def test_ratings_become_a_preference(flow: Flow, me: Reply, store: SessionStore)
     assert flow.step({**RATED, **me, "preference": "b"})["turns"] == 1  # the first one counts
     ask(flow, me, kind="pointwise")
     assert flow.step({"step": "rate", **me, "turn": 1, "likert_a": 3})["ok"]
-    assert ask(flow, me, kind="pointwise")["shown"]["first"] is False
+    assert len(ask(flow, me, kind="pointwise")["shown"]["past"]) == 1
     better = {"turn": 2, "likert_a": 4, "better_than_previous": True}
     assert flow.step({"step": "rate", **me, **better})["ok"]
     turns = open_sessions(store.folder).turns.sort("kind", "turn")
@@ -174,6 +183,82 @@ def test_half_a_rating_is_refused(
     ask(flow, me)
     assert flow.step({**RATED, **me, **change})["error"] == "malformed"
     assert lines_of(store, me["session"])[-1]["type"] == "turn"
+
+
+def test_models_readers_and_exports_have_the_same_past(
+    flow: Flow, me: Reply, store: SessionStore, responder: Scripted, tmp_path: Path
+) -> None:
+    def told(history: list[dict[str, str]] | None) -> list[str]:
+        return [message["content"] for message in history or []]
+
+    def asked(question: str, left: ModelAnswer) -> Reply:
+        responder.made = [left, ModelAnswer(f"right {question}", "m2")]
+        return ask(flow, me, question=question)["shown"]
+
+    asked("q0", ModelAnswer("left q0", "m1"))
+    flow.step({**RATED, **me})
+    assert asked("q1", ModelAnswer("", "m1", error="busy")) is None
+    asked("q2", ModelAnswer("left q2", "m1"))  # its reply is lost: nobody rates it
+    shown = asked("q3", ModelAnswer("left q3", "m1"))
+    rated = flow.step({**RATED, **me, "turn": 3})
+
+    sides = [told(history) for history in responder.histories[-1]]
+    assert sides == [["q0", "left q0"], ["q0", "right q0"]]
+    (seen,) = shown["past"]
+    assert seen["question"] == "q0" and [box["box"] for box in seen["boxes"]] == ["A", "B"]
+    assert [turn["question"] for turn in rated["past"]] == ["q0", "q3"]
+
+    prepare(store.folder, tmp_path / "ifllm", progress=False)
+    files = config_files(tmp_path / "ifllm", "pairwise")
+    turns = {t["prompt"]: t for t in pl.read_parquet(files, hive_partitioning=False).to_dicts()}
+    exported = [told(turns["q3"][f"history_{side}"]) for side in "ab"]
+    for said, box in zip(exported, seen["boxes"], strict=True):
+        assert said[0] == "q0" and f">{said[1]}<" in box["html"]
+    assert sorted(exported) == sorted(sides)
+    (pair,) = (
+        pair
+        for pair in pl.read_parquet(config_files(tmp_path / "ifllm", "preferences")).to_dicts()
+        if pair["prompt"] == "q3"
+    )
+    assert told(pair["history_chosen"]) == exported[0]  # RATED prefers a
+
+
+def test_replay_shows_and_exports_no_foreign_past(
+    store: SessionStore, demo_data: DemoData, tmp_path: Path
+) -> None:
+    replay = Replay(demo_data)
+    flow = Flow(store.settings, store, replay)
+    opened = flow.step(CONSENT)
+    who = {name: opened[name] for name in ("session", "token")}
+    for turn, question in enumerate(replay.questions("pairwise")[:3]):
+        assert ask(flow, who, question=question)["shown"]["past"] == []
+        assert flow.step({**RATED, **who, "turn": turn})["past"] == []
+    prepare(store.folder, tmp_path / "ifllm", progress=False)
+    turns = pl.read_parquet(config_files(tmp_path / "ifllm", "pairwise"), hive_partitioning=False)
+    assert turns.height == 3
+    for side in "ab":
+        assert turns[f"history_{side}"].list.len().to_list() == [0, 0, 0]
+
+
+def test_who_asks_twice_gets_the_same_answers(
+    flow: Flow, me: Reply, store: SessionStore, responder: Scripted
+) -> None:
+    asking = threading.Event()
+    answer = responder.answer
+
+    def slow(question: str, histories: Sequence[Any]) -> ModelAnswers:
+        asking.set()
+        time.sleep(0.2)
+        return answer(question, histories)
+
+    responder.answer = slow  # type: ignore[method-assign]
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ask, flow, me)
+        asking.wait(5)
+        again = pool.submit(ask, flow, me)
+    assert first.result() == again.result() and first.result()["shown"]
+    turns = [line for line in lines_of(store, me["session"]) if line["type"] == "turn"]
+    assert len(turns) == len(responder.histories) == 1
 
 
 @pytest.mark.parametrize(
@@ -207,6 +292,7 @@ def test_a_reload_goes_on_where_it_was(flow: Flow, me: Reply) -> None:
         "ok": True,
         "turns": 0,
         "shown": shown,
+        "past": [],
         "ended": False,
     }
     flow.step({**RATED, **me})
@@ -273,9 +359,9 @@ def test_the_quota_counts_answers_and_survives_a_restart(
     who = {name: opened[name] for name in ("session", "token")}
     assert ask(flow, who)["ok"]
     again = Flow(store.settings, store, responder)
-    assert ask(again, who)["error"] == "quota"
+    assert ask(again, who, question="How?")["error"] == "quota"
     assert ask(again, who, kind="pointwise")["ok"]
-    assert ask(again, who, kind="pointwise")["error"] == "quota"
+    assert ask(again, who, kind="pointwise", question="How?")["error"] == "quota"
 
 
 def test_bands_fit_the_schema(flow: Flow) -> None:
@@ -300,3 +386,57 @@ def test_a_server_with_a_new_disk_goes_on(
 
     monkeypatch.setattr(store, "hub", Hub())
     assert flow.step({"step": "resume", **who})["ok"]
+
+
+OPERATORS_WORDS = ("disk", "space", "byte", "folder", "file", "schema", "JSON", "IFLLM_", "/")
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        refusals.off(),
+        refusals.malformed("events/0 of the upload is no array of the schema"),
+        refusals.foreign_token(),
+        refusals.gone(),
+        refusals.session_full(9),
+        refusals.too_many("uploads", 3.0),
+        refusals.unknown_code(),
+        refusals.session_missing(),
+        refusals.disk_failed("No space left on device"),
+    ],
+    ids=lambda refusal: refusal.error,
+)
+def test_participants_hear_nothing_of_disks(
+    flow: Flow, me: Reply, store: SessionStore, monkeypatch: pytest.MonkeyPatch, refusal: Any
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise refusal
+
+    monkeypatch.setattr(store, "append", refuse)
+    monkeypatch.setattr(store, "withdraw", refuse)
+    for reply in (ask(flow, me), flow.step({"step": "withdraw", "code": "A"})):
+        assert not reply["ok"] and len(reply["reason"]) > 20
+        assert not [word for word in OPERATORS_WORDS if word in reply["reason"]]
+    assert said_of(refusal) != str(refusal)
+
+
+def test_why_pieces_were_refused_has_words(flow: Flow) -> None:
+    assert flow.step({"step": "begin"})["refused"] == PIECES
+    assert not [w for w in OPERATORS_WORDS for words in PIECES.values() if w in words]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), PermissionError(13)])
+def test_a_broken_withdrawal_names_somebody_to_write_to(
+    flow: Flow, store: SessionStore, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    def fail(code: str) -> Any:
+        raise error
+
+    monkeypatch.setattr(store, "withdraw", fail)
+    reply = flow.step({"step": "withdraw", "code": "A"})
+    assert reply["error"] == "failed" and "lab@example.org" in reply["reason"]
+
+
+def test_length_is_told_before_anything_is_agreed_to(flow: Flow) -> None:
+    length = flow.step({"step": "begin"})["length"]
+    assert length["questions"] >= 1 and length["minutes"] >= length["questions"]

@@ -5,6 +5,16 @@ import { colours, fitCanvas } from "../dom.js";
 
 const LEVELS = 12;
 
+/**
+ * Where a character is drawn. A browser may give the first one of a wrapped line a second rectangle
+ * without width, at the end of the line before: the bounding box would then be two lines high.
+ * @param {Range} range
+ */
+function placeOf(range) {
+  const all = [...range.getClientRects()];
+  return all.find((rect) => rect.width > 0) ?? all.at(-1) ?? range.getBoundingClientRect();
+}
+
 export class HeatLayer {
   /**
    * @param {HTMLElement} sheet positioned element that holds the canvas and the text
@@ -46,7 +56,7 @@ export class HeatLayer {
     for (let i = 0; i < n && node; i++) {
       range.setStart(node, this.starts[i]);
       range.setEnd(node, this.starts[i + 1]);
-      const rect = range.getBoundingClientRect();
+      const rect = placeOf(range);
       this.box[4 * i] = rect.left - origin.left;
       this.box[4 * i + 1] = rect.top - origin.top;
       this.box[4 * i + 2] = rect.right - origin.left;

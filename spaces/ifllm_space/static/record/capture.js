@@ -15,15 +15,15 @@ import { Transport } from "./transport.js";
 
 /**
  * @param {{session: string, token: string, gaze?: GazeProvider|null, base?: string,
- *   onrefused?: (error: string) => void}} options `onrefused("gone")`: the session was withdrawn
+ *   root?: HTMLElement, onrefused?: (error: string) => void}} options `onrefused("gone")`: the session was withdrawn
  */
-export async function startCapture({ session, token, gaze = null, base, onrefused }) {
+export async function startCapture({ session, token, gaze = null, base, root, onrefused }) {
   const refused = (/** @type {string} */ error) => {
     if (error === "gone") recorder.stop();
     onrefused?.(error);
   };
   const transport = new Transport({ session, token, base, onrefused: refused });
-  const recorder = new Recorder((event) => transport.push(event));
+  const recorder = new Recorder((event) => transport.push(event), root);
   recorder.start();
   await recorder.setGaze(gaze);
   return {

@@ -6,13 +6,17 @@
 import { patient } from "./ask.js";
 import { startCapture } from "./capture.js";
 import { calibrate, validate } from "./calibration.js";
+import { codePanel } from "./code.js";
 import { h } from "../dom.js";
 import { gazeProvider } from "./gaze.js";
-import { button, checkbox, control, form, heading, notice, picker, radios } from "./form.js";
-import { client, forget, keep, readKept } from "./kept.js";
-import { drainBacklog } from "./transport.js";
+import { button, control, form, heading, notice, picker, radios, waitingIn } from "./form.js";
+import { aboutPage, codePage, consentPage } from "./joining.js";
+import { begunOn, client, forget, keep, note, readKept, strike, unfinished } from "./kept.js";
+import { answersOf, pastOf, ratingsOf } from "./reading.js";
 
-const LIKERT = ["1 very bad", "2", "3", "4", "5 very good"];
+/** @typedef {import("./kept.js").Me} Me */
+/** @typedef {import("./reading.js").Shown} Shown */
+
 const FELT = ["1 not at all", "2", "3", "4", "5 very well"];
 
 /**
@@ -20,8 +24,7 @@ const FELT = ["1 not at all", "2", "3", "4", "5 very well"];
  * @param {(step: object) => Promise<any>} ask runs a step on the server
  */
 export async function start(root, ask) {
-  drainBacklog();
-  await new TakingPart(root, patient(ask)).begin();
+  await new TakingPart(root, patient(ask, waitingIn(root))).begin();
 }
 
 class TakingPart {
@@ -31,11 +34,12 @@ class TakingPart {
     this.ask = ask;
     /** @type {any} */
     this.page = null;
-    /** @type {{session: string, token: string, code: string, kind: string, webcam: boolean}|null} */
+    /** @type {Me|null} */
     this.me = readKept();
     /** @type {any} */
     this.capture = null;
-    this.turns = 0;
+    /** @type {import("./reading.js").Said[]} what the models know when they are asked next */
+    this.past = [];
   }
 
   async begin() {
@@ -47,68 +51,52 @@ class TakingPart {
         h("p", {}, "It stays off until an operator has set a contact and a legal basis."),
       );
     }
-    if (!this.me) return this.#consent();
+    if (this.me) return this.#resume();
+    const left = unfinished();
+    if (left) this.#back(left);
+    else this.#consent();
+  }
+
+  async #resume() {
     const found = await this.#step("resume");
     if (!found.ok && !["gone", "token"].includes(found.error)) return this.#again(found.reason);
     if (!found.ok || found.ended) {
-      forget();
-      this.me = null;
+      this.#leave(/** @type {Me} */ (this.me));
       return this.#consent();
     }
-    this.turns = found.turns;
+    this.#rated(found);
     await this.#record();
     if (found.shown) this.#answers(found.shown);
     else this.#question();
   }
 
-  // --- before the questions
-
-  #consent() {
-    const adult = checkbox("adult", "I am 18 years old or older.");
-    const agree = checkbox("agree", "I have read this, and I agree to take part.");
-    const go = h("button", { type: "submit", class: "ifllm-main", disabled: true }, "Go on");
-    const checked = () => {
-      const all = [adult, agree].every((box) => box.querySelector("input")?.checked);
-      /** @type {HTMLButtonElement} */ (go).disabled = !all;
-    };
-    const text = h("div", { class: "ifllm-consent", tabindex: 0 });
-    text.innerHTML = this.page.consent.html; // our own, escaped by the server
+  /** A closed tab left this session. @param {Me} left */
+  #back(left) {
     this.#show(
-      heading("Take part"),
-      text,
-      h("p", { class: "ifllm-fine" }, `Version ${this.page.consent.version} of this text.`),
-      form(() => this.#about(), { onchange: checked }, adult, agree, go),
+      heading("Welcome back"),
+      h("p", {}, `You began on ${begunOn(left)} and have not finished.`),
+      button("Go on", () => {
+        this.me = left;
+        this.#resume();
+      }),
+      button("Begin anew", () => {
+        this.#leave(left);
+        this.#consent();
+      }),
     );
   }
 
-  #about() {
-    const bands = Object.entries(this.page.bands).map(([name, band]) =>
-      h(
-        "label",
-        { class: "ifllm-field" },
-        band.label,
-        h(
-          "select",
-          { name },
-          h("option", { value: "" }, "rather not say"),
-          ...band.values.map((value) => h("option", { value }, value)),
-        ),
-      ),
-    );
-    const kinds = { pairwise: "two answers side by side", pointwise: "one answer at a time" };
-    const webcam = checkbox("webcam", "Use my webcam too. It may be slow, and is never needed.");
-    this.#show(
-      heading("Before you begin"),
-      form(
-        (data) => this.#open(data),
-        {},
-        h("p", {}, "All of this is optional."),
-        h("div", { class: "ifllm-fields" }, ...bands),
-        radios("kind", "What you read", kinds, { checked: "pairwise" }),
-        this.page.webcam ? webcam : null,
-        h("button", { type: "submit", class: "ifllm-main" }, "Begin"),
-      ),
-    );
+  /** Go on with no session; its code stays under Withdraw. @param {Me} me */
+  #leave(me) {
+    note({ ...me, over: true });
+    forget();
+    this.me = null;
+  }
+
+  // --- before the questions
+
+  #consent() {
+    this.#show(...consentPage(this.page, () => this.#show(...aboutPage(this.page, (data) => this.#open(data)))));
   }
 
   /** @param {FormData} data */
@@ -122,11 +110,23 @@ class TakingPart {
       client: client(),
     });
     if (!opened.ok) return this.#trouble(opened.reason);
-    const { session, token, code } = opened;
-    this.me = { session, token, code, kind: String(data.get("kind")), webcam: data.has("webcam") };
+    this.me = {
+      session: opened.session,
+      token: opened.token,
+      code: opened.code,
+      kind: String(data.get("kind")),
+      webcam: data.has("webcam"),
+      begun: Date.now(),
+      turns: 0,
+      over: false,
+    };
     keep(this.me);
+    this.#show(...codePage(opened.code, () => this.#start()));
+  }
+
+  async #start() {
     await this.#record();
-    if (this.me.webcam) await this.#calibrate();
+    if (this.me?.webcam) await this.#calibrate();
     this.#question();
   }
 
@@ -135,7 +135,8 @@ class TakingPart {
     this.capture = await startCapture({
       session,
       token,
-      onrefused: (error) => error === "gone" && this.#gone(),
+      root: this.root, // nothing is recorded while another tab of the app hides it
+      onrefused: (error) => error === "gone" && this.#gone(session),
     });
     window.addEventListener("beforeunload", () => this.capture.flush());
   }
@@ -169,99 +170,77 @@ class TakingPart {
 
   // --- questions
 
-  /** @param {string} [said] */
-  #question(said) {
+  /** @param {string} [said] @param {string} [typed] what was asked, and not answered */
+  #question(said, typed = "") {
     const { free, questions } = this.page.answers;
-    const kind = /** @type {any} */ (this.me).kind;
+    const { kind, turns } = /** @type {Me} */ (this.me);
     const most = { maxlength: this.page.limits.question, required: true };
     const input = free
       ? h(
           "label",
           { class: "ifllm-field" },
           "What do you want to know?",
-          h("textarea", { name: "question", rows: 3, ...most }),
+          h("textarea", { name: "question", rows: 3, ...most }, typed),
         )
-      : picker(questions[kind]);
+      : picker(questions[kind], typed);
     this.#show(
-      heading(this.turns ? "Another question" : "Your first question"),
+      this.#count(),
+      heading(turns ? "Another question" : "Your first question"),
       said ? notice(said) : null,
       h("p", {}, this.page.answers.said),
+      pastOf(this.past, { open: true }),
       form(
         (data) => this.#wait(String(data.get("question"))),
         {},
         input,
         free ? h("p", { class: "ifllm-fine" }, "Please write nothing that tells who you are.") : null,
         h("button", { type: "submit", class: "ifllm-main" }, "Ask"),
-        this.turns ? button("Finish", () => this.#summary()) : null,
+        turns ? button("Finish", () => this.#summary()) : null,
       ),
       this.#code(),
     );
   }
 
+  /** Where the reader is among the questions that were announced. */
+  #count() {
+    const now = /** @type {Me} */ (this.me).turns + 1;
+    const { questions } = this.page.length;
+    const said = now <= questions ? `Question ${now} of ${questions}` : `Question ${now}`;
+    return h("p", { class: "ifllm-count" }, said);
+  }
+
   /** @param {string} question */
   async #wait(question) {
     this.#show(heading("One moment"), h("p", { role: "status" }, "The answers are being fetched …"));
-    const { kind } = /** @type {any} */ (this.me);
+    const { kind } = /** @type {Me} */ (this.me);
     const answered = await this.#step("ask", { question, kind });
-    if (!answered.ok) return this.#question(answered.reason);
-    if (!answered.shown) return this.#question(answered.trouble);
+    if (!answered.ok) return this.#question(answered.reason, question);
+    if (!answered.shown) return this.#question(answered.trouble, question);
     this.#answers(answered.shown);
   }
 
-  /** @param {any} shown */
+  /** @param {Shown} shown */
   #answers(shown) {
-    const pair = shown.kind === "pairwise";
-    const boxes = shown.boxes.map((/** @type {any} */ { box, html }) => {
-      const text = h("div", {
-        class: "ifllm-reading",
-        "data-response": box,
-        tabindex: 0,
-        role: "region",
-        "aria-label": pair ? `Answer ${box}` : "Answer",
-      });
-      text.innerHTML = html; // written by markdown_source.py from a short list of tags
-      return h("article", {}, h("h3", {}, pair ? `Answer ${box}` : "Answer"), text);
-    });
-    const likert = (/** @type {string} */ letter) =>
-      control(
-        `likert_${letter}`,
-        radios(
-          `likert_${letter}`,
-          pair ? `How good is answer ${letter.toUpperCase()}?` : "How good is the answer?",
-          Object.fromEntries(LIKERT.map((text, i) => [i + 1, text])),
-        ),
-      );
-    const sides = { a: "answer A", tie: "about the same", b: "answer B" };
-    const better = { true: "yes", false: "no" };
-    const ratings = [
-      likert("a"),
-      pair ? likert("b") : null,
-      pair ? control("preference", radios("preference", "Which do you like better?", sides)) : null,
-      !pair && !shown.first
-        ? control(
-            "better_than_previous",
-            radios("better_than_previous", "Is it better than the answer before?", better),
-          )
-        : null,
-    ];
     this.#show(
+      this.#count(),
+      pastOf(shown.past, { open: false }),
       heading(shown.question),
       h("p", {}, "Read as you like. Your rating, below, ends the reading."),
-      h("div", { class: "ifllm-pair", "data-turn": shown.turn, "data-kind": shown.kind }, ...boxes),
+      answersOf(shown),
       form(
         (data) => this.#rate(shown, data),
         { class: "ifllm-rating" },
-        ...ratings,
+        ...ratingsOf(shown),
         control("submit", h("button", { type: "submit", class: "ifllm-main" }, "Send the rating")),
       ),
     );
   }
 
-  /** @param {any} shown @param {FormData} data */
+  /** @param {Shown} shown @param {FormData} data */
   async #rate(shown, data) {
     const number = (/** @type {string} */ name) => (data.has(name) ? Number(data.get(name)) : null);
     const better = data.get("better_than_previous");
-    await this.capture.flush();
+    this.capture.flush(); // what is under way arrives before or after the rating
     const rated = await this.#step("rate", {
       turn: shown.turn,
       likert_a: number("likert_a"),
@@ -270,8 +249,16 @@ class TakingPart {
       better_than_previous: better === null ? null : better === "true",
     });
     if (!rated.ok) return this.#trouble(rated.reason);
-    this.turns = rated.turns;
-    this.#question();
+    this.#rated(rated);
+    if (rated.turns === this.page.length.questions) this.#summary();
+    else this.#question();
+  }
+
+  /** @param {{turns: number, past: import("./reading.js").Said[]}} answer */
+  #rated({ turns, past }) {
+    this.me = { .../** @type {Me} */ (this.me), turns };
+    keep(this.me);
+    this.past = past;
   }
 
   // --- the end
@@ -279,8 +266,11 @@ class TakingPart {
   #summary() {
     const scale = Object.fromEntries(FELT.map((text, i) => [i + 1, text]));
     const optional = { required: false };
+    const { turns } = /** @type {Me} */ (this.me);
+    const all = turns >= this.page.length.questions;
     this.#show(
       heading("Before you go"),
+      h("p", {}, all ? `These were all ${turns} questions.` : `You rated ${turns} of ${this.page.length.questions} questions.`),
       form(
         (data) => this.#end(data),
         {},
@@ -293,6 +283,7 @@ class TakingPart {
         radios("understand_before", "How well did you know the topics before?", scale, optional),
         radios("understand_after", "And now?", scale, optional),
         h("button", { type: "submit", class: "ifllm-main" }, "Finish"),
+        button("One more question", () => this.#question()),
       ),
     );
   }
@@ -313,22 +304,44 @@ class TakingPart {
       await this.capture.setGaze(null);
       await this.#validate("after");
     }
-    const delivered = await this.capture.stop();
+    const stopped = this.capture.stop();
     const ended = await this.#step("end");
     if (!ended.ok) return this.#trouble(ended.reason);
-    const { code } = /** @type {any} */ (this.me);
-    forget();
+    await stopped;
+    const { code } = /** @type {Me} */ (this.me);
+    const arrived = await this.#arrived();
+    this.#leave(/** @type {Me} */ (this.me));
     this.#show(
       heading("Thank you"),
-      h("p", {}, delivered ? "Everything has arrived." : "The rest is sent when you are online."),
+      h("p", {}, arrived),
+      ended.completion
+        ? h("p", {}, h("a", { class: "ifllm-main", href: ended.completion, rel: "noreferrer" }, "Back to your panel"))
+        : null,
       h("p", {}, "This code deletes everything of yours, at any time. Nobody else has it:"),
-      h("p", { class: "ifllm-code" }, h("code", { "data-code": true }, code)),
-      button("Copy the code", () => navigator.clipboard?.writeText(code)),
+      codePanel(code),
     );
   }
 
-  #gone() {
-    forget();
+  /** What became of the recording. */
+  async #arrived() {
+    const delivered = await this.capture.flush();
+    const { transport } = this.capture;
+    const { count, reasons } = transport.refused();
+    if (!count) return delivered ? "Everything has arrived." : "The rest is sent when you are online.";
+    const pieces = count === 1 ? "1 piece of the recording was" : `${count} pieces of the recording were`;
+    const words = this.page.refused;
+    const why = Object.keys(reasons).map(
+      (reason) =>
+        words[reason] ?? words[reason.includes(":") ? "malformed" : "on_the_way"],
+    );
+    const because = why.length ? ` (${[...new Set(why)].join(", ")})` : "";
+    return `${pieces} refused by the server${because}. What can still be sent stays in this browser.`;
+  }
+
+  /** @param {string} session */
+  #gone(session) {
+    strike(session);
+    if (this.me && this.me.session !== session) return;
     this.me = null;
     this.#show(heading("Deleted"), h("p", {}, "This session was withdrawn; nothing more is recorded."));
   }
@@ -336,12 +349,13 @@ class TakingPart {
   // --- parts
 
   #code() {
-    const { code } = /** @type {any} */ (this.me);
+    const { code } = /** @type {Me} */ (this.me);
     return h(
       "details",
       { class: "ifllm-fine" },
       h("summary", {}, "Your withdrawal code"),
-      h("p", {}, h("code", { "data-code": true }, code), " deletes everything of yours at any time."),
+      h("p", {}, "It deletes everything of yours at any time."),
+      codePanel(code),
     );
   }
 

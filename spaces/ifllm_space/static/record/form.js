@@ -3,6 +3,8 @@
 
 import { h } from "../dom.js";
 
+const WAITING = "The server does not answer yet. Nothing is lost: this page tries again by itself.";
+
 /** @param {string} text */
 export function heading(text) {
   return h("h2", { tabindex: -1 }, text);
@@ -44,6 +46,19 @@ export function button(text, act) {
 }
 
 /**
+ * What `patient` tells, said below a part of the page while it lasts.
+ * @param {HTMLElement} root
+ */
+export function waitingIn(root) {
+  const said = h("p", { class: "ifllm-waiting", role: "alert" });
+  return (/** @type {boolean} */ waiting) => {
+    said.textContent = waiting ? WAITING : "";
+    if (waiting) root.after(said);
+    else said.remove();
+  };
+}
+
+/**
  * @param {(data: FormData) => void} act
  * @param {Record<string, unknown>} attributes
  * @param {...(Node|null)} parts
@@ -68,21 +83,32 @@ export function form(act, attributes, ...parts) {
   );
 }
 
-/** A list with a field that narrows it. @param {string[]} questions */
-export function picker(questions) {
-  const options = questions.map((question) => h("option", { value: question }, question));
-  const list = h("select", { name: "question", id: "ifllm-question", required: true, size: 8 }, ...options);
+/**
+ * A list with a field that narrows it. Of radio buttons, because the lines of a `select` are cut
+ * where a browser does not wrap them.
+ * @param {string[]} questions
+ * @param {string} [chosen]
+ */
+export function picker(questions, chosen) {
+  const items = questions.map((question) => {
+    const checked = question === chosen;
+    const input = h("input", { type: "radio", name: "question", value: question, required: true, checked });
+    return h("label", { class: "ifllm-check" }, input, h("span", {}, question));
+  });
+  const list = h("div", { class: "ifllm-list" }, ...items);
+  const none = h("p", { class: "ifllm-fine" }, "No question has these words.");
   const narrow = (/** @type {Event} */ event) => {
     const words = /** @type {HTMLInputElement} */ (event.target).value.toLowerCase().split(/\s+/);
-    list.replaceChildren(
-      ...options.filter((o) => words.every((word) => o.textContent?.toLowerCase().includes(word))),
+    const found = items.filter((item) =>
+      words.every((word) => item.textContent?.toLowerCase().includes(word)),
     );
+    list.replaceChildren(...(found.length ? found : [none]));
   };
-  const field = h("input", { type: "search", id: "ifllm-narrow", oninput: narrow });
+  const field = h("input", { type: "search", oninput: narrow });
   return h(
     "div",
     {},
-    h("label", { class: "ifllm-field", for: "ifllm-narrow" }, "Words in it", field),
-    h("label", { class: "ifllm-field", for: "ifllm-question" }, "Pick a question", list),
+    h("label", { class: "ifllm-field" }, "Words in it", field),
+    h("fieldset", {}, h("legend", {}, "Pick a question"), list),
   );
 }

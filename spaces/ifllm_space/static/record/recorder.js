@@ -5,6 +5,7 @@
  * The recorder watches the page by itself: a turn is what stands in `data-turn`, its answers are
  * `data-response`, its rating widgets `data-control`. Pointer and gaze are sampled at 40 Hz when
  * something changed, and once a second when nothing did; a page at rest is not woken otherwise.
+ * Nothing is recorded while its part of the page is hidden, as behind another tab of the app.
  */
 
 import { hit, sourceOffset, visibleOffsets } from "./hit.js";
@@ -29,9 +30,14 @@ const VALUE_LENGTH_MAX = 16;
 const CONTROLS = ["likert_a", "likert_b", "preference", "better_than_previous", "submit"];
 
 export class Recorder {
-  /** @param {(event: Array<unknown>) => void} sink takes each event once */
-  constructor(sink) {
+  /**
+   * @param {(event: Array<unknown>) => void} sink takes each event once
+   * @param {HTMLElement} [root] holds the turn; of the rest of the page nothing is looked at
+   */
+  constructor(sink, root = document.body) {
     this.sink = sink;
+    this.root = root;
+    this.paused = false;
     /** Samples taken, and the time all of them took. */
     this.samples = 0;
     this.cost_ms = 0;
@@ -82,6 +88,9 @@ export class Recorder {
     });
     this.sizes = new ResizeObserver(() => this.#changed("viewChanged"));
     this.sizes.observe(document.body);
+    // Told before the frame is drawn in which the root is gone, or there again.
+    this.presence = new ResizeObserver(() => this.#pause(!this.root.getClientRects().length));
+    this.presence.observe(this.root);
     this.#changed("viewChanged");
     this.#beat();
   }
@@ -93,6 +102,7 @@ export class Recorder {
     this.stopping.abort();
     this.observer?.disconnect();
     this.sizes?.disconnect();
+    this.presence?.disconnect();
     cancelAnimationFrame(this.frame);
     clearTimeout(this.heart);
   }
@@ -136,7 +146,7 @@ export class Recorder {
   }
 
   #inNextFrame() {
-    this.frame ||= requestAnimationFrame(() => this.#tick());
+    if (!this.paused) this.frame ||= requestAnimationFrame(() => this.#tick());
   }
 
   /** Take what changed, at most 40 times a second on the average. */
@@ -183,11 +193,28 @@ export class Recorder {
 
   // --- the page
 
+  /** To the reader a hidden root is a hidden page. @param {boolean} hidden */
+  #pause(hidden) {
+    if (hidden === this.paused) return;
+    if (hidden) {
+      this.#hover(null);
+      this.#focus(null);
+      this.pointer = null;
+      this.moved = false;
+      this.scrolled.clear();
+      this.#emit("v", "hidden");
+    }
+    this.paused = hidden;
+    if (hidden) return;
+    this.#emit("v", document.visibilityState);
+    this.#changed("pageChanged");
+  }
+
   #look() {
     this.pageChanged = false;
     this.viewChanged = true;
-    this.boxes = [...document.querySelectorAll("[data-turn] [data-response]")].filter(isElement);
-    const last = [...document.querySelectorAll("[data-turn]")].filter(isElement).at(-1);
+    this.boxes = [...this.root.querySelectorAll("[data-turn] [data-response]")].filter(isElement);
+    const last = [...this.root.querySelectorAll("[data-turn]")].filter(isElement).at(-1);
     const turn = last ? turnOf(last) : null;
     if (turn === this.turn) return;
     this.turn = turn;
@@ -250,7 +277,7 @@ export class Recorder {
    * @param {Element} [under] what the browser found there
    */
   #point(at, buttons, kind, under) {
-    if (!at || !Number.isFinite(at.clientX) || !Number.isFinite(at.clientY)) return;
+    if (this.paused || !at || !Number.isFinite(at.clientX) || !Number.isFinite(at.clientY)) return;
     const known = ["mouse", "touch", "pen"].includes(kind) ? kind : "mouse";
     this.pointer = { x: at.clientX, y: at.clientY, buttons: buttons & 31, kind: known, under };
     this.#changed("moved");
@@ -286,7 +313,7 @@ export class Recorder {
   /** @param {GazeSample} sample */
   #gazeSample({ x, y, valid, age_ms }) {
     const started = performance.now();
-    if (started - this.gazeAt < SAMPLE_MS - 5 || document.visibilityState === "hidden") return;
+    if (this.paused || started - this.gazeAt < SAMPLE_MS - 5 || document.visibilityState === "hidden") return;
     this.gazeAt = started;
     const seen = valid && Number.isFinite(x) && Number.isFinite(y);
     const place = seen
@@ -330,7 +357,7 @@ export class Recorder {
     }
     /** @type {Record<string, number[]>} */
     const controls = {};
-    for (const element of document.querySelectorAll("[data-control]")) {
+    for (const element of this.root.querySelectorAll("[data-control]")) {
       const control = controlOf(element);
       if (control && isElement(element)) controls[control] = rectangle(element);
     }
@@ -425,7 +452,8 @@ export class Recorder {
    * @param {unknown[]} rest
    */
   #emit(kind, ...rest) {
-    if (!this.stopping.signal.aborted) this.sink([kind, tenth(performance.now()), ...rest]);
+    if (this.stopping.signal.aborted || (this.paused && kind !== "e")) return;
+    this.sink([kind, tenth(performance.now()), ...rest]);
   }
 }
 

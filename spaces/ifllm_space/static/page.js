@@ -1,0 +1,48 @@
+// @ts-check
+/**
+ * What the whole page does, whichever tab is open: send what an earlier visit left, and open the tab
+ * that the address names (`?tab=take-part`), or Taking part where this browser has a session to finish.
+ */
+
+import { unfinished } from "./record/kept.js";
+import { drainBacklog } from "./record/transport.js";
+
+drainBacklog();
+const asked = new URLSearchParams(location.search).get("tab");
+const tab = asked ?? (unfinished() ? "take-part" : null);
+if (tab) openTab(tab);
+
+/**
+ * Gradio draws the first tab, then the others; until ours is open nothing of another is seen.
+ * @param {string} name
+ */
+function openTab(name) {
+  const root = document.documentElement;
+  root.classList.add("ifllm-opening");
+  const look = () => {
+    const button = buttonOf(name);
+    if (!button) return;
+    if (button.ariaSelected !== "true") button.click();
+    if (button.ariaSelected !== "false") done();
+  };
+  const watching = new MutationObserver(look);
+  const done = () => {
+    watching.disconnect();
+    clearTimeout(timer);
+    root.classList.remove("ifllm-opening");
+  };
+  const timer = setTimeout(done, 10_000); // there is no such tab
+  watching.observe(document.body, { childList: true, subtree: true, attributeFilter: ["aria-selected"] });
+  look();
+}
+
+/** @param {string} name @returns {HTMLElement|null} */
+function buttonOf(name) {
+  const tabs = document.querySelector('[role="tablist"]');
+  const shown = tabs?.querySelector(`[data-tab-id="${CSS.escape(name)}"]`);
+  if (shown instanceof HTMLElement) return shown;
+  // What does not fit stands in a menu, by its label alone.
+  const more = [...(tabs?.parentElement?.querySelectorAll(".overflow-dropdown button") ?? [])];
+  const labelled = more.find((e) => e.textContent?.toLowerCase().replace(/\W+/g, "-").startsWith(name));
+  return labelled instanceof HTMLElement ? labelled : null;
+}
