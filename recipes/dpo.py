@@ -27,7 +27,9 @@ def run() -> str:
     from ifllm_hf.alignment.pairs.config import PairDataConfig
     from ifllm_hf.alignment.policy.config import PolicyConfig
 
-    data, training, policy = parse_recipe((PairDataConfig, PairDPOConfig, PolicyConfig))
+    data, training, policy = parse_recipe(
+        (PairDataConfig, PairDPOConfig, PolicyConfig), stage="dpo"
+    )
     return str(run_dpo(policy, training, data))
 
 

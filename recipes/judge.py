@@ -21,13 +21,19 @@ from ifllm_hf.training.recipe_arguments import GOES_ON, recipe_main
 def run() -> str:
     """Parse and judge; return the report."""
     from ifllm_hf.alignment.judge.config import JudgeConfig
+    from ifllm_hf.training.recipe_arguments import split_config
     from ifllm_hf.training.settings_file import read_settings, settings_parser
 
-    arguments, overrides = settings_parser(JudgeConfig, __doc__).parse_known_args()
+    file, words = split_config(sys.argv[1:])
+    _, overrides = settings_parser(JudgeConfig, __doc__).parse_known_args(words)
 
+    from ifllm_hf.alignment.judge.default_judge import judge_without_config
     from ifllm_hf.alignment.judge.run import run_judge
 
-    config = read_settings(JudgeConfig, arguments.config, overrides)
+    if file is None:
+        file, chosen = judge_without_config()
+        overrides = [*chosen, *overrides]
+    config = read_settings(JudgeConfig, file, overrides)
     run_judge(config)
     return (Path(config.output_dir) / "report.md").read_text().removesuffix("\n")
 

@@ -32,6 +32,7 @@ def run() -> str:
     """Parse and train; return where the result lies."""
     from trl import ModelConfig
 
+    from ifllm_hf.alignment.policy.load import check_access
     from ifllm_hf.errors import ConfigError
     from ifllm_hf.reward.training.config import (
         RewardDataConfig,
@@ -42,7 +43,7 @@ def run() -> str:
     from ifllm_hf.training.tiny_models import TINY_PREFIX, build_tiny_model
 
     data, inputs, training, backbone = parse_recipe(
-        (RewardDataConfig, RewardInputConfig, RewardTrainingConfig, ModelConfig)
+        (RewardDataConfig, RewardInputConfig, RewardTrainingConfig, ModelConfig), stage="reward"
     )
     if backbone.model_name_or_path is None:
         raise ConfigError(
@@ -53,6 +54,7 @@ def run() -> str:
     if not data.cross_validate:  # a place that is taken is refused before anything is made
         checkpoint_to_resume(training.output_dir, training.resume_from_checkpoint)
     name = str(backbone.model_name_or_path)
+    check_access(name)
     if name.startswith(TINY_PREFIX):
         place = Path(f"{training.output_dir}-backbone")
         texts = ["Questions, answers and what people do while they read them."]

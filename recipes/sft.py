@@ -30,7 +30,7 @@ def run() -> str:
     from ifllm_hf.alignment.sft.run import run_sft
 
     data, training, policy = parse_recipe(
-        (PairDataConfig, PairSFTConfig, PolicyConfig), leave_out=settings_not_for_sft()
+        (PairDataConfig, PairSFTConfig, PolicyConfig), leave_out=settings_not_for_sft(), stage="sft"
     )
     return str(run_sft(policy, training, data))
 

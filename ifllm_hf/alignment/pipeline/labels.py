@@ -57,11 +57,12 @@ def find_data(
     Raises:
         IFLLMError: There is nothing, or it cannot be prepared.
     """
-    if source is not None and is_prepared(source):
-        return Path(source)
-    from ifllm_hf.data.prepared.ifllm import fingerprint
+    from ifllm_hf.data.prepared.ifllm import find_source, fingerprint
     from ifllm_hf.data.prepared.prepare import find_release, prepare
 
+    source = find_source(None) if source is None else source
+    if source is not None and is_prepared(source):
+        return Path(source)
     found = find_release(source)
     if not found.exists():
         raise SourceError(

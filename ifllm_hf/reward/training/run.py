@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ifllm_hf.data.card_head import card_head
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.metrics.core import score_interval
 from ifllm_hf.metrics.ridge import sigmoid
@@ -137,6 +138,9 @@ def _turns(dataset: str, kind: str) -> Any:
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
 
+    card_head(
+        dataset
+    )  # `datasets` reads the YAML of a folder's card, and raises what its reader does
     try:
         return load_dataset(dataset, kind, split="train")
     except (OSError, ValueError, DatasetsError) as error:
