@@ -22,6 +22,13 @@ DEFAULT_PORT = 7860
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, then serve until interrupted."""
     arguments = _parser().parse_args(argv)
+    from ifllm_hf.errors import IFLLMError
+
+    try:
+        _check_address(arguments.host, arguments.port)
+    except IFLLMError as error:
+        sys.stderr.write(f"app.py: {error}\n")
+        return 1
     # Both are read when Gradio is imported: nothing is reported home, nothing but us is served.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "0")
     os.environ["GRADIO_SSR_MODE"] = "False"
@@ -35,10 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "(in a clone: pip install -e '.[space]').\n"
         )
         return 1
-    from ifllm_hf.errors import IFLLMError
-
     try:
-        _check_address(arguments.host, arguments.port)
         data = open_demo_data(arguments.data, synthetic=arguments.synthetic, model=arguments.model)
         sys.stderr.write(f"{data.said}\nGetting ready ...\n")
         serve(data, host=arguments.host, port=arguments.port)

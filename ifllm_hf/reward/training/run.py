@@ -138,9 +138,7 @@ def _turns(dataset: str, kind: str) -> Any:
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
 
-    card_head(
-        dataset
-    )  # `datasets` reads the YAML of a folder's card, and raises what its reader does
+    card_head(dataset)  # `datasets` reads this YAML too, and raises what its reader does
     try:
         return load_dataset(dataset, kind, split="train")
     except (OSError, ValueError, DatasetsError) as error:
