@@ -1,5 +1,9 @@
 r"""Direct preference optimisation on preference pairs, with a confidence for every pair.
 
+Whatever fits this machine; what was chosen is said first, and the same command goes on:
+
+    accelerate launch recipes/dpo.py
+
 Dry run on any machine (a tiny random model, made-up pairs, about a minute on one core):
 
     accelerate launch recipes/dpo.py --config recipes/configs/smoke.yaml --output_dir outputs/smoke

@@ -1,5 +1,6 @@
 r"""How much better did the answers become? Generate on held-out questions, judge, report.
 
+    python recipes/judge.py        # you judge three answers of what recipes/dpo.py left
     python recipes/judge.py --config recipes/configs/judge.yaml --judge.model gpt-4.1-mini \
         --baseline.adapter outputs/sft --output_dir outputs/judge
 

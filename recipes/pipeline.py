@@ -1,5 +1,6 @@
 """From signal to pairs to language models: every model with every label source, in one loop.
 
+    python recipes/pipeline.py     # one model that fits this machine; a dry run without GPU
     python recipes/pipeline.py --config recipes/pipeline.yaml --data ./ifllm
     python recipes/pipeline.py --config recipes/pipeline.yaml --data ./ifllm --status
     python recipes/pipeline.py --config recipes/refresh.yaml --data ./sessions

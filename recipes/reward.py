@@ -1,5 +1,9 @@
 """Train a reward model that reads answers and their readers.
 
+Whatever fits this machine; what was chosen is said first, and the same command goes on:
+
+    accelerate launch recipes/reward.py
+
 Dry run on any machine (a tiny random model, a minute on one core):
 
     accelerate launch recipes/reward.py --config recipes/configs/reward-smoke.yaml --dataset ./ifllm
