@@ -154,11 +154,12 @@ def find_prepared(
         say(f"data: the prepared folder {found}")
         return Path(found)
     root = Path(datasets.config.HF_DATASETS_CACHE)
-    where = "the public release" if found is None else found
-    there = is_prepared(root / "ifllm_prepared" / fingerprint(found) / "ifllm")
-    say(
-        f"data: {where}, " + ("prepared before" if there else "prepared now, once for all commands")
-    )
+    where, how = found, "to be prepared, once for all commands"
+    if found is None:
+        where, how = "the public release", f"to be downloaded where the cache lacks it; {how}"
+    if is_prepared(root / "ifllm_prepared" / fingerprint(found) / "ifllm"):
+        how = "prepared before"
+    say(f"data: {where}, {how}")
     try:
         return Path(prepared_in_cache(found, root, built=root / "ifllm", progress=progress))
     except OSError as error:
