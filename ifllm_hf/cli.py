@@ -14,15 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ifllm_hf.cli_arguments import parser
-from ifllm_hf.errors import ConfigError, IFLLMError
-
-_EXTRAS = {
-    **dict.fromkeys(("scipy", "sklearn", "skops"), "learn"),
-    **dict.fromkeys(("accelerate", "bitsandbytes", "peft", "torch", "transformers"), "train"),
-    **dict.fromkeys(("evaluate", "trl"), "train"),
-    "matplotlib": "plot",
-}
-"""What the base install lacks, and the extra that brings it."""
+from ifllm_hf.errors import ConfigError, IFLLMError, missing_extra
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,14 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output left (`| head`); Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in _EXTRAS:
+    except ImportError as error:
+        if (lacks := missing_extra(error)) is None:
             raise
-        _say(
-            f"ifllm {arguments.command}: needs {package}, which is not installed; install the "
-            f"extra `{_EXTRAS[package]}` (in a clone: pip install -e '.[{_EXTRAS[package]}]')"
-        )
+        _say(f"ifllm {arguments.command}: {lacks}")
         return 1
     except (IFLLMError, OSError) as error:  # OSError: a full disk, a folder not to be written
         _say(f"ifllm {arguments.command}: {error}")
@@ -175,6 +163,13 @@ def _run_push(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _data(arguments: argparse.Namespace) -> Path:
+    """Return the prepared folder of `--from`, else what `load_dataset("ifllm")` would read."""
+    from ifllm_hf.data.prepared.ifllm import find_prepared
+
+    return find_prepared(arguments.source, say=_say)
+
+
 def _run_features(arguments: argparse.Namespace) -> int:
     if arguments.out.suffix != ".parquet":
         raise ConfigError(
@@ -185,10 +180,10 @@ def _run_features(arguments: argparse.Namespace) -> int:
         if arguments.repairs:
             raise ConfigError("--repairs compares the paper's features; add --set paper")
         from ifllm_hf.behavior.features.table import write_features
+        from ifllm_hf.files import check_free
 
-        table = write_features(
-            arguments.source or "ifllm", arguments.out, overwrite=arguments.overwrite
-        )
+        check_free(arguments.out, overwrite=arguments.overwrite)
+        table = write_features(_data(arguments), arguments.out, overwrite=arguments.overwrite)
     else:
         from ifllm_hf.behavior.paper.feature_file import repair_text, write_paper_features
 
@@ -202,10 +197,13 @@ def _run_features(arguments: argparse.Namespace) -> int:
 def _run_benchmark(arguments: argparse.Namespace) -> int:
     if arguments.readers:
         return _run_readers(arguments)
+    from ifllm_hf.benchmark.report.report import check_report_place
     from ifllm_hf.benchmark.run import run_benchmark
 
+    if arguments.out is not None:  # before the data are looked for
+        check_report_place(arguments.out / "report.md", overwrite=arguments.overwrite)
     run = run_benchmark(
-        arguments.folder,
+        _data(arguments),
         quick=arguments.quick,
         predictions=arguments.predictions,
         out=arguments.out,
@@ -216,22 +214,22 @@ def _run_benchmark(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _print_json(run.records)
     else:
-        _show(run.table())
+        _show(run.table() if arguments.all else run.answer())
     if run.report is not None:
         _say(f"report: {run.report}")
     return 0
 
 
 def _run_readers(arguments: argparse.Namespace) -> int:
-    if arguments.quick or arguments.predictions or arguments.jobs:
+    if arguments.quick or arguments.predictions or arguments.jobs or arguments.all:
         raise ConfigError(
-            "--readers compares readers, not models; --quick, --predictions and --jobs do not go "
-            "with it. Leave them out."
+            "--readers compares readers, not models; --quick, --all, --predictions and --jobs do "
+            "not go with it. Leave them out."
         )
     from ifllm_hf.benchmark.studies.readers import run_readers
 
     run = run_readers(
-        arguments.folder,
+        _data(arguments),
         out=arguments.out,
         seed=arguments.seed,
         overwrite=arguments.overwrite,
@@ -245,10 +243,12 @@ def _run_readers(arguments: argparse.Namespace) -> int:
 
 def _run_label(arguments: argparse.Namespace) -> int:
     from ifllm_hf.alignment.labels.check import check_labels
+    from ifllm_hf.alignment.labels.label_file import check_place
+    from ifllm_hf.alignment.labels.noise import check_nu
     from ifllm_hf.alignment.labels.signals import label_model
     from ifllm_hf.alignment.labels.write import read_turns_with_features, write_labels
 
-    if arguments.source == "explicit" and (arguments.predictions or arguments.inputs != "best"):
+    if arguments.labels == "explicit" and (arguments.predictions or arguments.inputs != "best"):
         raise ConfigError(
             "--inputs and --predictions have no meaning for --source explicit, which takes clicks "
             "as they are; use --source reward, or leave them out"
@@ -258,11 +258,13 @@ def _run_label(arguments: argparse.Namespace) -> int:
             f"--predictions {arguments.predictions} and --inputs {arguments.inputs} exclude each "
             "other. Leave one of them out."
         )
-    turns = read_turns_with_features(arguments.folder)
+    check_nu(arguments.nu)
+    check_place(arguments.out, arguments.overwrite)  # before the data are looked for
+    turns = read_turns_with_features(_data(arguments))
     report = write_labels(
         turns,
         arguments.out,
-        source=arguments.source,
+        source=arguments.labels,
         model=None if arguments.inputs == "best" else label_model(arguments.inputs),
         predictions=arguments.predictions,
         nu=arguments.nu,

@@ -37,17 +37,19 @@ Publish on the Hugging Face Hub: a prepared dataset, the app that shows it, or a
 _FEATURES = """\
 Compute features, one row per turn.
 
-  ifllm features ours.parquet --set ours --from ./ifllm     # from a prepared folder
+  ifllm features ours.parquet                               # of what load_dataset("ifllm") finds
+  ifllm features ours.parquet --from ./mine                 # of a prepared folder, or a release
   ifllm features paper.parquet --set paper --from release.tar.xz   # the paper's 212 columns
   ifllm features paper.parquet --set paper --repairs        # and what reading all rows changes
 
-The paper's features are defined on the raw files: --from is then a release (default as in
-`ifllm prepare`). Its 15 metrics and their ratios are added.
+The paper's features are defined on the raw files: --from is then a release (default:
+$IFLLM_RELEASE, else the download). Its 15 metrics and their ratios are added.
 """
 _BENCHMARK = """\
 Score reward models held out by reader, with intervals, on the paper's pairs and on all of them.
 
   ifllm benchmark --quick                                # a minute: fast models, fewer repeats
+  ifllm benchmark --quick --all                          # every protocol, set and task
   ifllm benchmark --out outputs/benchmark                # everything, with report and figures
   ifllm benchmark --predictions mine.parquet --json      # a stranger's predictions beside ours
   ifllm benchmark --readers --out outputs/readers        # how readers differ, and what tells what
@@ -110,7 +112,14 @@ def parser() -> argparse.ArgumentParser:
     push = _command(commands, "push", "publish on the Hugging Face Hub", _PUSH)
     push.add_argument("what", choices=["dataset", "model", "space"], help="what to publish")
     push.add_argument("repository", metavar="ORG/NAME", help="made if it is missing")
-    _from(push, "prepared folder, or that of a model")
+    push.add_argument(
+        "--from",
+        dest="folder",
+        type=Path,
+        default=Path("ifllm"),
+        metavar="FOLDER",
+        help="prepared folder, or that of a model (default: ./ifllm)",
+    )
     _flag(push, "--private", "make the repository a private one")
 
     features = _command(commands, "features", "one row of features per turn", _FEATURES)
@@ -122,12 +131,7 @@ def parser() -> argparse.ArgumentParser:
         default="ours",
         help="whose features (default: ours)",
     )
-    features.add_argument(
-        "--from",
-        dest="source",
-        metavar="PATH",
-        help="prepared folder (default: ./ifllm); with --set paper: a release",
-    )
+    _from(features)
     _flag(
         features,
         "--repairs",
@@ -139,6 +143,7 @@ def parser() -> argparse.ArgumentParser:
     _from(benchmark)
     _flag(benchmark, "--quick", "fast models only, fewer repeats, no learning curves")
     _flag(benchmark, "--readers", "styles of reading; what gaze and mouse go with")
+    _flag(benchmark, "--all", "print every table, not only the answer and the one behind it")
     _flag(benchmark, "--json", "print the scores as JSON")
     benchmark.add_argument(
         "--predictions",
@@ -159,6 +164,7 @@ def parser() -> argparse.ArgumentParser:
     label.add_argument("out", type=Path, metavar="OUT", help=".parquet or .jsonl")
     label.add_argument(
         "--source",
+        dest="labels",
         choices=["explicit", "reward", "both"],
         default="explicit",
         help="see above (default: explicit)",
@@ -217,14 +223,13 @@ def _command(commands: Any, name: str, summary: str, description: str) -> argpar
     return command
 
 
-def _from(command: argparse.ArgumentParser, what: str = "prepared folder") -> None:
+def _from(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--from",
-        dest="folder",
-        type=Path,
-        default=Path("ifllm"),
-        metavar="FOLDER",
-        help=f"{what} (default: ./ifllm)",
+        dest="source",
+        metavar="PATH",
+        help='prepared folder, release or sessions (default: what load_dataset("ifllm") finds: '
+        "./ifllm, $IFLLM_RELEASE, the download)",
     )
 
 

@@ -80,8 +80,8 @@ def run_demo(
         "Next:\n"
         '  ifllm prepare      writes ./ifllm, which load_dataset("ifllm") reads\n'
         "  ifllm benchmark    scores every model with intervals\n"
-        "  accelerate launch recipes/dpo.py --config recipes/configs/qwen3-1.7b.yaml\n"
-        "                     trains a real model on a GPU"
+        "  accelerate launch recipes/dpo.py\n"
+        "                     trains the smallest real model that fits the GPU"
     )
     return out
 

@@ -36,6 +36,34 @@ class ConfigError(IFLLMError):
     """Settings that contradict each other or name something unknown."""
 
 
+EXTRAS = {
+    **dict.fromkeys(("scipy", "sklearn", "skops"), "learn"),
+    **dict.fromkeys(("accelerate", "bitsandbytes", "peft", "torch", "transformers"), "train"),
+    **dict.fromkeys(("evaluate", "trl"), "train"),
+    **dict.fromkeys(("gradio", "markdown_it", "orjson"), "space"),
+    "matplotlib": "plot",
+}
+"""What the base install lacks, and the extra that brings it."""
+
+
+def missing_extra(error: BaseException) -> str | None:
+    """Say which package of an extra an import lacked; None: it failed for another reason.
+
+    Libraries that import when they are asked wrap the error in one of their own.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        package = (getattr(seen, "name", None) or "").partition(".")[0]
+        if isinstance(seen, ModuleNotFoundError) and package in EXTRAS:
+            extra = EXTRAS[package]
+            return (
+                f"needs {package}, which is not installed; install the extra `{extra}` "
+                f"(in a clone: pip install -e '.[{extra}]')"
+            )
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
 def require_one_of(name: str, value: str, allowed: Collection[str]) -> None:
     """Check a setting that has a few possible values.
 

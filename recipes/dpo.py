@@ -1,5 +1,9 @@
 r"""Direct preference optimisation on preference pairs, with a confidence for every pair.
 
+Whatever fits this machine; what was chosen is said first, and the same command goes on:
+
+    accelerate launch recipes/dpo.py
+
 Dry run on any machine (a tiny random model, made-up pairs, about a minute on one core):
 
     accelerate launch recipes/dpo.py --config recipes/configs/smoke.yaml --output_dir outputs/smoke
@@ -27,7 +31,9 @@ def run() -> str:
     from ifllm_hf.alignment.pairs.config import PairDataConfig
     from ifllm_hf.alignment.policy.config import PolicyConfig
 
-    data, training, policy = parse_recipe((PairDataConfig, PairDPOConfig, PolicyConfig))
+    data, training, policy = parse_recipe(
+        (PairDataConfig, PairDPOConfig, PolicyConfig), stage="dpo"
+    )
     return str(run_dpo(policy, training, data))
 
 

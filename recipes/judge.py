@@ -1,5 +1,6 @@
 r"""How much better did the answers become? Generate on held-out questions, judge, report.
 
+    python recipes/judge.py        # you judge three answers of what recipes/dpo.py left
     python recipes/judge.py --config recipes/configs/judge.yaml --judge.model gpt-4.1-mini \
         --baseline.adapter outputs/sft --output_dir outputs/judge
 
@@ -21,13 +22,19 @@ from ifllm_hf.training.recipe_arguments import GOES_ON, recipe_main
 def run() -> str:
     """Parse and judge; return the report."""
     from ifllm_hf.alignment.judge.config import JudgeConfig
+    from ifllm_hf.training.recipe_arguments import split_config
     from ifllm_hf.training.settings_file import read_settings, settings_parser
 
-    arguments, overrides = settings_parser(JudgeConfig, __doc__).parse_known_args()
+    file, words = split_config(sys.argv[1:])
+    _, overrides = settings_parser(JudgeConfig, __doc__).parse_known_args(words)
 
+    from ifllm_hf.alignment.judge.default_judge import judge_without_config
     from ifllm_hf.alignment.judge.run import run_judge
 
-    config = read_settings(JudgeConfig, arguments.config, overrides)
+    if file is None:
+        file, chosen = judge_without_config()
+        overrides = [*chosen, *overrides]
+    config = read_settings(JudgeConfig, file, overrides)
     run_judge(config)
     return (Path(config.output_dir) / "report.md").read_text().removesuffix("\n")
 

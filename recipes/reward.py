@@ -1,5 +1,9 @@
 """Train a reward model that reads answers and their readers.
 
+Whatever fits this machine; what was chosen is said first, and the same command goes on:
+
+    accelerate launch recipes/reward.py
+
 Dry run on any machine (a tiny random model, a minute on one core):
 
     accelerate launch recipes/reward.py --config recipes/configs/reward-smoke.yaml --dataset ./ifllm
@@ -32,6 +36,7 @@ def run() -> str:
     """Parse and train; return where the result lies."""
     from trl import ModelConfig
 
+    from ifllm_hf.alignment.policy.load import check_access
     from ifllm_hf.errors import ConfigError
     from ifllm_hf.reward.training.config import (
         RewardDataConfig,
@@ -42,7 +47,7 @@ def run() -> str:
     from ifllm_hf.training.tiny_models import TINY_PREFIX, build_tiny_model
 
     data, inputs, training, backbone = parse_recipe(
-        (RewardDataConfig, RewardInputConfig, RewardTrainingConfig, ModelConfig)
+        (RewardDataConfig, RewardInputConfig, RewardTrainingConfig, ModelConfig), stage="reward"
     )
     if backbone.model_name_or_path is None:
         raise ConfigError(
@@ -53,6 +58,7 @@ def run() -> str:
     if not data.cross_validate:  # a place that is taken is refused before anything is made
         checkpoint_to_resume(training.output_dir, training.resume_from_checkpoint)
     name = str(backbone.model_name_or_path)
+    check_access(name)
     if name.startswith(TINY_PREFIX):
         place = Path(f"{training.output_dir}-backbone")
         texts = ["Questions, answers and what people do while they read them."]

@@ -17,9 +17,11 @@ from ifllm_hf.training.recipe_arguments import GOES_ON, recipe_main
 def run() -> str:
     """Parse, train and score; return the gains and where the report lies."""
     from ifllm_hf.benchmark.reward_report import VARIANTS, reward_report
+    from ifllm_hf.data.prepared.ifllm import find_prepared
+    from ifllm_hf.training.without_config import say
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("ifllm"), help="prepared folder")
+    parser.add_argument("--data", help='default: what load_dataset("ifllm") finds')
     parser.add_argument("--out", type=Path, default=Path("outputs/reward-report"))
     parser.add_argument("--quick", action="store_true", help="one repeat, short texts, an hour")
     parser.add_argument(
@@ -28,7 +30,7 @@ def run() -> str:
     parser.add_argument("--repeats", type=int, help="folds drawn so often; finished ones are kept")
     arguments = parser.parse_args()
     report = reward_report(
-        arguments.data,
+        find_prepared(arguments.data, say=say),
         arguments.out,
         quick=arguments.quick,
         variants=arguments.variants,

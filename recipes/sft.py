@@ -1,5 +1,9 @@
 r"""Supervised fine-tuning on the answers of preference pairs: the optional stage before DPO.
 
+Whatever fits this machine; what was chosen is said first, and the same command goes on:
+
+    accelerate launch recipes/sft.py
+
 Dry run on any machine (a tiny random model, made-up pairs, less than a minute on one core):
 
     accelerate launch recipes/sft.py --config recipes/configs/sft-smoke.yaml \
@@ -30,7 +34,7 @@ def run() -> str:
     from ifllm_hf.alignment.sft.run import run_sft
 
     data, training, policy = parse_recipe(
-        (PairDataConfig, PairSFTConfig, PolicyConfig), leave_out=settings_not_for_sft()
+        (PairDataConfig, PairSFTConfig, PolicyConfig), leave_out=settings_not_for_sft(), stage="sft"
     )
     return str(run_sft(policy, training, data))
 

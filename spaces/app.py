@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,13 @@ DEFAULT_PORT = 7860
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, then serve until interrupted."""
     arguments = _parser().parse_args(argv)
+    from ifllm_hf.errors import IFLLMError
+
+    try:
+        _check_address(arguments.host, arguments.port)
+    except IFLLMError as error:
+        sys.stderr.write(f"app.py: {error}\n")
+        return 1
     # Both are read when Gradio is imported: nothing is reported home, nothing but us is served.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "0")
     os.environ["GRADIO_SSR_MODE"] = "False"
@@ -34,8 +42,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             "(in a clone: pip install -e '.[space]').\n"
         )
         return 1
-    from ifllm_hf.errors import IFLLMError
-
     try:
         data = open_demo_data(arguments.data, synthetic=arguments.synthetic, model=arguments.model)
         sys.stderr.write(f"{data.said}\nGetting ready ...\n")
@@ -44,6 +50,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"app.py: {error}\n")
         return 1
     return 0
+
+
+def _check_address(host: str, port: int) -> None:
+    """Refuse an address that cannot be served, before the data are read for minutes."""
+    from ifllm_hf.errors import ConfigError
+
+    try:
+        family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise ConfigError(
+            f"{host}:{port}: cannot be served ({error.strerror}); name another --port or --host, "
+            "or stop what runs there"
+        ) from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _port(text: str) -> int:
-    number = int(text)
+    number = int(text) if text.isdecimal() else 0
     if not 1 <= number <= 65535:
         raise argparse.ArgumentTypeError(f"{text} is no port; expected 1 to 65535")
     return number

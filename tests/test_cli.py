@@ -16,12 +16,14 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from ifllm_hf import __version__, cli
-from ifllm_hf.errors import DataError
+from ifllm_hf.errors import EXTRAS, DataError, missing_extra
 
 ROOT = Path(__file__).parents[1]
+NAMES = {"sklearn": "scikit-learn", "markdown_it": "markdown-it-py"}
 COMMANDS = ("prepare", "review", "push", "features", "benchmark", "label", "demo")
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -374,8 +376,8 @@ def test_a_package_of_an_extra_that_is_missing_is_named_with_the_extra(
 ) -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = {k: " ".join(v) for k, v in declared["optional-dependencies"].items()}
-    for package, extra in cli._EXTRAS.items():
-        assert {"sklearn": "scikit-learn"}.get(package, package) in extras[extra]
+    for package, extra in EXTRAS.items():
+        assert NAMES.get(package, package) in extras[extra]
 
     def needs(name: str) -> None:
         def fail(_: object) -> int:
@@ -388,9 +390,69 @@ def test_a_package_of_an_extra_that_is_missing_is_named_with_the_extra(
     err = capsys.readouterr().err
     assert err.startswith("ifllm benchmark: needs sklearn, which is not installed")
     assert "pip install -e '.[learn]'" in err
+    wrapped = RuntimeError("Failed to import x because of the following error")
+    wrapped.__cause__ = ModuleNotFoundError("No module named 'torch'", name="torch")
+    assert "`train`" in str(missing_extra(wrapped))
     needs("ifllm_hf.no_such_file")  # a defect of ours
     with pytest.raises(ModuleNotFoundError):
         cli.main(["benchmark"])
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to stand in, and an empty cache of `datasets`."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("IFLLM_CACHE", str(tmp_path / "downloads"))
+    monkeypatch.delenv("IFLLM_RELEASE", raising=False)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "cache"
+
+
+def test_data_are_found_as_load_dataset_finds_them(
+    cache: Path,
+    small: Path,
+    prepared_small: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from datasets import load_dataset
+
+    import ifllm_hf  # noqa: F401
+
+    def found(*arguments: str) -> str:
+        capsys.readouterr()
+        assert cli.main(["features", "f.parquet", "--overwrite", *arguments]) == 0
+        return capsys.readouterr().err.splitlines()[0]
+
+    assert cli.main(["features", "f.parquet"]) == 1  # nothing here, and no network
+    assert "HF_HUB_OFFLINE" in capsys.readouterr().err
+    monkeypatch.setenv("IFLLM_RELEASE", str(small))
+    n = len(load_dataset("ifllm", "pairwise", split="train", cache_dir=str(cache)))
+    assert f"{small}, prepared before" in found()
+    (prepared,) = cache.glob("ifllm_prepared/*/ifllm")  # it is not prepared twice
+    single = pl.read_parquet(prepared / "pointwise" / "*.parquet")
+    assert pl.read_parquet("f.parquet").height == n + single.height
+    shutil.copytree(prepared_small, "ifllm")
+    assert f"the prepared folder {Path('ifllm').resolve()}" in found()
+    other = shutil.copytree(small, "other")
+    assert f"{Path(other).resolve()}, to be prepared" in found("--from", "other")
+    assert len(list(cache.glob("ifllm_prepared/*/ifllm"))) == 2
+
+
+@pytest.mark.parametrize("command", ["features", "benchmark", "label"])
+def test_the_place_of_the_result_is_checked_before_data_are_looked_for(
+    command: str, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("x.parquet").touch()
+    out = ["--out", "x.parquet"] if command == "benchmark" else ["x.parquet"]
+    assert cli.main([command, *out]) == 1
+    assert "x.parquet: " in (said := capsys.readouterr().err) and "data: " not in said
+    Path("x.parquet").unlink()
+    assert cli.main([command, *out, "--from", "nowhere"]) == 1
+    assert "nowhere: does not exist" in capsys.readouterr().err
 
 
 def test_a_defect_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from ifllm_hf.benchmark.protocol.scores import Record
 from ifllm_hf.benchmark.protocol.side_bias import SideBias
 from ifllm_hf.benchmark.protocol.splits import QUICK_REPEATS, REPEATS, make_splits
 from ifllm_hf.benchmark.protocol.suite import HEADLINE, PAPER, Plan, Results, Sets, run_suite
+from ifllm_hf.benchmark.report.answer import MORE, PROTOCOL, answer, first_table
 from ifllm_hf.benchmark.report.report import (
     PUBLISHED,
     check_report_place,
@@ -29,7 +30,7 @@ from ifllm_hf.benchmark.studies.importance import importance_figure
 from ifllm_hf.benchmark.studies.probe import PROBES, run_probes
 from ifllm_hf.errors import DataError
 from ifllm_hf.reward.baselines import choice as baselines
-from ifllm_hf.reward.baselines.length_rule import reference_models
+from ifllm_hf.reward.baselines.length_rule import LengthRule, reference_models
 from ifllm_hf.reward.baselines.protocol import BETTER, LIKERT, PREFERENCE
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class BenchmarkRun:
         notes: Paragraphs of the report.
         report: The Markdown page, None if none was asked for.
         seconds: Wall time.
+        repeats: How often the folds of readers were drawn.
     """
 
     results: Results
@@ -58,6 +60,7 @@ class BenchmarkRun:
     notes: list[str] = field(default_factory=list)
     report: Path | None = None
     seconds: float = 0.0
+    repeats: int = 0
 
     @property
     def records(self) -> list[Record]:
@@ -67,8 +70,26 @@ class BenchmarkRun:
         ]
         return finite([*self.results.records, *self.probes, *self.curves, *published])
 
+    def answer(self) -> str:
+        """Return what the terminal shows first: the answer in four lines, then one table."""
+        headline = [
+            r
+            for r in self.results.records
+            if r["task"] == PREFERENCE.name and (r["set"] == HEADLINE or r.get("file"))
+        ]
+        said = answer(
+            [r for r in headline if r["set"] == HEADLINE],
+            {
+                "text alone": baselines.TEXT_MODEL,
+                "length alone": LengthRule.name,
+                "length with behaviour": baselines.default_model().name,
+            },
+            repeats=self.repeats,
+        )
+        return "\n\n".join([said, first_table(headline), MORE])
+
     def table(self) -> str:
-        """Return what the terminal shows."""
+        """Return all that the terminal can show: `--all`."""
         shown = [r for r in self.results.records if r["subset"] in ("all", "similar length")]
         lines = [terminal_table(shown)]
         if self.probes:
@@ -158,6 +179,7 @@ def run_benchmark(
     )
     if not quick:
         _curves(run, rows, seed, progress)
+    run.repeats = plan.repeats[PROTOCOL]
     run.notes += permutation_notes(run.results.records)
     run.notes += reader_notes(run.results.records, baselines.default_model().name)
     if folder is not None:

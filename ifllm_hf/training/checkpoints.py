@@ -9,10 +9,15 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ifllm_hf.errors import OutputError
 from ifllm_hf.files import PART
-from ifllm_hf.training.run_record import RUN_FILE
+from ifllm_hf.training.run_record import RUN_FILE, read_run, resolved_settings
+from ifllm_hf.training.tiny_models import TINY_PREFIX
+
+AUTO = "auto"
+"""As `resume_from_checkpoint`: go on from the newest whole checkpoint if there is one."""
 
 
 def is_whole(checkpoint: Path) -> bool:
@@ -34,11 +39,18 @@ def newest_checkpoint(folder: Path) -> Path | None:
 def is_free(folder: Path) -> bool:
     """Tell whether a new run may be put there: nothing is, or a run that ended before any weights.
 
-    A folder `tiny_model` is a random model that a dry run makes anew.
+    A folder `tiny_model` is a random model that a dry run makes anew; a checkpoint of a run that
+    was not written to its end is none.
     """
-    return not folder.exists() or all(
+    if not folder.exists():
+        return True
+    if not folder.is_dir():
+        return False
+    begun = (folder / RUN_FILE).exists()
+    return all(
         path.name in (RUN_FILE, "tiny_model")
         or (path.name.startswith(f".{RUN_FILE}.") and path.name.endswith(PART))
+        or (begun and path.is_dir() and path.match("checkpoint-*") and not is_whole(path))
         for path in folder.iterdir()
     )
 
@@ -51,7 +63,8 @@ def checkpoint_to_resume(output_dir: str, resume_from_checkpoint: str | bool | N
     Args:
         output_dir: Where the run's results go.
         resume_from_checkpoint: A checkpoint; or `true`: the newest one that was written to its end
-            (a full disk or a kill can leave a half-written one, which is passed over).
+            (a full disk or a kill can leave a half-written one, which is passed over); or `auto`:
+            that one if there is one, else from the beginning.
 
     Raises:
         OutputError: The output folder exists and is not resumed, cannot be written to, or has
@@ -67,13 +80,49 @@ def checkpoint_to_resume(output_dir: str, resume_from_checkpoint: str | bool | N
     return found[0]
 
 
+def finished_run(training: Any, *parts: Any) -> str | None:
+    """Return the output folder where `auto` finds that the run is done, None where it is not.
+
+    Args:
+        training: transformers' `TrainingArguments`.
+        *parts: The other dataclasses of the recipe.
+
+    Raises:
+        OutputError: A run with other settings is done there.
+    """
+    folder = Path(str(training.output_dir))
+    if training.resume_from_checkpoint != AUTO:
+        return None
+    record = read_run(folder)
+    if record is None or "result" not in record:
+        return None
+    now = json.loads(json.dumps(resolved_settings(training, *parts), default=str))
+    then = record["settings"]
+    changed = sorted(
+        f"{name} {then[name]} -> {now[name]}"
+        for name in now.keys() & then.keys()
+        if now[name] != then[name]
+        # A tiny random model is made in the output folder, and recorded by its place.
+        and not str(now[name]).startswith(TINY_PREFIX)
+    )
+    if changed:
+        raise OutputError(
+            f"output_dir {folder}: a finished run with other settings is there "
+            f"({', '.join(changed)}); name another with --output_dir, or remove it"
+        )
+    return str(folder)
+
+
 def _find(folder: Path, wanted: str) -> str | None:
+    if wanted.lower() == AUTO:
+        newest = newest_checkpoint(folder)
+        return str(newest) if newest is not None else _find(folder, "false")
     if wanted.lower() == "false":
         _check_writable(folder)
         if not is_free(folder):
             raise OutputError(
                 f"output_dir {folder} exists and is not empty; choose another, or continue that "
-                "run with --resume_from_checkpoint true"
+                f"run with --resume_from_checkpoint {AUTO}"
             )
         return None
     if wanted.lower() != "true":
@@ -117,7 +166,7 @@ def says_when_the_disk_is_full(folder: Path) -> Iterator[None]:
             raise
         raise OutputError(
             f"{folder}: the disk is full; finished checkpoints are whole: free some space, "
-            "then run the same command with --resume_from_checkpoint true"
+            f"then run the same command with --resume_from_checkpoint {AUTO}"
         ) from error
 
 

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import logging
 import math
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
-from ifllm_hf.errors import ConfigError, IFLLMError
+from yaml import YAMLError
+
+from ifllm_hf.errors import ConfigError, IFLLMError, missing_extra
+from ifllm_hf.files import write_whole
+from ifllm_hf.training.checkpoints import AUTO, finished_run
 from ifllm_hf.training.settings_file import read_yaml
+from ifllm_hf.training.without_config import FOUND, choose_start, say, with_found_data
 
 logger = logging.getLogger(__name__)
 
-RESUME = "the same command with --resume_from_checkpoint true goes on from the last checkpoint"
+RESUME = f"the same command with --resume_from_checkpoint {AUTO} goes on from the last checkpoint"
 GOES_ON = "the same command goes on from here"
 """What to do after Ctrl-C, where checkpoints are kept and where all that is done is."""
 
@@ -27,6 +35,8 @@ def parse_recipe(
     classes: tuple[Any, ...],
     arguments: Sequence[str] | None = None,
     leave_out: frozenset[str] = frozenset(),
+    *,
+    stage: str | None = None,
 ) -> tuple[Any, ...]:
     """Return one instance of each class; the command line overrides the YAML.
 
@@ -35,40 +45,82 @@ def parse_recipe(
         arguments: The command line; default: that of this process.
         leave_out: Settings of another stage that the YAML may hold. They are taken out of a YAML
             that names `preference_loss`, hence is one of DPO; others are read as they are.
+        stage: Where neither a YAML nor a model is named: choose those of this stage for this
+            machine; see `without_config`.
 
     Raises:
         ConfigError: The YAML cannot be read, has a setting that no class knows, or a number is NaN.
+        Finished: The run that was chosen is done already.
     """
     from trl import TrlParser
 
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[-1:] == ["--config"]:
-        raise ConfigError("--config has no value; name one of recipes/configs/*.yaml")
+    file, given = split_config(sys.argv[1:] if arguments is None else arguments)
     parser = TrlParser(
         classes,
-        usage="%(prog)s --config YAML [--SETTING VALUE ...]",
+        usage="%(prog)s [--config YAML] [--SETTING VALUE ...]",
         description=sys.modules["__main__"].__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    if "--config" in given:
-        at = given.index("--config")
-        file = given.pop(at + 1)
-        del given[at]
-        parser.set_defaults_with_config(**_settings_of(file, known_settings(classes), leave_out))
-    *parsed, left = parser.parse_args_into_dataclasses(given, return_remaining_strings=True)
+    named = {word[2:].partition("=")[0] for word in given if word.startswith("--")}
+    chooses = stage is not None and file is None and "model_name_or_path" not in named
+    start = choose_start(str(stage)) if chooses and not {"-h", "--help"} & {*given} else None
+    if start is not None:
+        file = str(start.file)
+    if file is not None:
+        settings = _settings_of(file, known_settings(classes), leave_out)
+        parser.set_defaults_with_config(**{**settings, **(start.settings if start else {})})
+    try:
+        *parsed, left = parser.parse_args_into_dataclasses(given, return_remaining_strings=True)
+    except ValueError as error:  # of transformers and TRL: settings that contradict each other
+        raise ConfigError(" ".join(str(error).split())) from error
     if left:
-        near = difflib.get_close_matches(left[0].removeprefix("--"), known_settings(classes), n=1)
+        known = [*known_settings(classes), "config"]
+        name = left[0].removeprefix("--").partition("=")[0]
+        near = difflib.get_close_matches(name, known, n=1)
         raise ConfigError(
             f"{left[0]} is no setting; "
             + (f"did you mean --{near[0]}? " if near else "")
             + "--help lists all of them"
         )
-    for settings in parsed:
-        for f in fields(settings):
-            value = getattr(settings, f.name, None)
+    for part in parsed:
+        for f in fields(part):
+            value = getattr(part, f.name, None)
             if isinstance(value, float) and not math.isfinite(value):
                 raise ConfigError(f"{f.name} is {value}; expected a finite number")
+    parsed = [
+        with_found_data(part, str(stage), named) if getattr(part, "dataset", "") == FOUND else part
+        for part in parsed
+    ]
+    training = [part for part in parsed if hasattr(part, "resume_from_checkpoint")]
+    others = [part for part in parsed if part not in training]
+    if training and (done := finished_run(training[0], *others)) is not None:
+        raise Finished(done)
     return tuple(parsed)
+
+
+class Finished(Exception):  # noqa: N818  (nothing is wrong)
+    """The run that was asked for is done already."""
+
+
+def split_config(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Take `--config FILE` or `--config=FILE` out of a command line.
+
+    Raises:
+        ConfigError: It has no value, or stands there twice.
+    """
+    file, rest = None, []
+    words = iter(arguments)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name != "--config":
+            rest.append(word)
+            continue
+        if file is not None:
+            raise ConfigError("--config stands there twice; name one YAML")
+        file = value if equals else next(words, "")
+        if not file or file.startswith("--"):
+            raise ConfigError("--config has no value; name one of recipes/configs/*.yaml")
+    return file, rest
 
 
 def _settings_of(file: str, known: set[str], leave_out: frozenset[str]) -> dict[str, Any]:
@@ -124,8 +176,17 @@ def recipe_main(
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
     try:
         result = run()
-    except IFLLMError as error:
-        sys.stderr.write(f"error: {error}\n")
+    except Finished as done:
+        say(f"done before: {done} holds the finished run; another place: --output_dir FOLDER")
+        result = str(done)
+    except (IFLLMError, OSError, YAMLError, ImportError, RuntimeError) as error:
+        said = missing_extra(error)
+        if said is None:
+            if isinstance(error, (ImportError, RuntimeError)):
+                raise  # a defect: ours, or of a library
+            said = " ".join(str(error).split())
+        _tell_launcher(said)
+        sys.stderr.write(f"error: {said}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write(f"interrupted; {interrupted}\n")
@@ -134,3 +195,10 @@ def recipe_main(
     if int(os.environ.get("RANK", "0")) == 0:
         sys.stdout.write(f"{text}\n")
     return code
+
+
+def _tell_launcher(said: str) -> None:
+    """Let the launcher of several processes (torchrun) name the error in what it prints last."""
+    if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        told = {"message": said, "extraInfo": {"timestamp": str(int(time.time()))}}
+        write_whole(Path(file), json.dumps({"message": told}))

@@ -11,7 +11,7 @@ import inspect
 import textwrap
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,11 +57,7 @@ def read_settings(kind: type[T], path: Path | str, overrides: Sequence[str] = ()
         ConfigError: No such file, no YAML mapping, an unknown or missing key, or a wrong type.
     """
     values = read_yaml(path)
-    if len(overrides) % 2:
-        raise ConfigError(f"{overrides[-1]} has no value; write {overrides[-1]} VALUE")
-    for name, text in zip(overrides[::2], overrides[1::2], strict=True):
-        if not name.startswith("--"):
-            raise ConfigError(f"{name!r} stands where a setting was expected; write --NAME VALUE")
+    for name, text in _pairs(overrides):
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
@@ -70,8 +66,20 @@ def read_settings(kind: type[T], path: Path | str, overrides: Sequence[str] = ()
     return build(kind, values, str(path))
 
 
+def _pairs(overrides: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield name and value of `--NAME VALUE` and of `--NAME=VALUE`."""
+    words = iter(overrides)
+    for word in words:
+        if not word.startswith("--"):
+            raise ConfigError(f"{word!r} stands where a setting was expected; write --NAME VALUE")
+        name, equals, value = word.partition("=")
+        if not equals and (following := next(words, None)) is None:
+            raise ConfigError(f"{word} has no value; write {word} VALUE")
+        yield name, value if equals else str(following)
+
+
 def settings_parser(kind: type[Any], description: str | None) -> argparse.ArgumentParser:
-    """Return a parser of `--config`; what it does not know is for `read_settings`.
+    """Return a parser that explains; what it does not know is for `read_settings`.
 
     Args:
         kind: The dataclass that the YAML fills; `--help` describes its settings.
@@ -83,7 +91,7 @@ def settings_parser(kind: type[Any], description: str | None) -> argparse.Argume
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", required=True, help="YAML with the settings below")
+    parser.add_argument("--config", help="YAML with the settings below; default: see above")
     return parser
 
 

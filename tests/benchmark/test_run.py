@@ -58,6 +58,10 @@ def test_a_quick_run_scores_everything_and_repeats(prepared: Path, tmp_path: Pat
     assert any(r.get("published") for r in run.records)
     json.dumps(run.records, allow_nan=False)
     assert "length rule" in run.table()
+    first = run.answer().splitlines()
+    starts = ["text alone", "length alone", "length with behaviour", "gain over length", "Accuracy"]
+    assert [line[: len(start)] for line, start in zip(first, starts, strict=False)] == starts
+    assert f"{QUICK_REPEATS['worker']} repeats" in first[4] and len(first) < 25
 
     # From the cache, and without it: the same numbers.
     again = run_benchmark(prepared, quick=True, cache=out / "cache", jobs=1, progress=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,7 @@ def test_help_shows_how_to_start() -> None:
     ("asked", "said"),
     [
         (["--port", "99999999"], "99999999 is no port; expected 1 to 65535"),
+        (["--port", "abc"], "abc is no port"),
         (["--model", "nowhere"], "nowhere: holds no model"),
     ],
 )
@@ -46,6 +48,19 @@ def test_what_cannot_be_served_is_said_at_once(asked: list[str], said: str) -> N
     )
     assert done.returncode in (1, 2)
     assert said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_busy_port_is_one_line_before_any_data_are_read() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "spaces" / "app.py"), "--synthetic", "2", "--port", port],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert f"127.0.0.1:{port}: " in done.stderr and "--port" in done.stderr
 
 
 # --- the page

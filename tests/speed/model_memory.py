@@ -63,6 +63,8 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
          "num_key_value_heads": 8, "head_dim": 128, "intermediate_size": 9728},
     ),
 }  # fmt: skip
+# Bytes of a weight as it lies on the Hub: what has to be downloaded.
+STORED_BYTES = {"gpt2-xl": 4, "olmo2-1b": 4}
 # Half a byte, 8 bits of scale for 64 weights, 32 bits of scale for 256 of those.
 _NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 # Weight, gradient and two moments: TRL keeps the adapter in bf16 on NF4 weights, else in float32.
@@ -315,11 +317,13 @@ def head_lines(name: str) -> str:
     step = max(of.layer, of.head)
     flops = 8 * of.multiplied * 1000 * _TOKENS_OF_A_PAIR
     config = config_of(name)
+    weights, stored = of.quantised + of.others, STORED_BYTES.get(name, 2)
     return f"""\
 # Memory and time are ESTIMATED (arithmetic, never measured), for {size} pairs = {2 * size} answers of {length} tokens:
 #   NF4 weights {of.quantised / 1e6:,.0f} M x 0.516 B + embeddings {of.others / 1e6:,.0f} M x 2 B = {of.weights("qlora") / 1e9:.1f} GB; adapter {of.adapter / 1e6:.1f} M x 8 B = {of.adapter * 8 / 1e9:.1f} GB;
 #   checkpoints {config.num_hidden_layers} layers x {of.checkpoints / config.num_hidden_layers / 1e6:.0f} MB = {of.checkpoints / 1e9:.1f} GB; one layer recomputed = {step / 1e9:.1f} GB; CUDA {_CUDA_GB} GB.
 #   QLoRA: {of.total_gb("qlora"):.1f} GB. bf16 LoRA: {need["lora"].total_gb("lora"):.1f} GB.
+#   Download: {weights / 1e6:,.0f} M x {stored} B = {weights * stored / 1e9:.1f} GB.
 #   1,000 pairs of {_TOKENS_OF_A_PAIR} tokens: 8 x {of.multiplied / 1e9:.2f} G x {_TOKENS_OF_A_PAIR},000 = {flops:.1e} FLOP, {flops / _A100_FLOPS / _SHARE / 60:.1f} min at {_SHARE * 100:.0f} % of an A100
 #   (312 TFLOPS), before the cost of unpacking NF4. python tests/speed/model_memory.py {name}
 """  # noqa: E501

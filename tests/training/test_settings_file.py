@@ -22,6 +22,8 @@ def test_yaml_first_and_the_command_line_wins(tmp_path: Path) -> None:
     )
     assert (made.judge.model, made.generation.top_p, made.draws) == ("m2", 1.0, 50)
     assert made.candidates[0].adapter == "x"
+    one_word = read_settings(JudgeConfig, path, ["--judge.model=a=b", "--draws=50", "--seed", "3"])
+    assert (one_word.judge.model, one_word.draws, one_word.seed) == ("a=b", 50, 3)
     for wrong, says in (
         (["--draws"], "has no value"), (["--draws", "{"], "no YAML value"),
         (["draws", "5"], "write --NAME VALUE"),

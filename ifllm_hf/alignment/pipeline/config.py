@@ -49,7 +49,7 @@ class PipelineConfig:
         models: YAML files of `recipes/dpo.py`, one for each language model.
         sources: YAML files of `LabelSource`.
         data: A prepared folder; or a release, or a folder of collected sessions, which is then
-            prepared; null: `$IFLLM_RELEASE`, else the pinned download.
+            prepared; null: what `load_dataset("ifllm")` finds.
         judge_fold: Readers with this `fold` train neither labellers nor language models. A reader
             keeps the fold of the first run in this output folder, whoever joins later.
         train_on: `all`: each run starts from the model of its YAML, on all pairs. `new`: it goes on

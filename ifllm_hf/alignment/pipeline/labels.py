@@ -57,10 +57,11 @@ def find_data(
     Raises:
         IFLLMError: There is nothing, or it cannot be prepared.
     """
+    from ifllm_hf.data.prepared.ifllm import find_source, fingerprint
+
+    source = find_source(None) if source is None else source
     if source is not None and is_prepared(source):
         return Path(source)
-    from ifllm_hf.data.prepared.ifllm import fingerprint
-
     found = find_release(source)
     if not found.exists():
         raise SourceError(

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from transformers import TrainingArguments
-from transformers.utils import is_torch_bf16_gpu_available
 from trl import ModelConfig
 
 from ifllm_hf.errors import ConfigError, require_one_of
+from ifllm_hf.training.device import check_bf16
 from ifllm_hf.training.setting import setting
 
 METHODS = ("qlora", "lora", "full")
@@ -34,13 +34,7 @@ def check_training(training: TrainingArguments) -> None:
     for name, least in _LEAST.items():
         if getattr(training, name) < least:
             raise ConfigError(f"{name} is {getattr(training, name)}; expected {least} or more")
-    wants_bf16 = training.bf16 or (training.bf16 is None and not training.fp16)
-    if wants_bf16 and not training.use_cpu and not is_torch_bf16_gpu_available():
-        raise ConfigError(
-            "bf16 is on and no GPU that supports it was found; run on such a GPU, or add "
-            "'--bf16 false --use_cpu true --dtype float32' (a tiny model: "
-            "--config recipes/configs/smoke.yaml)"
-        )
+    check_bf16(training, "recipes/configs/smoke.yaml")
 
 
 @dataclass

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ifllm_hf.alignment.policy.config import PolicyConfig
 
 
+_MODEL_FILES = ("config.json", "adapter_config.json")
+
+
 def check_access(model: str) -> None:
     """Refuse a Hub model that cannot be downloaded, before anything is.
 
@@ -30,7 +33,14 @@ def check_access(model: str) -> None:
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
 
-    if model.startswith(TINY_PREFIX) or Path(model).is_dir():
+    if model.startswith(TINY_PREFIX):
+        return
+    if Path(model).is_dir():
+        if not any((Path(model) / name).is_file() for name in _MODEL_FILES):
+            raise ConfigError(
+                f"{model}: a folder without {' or '.join(_MODEL_FILES)}; name one that holds a "
+                "model, or a model on the Hub"
+            )
         return
     if model.startswith((os.sep, ".", "~")) or model.count("/") > 1:  # a Hub name has one slash
         raise ConfigError(f"{model}: no such folder; name a folder with a model, or one on the Hub")

@@ -46,13 +46,15 @@ def _name(record: Record) -> str:
     return name + (f" ({', '.join(marks)})" if marks else "")
 
 
-def _scored(name: str, low: str, high: str, sign: bool = False) -> _Cell:
-    def cell(record: Record) -> str:
-        if name not in record:
-            return "-"
-        return shown_number(record[name], sign=sign) + _between(record, low, high, sign)
+def shown_interval(record: Record, name: str, low: str, high: str, *, sign: bool = False) -> str:
+    """Return a number with its interval; `-` where it is not there."""
+    if name not in record:
+        return "-"
+    return shown_number(record[name], sign=sign) + _between(record, low, high, sign)
 
-    return cell
+
+def _scored(name: str, low: str, high: str, sign: bool = False) -> _Cell:
+    return lambda record: shown_interval(record, name, low, high, sign=sign)
 
 
 def _repeats(record: Record) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from ifllm_hf.data.marker import is_prepared
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.schema import CONFIGS, DEFAULT_CONFIG, SCHEMA_VERSION, SCHEMAS, features
 from ifllm_hf.data.sessions.collected import is_sessions_folder
-from ifllm_hf.errors import ConfigError, SourceError
+from ifllm_hf.errors import ConfigError, OutputError, SourceError
 from ifllm_hf.files import digest
 from ifllm_hf.version import __version__
 
@@ -75,30 +75,18 @@ class Ifllm(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         source = find_source(self.config.data_dir)
         if source is None or not is_prepared(source):
-            source = self._prepare(source, force=bool(dl_manager.download_config.force_download))
+            root = self._cache_dir_root
+            if "://" in root:  # the Arrow files may go to a bucket, the prepared folder cannot
+                root = str(datasets.config.HF_DATASETS_CACHE)
+            source = prepared_in_cache(
+                source,
+                Path(root),
+                built=Path(self._cache_dir_root) / str(self.dataset_name),
+                force=bool(dl_manager.download_config.force_download),
+                progress=datasets.is_progress_bar_enabled(),
+            )
         files = config_files(source, self.config.name)
         return [datasets.SplitGenerator(name="train", gen_kwargs={"files": files})]
-
-    def _prepare(self, source: str | None, *, force: bool) -> str:
-        """Return the folder in the cache that was prepared from `source`; prepare it if missing."""
-        from filelock import FileLock
-
-        root = self._cache_dir_root
-        if "://" in root:  # the Arrow files may go to a bucket, the prepared folder cannot
-            root = str(datasets.config.HF_DATASETS_CACHE)
-        place = Path(root) / "ifllm_prepared" / fingerprint(source)
-        place.mkdir(parents=True, exist_ok=True)
-        folder = place / "ifllm"
-        with FileLock(str(place / "lock")):
-            if force or not is_prepared(folder):
-                from ifllm_hf.data.prepared.prepare import prepare
-
-                prepare(source, folder, progress=datasets.is_progress_bar_enabled())
-        if source is not None and is_sessions_folder(source):
-            (place / _SESSIONS).write_text(source, encoding="utf-8")
-            built = Path(self._cache_dir_root) / str(self.dataset_name)
-            _forget_former_sessions(place, source, built)
-        return str(folder)
 
     def _generate_shards(self, files: list[str]) -> Iterator[str]:
         yield from files
@@ -111,6 +99,74 @@ class Ifllm(datasets.ArrowBasedBuilder):  # type: ignore[misc]
                 for group in range(parquet.num_row_groups):
                     table = parquet.read_row_group(group, columns=columns)
                     yield Key(shard, group), table_cast(table, schema)
+
+
+def prepared_in_cache(
+    source: str | None, root: Path, *, built: Path, force: bool = False, progress: bool = True
+) -> str:
+    """Return the folder in the cache that was prepared from `source`; prepare it if missing.
+
+    Args:
+        source: A release or a folder of sessions; None: the pinned download.
+        root: The cache.
+        built: Where `datasets` keeps its Arrow files of this dataset.
+        force: Prepare it anew.
+        progress: Show progress bars on stderr.
+    """
+    from filelock import FileLock
+
+    place = root / "ifllm_prepared" / fingerprint(source)
+    place.mkdir(parents=True, exist_ok=True)
+    folder = place / "ifllm"
+    with FileLock(str(place / "lock")):
+        if force or not is_prepared(folder):
+            from ifllm_hf.data.prepared.prepare import prepare
+
+            prepare(source, folder, progress=progress)
+    if source is not None and is_sessions_folder(source):
+        (place / _SESSIONS).write_text(source, encoding="utf-8")
+        _forget_former_sessions(place, source, built)
+    return str(folder)
+
+
+def find_prepared(
+    source: str | os.PathLike[str] | None = None,
+    *,
+    say: Callable[[str], object],
+    progress: bool = True,
+) -> Path:
+    """Return the prepared folder that `load_dataset("ifllm", data_dir=source)` would read.
+
+    What is no prepared folder is prepared once, into the cache that `load_dataset` uses too.
+
+    Args:
+        source: See `find_source`; None: what it finds.
+        say: Takes one line: what was found, and where.
+        progress: Show progress bars on stderr.
+
+    Raises:
+        DownloadError: Nothing was found, and the release cannot be downloaded.
+        SourceError: A place was named, but there is nothing.
+        IFLLMError: What is there cannot be read; see `prepare`.
+    """
+    found = find_source(None if source is None else os.fspath(source))
+    if found is not None and is_prepared(found):
+        say(f"data: the prepared folder {found}")
+        return Path(found)
+    root = Path(datasets.config.HF_DATASETS_CACHE)
+    where, how = found, "to be prepared, once for all commands"
+    if found is None:
+        where, how = "the public release", f"to be downloaded where the cache lacks it; {how}"
+    if is_prepared(root / "ifllm_prepared" / fingerprint(found) / "ifllm"):
+        how = "prepared before"
+    say(f"data: {where}, {how}")
+    try:
+        return Path(prepared_in_cache(found, root, built=root / "ifllm", progress=progress))
+    except OSError as error:
+        raise OutputError(
+            f"{root}: cannot hold what is prepared ({error}). Point $HF_DATASETS_CACHE elsewhere, "
+            "or run `ifllm prepare` where there is room."
+        ) from error
 
 
 def _forget_former_sessions(now: Path, source: str, built: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ifllm_hf.data.card_head import card_head
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.files import read_parquet
 from ifllm_hf.metrics.core import score_interval
@@ -140,6 +141,7 @@ def _turns(dataset: str, kind: str) -> Any:
     from datasets.exceptions import DatasetsError
 
     folder = Path(dataset)
+    card_head(dataset)  # `datasets` reads this YAML too, and raises what its reader does
     try:
         if dataset != "ifllm" and folder.is_dir():
             return load_local_folder(folder, kind)["train"]

@@ -33,8 +33,6 @@ Make = Callable[..., Any]
 def test_settings_that_contradict_each_other_are_refused(
     make_trainer: Make, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], message: str
 ) -> None:
-    from ifllm_hf.alignment.policy import config as policy_config
-
-    monkeypatch.setattr(policy_config, "is_torch_bf16_gpu_available", lambda: False)
+    monkeypatch.setattr("transformers.utils.is_torch_bf16_gpu_available", lambda: False)
     with pytest.raises(ConfigError, match=message):
         make_trainer(**settings)
