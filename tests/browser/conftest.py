@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers.missing import missing
 from tests.helpers.spaces.application import build_space
-from tests.helpers.spaces.running import CaptureServer, free_port, wait_until
+from tests.helpers.spaces.running import CaptureServer, Space, free_port, wait_until
 
 if TYPE_CHECKING:
     from ifllm_space.demo_data import DemoData
@@ -113,3 +113,20 @@ def space_url(demo_data: DemoData, space_sessions: Path) -> Iterator[str]:
     yield f"http://localhost:{port}/"
     server.should_exit = True
     thread.join(10)
+
+
+@pytest.fixture(scope="session")
+def space(tmp_path_factory: pytest.TempPathFactory, prepared_small: Path) -> Iterator[Space]:
+    """The app as an operator runs it, with somebody to take part."""
+    folder = tmp_path_factory.mktemp("space")
+    (folder / "webgazer").mkdir()
+    (folder / "webgazer" / "webgazer.js").touch()
+    running = Space(
+        folder,
+        prepared_small,
+        contact="lab@example.org",
+        legal_basis="a test",
+        webgazer=str(folder / "webgazer"),
+    )
+    yield running
+    running.stop()

@@ -123,14 +123,6 @@ def lasting(browser: Browser, tmp_path: Path) -> Iterator[Any]:
     with_profile.stop()
 
 
-@pytest.fixture(scope="module")
-def space(tmp_path_factory: pytest.TempPathFactory, prepared_small: Path) -> Iterator[Space]:
-    folder = tmp_path_factory.mktemp("space")
-    running = Space(folder, prepared_small, contact="lab@example.org", legal_basis="a test")
-    yield running
-    running.stop()
-
-
 @pytest.fixture
 def recorded(browser: Browser, capture_server: CaptureServer) -> Callable[[], list[list[Any]]]:
     """Open a page that records; gives the events that have arrived."""
@@ -279,6 +271,30 @@ def test_what_was_not_sent_outlives_the_browser(
     capture_server.start()
     lasting.open(address)
     wait_until(lambda: arrived() > before, "the backlog arrives", 30)
+
+
+def test_a_server_that_dies_in_a_write_costs_nothing(
+    browser: Browser, capture_server: CaptureServer
+) -> None:
+    capture_server.stop()
+    capture_server.start("--die-in-write", "2")
+    session = capture_server.new()
+    browser.open(f"{capture_server.url}#{session['session']},{session['token']}")
+    browser.wait("window.ready")
+    for step in itertools.count():
+        browser.move(60 + 9 * (step % 60), 60 + 5 * (step % 40))
+        browser.js("capture.transport.seal()")
+        if capture_server.process is None or capture_server.process.poll() is not None:
+            break
+        assert step < 400, "no batch was written"
+    browser.move(200, 200)
+    browser.js("new Promise(done => setTimeout(done, 200))")
+    browser.js("capture.transport.seal()")
+    capture_server.start()
+    browser.js("dispatchEvent(new Event('online'))")
+    browser.wait("capture.stats().pending === 0", timeout_s=30)
+    batches = capture_server.batches(session["session"])
+    assert [batch["seq"] for batch in batches] == list(range(browser.js("capture.stats().sealed")))
 
 
 def test_a_page_that_was_left_stops_no_later_one(

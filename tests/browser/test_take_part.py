@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,22 +38,6 @@ WORD = """([box, n]) => {
 }"""
 
 FOCUSED = "document.activeElement.name || document.activeElement.innerText"
-
-
-@pytest.fixture(scope="module")
-def space(tmp_path_factory: pytest.TempPathFactory, prepared_small: Path) -> Iterator[Space]:
-    folder = tmp_path_factory.mktemp("space")
-    (folder / "webgazer").mkdir()
-    (folder / "webgazer" / "webgazer.js").touch()
-    running = Space(
-        folder,
-        prepared_small,
-        contact="lab@example.org",
-        legal_basis="a test",
-        webgazer=str(folder / "webgazer"),
-    )
-    yield running
-    running.stop()
 
 
 @pytest.fixture
