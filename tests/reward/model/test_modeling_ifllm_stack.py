@@ -64,19 +64,35 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     other = IFLLMConfig.from_pretrained(tmp_path / "reward", channels=[*CHANNELS, "heart_rate"])
     with pytest.raises(RuntimeError, match="mismatch"):
         IFLLMForRewardModeling.from_pretrained(tmp_path / "reward", config=other)
-    with pytest.raises(DataError, match=r"1 have another shape \(model.trajectory_path.tick"):
-        IFLLMForRewardModeling.from_pretrained(
-            tmp_path / "reward", config=other, ignore_mismatched_sizes=True
-        )
+    drawn_anew = IFLLMForRewardModeling.from_pretrained(
+        tmp_path / "reward", config=other, ignore_mismatched_sizes=True
+    )
+    kept = model.state_dict()
+    differ = [n for n, v in drawn_anew.state_dict().items() if not torch.equal(v, kept[n])]
+    assert differ == ["model.trajectory_path.tick.weight"]
+    assert torch.isfinite(scores(drawn_anew, make_batch(channels=len(CHANNELS) + 1))).all()
     fewer = IFLLMConfig.from_pretrained(tmp_path / "reward", trajectory_layers=1)
     with pytest.raises(DataError, match=r"have no place in it \(model.trajectory_path.layers.1"):
         IFLLMForRewardModeling.from_pretrained(tmp_path / "reward", config=fewer)
     more = IFLLMConfig.from_pretrained(tmp_path / "reward", likert_head=True)
     with pytest.raises(DataError, match=r"2 are missing \(likert.bias, likert.weight\)"):
         IFLLMForRewardModeling.from_pretrained(tmp_path / "reward", config=more)
-    model.model.save_pretrained(tmp_path / "base")
-    with pytest.raises(DataError, match=r"are missing \(score.weight\)"):
-        IFLLMForRewardModeling.from_pretrained(tmp_path / "base")
+    with pytest.raises(DataError, match="likert"):
+        IFLLMForRewardModeling.from_pretrained(
+            tmp_path / "reward", config=more, ignore_mismatched_sizes=True
+        )
+
+
+def test_a_body_without_a_head_gets_one_where_that_is_asked_for(tmp_path: Path) -> None:
+    model = reward_model()
+    model.model.save_pretrained(tmp_path)
+    with pytest.raises(DataError, match=r"score.weight.*output_loading_info=True"):
+        IFLLMForRewardModeling.from_pretrained(tmp_path)
+    again, info = IFLLMForRewardModeling.from_pretrained(tmp_path, output_loading_info=True)
+    assert set(info["missing_keys"]) == {"score.weight"}
+    batch = make_batch()
+    with torch.no_grad():
+        assert_near(again.model(**batch).pooler_output, model.model(**batch).pooler_output)
 
 
 @pytest.mark.parametrize("backbone", ["bert", "llama"])
