@@ -109,7 +109,9 @@ class IFLLMConfig(PreTrainedConfig):  # type: ignore[misc, unused-ignore]
     def num_labels(self, number: int) -> None:
         if number != 1:
             raise ValueError(f"num_labels is {number}; a reward model has one score, so expected 1")
-        if self.id2label is None:
+        if getattr(self, "id2label", None) is None:
+            self.id2label: Any
+            self.label2id: Any
             self.id2label, self.label2id = {0: "LABEL_0"}, {"LABEL_0": 0}
 
     def check_labels(self) -> None:

@@ -6,6 +6,7 @@ Travels with a model: imports its configuration, torch and transformers alone.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,13 +41,15 @@ def _take(tensor: Tensor, order: Tensor) -> Tensor:
     return tensor.gather(1, order.unsqueeze(-1).expand_as(tensor))
 
 
-def put_back(back: Tensor, given: Tensor) -> Tensor:
+def put_back(back: Tensor, given: Tensor | None) -> Tensor | None:
     """Undo `left_aligned` for states `[batch, length, size]` or attentions `[batch, heads, n, n]`.
 
     Args:
         back: `[batch, length]`, the inverse of its order.
-        given: What was made of the aligned entries.
+        given: What was made of the aligned entries; None for a layer that was not asked for.
     """
+    if given is None:
+        return None
     back = back.to(given.device)
     if given.dim() == 3:
         return _take(given, back)
@@ -144,9 +147,8 @@ class TrajectoryAttention(nn.Module):
         """
         q = self._split(self.ask(queries))
         k, v = (self._split(part) for part in self.tell(states).chunk(2, dim=-1))
-        attend = F.scaled_dot_product_attention
-        if self.config._attn_implementation == "eager":
-            attend = _attend_eagerly
+        eagerly = self.config._attn_implementation == "eager"
+        attend: Any = _attend_eagerly if eagerly else F.scaled_dot_product_attention
         seen = attend(q, k, v, attn_mask=mask[:, None, None, :])
         return self.out(seen.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 

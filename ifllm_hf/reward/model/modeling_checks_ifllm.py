@@ -29,18 +29,16 @@ def check_inputs(config: IFLLMConfig, **given: Tensor | None) -> dict[str, Tenso
     if config.use_text and vector is not None:
         out["text_vector"] = vector
         out["text_mask"] = torch.ones(vector.shape[0], 1, dtype=torch.bool, device=vector.device)
-    elif config.use_text and (ids is not None or embeds is not None):
-        text = out["input_ids"] = ids if ids is not None else embeds  # type: ignore[assignment]
-        if embeds is not None:
-            out["inputs_embeds"] = out.pop("input_ids")
+    elif config.use_text and (text := embeds if ids is None else ids) is not None:
+        out["inputs_embeds" if ids is None else "input_ids"] = text
         out["attention_mask"] = _mask(given, "attention_mask", text.shape[:2], text)
         if config.use_token_behavior and values is not None:
             shape = (*text.shape[:2], len(config.token_channels))
             _shape("token_behavior", values, shape, "[batch, tokens, token_channels]")
             out["token_behavior"] = values
             out["token_behavior_mask"] = _mask(given, "token_behavior_mask", shape, values)
-        if given.get("position_ids") is not None:
-            _check_positions(given["position_ids"], out["attention_mask"])
+        if (positions := given.get("position_ids")) is not None:
+            _check_positions(positions, out["attention_mask"])
     if config.use_trajectory and ticks is not None:
         rows = (next(iter(out.values())) if out else ticks).shape[0]
         time = given.get("trajectory_time_ms")

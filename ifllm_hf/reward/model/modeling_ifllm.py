@@ -70,7 +70,7 @@ class IFLLMModel(IFLLMPreTrainedModel):
         """Replace the token embeddings of the backbone."""
         self.text.set_input_embeddings(value)
 
-    @can_return_tuple  # type: ignore[misc, unused-ignore]
+    @can_return_tuple  # type: ignore[misc, untyped-decorator, unused-ignore]
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -221,8 +221,8 @@ class IFLLMModel(IFLLMPreTrainedModel):
         pooled = torch.where(mask.any(1, keepdim=True), pooled, self.no_text.to(pooled))
         layers = (getattr(read, name, None) for name in ("hidden_states", "attentions"))
         hidden_states, attentions = (
-            layer if layer is None else tuple(put_back(back, part) for part in layer)
-            for layer in layers
+            given if given is None else tuple(put_back(back, part) for part in given)
+            for given in layers
         )
         return pooled, IFLLMModelOutput(
             last_hidden_state=put_back(back, states),
@@ -284,7 +284,7 @@ class IFLLMForRewardModeling(IFLLMPreTrainedModel):
         present = dict(self.named_modules())
         return [name for name in names if present.get(name) is not None]
 
-    @can_return_tuple  # type: ignore[misc, unused-ignore]
+    @can_return_tuple  # type: ignore[misc, untyped-decorator, unused-ignore]
     def forward(
         self,
         input_ids: Tensor | None = None,

@@ -22,8 +22,8 @@ class IFLLMModelOutput(ModelOutput):  # type: ignore[misc, unused-ignore]
 
     last_hidden_state: Tensor | None = None
     pooler_output: Tensor | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
+    hidden_states: tuple[Tensor | None, ...] | None = None
+    attentions: tuple[Tensor | None, ...] | None = None
 
 
 @dataclass
@@ -41,8 +41,8 @@ class IFLLMRewardOutput(ModelOutput):  # type: ignore[misc, unused-ignore]
     loss: Tensor | None = None
     logits: Tensor | None = None
     likert_logits: Tensor | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
+    hidden_states: tuple[Tensor | None, ...] | None = None
+    attentions: tuple[Tensor | None, ...] | None = None
 
     @property
     def rewards(self) -> Tensor | None:

@@ -29,7 +29,7 @@ class IFLLMPreTrainedModel(PreTrainedModel):  # type: ignore[misc, unused-ignore
     _supports_flash_attn = True
     _supports_flex_attn = True
     _supports_attention_backend = True
-    _no_split_modules = UNITS
+    _no_split_modules: Any = UNITS
 
     def post_init(self) -> None:
         """Let transformers finish, then say what may not be split."""

@@ -70,12 +70,12 @@ class ImplicitRewardPipeline(Pipeline):  # type: ignore[misc]
         """
         if answers is not None or ticks is not None:
             question = {"question": question, "answers": answers, "ticks": ticks}
+        several: Any = question
         if isinstance(question, Sized) and not isinstance(question, str | Mapping):
             if not len(question):
                 return []  # transformers looks at the first one
-            if not isinstance(question, Dataset):
-                question = list(question)
-        return super().__call__(question, **kwargs)
+            several = question if isinstance(question, Dataset) else list(several)
+        return super().__call__(several, **kwargs)
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
         """Save model, processor and this file."""
@@ -140,8 +140,11 @@ class ImplicitRewardPipeline(Pipeline):  # type: ignore[misc]
         if unknown:
             raise DataError(f"unknown field {unknown[0]!r}; expected {', '.join(FIELDS)}")
         question, answers = inputs.get("question"), inputs.get("answers")
-        one = question is None or isinstance(question, str)
-        if not (one or all(isinstance(message, Mapping) for message in question)):
+        if not (
+            question is None
+            or isinstance(question, str)
+            or all(isinstance(message, Mapping) for message in question)
+        ):
             raise DataError(f"field 'question': expected a text or messages; {_FOR_SEVERAL}")
         sides = [answers] if isinstance(answers, str) else answers
         if (
