@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from pathlib import Path
@@ -215,6 +216,47 @@ def test_a_text_only_call_is_a_trl_reward_model() -> None:
         rewards = model(**batch, use_cache=False, return_dict=True).logits[:, 0]
     assert rewards.shape == (4,) and model.config.num_labels == 1
     assert_near(rewards, scores(model, batch), atol=0)
+
+
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")
+def test_the_reward_trainer_of_trl_trains_it(tmp_path: Path) -> None:
+    """With margins, which it passes to the model too; as they are, and through checkpoints."""
+    import datasets
+    from trl import RewardConfig, RewardTrainer
+
+    from tests.helpers.reward.model_with_processor import ANSWERS, make
+
+    pairs = [{"chosen": ANSWERS[0], "rejected": ANSWERS[1], "margin": 0.1}] * 4
+    losses = []
+    model, processor = make()
+    processor.tokenizer.eos_token = processor.tokenizer.sep_token
+    for checkpointing in (False, True):
+        trainer = RewardTrainer(
+            model=copy.deepcopy(model),
+            args=RewardConfig(
+                str(tmp_path),
+                use_cpu=True,
+                bf16=False,
+                max_steps=2,
+                learning_rate=1e-2,
+                logging_steps=1,
+                gradient_checkpointing=checkpointing,
+                report_to="none",
+                save_strategy="no",
+                disable_tqdm=True,
+                dataloader_pin_memory=False,
+            ),
+            train_dataset=datasets.Dataset.from_list(pairs),
+            processing_class=processor.tokenizer,
+        )
+        trainer.train()
+        losses.append([entry["loss"] for entry in trainer.state.log_history if "loss" in entry])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+    assert losses[0][1] < losses[0][0]
+    trainer.save_model(str(tmp_path / "saved"))
+    again = IFLLMForRewardModeling.from_pretrained(tmp_path / "saved").eval()
+    batch = text_of(make_batch())
+    assert_near(scores(again, batch), scores(trainer.model.eval(), batch), atol=1e-6)
 
 
 def test_eager_and_sdpa_agree() -> None:
