@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help setup setup-test demo test check style bench reward-report clean webgazer-test
+.PHONY: help setup setup-test demo test check style bench reward-report clean webgazer-test peers-test
 
 help:
 	@echo "make demo   set up, then the whole line in minutes: data, scores by worker, pairs, DPO"
@@ -19,6 +19,7 @@ help:
 	@echo "make bench  speed and memory, against the targets in tests/speed/"
 	@echo "make reward-report  text and behaviour around a sentence encoder, by fold of readers: hours;"
 	@echo "            REPORT=--quick: one repeat, an hour"
+	@echo "make peers-test  fetch the tests of transformers into a temporary folder, run them on our models"
 	@echo "make webgazer-test  fetch WebGazer (GPL) into a temporary folder and run it"
 	@echo "make style  format the code"
 	@echo "make clean  remove the environment and build outputs"
@@ -56,6 +57,10 @@ bench: setup
 # Fetches WebGazer (GPL-3.0-or-later) into a temporary folder and runs it before a drawn face.
 webgazer-test: setup-test
 	PYTHONPATH=spaces $(BIN)/python -m tests.browser.webgazer_virtual_eye
+
+# The tests come with the source distribution of the installed transformers; half a minute.
+peers-test: setup
+	$(BIN)/python -m tests.peers.run
 
 # A sentence encoder from a package index, for these numbers alone; nothing else needs it.
 reward-report: setup

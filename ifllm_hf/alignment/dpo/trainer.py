@@ -27,6 +27,14 @@ from accelerate.utils import is_peft_model
 from datasets import Dataset
 from transformers import PreTrainedModel
 
+from ifllm_hf.alignment.dpo.arguments import (
+    load_by_path,
+    pair_settings,
+    refuse_router_loss,
+    refuse_unused,
+    tokenizer_of,
+    whole_dataset,
+)
 from ifllm_hf.alignment.dpo.config import PairDPOConfig
 from ifllm_hf.alignment.dpo.gradient_share import GradientShare
 from ifllm_hf.alignment.dpo.losses import nll_loss, preference_loss
@@ -44,14 +52,18 @@ class PairDPOTrainer(WithoutLocalPaths, NamedReferenceTrainer):
     """DPO with a confidence per pair, NLL on the chosen answer, and a reference that is named.
 
     Args:
-        model: The policy: a path, a model, or a `PeftModel` with the adapter of an earlier stage.
-            A model without adapter is copied as it is now when `args.reference` is `start`; TRL
-            would reload the weights from the name in its config, whatever became of them since.
-        args: Settings.
+        model: The policy: a path (loaded with `args.model_init_kwargs`, in float32 by default), a
+            model, or a `PeftModel` with the adapter of an earlier stage. A model without adapter is
+            copied as it is now when `args.reference` is `start`; TRL would reload the weights from
+            the name in its config, whatever became of them since.
         ref_model: The reference, when it is neither the policy at its start nor its base.
+        args: Settings; those of `PairDPOConfig` by default, and then the output goes where TRL's
+            would.
+        data_collator: None: this trainer has its own.
         train_dataset: Columns `prompt`, `chosen`, `rejected` and maybe `confidence` in [0.5, 1].
         eval_dataset: The same, held out.
-        processing_class: The tokenizer.
+        processing_class: The tokenizer; by default that of the model.
+        compute_metrics: None: evaluation makes no logits.
         **kwargs: `base_model_name` for what is saved; others are passed to TRL (`peft_config`,
             `quantization_config`, `callbacks`, `optimizers`).
 
@@ -73,19 +85,37 @@ class PairDPOTrainer(WithoutLocalPaths, NamedReferenceTrainer):
     def __init__(
         self,
         model: Any,
-        args: PairDPOConfig,
-        train_dataset: Dataset,
-        processing_class: Any,
         ref_model: PreTrainedModel | None = None,
+        args: PairDPOConfig | None = None,
+        data_collator: Any = None,
+        train_dataset: Dataset | None = None,
         eval_dataset: Dataset | None = None,
+        processing_class: Any = None,
+        compute_metrics: Any = None,
         **kwargs: Any,
     ) -> None:
-        """Set the trainer up; see the class for the arguments."""
+        """Set the trainer up; see the class for the arguments.
+
+        Raises:
+            ConfigError: An argument that this trainer does not use, or cannot.
+            DataError: A dataset that is none.
+        """
         if not trl.__version__.startswith(f"{TRL_MINOR}."):
             raise ConfigError(
                 f"trl {trl.__version__} is installed; this trainer overrides parts of trl "
                 f"{TRL_MINOR} that move between versions; run: pip install 'trl~={TRL_MINOR}.0'"
             )
+        refuse_unused(data_collator=data_collator, compute_metrics=compute_metrics)
+        args = pair_settings(args, model)
+        train_dataset = whole_dataset("train_dataset", train_dataset)
+        if eval_dataset is not None:
+            eval_dataset = whole_dataset("eval_dataset", eval_dataset)
+        processing_class = tokenizer_of(processing_class, model, args)
+        if isinstance(model, str):
+            model = load_by_path(model, args, kwargs.pop("quantization_config", None))
+        refuse_router_loss(model, args)
+        if isinstance(ref_model, str):
+            raise ConfigError(f"ref_model is {ref_model!r}; expected a model: load it first")
         has_adapter = is_peft_model(model) or kwargs.get("peft_config") is not None
         if ref_model is None and not has_adapter:
             if args.reference == "base":

@@ -84,9 +84,10 @@ class IFLLMConfig(PreTrainedConfig):  # type: ignore[misc, unused-ignore]
         Raises:
             ValueError: Settings that contradict each other.
         """
+        self.num_labels = kwargs.pop("num_labels", 1)
+        self.check_labels()
         super().__post_init__(**kwargs)
         self.token_channels, self.channels = list(self.token_channels), list(self.channels)
-        self.num_labels = 1
         if __name__.startswith("ifllm_hf."):
             # For those without the package; here `pipeline` knows the task, and need not ask for
             # trust in code of the repository.
@@ -98,6 +99,36 @@ class IFLLMConfig(PreTrainedConfig):  # type: ignore[misc, unused-ignore]
             masked = self.text_config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
             self.pooling = "mean" if masked else "last"
         self._check()
+
+    @property
+    def num_labels(self) -> int:
+        """One: an answer has a score, not classes."""
+        return 1
+
+    @num_labels.setter
+    def num_labels(self, number: int) -> None:
+        if number != 1:
+            raise ValueError(f"num_labels is {number}; a reward model has one score, so expected 1")
+        if getattr(self, "id2label", None) is None:
+            self.id2label: Any
+            self.label2id: Any
+            self.id2label, self.label2id = {0: "LABEL_0"}, {"LABEL_0": 0}
+
+    def check_labels(self) -> None:
+        """Refuse what would make of one score a choice between classes.
+
+        Raises:
+            ValueError: There are several labels, or the problem is a classification.
+        """
+        if len(self.id2label) != 1:
+            raise ValueError(
+                f"id2label has {len(self.id2label)} labels; a reward model has one score"
+            )
+        if self.problem_type not in (None, "regression"):
+            raise ValueError(
+                f"problem_type is {self.problem_type!r}; a reward model has one score, so expected "
+                "'regression' or none"
+            )
 
     def _check(self) -> None:
         if self.pooling not in ("mean", "last"):

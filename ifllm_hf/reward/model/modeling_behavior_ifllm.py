@@ -6,6 +6,7 @@ Travels with a model: imports its configuration, torch and transformers alone.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,49 @@ def _take(tensor: Tensor, order: Tensor) -> Tensor:
     if tensor.dim() == 2:
         return tensor.gather(1, order)
     return tensor.gather(1, order.unsqueeze(-1).expand_as(tensor))
+
+
+def put_back(back: Tensor, given: Tensor | None) -> Tensor | None:
+    """Undo `left_aligned` for states `[batch, length, size]` or attentions `[batch, heads, n, n]`.
+
+    Args:
+        back: `[batch, length]`, the inverse of its order.
+        given: What was made of the aligned entries; None for a layer that was not asked for.
+    """
+    if given is None:
+        return None
+    back = back.to(given.device)
+    if given.dim() == 3:
+        return _take(given, back)
+    asked, told = (back[:, None, :, None], back[:, None, None, :])
+    return given.gather(2, asked.expand_as(given)).gather(3, told.expand_as(given))
+
+
+def drop_modalities(inputs: dict[str, Tensor], rate: float, pairs: int) -> dict[str, Tensor]:
+    """Take inputs from rows at random, the same ones from both rows of a pair."""
+    out = dict(inputs)
+    some = next(iter(inputs.values()))
+
+    def keep(*shape: int) -> Tensor:
+        kept = torch.rand(some.shape[0], *shape, device=some.device) >= rate
+        if pairs:
+            kept[pairs : 2 * pairs] = kept[:pairs]
+        return kept
+
+    if "token_behavior" in out:
+        channels = out["token_behavior"].shape[-1]
+        out["token_behavior_mask"] = out["token_behavior_mask"] & keep(1, channels) & keep(1, 1)
+    if "trajectory" in out:
+        channels = out["trajectory"].shape[-1]
+        out["trajectory_observed"] = out["trajectory_observed"] & keep(1, channels)
+        with_ticks = out["trajectory_mask"].any(1, keepdim=True)
+        # Text may go only where a trajectory stays, so a row never becomes empty.
+        no_text = with_ticks & ~keep(1)
+        out["trajectory_mask"] = out["trajectory_mask"] & (keep(1) | no_text)
+        for mask in ("attention_mask", "text_mask"):
+            if mask in out:
+                out[mask] = out[mask] & ~no_text
+    return out
 
 
 def time_encoding(seconds: Tensor, size: int) -> Tensor:
@@ -81,11 +125,12 @@ class TokenBehavior(nn.Module):
 
 
 class TrajectoryAttention(nn.Module):
-    """Multi-head attention over ticks; torch picks the kernel."""
+    """Multi-head attention over ticks; torch picks the kernel, or none under `eager`."""
 
     def __init__(self, config: IFLLMConfig) -> None:
         """Build for the width of the trajectory."""
         super().__init__()
+        self.config = config
         size = config.trajectory_hidden_size
         self.heads = config.trajectory_heads
         self.ask = nn.Linear(size, size)
@@ -102,11 +147,19 @@ class TrajectoryAttention(nn.Module):
         """
         q = self._split(self.ask(queries))
         k, v = (self._split(part) for part in self.tell(states).chunk(2, dim=-1))
-        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
+        eagerly = self.config._attn_implementation == "eager"
+        attend: Any = _attend_eagerly if eagerly else F.scaled_dot_product_attention
+        seen = attend(q, k, v, attn_mask=mask[:, None, None, :])
         return self.out(seen.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def _split(self, x: Tensor) -> Tensor:
         return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
+
+
+def _attend_eagerly(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor) -> Tensor:
+    weight = (q @ k.transpose(-1, -2)) / math.sqrt(q.shape[-1])
+    weight = weight.masked_fill(~attn_mask, torch.finfo(weight.dtype).min)
+    return weight.softmax(dim=-1, dtype=torch.float32).to(v.dtype) @ v
 
 
 class TrajectoryLayer(GradientCheckpointingLayer):  # type: ignore[misc, unused-ignore]
@@ -175,14 +228,14 @@ class TrajectoryEncoder(nn.Module):
         ticks = torch.cat(
             [values.to(dtype) * known, known, torch.log1p(since / 100).to(dtype).unsqueeze(-1)], -1
         )
-        patches = (len(mask), -1, self.patch)
+        patches = (mask.shape[0], -1, self.patch)
         weight = mask.reshape(patches)
         count = weight.sum(-1).clamp(min=1)
         embedded = F.gelu(self.tick(ticks)).reshape(*patches, self.size)
         states = (embedded * weight.unsqueeze(-1)).sum(2) / count.unsqueeze(-1)
         seconds = (time_ms.reshape(patches) * weight).sum(-1) / (1000 * count)
         states = states + time_encoding(seconds, self.size).to(states.dtype)
-        start = self.start.expand(len(states), 1, -1).to(states.dtype)
+        start = self.start.expand(states.shape[0], 1, -1).to(states.dtype)
         states = torch.cat([start, states], dim=1)
         valid = F.pad(weight.any(-1), (1, 0), value=True)
         for layer in self.layers:
@@ -217,7 +270,7 @@ class TrajectoryJoin(nn.Module):
             states: `[batch, 1 + patches, size]`.
             mask: `[batch, 1 + patches]` bool, the first entry True.
         """
-        query = self.query.to(states.dtype).expand(len(states), -1, -1)
+        query = self.query.to(states.dtype).expand(states.shape[0], -1, -1)
         if self.ask is not None and text is not None:
             query = query + self.ask(text.to(query.dtype)).unsqueeze(1)
         answer = self.norm(self.attention(query, states, mask).flatten(1))

@@ -24,20 +24,23 @@ def check_inputs(config: IFLLMConfig, **given: Tensor | None) -> dict[str, Tenso
     """
     out: dict[str, Tensor] = {}
     ids, values, ticks = (given.get(k) for k in ("input_ids", "token_behavior", "trajectory"))
-    vector = given.get("text_vector")
+    embeds, vector = given.get("inputs_embeds"), given.get("text_vector")
+    _refuse_lonely(config, given)
     if config.use_text and vector is not None:
-        out["text_vector"], ids = vector, None
-        out["text_mask"] = torch.ones(len(vector), 1, dtype=torch.bool, device=vector.device)
-    elif config.use_text and ids is not None:
-        out["input_ids"] = ids
-        out["attention_mask"] = _mask(given, "attention_mask", ids.shape, ids)
+        out["text_vector"] = vector
+        out["text_mask"] = torch.ones(vector.shape[0], 1, dtype=torch.bool, device=vector.device)
+    elif config.use_text and (text := embeds if ids is None else ids) is not None:
+        out["inputs_embeds" if ids is None else "input_ids"] = text
+        out["attention_mask"] = _mask(given, "attention_mask", text.shape[:2], text)
         if config.use_token_behavior and values is not None:
-            shape = (*ids.shape, len(config.token_channels))
+            shape = (*text.shape[:2], len(config.token_channels))
             _shape("token_behavior", values, shape, "[batch, tokens, token_channels]")
             out["token_behavior"] = values
             out["token_behavior_mask"] = _mask(given, "token_behavior_mask", shape, values)
+        if (positions := given.get("position_ids")) is not None:
+            _check_positions(positions, out["attention_mask"])
     if config.use_trajectory and ticks is not None:
-        rows = len(next(iter(out.values()))) if out else len(ticks)
+        rows = (next(iter(out.values())) if out else ticks).shape[0]
         time = given.get("trajectory_time_ms")
         if time is None:
             raise DataError("trajectory comes without trajectory_time_ms [batch, time]")
@@ -57,6 +60,60 @@ def check_inputs(config: IFLLMConfig, **given: Tensor | None) -> dict[str, Tenso
     if not torch.compiler.is_compiling():
         _check_values(config, out)
     return out
+
+
+_LONELY = {
+    "attention_mask": ("input_ids", "inputs_embeds", "text_vector"),
+    "position_ids": ("input_ids", "inputs_embeds"),
+    "token_behavior": ("input_ids", "inputs_embeds", "text_vector"),
+    "token_behavior_mask": ("token_behavior",),
+    "trajectory_observed": ("trajectory",),
+    "trajectory_time_ms": ("trajectory",),
+    "trajectory_mask": ("trajectory",),
+}
+"""Inputs that say something of others, of which one must be there."""
+_ONE_TEXT = ("input_ids", "inputs_embeds", "text_vector")
+
+
+def _refuse_lonely(config: IFLLMConfig, given: dict[str, Tensor | None]) -> None:
+    """Refuse what would be left aside: two texts, or a mask of what is not there."""
+    if not config.use_text:
+        return
+    there = {name for name, value in given.items() if value is not None}
+    texts = [name for name in _ONE_TEXT if name in there]
+    if len(texts) > 1:
+        raise DataError(f"{' and '.join(texts)} are both given; expected one of them")
+    for name, others in _LONELY.items():
+        if name.startswith("trajectory") and not config.use_trajectory:
+            continue
+        if name in there and not there & set(others):
+            raise DataError(f"{name} comes without {' or '.join(others[:2])}")
+
+
+def _check_positions(positions: Tensor, mask: Tensor) -> None:
+    """Refuse other positions than those that are counted here: 0, 1, ... over the valid tokens."""
+    if torch.compiler.is_compiling():
+        raise DataError("position_ids cannot be checked in compiled code; leave them out")
+    counted = mask.long().cumsum(1) - 1
+    if ((positions.to(mask.device) != counted) & mask).any():
+        raise DataError(
+            "position_ids are not 0, 1, ... over the tokens of a row, and other positions are not "
+            "supported; leave them out"
+        )
+
+
+def refuse_unread(given: dict[str, Any]) -> None:
+    """Refuse arguments that nothing here reads.
+
+    `use_cache` is known and makes no difference: there is no cache. None is as good as not given.
+
+    Raises:
+        DataError: Names the argument.
+    """
+    for name, value in given.items():
+        if name != "use_cache" and value is not None:
+            instead = {"labels": "; targets are confidence (of pairs) and likert"}.get(name, "")
+            raise DataError(f"{name} is not an input of this model{instead}; leave it out")
 
 
 def _shape(name: str, tensor: Tensor, expected: tuple[int, ...], meaning: str) -> None:
@@ -118,7 +175,7 @@ def refuse_misfit(name: str, info: dict[str, Any]) -> None:
 
     Args:
         name: Class of the model.
-        info: What `from_pretrained(output_loading_info=True)` returns.
+        info: What `from_pretrained(output_loading_info=True)` returns, less what was asked for.
 
     Raises:
         DataError: Keys are missing, left over or of another shape.
@@ -135,5 +192,7 @@ def refuse_misfit(name: str, info: dict[str, Any]) -> None:
     if faults:
         raise DataError(
             f"the weights do not fit {name}: {'; '.join(faults)}. Load them with the config they "
-            "were saved with; a new reward model starts with from_text_backbone"
+            "were saved with. To train on from what is there, pass output_loading_info=True: that "
+            "gives (model, info), and info names the weights that are random. A new reward model "
+            "around a text model starts with IFLLMForRewardModeling.from_text_backbone"
         )

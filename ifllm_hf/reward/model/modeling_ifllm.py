@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, PreTrainedModel
-from transformers import initialization as init
+from transformers import AutoModel
+from transformers.utils.generic import can_return_tuple
 
 from .configuration_ifllm import IFLLMConfig
 from .data_error import DataError
@@ -19,56 +19,16 @@ from .modeling_behavior_ifllm import (
     TokenBehavior,
     TrajectoryEncoder,
     TrajectoryJoin,
+    drop_modalities,
     left_aligned,
+    put_back,
 )
-from .modeling_checks_ifllm import check_inputs, refuse_misfit
+from .modeling_checks_ifllm import check_inputs, refuse_misfit, refuse_unread
 from .modeling_outputs_ifllm import IFLLMModelOutput, IFLLMRewardOutput, pair_loss
+from .modeling_placement_ifllm import parts_in_float32
+from .modeling_shared_ifllm import IFLLMPreTrainedModel
 
 _HEADS = (r"^score\.", r"^likert\.")
-
-
-class IFLLMPreTrainedModel(PreTrainedModel):  # type: ignore[misc, unused-ignore]
-    """What both models share: initial weights, and loading that never drops one in silence."""
-
-    config: IFLLMConfig
-    config_class = IFLLMConfig
-    base_model_prefix = "model"
-    main_input_name = "input_ids"
-    supports_gradient_checkpointing = True
-    _supports_sdpa = True
-    _supports_flash_attn = True
-    _supports_flex_attn = True
-    _supports_attention_backend = True
-    _no_split_modules = ["TrajectoryLayer"]
-    # Small and new: not worth quantising, and trained beside a quantised backbone.
-    _keep_in_fp32_modules = [".*token_path", ".*trajectory_path", ".*join", "score", "likert"]
-
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, TokenBehavior | TrajectoryEncoder | TrajectoryJoin):
-            for part in module.modules():
-                # These are narrow; the usual 0.02 would all but silence them.
-                if isinstance(part, nn.Linear):
-                    init.xavier_uniform_(part.weight)
-            if getattr(module, "gate", None) is not None:
-                init.zeros_(module.gate)
-            for name in ("start", "query"):
-                if getattr(module, name, None) is not None:
-                    init.normal_(getattr(module, name), std=0.5)
-        if isinstance(module, IFLLMModel) and module.no_text is not None:
-            init.zeros_(module.no_text)
-
-    @classmethod
-    def from_pretrained(cls, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
-        """Load weights, all of them: see `PreTrainedModel.from_pretrained`.
-
-        Raises:
-            DataError: Weights are missing, left over or of another shape. (transformers would
-                warn and go on with random ones.)
-        """
-        model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
-        refuse_misfit(cls.__name__, info)
-        return (model, info) if output_loading_info else model
 
 
 class IFLLMModel(IFLLMPreTrainedModel):
@@ -78,6 +38,7 @@ class IFLLMModel(IFLLMPreTrainedModel):
 
     def __init__(self, config: IFLLMConfig, text: Any = None) -> None:
         """Build with random weights, or around a text backbone; behaviour starts shut out."""
+        config.check_labels()  # they can be set on a config that is there already
         super().__init__(config)
         self.text: Any = None
         self.no_text: Any = None
@@ -98,6 +59,7 @@ class IFLLMModel(IFLLMPreTrainedModel):
         if config.use_trajectory:
             self.trajectory_path = TrajectoryEncoder(config)
             self.join = TrajectoryJoin(config, self.hidden_size)
+        self._keep_in_fp32_modules = parts_in_float32(self)
         self.post_init()
 
     def get_input_embeddings(self) -> Any:
@@ -108,6 +70,7 @@ class IFLLMModel(IFLLMPreTrainedModel):
         """Replace the token embeddings of the backbone."""
         self.text.set_input_embeddings(value)
 
+    @can_return_tuple  # type: ignore[misc, untyped-decorator, unused-ignore]
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -121,6 +84,10 @@ class IFLLMModel(IFLLMPreTrainedModel):
         token_type_ids: Tensor | None = None,
         text_vector: Tensor | None = None,
         pairs: int = 0,
+        inputs_embeds: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
         **kwargs: Any,
     ) -> IFLLMModelOutput:
         """Read one answer per row.
@@ -141,12 +108,17 @@ class IFLLMModel(IFLLMPreTrainedModel):
             text_vector: `[batch, hidden]` of `pool_text`, instead of tokens: what a backbone that
                 stays as it is would say of them.
             pairs: In training, rows i and `pairs` + i are one pair and lose the same modalities.
-            kwargs: Ignored (`use_cache` and the like, which trainers pass).
+            inputs_embeds: `[batch, tokens, hidden]`, instead of `input_ids`: embedded tokens.
+            position_ids: `[batch, tokens]`; must be the positions that are counted here anyway.
+            output_hidden_states: Return those of the text; default as in the config.
+            output_attentions: The same for its attentions; needs `attn_implementation="eager"`.
+            kwargs: `return_dict` and `use_cache`; others are refused.
 
         Raises:
-            DataError: An input has the wrong shape, is not finite, or runs backwards; the message
-                names the row and the field.
+            DataError: An input has the wrong shape, is not finite, or runs backwards, or is none of
+                this model's; the message names the row and the field.
         """
+        refuse_unread(kwargs)
         inputs = check_inputs(
             self.config,
             input_ids=input_ids,
@@ -158,18 +130,21 @@ class IFLLMModel(IFLLMPreTrainedModel):
             trajectory_time_ms=trajectory_time_ms,
             trajectory_mask=trajectory_mask,
             text_vector=text_vector,
+            inputs_embeds=inputs_embeds,
+            position_ids=position_ids,
         )
         if self.training and self.config.modality_dropout:
-            inputs = _drop_modalities(inputs, self.config.modality_dropout, pairs)
-        pooled = states = None
+            inputs = drop_modalities(inputs, self.config.modality_dropout, pairs)
+        pooled, read = None, IFLLMModelOutput()
         if self.text is not None:
             if "text_vector" in inputs:
-                seen = inputs["text_mask"]
-                pooled = torch.where(seen, inputs["text_vector"], self.no_text)
-            elif "input_ids" in inputs:
-                pooled, states = self._read_text(inputs, token_type_ids)
+                vector = inputs["text_vector"]
+                pooled = torch.where(inputs["text_mask"], vector, self.no_text.to(vector.device))
+            elif "attention_mask" in inputs:
+                wanted = self._wanted(output_hidden_states, output_attentions)
+                pooled, read = self._read_text(inputs, token_type_ids, wanted)
             else:
-                pooled = self.no_text.expand(len(inputs["trajectory"]), -1)
+                pooled = self.no_text.expand(inputs["trajectory"].shape[0], -1)
         if "trajectory" in inputs:
             behavior, valid = self.trajectory_path(
                 inputs["trajectory"],
@@ -178,8 +153,9 @@ class IFLLMModel(IFLLMPreTrainedModel):
                 inputs["trajectory_mask"],
             )
             answer = self.join(pooled, behavior, valid)
-            pooled = answer if pooled is None else pooled.to(answer.dtype) + answer
-        return IFLLMModelOutput(last_hidden_state=states, pooler_output=pooled)
+            pooled = answer if pooled is None else pooled.to(answer) + answer
+        read.pooler_output = pooled
+        return read
 
     def pool_text(
         self,
@@ -189,19 +165,37 @@ class IFLLMModel(IFLLMPreTrainedModel):
     ) -> Tensor:
         """Return the text alone, pooled, `[batch, hidden]`: a `text_vector` to keep."""
         inputs = check_inputs(self.config, input_ids=input_ids, attention_mask=attention_mask)
-        return self._read_text(inputs, token_type_ids)[0]
+        return self._read_text(inputs, token_type_ids, {})[0]
+
+    def _wanted(self, hidden_states: bool | None, attentions: bool | None) -> dict[str, bool]:
+        """Return what the text is to give beside its last states."""
+        given = {"output_hidden_states": hidden_states, "output_attentions": attentions}
+        default = {name: getattr(self.config, name, None) or None for name in given}
+        wanted = {n: default[n] if value is None else value for n, value in given.items()}
+        if wanted["output_attentions"] and self.text.config._attn_implementation != "eager":
+            raise DataError(
+                "output_attentions: only attn_implementation='eager' knows them, and the text has "
+                f"{self.text.config._attn_implementation!r}"
+            )
+        return {name: value for name, value in wanted.items() if value is not None}
 
     def _read_text(
-        self, inputs: dict[str, Tensor], token_type_ids: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        order, mask, ids = left_aligned(inputs["attention_mask"], inputs["input_ids"])
-        embedded = self.get_input_embeddings()(ids)
+        self, inputs: dict[str, Tensor], token_type_ids: Tensor | None, wanted: dict[str, bool]
+    ) -> tuple[Tensor, IFLLMModelOutput]:
+        """Return the text pooled, and its states in the places where the tokens were given."""
+        given = inputs["attention_mask"]
+        if "inputs_embeds" in inputs:
+            order, mask, embedded = left_aligned(given, inputs["inputs_embeds"])
+        else:
+            order, mask, ids = left_aligned(given, inputs["input_ids"])
+            embedded = self.get_input_embeddings()(ids)
         if "token_behavior" in inputs:
             _, _, values, observed = left_aligned(
-                inputs["attention_mask"], inputs["token_behavior"], inputs["token_behavior_mask"]
+                given, inputs["token_behavior"], inputs["token_behavior_mask"]
             )
-            added = self.token_path(values, observed & mask.unsqueeze(-1))
-            embedded = embedded + added.to(embedded.dtype)
+            embedded = embedded + self.token_path(values, observed & mask.unsqueeze(-1)).to(
+                embedded
+            )
         accepted = inspect.signature(self.text.forward).parameters
         extra: dict[str, Any] = {"use_cache": False} if "use_cache" in accepted else {}
         if token_type_ids is not None and "token_type_ids" in accepted:
@@ -209,45 +203,32 @@ class IFLLMModel(IFLLMPreTrainedModel):
         # A row without text still attends to something; what comes of it is not used.
         attended = mask.clone()
         attended[:, 0] = True
-        states = self.text(
-            inputs_embeds=embedded, attention_mask=attended.to(torch.long), **extra
-        ).last_hidden_state
+        read = self.text(
+            inputs_embeds=embedded,
+            attention_mask=attended.to(embedded.device, torch.long),
+            return_dict=True,
+            **extra,
+            **wanted,
+        )
+        states = read.last_hidden_state
+        mask, back = mask.to(states.device), order.argsort(dim=1).to(states.device)
         if self.config.pooling == "last":
             last = (mask.sum(1) - 1).clamp(min=0)
-            pooled = states[torch.arange(len(states), device=states.device), last]
+            pooled = states[torch.arange(states.shape[0], device=states.device), last]
         else:
             weight = mask.to(states.dtype).unsqueeze(-1)
             pooled = (states * weight).sum(1) / weight.sum(1).clamp(min=1)
-        pooled = torch.where(mask.any(1, keepdim=True), pooled, self.no_text.to(pooled.dtype))
-        back = order.argsort(dim=1).unsqueeze(-1).expand_as(states)
-        return pooled, states.gather(1, back)
-
-
-def _drop_modalities(inputs: dict[str, Tensor], rate: float, pairs: int) -> dict[str, Tensor]:
-    """Take inputs from rows at random, the same ones from both rows of a pair."""
-    out = dict(inputs)
-    some = next(iter(inputs.values()))
-
-    def keep(*shape: int) -> Tensor:
-        kept = torch.rand(len(some), *shape, device=some.device) >= rate
-        if pairs:
-            kept[pairs : 2 * pairs] = kept[:pairs]
-        return kept
-
-    if "token_behavior" in out:
-        channels = out["token_behavior"].shape[-1]
-        out["token_behavior_mask"] = out["token_behavior_mask"] & keep(1, channels) & keep(1, 1)
-    if "trajectory" in out:
-        channels = out["trajectory"].shape[-1]
-        out["trajectory_observed"] = out["trajectory_observed"] & keep(1, channels)
-        with_ticks = out["trajectory_mask"].any(1, keepdim=True)
-        # Text may go only where a trajectory stays, so a row never becomes empty.
-        no_text = with_ticks & ~keep(1)
-        out["trajectory_mask"] = out["trajectory_mask"] & (keep(1) | no_text)
-        for mask in ("attention_mask", "text_mask"):
-            if mask in out:
-                out[mask] = out[mask] & ~no_text
-    return out
+        pooled = torch.where(mask.any(1, keepdim=True), pooled, self.no_text.to(pooled))
+        layers = (getattr(read, name, None) for name in ("hidden_states", "attentions"))
+        hidden_states, attentions = (
+            given if given is None else tuple(put_back(back, part) for part in given)
+            for given in layers
+        )
+        return pooled, IFLLMModelOutput(
+            last_hidden_state=put_back(back, states),
+            hidden_states=hidden_states,
+            attentions=attentions,
+        )
 
 
 class IFLLMForRewardModeling(IFLLMPreTrainedModel):
@@ -263,6 +244,8 @@ class IFLLMForRewardModeling(IFLLMPreTrainedModel):
         self.dropout = nn.Dropout(config.score_dropout)
         self.score = nn.Linear(self.model.hidden_size, 1, bias=False)
         self.likert = nn.Linear(self.model.hidden_size, 1) if config.likert_head else None
+        heads = ["score", "likert"] if config.likert_head else ["score"]
+        self._keep_in_fp32_modules = parts_in_float32(self.model, "model.", heads)
         self.post_init()
 
     @classmethod
@@ -301,6 +284,7 @@ class IFLLMForRewardModeling(IFLLMPreTrainedModel):
         present = dict(self.named_modules())
         return [name for name in names if present.get(name) is not None]
 
+    @can_return_tuple  # type: ignore[misc, untyped-decorator, unused-ignore]
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -316,6 +300,10 @@ class IFLLMForRewardModeling(IFLLMPreTrainedModel):
         confidence: Tensor | None = None,
         margin: Tensor | None = None,
         likert: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
         **kwargs: Any,
     ) -> IFLLMRewardOutput:
         """Score answers; see `IFLLMModel.forward` for the inputs.
@@ -335,16 +323,24 @@ class IFLLMForRewardModeling(IFLLMPreTrainedModel):
             token_type_ids: See there.
             text_vector: See there.
             confidence: `[B]` in [0, 1], probability that the first answer of a pair is preferred.
-            margin: `[B]`, how much better it must score.
+            margin: `[B]`, how much better it must score. Not used without `confidence`: trainers
+                that make the loss themselves pass it all the same.
             likert: `[rows]` ratings, NaN where there is none; needs `likert_head`.
-            kwargs: Ignored.
+            inputs_embeds: See there.
+            position_ids: See there.
+            output_hidden_states: See there.
+            output_attentions: See there.
+            kwargs: `return_dict` and `use_cache`; others are refused.
 
         Returns:
             The scores, and the loss: for pairs `pair_loss`, for ratings the mean squared error
             times `likert_weight`; their sum where both are given.
         """
-        pairs = 0 if confidence is None else len(confidence)
-        pooled = self.model(
+        refuse_unread(kwargs)
+        if likert is not None and self.likert is None:
+            raise DataError("likert is given, and this model has no likert_head to learn it")
+        pairs = 0 if confidence is None else confidence.shape[0]
+        read = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
             token_behavior=token_behavior,
@@ -356,24 +352,36 @@ class IFLLMForRewardModeling(IFLLMPreTrainedModel):
             token_type_ids=token_type_ids,
             text_vector=text_vector,
             pairs=pairs,
-        ).pooler_output
-        pooled = self.dropout(pooled.to(self.score.weight.dtype))
+            inputs_embeds=inputs_embeds,
+            position_ids=position_ids,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            return_dict=True,
+        )
+        pooled = self.dropout(read.pooler_output.to(self.score.weight.dtype))
         logits = self.score(pooled).float()
         ratings = self.likert(pooled).float() if self.likert is not None else None
         loss = None
         if confidence is not None and pairs:
-            if 2 * pairs > len(logits):
+            if 2 * pairs > logits.shape[0]:
                 raise DataError(
                     f"confidence has {pairs} values and the batch {len(logits)} rows; expected "
                     "both answers of every pair"
                 )
             loss = pair_loss(logits[:pairs, 0], logits[pairs : 2 * pairs, 0], confidence, margin)
         if likert is not None and ratings is not None:
+            likert = likert.to(ratings.device)
             known = ~torch.isnan(likert)
             error = (ratings[:, 0] - likert.nan_to_num()).square() * known
             rating_loss = self.config.likert_weight * error.sum() / known.sum().clamp(min=1)
             loss = rating_loss if loss is None else loss + rating_loss
-        return IFLLMRewardOutput(loss=loss, logits=logits, likert_logits=ratings)
+        return IFLLMRewardOutput(
+            loss=loss,
+            logits=logits,
+            likert_logits=ratings,
+            hidden_states=read.hidden_states,
+            attentions=read.attentions,
+        )
 
 
 IFLLMModel.register_for_auto_class("AutoModel")

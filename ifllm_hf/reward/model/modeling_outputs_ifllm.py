@@ -16,10 +16,14 @@ class IFLLMModelOutput(ModelOutput):  # type: ignore[misc, unused-ignore]
     Attributes:
         last_hidden_state: `[batch, tokens, hidden]` of the text; None where no text was given.
         pooler_output: `[batch, hidden]`, text and trajectory joined.
+        hidden_states: If asked for, per layer of the text `[batch, tokens, hidden]`.
+        attentions: If asked for, per layer of the text `[batch, heads, tokens, tokens]`.
     """
 
     last_hidden_state: Tensor | None = None
     pooler_output: Tensor | None = None
+    hidden_states: tuple[Tensor | None, ...] | None = None
+    attentions: tuple[Tensor | None, ...] | None = None
 
 
 @dataclass
@@ -30,11 +34,15 @@ class IFLLMRewardOutput(ModelOutput):  # type: ignore[misc, unused-ignore]
         loss: Scalar, where a target was given.
         logits: `[batch, 1]` float32, the score of each answer.
         likert_logits: `[batch, 1]` float32, its predicted rating; only with `likert_head`.
+        hidden_states: If asked for, per layer of the text `[batch, tokens, hidden]`.
+        attentions: If asked for, per layer of the text `[batch, heads, tokens, tokens]`.
     """
 
     loss: Tensor | None = None
     logits: Tensor | None = None
     likert_logits: Tensor | None = None
+    hidden_states: tuple[Tensor | None, ...] | None = None
+    attentions: tuple[Tensor | None, ...] | None = None
 
     @property
     def rewards(self) -> Tensor | None:
@@ -58,6 +66,6 @@ def pair_loss(
     """
     gap = preferred - other
     if margin is not None:
-        gap = gap - margin
-    confidence = confidence.to(gap.dtype)
+        gap = gap - margin.to(gap.device)
+    confidence = confidence.to(gap)
     return -(confidence * F.logsigmoid(gap) + (1 - confidence) * F.logsigmoid(-gap)).mean()

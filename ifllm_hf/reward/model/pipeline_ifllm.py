@@ -1,18 +1,25 @@
 """`pipeline("implicit-reward")`: question, answers and ticks in, scores out.
 
-Travels with a model: imports torch and transformers alone.
+Travels with a model: imports its siblings, torch and transformers alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
+from itertools import chain
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader, Dataset
 from transformers import Pipeline
+from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
+
+from .data_error import DataError
 
 BEHAVIOR_MASKS = ("token_behavior_mask", "trajectory_observed", "trajectory_mask")
 """All zeros, they leave the text alone."""
+FIELDS = ("question", "answers", "ticks")
+_FOR_SEVERAL = "for several questions pass a list of mappings"
 
 
 class ImplicitRewardPipeline(Pipeline):  # type: ignore[misc]
@@ -44,20 +51,31 @@ class ImplicitRewardPipeline(Pipeline):  # type: ignore[misc]
 
         Args:
             question: A text, messages, or None; or all in one: a mapping with `question`, `answers`
-                and `ticks`, or a list of such mappings.
+                and `ticks`, or a list, `Dataset` or generator of such mappings.
             answers: One text or several, in the order of the sides a, b, ...
             ticks: Tick lists by column, such as a row of the dataset; None scores the text alone.
-            kwargs: `include_contaminated_ticks`, and what every pipeline takes.
+            kwargs: `include_contaminated_ticks`, and what every pipeline takes: `batch_size`
+                questions are read at once, `num_workers` prepare them.
 
         Returns:
             Per answer a mapping: `score`; `behavior`, the part of the score that comes from the
             ticks (score with them minus score without); `preference`, the probability that this
             answer is preferred to the others (Bradley-Terry; None for a single answer). A list of
-            such lists for a list of mappings.
+            such lists for a list of mappings, an iterator of them for a generator or a `Dataset` of
+            torch.
+
+        Raises:
+            DataError: Input that cannot be scored; names the field.
+            ValueError: An argument that nobody knows.
         """
-        if answers is not None:
+        if answers is not None or ticks is not None:
             question = {"question": question, "answers": answers, "ticks": ticks}
-        return super().__call__(question, **kwargs)
+        several: Any = question
+        if isinstance(question, Sized) and not isinstance(question, str | Mapping):
+            if not len(question):
+                return []  # transformers looks at the first one
+            several = question if isinstance(question, Dataset) else list(several)
+        return super().__call__(several, **kwargs)
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
         """Save model, processor and this file."""
@@ -67,39 +85,114 @@ class ImplicitRewardPipeline(Pipeline):  # type: ignore[misc]
     def _sanitize_parameters(
         self, include_contaminated_ticks: bool | None = None, **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        if kwargs:
+            raise ValueError(
+                f"unknown argument {', '.join(map(repr, kwargs))}; this pipeline takes "
+                "include_contaminated_ticks, batch_size and num_workers"
+            )
         given = {"include_contaminated_ticks": include_contaminated_ticks}
         return {k: v for k, v in given.items() if v is not None}, {}, {}
 
-    def preprocess(self, inputs: Mapping[str, Any], **kwargs: Any) -> Any:
-        """Encode the answers to one question."""
-        return self.processor(
-            inputs["question"],
-            inputs["answers"],
-            inputs.get("ticks"),
-            return_tensors="pt",
-            **kwargs,
-        )
+    def get_iterator(
+        self,
+        inputs: Any,
+        num_workers: int,
+        batch_size: int,
+        preprocess_params: dict[str, Any],
+        forward_params: dict[str, Any],
+        postprocess_params: dict[str, Any],
+    ) -> Any:
+        """Iterate over questions; the answers to `batch_size` of them are read at once.
 
-    def _forward(self, model_inputs: Any, **kwargs: Any) -> dict[str, torch.Tensor]:
+        A question has several rows, so what transformers does to a batch does not fit: it pads the
+        first dimension, and takes one row for one input.
+        """
+        if isinstance(inputs, Sized):
+            questions: Any = PipelineDataset(inputs, self.preprocess, preprocess_params)
+        else:
+            questions = PipelineIterator(inputs, self.preprocess, preprocess_params)
+            num_workers = min(num_workers, 1)  # each would read all of it
+        batches = DataLoader(
+            questions, batch_size=batch_size, num_workers=num_workers, collate_fn=self._join
+        )
+        scored = PipelineIterator(batches, self.forward, forward_params, batch_size)
+        return PipelineIterator(scored, self.postprocess, postprocess_params)
+
+    def run_single(
+        self,
+        inputs: Any,
+        preprocess_params: dict[str, Any],
+        forward_params: dict[str, Any],
+        postprocess_params: dict[str, Any],
+    ) -> Any:
+        """Score the answers to one question."""
+        rows = self._join([self.preprocess(inputs, **preprocess_params)])
+        return self.postprocess(self.forward(rows, **forward_params), **postprocess_params)
+
+    def preprocess(self, inputs: Any, **kwargs: Any) -> list[dict[str, Any]]:
+        """Encode the answers to one question, one row each."""
+        if not isinstance(inputs, Mapping):
+            raise DataError(
+                f"an input is a {type(inputs).__name__}; expected a mapping with question and "
+                "answers, or both as arguments"
+            )
+        unknown = sorted(set(inputs) - set(FIELDS))
+        if unknown:
+            raise DataError(f"unknown field {unknown[0]!r}; expected {', '.join(FIELDS)}")
+        question, answers = inputs.get("question"), inputs.get("answers")
+        if not (
+            question is None
+            or isinstance(question, str)
+            or all(isinstance(message, Mapping) for message in question)
+        ):
+            raise DataError(f"field 'question': expected a text or messages; {_FOR_SEVERAL}")
+        sides = [answers] if isinstance(answers, str) else answers
+        if (
+            not isinstance(sides, list | tuple)
+            or not sides
+            or not all(side is None or isinstance(side, str) for side in sides)
+        ):
+            raise DataError(f"field 'answers': expected one text or several; {_FOR_SEVERAL}")
+        encoded = self.processor(question, sides, inputs.get("ticks"), **kwargs)
+        config = self.model.config
+        if not (
+            (config.use_text and "input_ids" in encoded)
+            or (config.use_trajectory and "trajectory" in encoded)
+        ):
+            raise DataError(
+                "nothing to read: no answer has text, or the model reads none, and there are no "
+                "ticks that it could read"
+            )
+        return [
+            {name: values[row] for name, values in encoded.items()} for row in range(len(sides))
+        ]
+
+    def _join(self, questions: list[list[dict[str, Any]]]) -> dict[str, Any]:
+        rows = self.processor.pad(list(chain.from_iterable(questions)))
+        return {**rows, "sides": [len(question) for question in questions]}
+
+    def _forward(self, model_inputs: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Return the scores of each question, and what behaviour adds to them."""
+        rows = dict(model_inputs)
+        sides = rows.pop("sides")
         # Masks of zeros rather than no tensors: a model without text has to be given something.
         blind = {
             name: torch.zeros_like(value) if name in BEHAVIOR_MASKS else value
-            for name, value in model_inputs.items()
+            for name, value in rows.items()
         }
-        score = self.model(**model_inputs).logits[:, 0]
+        score = self.model(**rows).logits[:, 0]
         without = self.model(**blind).logits[:, 0] if blind.keys() & set(BEHAVIOR_MASKS) else score
-        return {"score": score, "behavior": score - without}
+        return {"score": list(score.split(sides)), "behavior": list((score - without).split(sides))}
 
     def postprocess(
-        self, model_outputs: dict[str, torch.Tensor], **kwargs: Any
+        self, model_outputs: dict[str, Any], **kwargs: Any
     ) -> list[dict[str, float | None]]:
         """Return plain numbers."""
-        score = model_outputs["score"].double()
+        score, behavior = (model_outputs[name][0] for name in ("score", "behavior"))
+        score = score.double()
         several = len(score) > 1
         preference: list[Any] = score.softmax(0).tolist() if several else [None]
         return [
             {"score": s, "behavior": b, "preference": p}
-            for s, b, p in zip(
-                score.tolist(), model_outputs["behavior"].tolist(), preference, strict=True
-            )
+            for s, b, p in zip(score.tolist(), behavior.tolist(), preference, strict=True)
         ]

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from transformers import BatchFeature
 from transformers.processing_utils import ProcessorMixin
+from transformers.utils import PaddingStrategy
 
 from .behavior_ticks import SIDES
 from .data_error import DataError
 from .feature_extraction_ifllm import IFLLMFeatureExtractor
+from .padding_modes import padding_mode, refuse_ragged
 from .token_alignment import (
     LAYOUTS,
     AnswerTokens,
@@ -47,6 +49,7 @@ class IFLLMProcessor(ProcessorMixin):  # type: ignore[misc]
         layout: How question and answer become one sequence: `chat`, `pair` or `plain`; by default
             what the tokenizer is made for.
         max_length: Longest sequence in tokens; what is cut is the tokenizer's `truncation_side`.
+        chat_template: Of the layout `chat`, instead of the tokenizer's.
 
     Example:
         >>> batch = processor(  # doctest: +SKIP
@@ -61,6 +64,7 @@ class IFLLMProcessor(ProcessorMixin):  # type: ignore[misc]
         feature_extractor: Any = None,
         layout: str | None = None,
         max_length: int | None = None,
+        chat_template: str | None = None,
         **kwargs: Any,
     ) -> None:
         """Put both parts together.
@@ -71,9 +75,10 @@ class IFLLMProcessor(ProcessorMixin):  # type: ignore[misc]
         super().__init__(
             tokenizer=tokenizer,
             feature_extractor=feature_extractor or IFLLMFeatureExtractor(),
+            chat_template=chat_template,
             **kwargs,
         )
-        self.layout = layout or choose_layout(tokenizer)
+        self.layout = layout or ("chat" if chat_template else choose_layout(tokenizer))
         if self.layout not in LAYOUTS:
             raise DataError(f"layout is {layout!r}; expected one of {', '.join(LAYOUTS)}.")
         self.max_length = max_length or min(tokenizer.model_max_length, 1024)
@@ -84,7 +89,7 @@ class IFLLMProcessor(ProcessorMixin):  # type: ignore[misc]
         answers: Any = None,
         ticks: Any = None,
         *,
-        padding: bool = False,
+        padding: bool | str | None = None,
         return_tensors: str | None = None,
         include_contaminated_ticks: bool = False,
     ) -> BatchFeature:
@@ -96,8 +101,10 @@ class IFLLMProcessor(ProcessorMixin):  # type: ignore[misc]
                 for a batch a list of such lists. None instead of a text: that answer has none.
             ticks: Tick lists by column, such as a row of `load_dataset("ifllm")`; for a batch lists
                 of lists, such as a slice of it. None: no behaviour.
-            padding: Pad all rows to the longest.
-            return_tensors: "pt" (pads, too), or None for ragged lists of arrays.
+            padding: As in transformers: True or "longest"; "max_length" (tokens to `max_length`,
+                ticks to the extractor's `max_ticks`); False or "do_not_pad". By default tensors are
+                padded to the longest, and lists are not.
+            return_tensors: "pt", or None for lists of arrays.
             include_contaminated_ticks: Read ticks behind the end of reading too, which see the
                 click on the rating. For ablations only.
 
@@ -111,9 +118,15 @@ class IFLLMProcessor(ProcessorMixin):  # type: ignore[misc]
         """
         questions, answer_lists, columns = _as_batch(question, answers, ticks)
         encoded = self._encode(questions, answer_lists, columns, include_contaminated_ticks)
-        if not padding and return_tensors is None:
-            return BatchFeature(encoded)
-        padded = self._pad(encoded, len(list(chain.from_iterable(answer_lists))))
+        how = padding_mode(return_tensors is not None if padding is None else padding)
+        if how == PaddingStrategy.DO_NOT_PAD:
+            if return_tensors is None:
+                return BatchFeature(encoded)
+            refuse_ragged(encoded)
+        least = {True: 1, False: 1}
+        if how == PaddingStrategy.MAX_LENGTH:
+            least = {True: self.max_length, False: self.feature_extractor.max_ticks}
+        padded = self._pad(encoded, len(list(chain.from_iterable(answer_lists))), least)
         if return_tensors is None:
             return BatchFeature({name: list(values) for name, values in padded.items()})
         return BatchFeature(padded, tensor_type=return_tensors)
@@ -169,7 +182,8 @@ class IFLLMProcessor(ProcessorMixin):  # type: ignore[misc]
             if any(value is not None for value in values):
                 columns[name] = [None if v is None else np.asarray(v, dtype=dtype) for v in values]
         self._check(columns)
-        return BatchFeature(self._pad(columns, len(rows)), tensor_type=return_tensors)
+        padded = self._pad(columns, len(rows), {True: 1, False: 1})
+        return BatchFeature(padded, tensor_type=return_tensors)
 
     def fit(self, rows: Any, *, include_contaminated_ticks: bool = False) -> IFLLMProcessor:
         """Fit the normalisation on training rows; it is saved with the processor.
@@ -227,7 +241,9 @@ class IFLLMProcessor(ProcessorMixin):  # type: ignore[misc]
     ) -> AnswerTokens:
         asked = [q for q, sides in zip(questions, answers, strict=True) for _ in sides]
         texts = list(chain.from_iterable(answers))
-        return tokenize_answers(self.tokenizer, asked, texts, self.layout, self.max_length)
+        return tokenize_answers(
+            self.tokenizer, asked, texts, self.layout, self.max_length, self.chat_template
+        )
 
     def _encode(
         self,
@@ -254,12 +270,15 @@ class IFLLMProcessor(ProcessorMixin):  # type: ignore[misc]
                 out["trajectory_mask"] = [np.ones(len(t), dtype=bool) for t in out["trajectory"]]
         return out
 
-    def _pad(self, columns: Columns, rows: int) -> dict[str, np.ndarray[Any, Any]]:
+    def _pad(
+        self, columns: Columns, rows: int, least: dict[bool, int]
+    ) -> dict[str, np.ndarray[Any, Any]]:
+        """Pad what goes by token (True) and by tick (False) to the longest, at least so far."""
         left = self.tokenizer.padding_side == "left"
         pad_id = self.tokenizer.pad_token_id
         if pad_id is None:
             pad_id = self.tokenizer.eos_token_id or 0
-        longest = {True: 1, False: 1}
+        longest = dict(least)
         for name, values in columns.items():
             by_token = name in _BY_TOKEN
             sizes = [len(value) for value in values if value is not None]

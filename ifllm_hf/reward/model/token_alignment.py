@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -82,6 +83,7 @@ def tokenize_answers(
     answers: Sequence[str | None],
     layout: str,
     max_length: int,
+    chat_template: str | None = None,
 ) -> AnswerTokens:
     """Tokenize rows of question and answer.
 
@@ -92,6 +94,7 @@ def tokenize_answers(
         answers: None for a row without text.
         layout: One of `LAYOUTS`.
         max_length: Longest sequence, in tokens.
+        chat_template: Instead of the tokenizer's.
 
     Raises:
         DataError: The chat template changes an answer, or messages meet a layout without roles.
@@ -105,7 +108,7 @@ def tokenize_answers(
         ]
     else:
         second = None
-        write = _write_chat if layout == "chat" else _write_plain
+        write = partial(_write_chat, chat_template) if layout == "chat" else _write_plain
         placed = [write(tokenizer, questions[row], str(answers[row]), row) for row in rows]
     encoded = _encode(
         tokenizer, [place.text for place in placed], second, max_length, special=layout != "chat"
@@ -232,12 +235,18 @@ def _write_plain(tokenizer: Any, question: Question, answer: str, row: int) -> _
     return _Placed(before + answer, len(before), 0, len(answer))
 
 
-def _write_chat(tokenizer: Any, question: Question, answer: str, row: int) -> _Placed:
+def _write_chat(
+    chat_template: str | None, tokenizer: Any, question: Question, answer: str, row: int
+) -> _Placed:
     messages = [{"role": "user", "content": question}] if isinstance(question, str) else question
 
     def render(text: str) -> str:
         turn = {"role": "assistant", "content": text}
-        return str(tokenizer.apply_chat_template([*(messages or []), turn], tokenize=False))
+        return str(
+            tokenizer.apply_chat_template(
+                [*(messages or []), turn], chat_template=chat_template, tokenize=False
+            )
+        )
 
     before, mark, after = render(_MARK).partition(_MARK)
     rendered = render(answer)

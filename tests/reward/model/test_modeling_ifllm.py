@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -208,6 +211,95 @@ def test_bad_input_names_row_and_field(field: str, break_it: str, message: str) 
         batch[field] = batch[field][:, :-1]
     with pytest.raises(DataError, match=message):
         scores(reward_model(), batch)
+
+
+@pytest.mark.parametrize("backbone", ["bert", "llama"])
+def test_embedded_tokens_and_counted_positions_score_as_the_tokens_do(backbone: str) -> None:
+    model = reward_model(backbone)
+    batch = _padded(make_batch(), "middle")
+    expected = scores(model, batch)
+    embedded = {name: value for name, value in batch.items() if name != "input_ids"}
+    with torch.no_grad():
+        embedded["inputs_embeds"] = model.get_input_embeddings()(batch["input_ids"])
+    assert_near(scores(model, embedded), expected, atol=0)
+    counted = batch["attention_mask"].cumsum(1) - 1
+    assert_near(scores(model, {**batch, "position_ids": counted}), expected, atol=0)
+
+
+@pytest.mark.parametrize("backbone", ["bert", "llama"])
+def test_states_and_attentions_stand_where_the_tokens_were_given(backbone: str) -> None:
+    model = reward_model(backbone)
+    model.set_attn_implementation("eager")
+    batch = make_batch()
+    with torch.no_grad():
+        found = [
+            model(**given, output_hidden_states=True, output_attentions=True)
+            for given in (batch, _padded(batch, "left"))
+        ]
+    for layers in ("hidden_states", "attentions"):
+        assert len(getattr(found[0], layers)) == (3 if layers == "hidden_states" else 2)
+        for whole, padded in zip(*(getattr(out, layers) for out in found), strict=True):
+            inside = padded[:, 5:] if layers == "hidden_states" else padded[:, :, 5:, 5:]
+            assert_near(inside, whole)
+    as_tuple = model(**batch, return_dict=False)
+    assert isinstance(as_tuple, tuple) and torch.equal(as_tuple[0], found[0].logits)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("labels", torch.zeros(4)),
+        ("problem_type", "regression"),
+        ("position_ids", torch.arange(12).flip(0).expand(4, -1)),
+        ("inputs_embeds", torch.zeros(4, 12, 32)),
+        ("output_attentions", True),
+        ("likert", torch.ones(4)),
+        ("trajectory_tme_ms", torch.zeros(4, 37)),
+    ],
+)
+def test_no_argument_is_swallowed(name: str, value: object) -> None:
+    with pytest.raises(DataError, match=name):
+        reward_model()(**{**make_batch(), name: value})
+
+
+@pytest.mark.parametrize(
+    "name", ["attention_mask", "token_behavior", "position_ids", "trajectory_mask"]
+)
+def test_what_belongs_to_something_that_is_missing_is_refused(name: str) -> None:
+    batch = {**make_batch(), "position_ids": torch.arange(12).expand(4, -1)}
+    other = trajectory_of if not name.startswith("trajectory") else text_of
+    with pytest.raises(DataError, match=f"{name} comes without"):
+        reward_model()(**{**other(batch), name: batch[name]})
+
+
+def test_eager_attention_calls_no_other_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = reward_model()
+    batch = make_batch()
+    expected = scores(model, batch)
+    model.set_attn_implementation("eager")
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", None)
+    assert_near(scores(model, batch), expected)
+
+
+def test_a_reward_has_one_label(tmp_path: Path) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    reward_model("bert").save_pretrained(tmp_path)
+    several: list[dict[str, Any]] = [
+        {"num_labels": 2},
+        {"id2label": {0: "worse", 1: "better"}},
+        {"problem_type": "multi_label_classification"},
+    ]
+    for settings in several:
+        (name,) = settings
+        with pytest.raises(ValueError, match=name):
+            IFLLMConfig(**settings)
+        with pytest.raises(ValueError, match=name):
+            AutoModelForSequenceClassification.from_pretrained(tmp_path, **settings)
+    config = IFLLMConfig(id2label={0: "reward"}, label2id={"reward": 0}, problem_type="regression")
+    assert (config.num_labels, config.id2label) == (1, {0: "reward"})
+    with pytest.raises(ValueError, match="num_labels"):
+        config.num_labels = 3
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from pathlib import Path
@@ -64,19 +65,35 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     other = IFLLMConfig.from_pretrained(tmp_path / "reward", channels=[*CHANNELS, "heart_rate"])
     with pytest.raises(RuntimeError, match="mismatch"):
         IFLLMForRewardModeling.from_pretrained(tmp_path / "reward", config=other)
-    with pytest.raises(DataError, match=r"1 have another shape \(model.trajectory_path.tick"):
-        IFLLMForRewardModeling.from_pretrained(
-            tmp_path / "reward", config=other, ignore_mismatched_sizes=True
-        )
+    drawn_anew = IFLLMForRewardModeling.from_pretrained(
+        tmp_path / "reward", config=other, ignore_mismatched_sizes=True
+    )
+    kept = model.state_dict()
+    differ = [n for n, v in drawn_anew.state_dict().items() if not torch.equal(v, kept[n])]
+    assert differ == ["model.trajectory_path.tick.weight"]
+    assert torch.isfinite(scores(drawn_anew, make_batch(channels=len(CHANNELS) + 1))).all()
     fewer = IFLLMConfig.from_pretrained(tmp_path / "reward", trajectory_layers=1)
     with pytest.raises(DataError, match=r"have no place in it \(model.trajectory_path.layers.1"):
         IFLLMForRewardModeling.from_pretrained(tmp_path / "reward", config=fewer)
     more = IFLLMConfig.from_pretrained(tmp_path / "reward", likert_head=True)
     with pytest.raises(DataError, match=r"2 are missing \(likert.bias, likert.weight\)"):
         IFLLMForRewardModeling.from_pretrained(tmp_path / "reward", config=more)
-    model.model.save_pretrained(tmp_path / "base")
-    with pytest.raises(DataError, match=r"are missing \(score.weight\)"):
-        IFLLMForRewardModeling.from_pretrained(tmp_path / "base")
+    with pytest.raises(DataError, match="likert"):
+        IFLLMForRewardModeling.from_pretrained(
+            tmp_path / "reward", config=more, ignore_mismatched_sizes=True
+        )
+
+
+def test_a_body_without_a_head_gets_one_where_that_is_asked_for(tmp_path: Path) -> None:
+    model = reward_model()
+    model.model.save_pretrained(tmp_path)
+    with pytest.raises(DataError, match=r"score.weight.*output_loading_info=True"):
+        IFLLMForRewardModeling.from_pretrained(tmp_path)
+    again, info = IFLLMForRewardModeling.from_pretrained(tmp_path, output_loading_info=True)
+    assert set(info["missing_keys"]) == {"score.weight"}
+    batch = make_batch()
+    with torch.no_grad():
+        assert_near(again.model(**batch).pooler_output, model.model(**batch).pooler_output)
 
 
 @pytest.mark.parametrize("backbone", ["bert", "llama"])
@@ -199,6 +216,47 @@ def test_a_text_only_call_is_a_trl_reward_model() -> None:
         rewards = model(**batch, use_cache=False, return_dict=True).logits[:, 0]
     assert rewards.shape == (4,) and model.config.num_labels == 1
     assert_near(rewards, scores(model, batch), atol=0)
+
+
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")
+def test_the_reward_trainer_of_trl_trains_it(tmp_path: Path) -> None:
+    """With margins, which it passes to the model too; as they are, and through checkpoints."""
+    import datasets
+    from trl import RewardConfig, RewardTrainer
+
+    from tests.helpers.reward.model_with_processor import ANSWERS, make
+
+    pairs = [{"chosen": ANSWERS[0], "rejected": ANSWERS[1], "margin": 0.1}] * 4
+    losses = []
+    model, processor = make()
+    processor.tokenizer.eos_token = processor.tokenizer.sep_token
+    for checkpointing in (False, True):
+        trainer = RewardTrainer(
+            model=copy.deepcopy(model),
+            args=RewardConfig(
+                str(tmp_path),
+                use_cpu=True,
+                bf16=False,
+                max_steps=2,
+                learning_rate=1e-2,
+                logging_steps=1,
+                gradient_checkpointing=checkpointing,
+                report_to="none",
+                save_strategy="no",
+                disable_tqdm=True,
+                dataloader_pin_memory=False,
+            ),
+            train_dataset=datasets.Dataset.from_list(pairs),
+            processing_class=processor.tokenizer,
+        )
+        trainer.train()
+        losses.append([entry["loss"] for entry in trainer.state.log_history if "loss" in entry])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+    assert losses[0][1] < losses[0][0]
+    trainer.save_model(str(tmp_path / "saved"))
+    again = IFLLMForRewardModeling.from_pretrained(tmp_path / "saved").eval()
+    batch = text_of(make_batch())
+    assert_near(scores(again, batch), scores(trainer.model.eval(), batch), atol=1e-6)
 
 
 def test_eager_and_sdpa_agree() -> None:

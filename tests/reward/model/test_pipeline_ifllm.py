@@ -75,6 +75,69 @@ def test_many_questions_at_once(scorer: Any) -> None:
     ]
 
 
+# Questions with two answers, with one, with three, as a text; with ticks and without.
+ASKED: list[dict[str, Any]] = [
+    {"question": QUESTION, "answers": ANSWERS, "ticks": TICKS},
+    {"question": QUESTION, "answers": ["so it goes"], "ticks": None},
+    {"question": "why", "answers": [*ANSWERS, "so"], "ticks": TICKS},
+    {"answers": "first of all"},
+]
+
+
+def _same(found: Any, expected: Any) -> None:
+    found = list(found)
+    assert [len(rows) for rows in found] == [len(rows) for rows in expected]
+    for rows, others in zip(found, expected, strict=True):
+        for row, other in zip(rows, others, strict=True):
+            assert row == pytest.approx(other, abs=1e-5)
+
+
+def test_results_are_those_of_one_question_at_a_time(scorer: Any, parts: tuple[Any, Any]) -> None:
+    from datasets import Dataset
+    from transformers import pipeline
+    from transformers.pipelines.pt_utils import KeyDataset
+
+    expected = [scorer(asked) for asked in ASKED]
+    model, processor = parts
+    for size in (1, 2, 3, 9):
+        kept = pipeline(
+            "implicit-reward", model=model, processor=processor, device="cpu", batch_size=size
+        )
+        for found in (
+            scorer(ASKED, batch_size=size),
+            scorer(tuple(ASKED), batch_size=size),
+            kept(ASKED),
+            kept(asked for asked in ASKED),
+            kept(KeyDataset([{"asked": asked} for asked in ASKED], "asked")),
+        ):
+            _same(found, expected)
+        for asked, rows in zip(ASKED, expected, strict=True):
+            _same([kept(asked)], [rows])
+    table = [{"question": "why", "answers": list(ANSWERS)}, {"question": "so", "answers": ["it"]}]
+    _same(kept(Dataset.from_list(table)), [scorer(asked) for asked in table])
+    for nothing in ([], (), KeyDataset([], "asked"), (asked for asked in [])):
+        assert list(scorer(nothing, batch_size=2)) == []
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda scorer: scorer(QUESTION, ANSWERS, include_contaminated=True), "contaminated"),
+        (lambda scorer: scorer({"question": "why", "answers": "so", "tick": TICKS}), "tick"),
+        (lambda scorer: scorer({"question": "why", "answers": "so"}, ticks=TICKS), "question"),
+        (lambda scorer: scorer([QUESTION] * 2, [ANSWERS] * 2), "question"),
+        (lambda scorer: scorer(QUESTION, [ANSWERS] * 2), "answers"),
+        (lambda scorer: scorer(QUESTION, {"a": "so"}), "answers"),
+        (lambda scorer: scorer(QUESTION, []), "answers"),
+        (lambda scorer: scorer(QUESTION), "str"),
+        (lambda scorer: scorer([*ASKED, {"answers": [None]}], batch_size=8), "nothing to read"),
+    ],
+)
+def test_what_is_not_understood_is_refused_by_name(scorer: Any, call: Any, named: str) -> None:
+    with pytest.raises((DataError, ValueError), match=named):
+        call(scorer)
+
+
 def test_only_reading_counts_unless_asked_by_name(scorer: Any) -> None:
     moved = {**TICKS, "mouse_on": [*TICKS["mouse_on"][:36], *["a"] * 4]}
     moved["mouse_char"] = [*TICKS["mouse_char"][:36], 0, 1, 2, 3]

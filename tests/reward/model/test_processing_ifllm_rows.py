@@ -229,3 +229,41 @@ def check_sums(processor: IFLLMProcessor, folder: Path, config: str) -> None:
                 np.testing.assert_allclose(sums, wanted, rtol=1e-4, atol=1e-2)
                 checked += int((wanted > 0).sum())
     assert checked > 20
+
+
+def test_padding_is_asked_for_as_in_transformers(processor: IFLLMProcessor) -> None:
+    def sizes(padding: Any, tensors: str | None = "pt") -> set[tuple[str, int]]:
+        batch = processor("why", ANSWERS, TICKS, padding=padding, return_tensors=tensors)
+        return {(name, len(row)) for name, rows in batch.items() for row in rows}
+
+    whole, ragged_rows = sizes(None), sizes(None, None)
+    assert ragged_rows != whole
+    for padding in (True, "longest"):
+        assert sizes(padding) == whole == sizes(padding, None)
+    for padding in (False, "do_not_pad"):
+        assert sizes(padding, None) == ragged_rows
+        with pytest.raises(DataError, match="input_ids"):
+            sizes(padding)
+    most = {"t": processor.max_length, "k": processor.feature_extractor.max_ticks}
+    for name, size in sizes("max_length"):
+        assert size == (most["k"] if name.startswith("trajectory") else most["t"])
+    with pytest.raises(DataError, match="'longer'"):
+        sizes("longer")
+
+
+@pytest.mark.parametrize("layout", [None, "plain"])
+def test_a_chat_template_of_its_own_is_kept_and_used(
+    processor: IFLLMProcessor, layout: str | None, tmp_path: Path
+) -> None:
+    template = "{% for m in messages %}so {{ m['content'] }} {% endfor %}"
+    own = IFLLMProcessor(
+        processor.tokenizer, processor.feature_extractor, layout=layout, chat_template=template
+    )
+    assert own.layout == (layout or "chat")
+    own.save_pretrained(tmp_path)
+    again = AutoProcessor.from_pretrained(tmp_path)
+    assert (again.chat_template, again.layout) == (template, own.layout)
+    expected = processor.tokenizer("so why so it is ", add_special_tokens=False)["input_ids"]
+    for one in (own, again):
+        (ids,) = one("why", "it is")["input_ids"]
+        assert (list(ids) == expected) == (layout is None)
