@@ -6,7 +6,7 @@ import pytest
 
 from ifllm_hf.chat_server import UNREACHABLE, ChatServer, NoAnswer, text_of_answer
 from ifllm_hf.errors import ConfigError
-from tests.helpers.chat_errors import ERRORS
+from tests.helpers.alignment.chat_errors import ERRORS
 from tests.helpers.loopback_judge import LoopbackJudge
 
 QUESTION = {"model": "m", "messages": [{"role": "user", "content": "half an emoji: \ud83d"}]}

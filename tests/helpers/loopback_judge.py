@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.helpers.chat_errors import ERRORS, WRAPPED
+from tests.helpers.alignment.chat_errors import ERRORS, WRAPPED
 from tests.helpers.loopback import Loopback, Request
 
 # Gets question, first answer and second answer; returns score_first, score_second, winner.

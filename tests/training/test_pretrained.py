@@ -9,8 +9,8 @@ import pytest
 
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.training.pretrained import hard_positions, loading, positions
+from tests.helpers.alignment.remote_code_model import build_remote_code_model
 from tests.helpers.fresh_process import python
-from tests.helpers.remote_code_model import build_remote_code_model
 
 _SMALL = {"num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2, "vocab_size": 64}
 

@@ -210,7 +210,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_says_how_to_go_on(
     out = str(small_disk / "out")
     with monkeypatch.context() as patch:
         patch.setattr(PairDPOTrainer, name, full)
-        with pytest.raises(OutputError, match="full.*--resume_from_checkpoint true"):
+        with pytest.raises(OutputError, match="full.*--resume_from_checkpoint"):
             run(output_dir=out)
     ballast.unlink()
     run(resume_from_checkpoint="true", output_dir=out)

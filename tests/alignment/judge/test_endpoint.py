@@ -15,7 +15,7 @@ from ifllm_hf.alignment.judge.endpoint import EndpointJudge
 from ifllm_hf.alignment.judge.verdict import Comparison, Judged
 from ifllm_hf.chat_server import FILTERED, REFUSED, SETTINGS, TOO_LONG
 from ifllm_hf.errors import ConfigError, SourceError
-from tests.helpers.chat_errors import ERRORS, WRAPPED
+from tests.helpers.alignment.chat_errors import ERRORS, WRAPPED
 from tests.helpers.loopback_judge import LoopbackJudge as Server
 
 ON_ITS_WAY = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -163,10 +164,10 @@ def test_a_report_names_models_whose_labeller_saw_the_judges(
 
 
 def test_a_model_that_is_not_there_is_known_before_any_answer(
-    tmp_path: Path, questions: Path
+    tmp_path: Path, questions: Path, tiny: Callable[..., Path]
 ) -> None:
     made = config(
-        tmp_path, questions, baseline={"name": "b", "model": str(tmp_path)},
+        tmp_path, questions, baseline={"name": "b", "model": str(tiny())},
         candidates=[{"name": "one", "adapter": str(tmp_path / "nowhere")}],
     )  # fmt: skip
     with pytest.raises(ConfigError, match="nowhere: no such folder"):
