@@ -22,8 +22,11 @@ _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Gradio 6.31 asks pandas for an option that is on its way out.
-    mark = pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting':DeprecationWarning")
+    # Gradio 6.31 asks pandas for an option and a keyword that are on their way out.
+    mark = pytest.mark.filterwarnings(
+        "ignore:'future.no_silent_downcasting':DeprecationWarning",
+        "ignore:The copy keyword is deprecated:DeprecationWarning",
+    )
     for item in items:
         if HERE in Path(item.path).parents:
             item.add_marker(pytest.mark.browser)
