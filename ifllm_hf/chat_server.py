@@ -50,6 +50,7 @@ _WAIT_KEYS = {
     "retry_after_ms": 1e-3, "estimated_time": 1.0,
 }  # fmt: skip
 _SAID_CHARS = 200
+_LOOKED_THROUGH_CHARS = 50_000  # for those: tags and styles of a page stand before its words
 
 
 class NoAnswer(Exception):  # noqa: N818  (whose fault it is depends on `kind`)
@@ -148,6 +149,7 @@ class ChatServer:
 
     def _line(self, text: str) -> str:
         """Return the beginning of a text as one line without tags, and never the key."""
+        text = text[:_LOOKED_THROUGH_CHARS]
         line = " ".join(
             re.sub(r"<(style|script).*?</\1>|</?[a-zA-Z!][^>]*>", " ", text, flags=re.S).split()
         )
@@ -182,6 +184,11 @@ def _completions(base_url: str) -> str:
     if not known:
         raise ConfigError(
             f"{base_url!r} is no address of a server; expected one such as http://localhost:8000/v1"
+        )
+    if parts.username or parts.password:
+        raise ConfigError(
+            f"the address of {parts.hostname} holds a name or a password, which would stand in "
+            "messages and reports; write it without, and set the key in the environment"
         )
     from huggingface_hub import constants
 

@@ -82,3 +82,9 @@ def test_the_text_of_an_answer_may_come_in_parts() -> None:
     assert text_of_answer({"message": {"content": parts}}) == "ab"
     assert text_of_answer({"message": {"content": None}}) is None
     assert text_of_answer({}) is text_of_answer({"message": None}) is None
+
+
+def test_no_password_of_an_address_gets_into_a_message() -> None:
+    with pytest.raises(ConfigError, match="password") as refused:
+        ChatServer("http://me:open-sesame@127.0.0.1:9/v1", None, 1.0)
+    assert "sesame" not in str(refused.value)

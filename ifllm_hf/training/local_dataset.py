@@ -69,6 +69,30 @@ def load_local_folder(folder: Path, config: str | None = None) -> Any:
     return load_dataset(module, data_files=names, **options)
 
 
+def unread_files(folder: Path) -> list[str]:
+    """Return the files of pairs in a folder without a card that `load_dataset(folder)` leaves out.
+
+    Args:
+        folder: Where `load_dataset` found something.
+    """
+    from datasets.data_files import DataFilesDict, get_data_patterns
+    from datasets.load import infer_module_for_data_files
+
+    place = folder.expanduser().resolve()
+    escaped = glob.escape(str(place))
+    files = DataFilesDict.from_patterns(get_data_patterns(escaped), base_path=escaped)
+    module, _ = infer_module_for_data_files(files, path=str(place))
+    read = {Path(str(file)) for found in files.values() for file in found}
+    there = (file.relative_to(place) for file in sorted(place.rglob("*")) if file.is_file())
+    return [
+        str(file)
+        for file in there
+        if file.suffix in READERS
+        and not any(part.startswith((".", "__")) for part in file.parts)
+        and not (place / file in read and READERS[file.suffix] == module)
+    ]
+
+
 def configs_of_card(folder: Path) -> Any:
     """Return the configs in a folder's card, by name: `datasets`' `MetadataConfigs`."""
     from datasets.utils.metadata import MetadataConfigs

@@ -12,7 +12,13 @@ from ifllm_hf.alignment.dpo.trainer import USES_CONFIDENCE, PairDPOTrainer
 from ifllm_hf.alignment.pairs.config import PairDataConfig
 from ifllm_hf.alignment.pairs.format import DROPPED_EQUAL, DROPPED_LONG
 from ifllm_hf.alignment.policy.config import PolicyConfig
-from ifllm_hf.alignment.policy.run import announce, finish, prepare_run, train_and_save
+from ifllm_hf.alignment.policy.run import (
+    announce,
+    finish,
+    prepare_run,
+    train_and_save,
+    trainer_arguments,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +42,7 @@ def run_dpo(policy: PolicyConfig, training: PairDPOConfig, data: PairDataConfig)
     trainer = PairDPOTrainer(
         model=loaded.model,
         ref_model=loaded.ref_model,
-        args=training,
+        args=trainer_arguments(run),
         train_dataset=run.pairs.train,
         eval_dataset=run.pairs.held_out if training.eval_strategy != "no" else None,
         processing_class=run.tokenizer,

@@ -316,7 +316,7 @@ class EndpointJudge:
 
     def _temperature(self) -> str:
         value = self.settings.request.get("temperature", 0)
-        return "its own temperature" if value is None else f"temperature {value:g}"
+        return "its own temperature" if value is None else f"temperature {value}"
 
 
 def _account(answer: Mapping[str, Any], usage: Usage) -> Mapping[str, Any]:

@@ -49,7 +49,7 @@ def held_out_prompts(
     for config in configs:
         table = open_prompts(chosen.dataset, config, chosen.split, name=name, columns=columns)
         needed: dict[str, str | bool] = {
-            "fold": chosen.fold is not None and "prompts.fold",
+            "fold": chosen.fold is not None and f"prompts.fold {chosen.fold} (null: all readers)",
             "bullet_suffix": style.suffix and "format.suffix",
             "history_chosen": style.history == "chosen" and "format.history",
         }

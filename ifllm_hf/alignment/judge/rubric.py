@@ -96,8 +96,10 @@ _THOUGHT_ENDS = re.compile(
     r".*(</(think|thinking|thought|reasoning|seed:think)>|\[/THINK\]|◁/think▷|<\|message\|>)",
     re.DOTALL,
 )
+_LAST_CHARS = 200  # where such tokens are looked for
+_LONGEST_CHARS = 20_000  # no verdict is as long, and looking through more would take minutes
 _ENDS_OF_TURN = re.compile(r"(\s*(<\|[\w-]+\|>|</s>))+\s*$")
-_FENCED = re.compile(r"(`{3,}|~{3,})\s*\w*\s*(\{.*\})\s*(\1|$)", re.DOTALL)
+_FENCED = re.compile(r"((?<!`)`{3,}+|(?<!~)~{3,}+)\s*\w*\s*(\{.*\})\s*(\1|$)", re.DOTALL)
 
 
 class MalformedAnswer(ValueError):  # noqa: N818  (an answer of the judge, not a mistake of the user)
@@ -141,10 +143,14 @@ def without_thoughts(text: str) -> str:
     >>> without_thoughts("<think>hm</think> yes<|im_end|>"), without_thoughts("<think>hm")
     ('yes', '')
     """
-    said = _THOUGHT_ENDS.sub("", text.removeprefix("\ufeff"), count=1)
+    said = text.removeprefix("\ufeff")
+    if ended := _THOUGHT_ENDS.match(said):  # not `search`, which begins anew at every character
+        said = said[ended.end() :]
     if _THOUGHT_OPENS.match(said) or said.lstrip().startswith("<|channel|>"):
         return ""
-    return _ENDS_OF_TURN.sub("", said).strip().removeprefix("\ufeff")
+    said = said.strip()
+    said = said[:-_LAST_CHARS] + _ENDS_OF_TURN.sub("", said[-_LAST_CHARS:])
+    return said.strip().removeprefix("\ufeff")
 
 
 def read_verdict(text: str | None, prompt_id: str, first: str) -> Verdict:
@@ -156,6 +162,8 @@ def read_verdict(text: str | None, prompt_id: str, first: str) -> Verdict:
         MalformedAnswer: It is no JSON object, or not of the schema.
     """
     body = without_thoughts(text or "")
+    if len(body) > _LONGEST_CHARS:
+        raise MalformedAnswer(f"the answer is longer than {_LONGEST_CHARS} characters")
     if fenced := _FENCED.search(body):
         body = fenced[2]
     try:

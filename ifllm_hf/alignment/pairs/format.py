@@ -85,7 +85,7 @@ def format_row(row: Row, style: PromptFormat, confidence: float) -> dict[str, An
     sides = ("chosen", "rejected")
     as_chat = style.prompt_format == "chat"
     own = bool(row.get("has_template"))
-    past = row["history_chosen"] if style.history == "chosen" and isinstance(prompt, str) else None
+    past = row.get("history_chosen") if style.history == "chosen" else None
     suffix = BULLET_SUFFIX if style.suffix and row["bullet_suffix"] else ""
     if own and (past or suffix):
         raise RowError(
@@ -95,6 +95,13 @@ def format_row(row: Row, style: PromptFormat, confidence: float) -> dict[str, An
         )
     if own and not as_chat:
         return {"prompt": prompt, **{side: row[side] for side in sides}, "confidence": confidence}
+    if past and not isinstance(prompt, str):
+        raise RowError(
+            "'history_chosen' is a past beside a 'prompt' of messages, or beside a system turn",
+            past,
+            "expected the past in one place; write it into the messages of prompt, or use "
+            "history: none",
+        )
     messages: list[Message]
     if own:
         messages = turns_of(prompt)
@@ -149,13 +156,15 @@ def load_pairs(config: PairDataConfig, name: str | None = None) -> PreferencePai
         name=name,
         columns=(*_COLUMNS, *(column for column, used in style_columns.items() if used)),
     )
-    past = config.history == "chosen" and isinstance(pairs[0]["prompt"], str)
+    past = config.history == "chosen" and any(isinstance(row["prompt"], str) for row in pairs)
     needed: dict[str, str | bool] = {
-        "fold": config.eval_fold is not None and "eval_fold",
+        "fold": config.eval_fold is not None
+        and f"eval_fold {config.eval_fold} (null: nobody is held out)",
         "history_chosen": past and "history: chosen",
         "bullet_suffix": config.suffix and "suffix: true",
     }
     require_columns(pairs, name, needed)
+    _check_folds(pairs, name)
     held = [config.eval_fold is not None and fold == config.eval_fold for fold in _folds(pairs)]
     labeller_saw = _labeller_saw(pairs, held, config, name)
     prompts = [text_of(row["prompt"]).strip().casefold() for row in pairs]
@@ -211,6 +220,16 @@ def load_pairs(config: PairDataConfig, name: str | None = None) -> PreferencePai
 
 def _folds(pairs: Sequence[Row], column: str = "fold") -> list[int | None]:
     return [row.get(column) for row in pairs]
+
+
+def _check_folds(pairs: Sequence[Row], name: str) -> None:
+    for column in ("fold", "label_fold"):
+        for i, fold in enumerate(_folds(pairs, column)):
+            if fold is not None and not isinstance(fold, int | float):
+                raise DataError(
+                    f"{name}: row {i}, counted from 0: '{column}' is {fold!r}; expected a whole "
+                    "number; cast the column"
+                )
 
 
 def _labeller_saw(pairs: Sequence[Row], held: list[bool], config: PairDataConfig, name: str) -> int:

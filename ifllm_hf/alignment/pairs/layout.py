@@ -147,6 +147,12 @@ def _shared_prompt(
     if not isinstance(given, str):
         return _ends_with_question(read_messages(given, "prompt"))
     if len(chosen) == len(rejected) == 1:
+        if carries_template(given):
+            raise RowError(
+                "'prompt' carries a template of its own, with answers that are messages",
+                given,
+                "expected texts on both sides, or messages in all three columns",
+            )
         return [{"role": "user", "content": given}]
     asked = {turn["content"].strip() for turn in shared if turn["role"] == "user"}
     if given.strip() not in asked:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from yaml import YAMLError
 
 from ifllm_hf.errors import ConfigError, SourceError
 from ifllm_hf.training.local_dataset import (
@@ -12,10 +15,13 @@ from ifllm_hf.training.local_dataset import (
     configs_of_card,
     load_local_file,
     load_local_folder,
+    unread_files,
 )
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+logger = logging.getLogger(__name__)
 
 MADE_UP = "made-up"
 _PREFERENCES = "preferences"
@@ -67,9 +73,22 @@ def open_dataset(dataset: str, config: str | None, split: str) -> Dataset:
 
 
 def _load_folder(folder: Path, config: str | None) -> Any:
-    if config is None and _PREFERENCES in configs_of_card(folder):
+    configs = configs_of_card(folder)
+    if config is None and _PREFERENCES in configs:
         config = _PREFERENCES
-    return load_local_folder(folder, config)
+    if config is None and len(configs) > 1 and configs.get_default_config_name() is None:
+        raise ConfigError(
+            f"{folder.name}: the card has configs {', '.join(configs)}; set dataset_config to one"
+        )
+    loaded = load_local_folder(folder, config)
+    if not configs and (unread := unread_files(folder)):
+        logger.warning(
+            "%s: not read: %s; a folder is read as load_dataset reads it: files of one kind, and "
+            "where some are called train or test, only such",
+            folder.name,
+            ", ".join(unread),
+        )
+    return loaded
 
 
 def _read(load: Callable[[], Any], name: str, split: str) -> Dataset:
@@ -81,7 +100,7 @@ def _read(load: Callable[[], Any], name: str, split: str) -> Dataset:
         loaded = load()
     except StopIteration:  # what `datasets` raises for files without a byte
         return Dataset.from_dict({})
-    except (DatasetNotFoundError, DatasetGenerationError, OSError, ValueError) as error:
+    except (DatasetNotFoundError, DatasetGenerationError, OSError, ValueError, YAMLError) as error:
         if "corresponds to no data" in str(error):
             return Dataset.from_dict({})
         why = error.__cause__ or error  # "an error occurred" is caused by what is wrong

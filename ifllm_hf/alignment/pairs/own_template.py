@@ -12,10 +12,12 @@ from ifllm_hf.alignment.pairs.messages import Message, RowError
 
 # Where the templates in use let the assistant begin, and where they begin any turn.
 _ANSWER = re.compile(
-    r"\n\n(?:Assistant|ASSISTANT):|<\|im_start\|>assistant\n|<\|assistant\|>\n|\[/INST\]"
-    r"|<\|start_header_id\|>assistant<\|end_header_id\|>\n\n|<start_of_turn>model\n"
+    r"\n\n(?:Assistant|ASSISTANT):|<\|im_start\|>assistant\n?|<\|assistant\|>\n?|\[/INST\]"
+    r"|<\|start_header_id\|>assistant<\|end_header_id\|>(?:\n\n)?|<start_of_turn>model\n?"
     r"|### (?:Response|Assistant):\n?"
 )
+# Vicuna's, and those of scripts: a mark at the end of a prompt, a word of the text elsewhere.
+_ANSWER_AT_END = re.compile(r"(?:\A|\s)(?:Assistant|ASSISTANT):\Z")
 _TURN = re.compile(
     r"\n\n(?:Human|Assistant|USER|ASSISTANT):|<\|im_start\|>|<\|(?:user|assistant)\|>|\[/?INST\]"
     r"|<\|start_header_id\|>|<start_of_turn>|### (?:Instruction|Human|User|Response|Assistant):"
@@ -33,7 +35,8 @@ def carries_template(prompt: str) -> bool:
     """
     end = prompt.rstrip()[-_LONGEST_MARK:] + prompt[len(prompt.rstrip()) :]
     marks = list(_ANSWER.finditer(end))
-    return bool(marks) and not end[marks[-1].end() :].strip()
+    at_end = bool(marks) and not end[marks[-1].end() :].strip()
+    return at_end or bool(_ANSWER_AT_END.search(end.rstrip()))
 
 
 def split_shared(chosen: str, rejected: str) -> tuple[str, str, str]:

@@ -155,7 +155,13 @@ class _Opened:
         """Read all rows; the first that is refused, and how many like it, is the message."""
         rows: list[Row] = []
         refused: dict[str, list[tuple[int, RowError]]] = {}
-        for i, row in enumerate(self._dataset.with_format(None).to_list()):
+        try:
+            stored = self._dataset.with_format(None).to_list()
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{self.name}: a text is not UTF-8 ({error}); write the file anew as UTF-8"
+            ) from error
+        for i, row in enumerate(stored):
             try:
                 read = read_row(row)
                 read |= {column: row[column] for column in self.kept}
@@ -189,7 +195,7 @@ def _confidences(rows: Sequence[Row], name: str) -> list[float]:
     confidence = [float(c) if isinstance(c, int | float) else math.nan for c in given]
     _refuse(
         name,
-        "'confidence' is missing or outside [0.5, 1]",
+        "'confidence' is missing, no number or outside [0.5, 1]",
         [i for i, c in enumerate(confidence) if not 0.5 <= c <= 1],
         given,
         "it is the probability that 'chosen' is better: swap the answers where it is below one "

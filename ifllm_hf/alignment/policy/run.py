@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import shutil
 from dataclasses import dataclass
@@ -111,6 +112,17 @@ def prepare_run(
         )
     base = policy.public_name or (name if name.startswith(TINY_PREFIX) else public_name(name))
     return Prepared(policy, training, data, folder, checkpoint, pairs, path, tokenizer, str(base))
+
+
+def trainer_arguments(run: Prepared) -> Any:
+    """Return the settings of training; without `eval_strategy` where nobody is held out."""
+    if run.pairs.held_out is not None or run.training.eval_strategy == "no":
+        return run.training
+    logger.info("eval_strategy: no, as nobody is held out")
+    # A copy: a run is known again by its settings as they were given.
+    arguments = copy.copy(run.training)
+    arguments.eval_strategy = "no"
+    return arguments
 
 
 def announce(

@@ -11,7 +11,13 @@ from ifllm_hf.alignment.pairs.config import PairDataConfig
 from ifllm_hf.alignment.pairs.format import DROPPED_LONG
 from ifllm_hf.alignment.policy.config import PolicyConfig
 from ifllm_hf.alignment.policy.load import load_model, weights_in_words
-from ifllm_hf.alignment.policy.run import announce, finish, prepare_run, train_and_save
+from ifllm_hf.alignment.policy.run import (
+    announce,
+    finish,
+    prepare_run,
+    train_and_save,
+    trainer_arguments,
+)
 from ifllm_hf.alignment.sft.config import PairSFTConfig
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.training.local_paths import WithoutLocalPaths
@@ -66,7 +72,7 @@ def run_sft(policy: PolicyConfig, training: PairSFTConfig, data: PairDataConfig)
         held_out = answers_of(run.pairs.held_out, training.answers)
     trainer = AnswerSFTTrainer(
         model=load_model(run.path, policy, training),
-        args=training,
+        args=trainer_arguments(run),
         train_dataset=train,
         eval_dataset=held_out,
         processing_class=run.tokenizer,

@@ -397,3 +397,10 @@ def test_a_hub_that_does_not_answer_is_said_so(run: Run, monkeypatch: pytest.Mon
     monkeypatch.setattr(huggingface_hub.HfApi, "auth_check", refuse)
     with pytest.raises(ConfigError, match="Hub cannot be reached"):
         run(model_name_or_path="meta-llama/Llama-3.2-3B", dataset="would-be-read-next.parquet")
+
+
+def test_where_nobody_is_held_out_nothing_is_evaluated(run: Run) -> None:
+    out = run(eval_fold=None, eval_strategy="steps", eval_steps=1)
+    record = json.loads((out / "run.json").read_text())
+    assert record["data"]["held_out"] == 0 and record["result"]["steps"] == 2
+    assert record["settings"]["eval_strategy"] == "steps"  # as given: the run is known by it

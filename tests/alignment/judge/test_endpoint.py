@@ -349,3 +349,9 @@ def test_offline_servers_of_ones_own_judge_and_hugging_face_says_so(monkeypatch:
     ):
         with pytest.raises(ConfigError, match="HF_HUB_OFFLINE"):
             list(EndpointJudge(closed).judge([(PAIR, "baseline")]))
+
+
+def test_any_temperature_can_be_told() -> None:
+    with Server() as server:
+        for value, said in (({}, "temperature 0,"), ({"temperature": "0.5"}, "temperature 0.5,")):
+            assert said in EndpointJudge(settings_of(server, request=value)).protocol

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -47,3 +48,13 @@ def test_a_fence_around_the_object_is_forgiven() -> None:
     said = json.dumps({"reason": "r", "score_first": 5, "score_second": 6, "winner": "second"})
     verdict = read_verdict(f"```json\n{said}\n```", "p", "candidate")
     assert (verdict.winner, verdict.scores, verdict.win) == ("second", (5.0, 6.0), 0.0)
+
+
+@pytest.mark.parametrize("said", ["[", "x", " ", "`", "```\n", "</s>", "<think>", "<|channel|>"])
+def test_an_endless_answer_is_no_verdict_at_once(said: str) -> None:
+    start = time.process_time()
+    with pytest.raises(MalformedAnswer):
+        read_verdict(said * (200_000 // len(said)) + ".", "p0", "baseline")
+    with pytest.raises(MalformedAnswer):
+        read_verdict(said * (15_000 // len(said)) + ".", "p0", "baseline")
+    assert time.process_time() - start < 2

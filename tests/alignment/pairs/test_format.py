@@ -125,7 +125,7 @@ def test_settings_that_need_a_missing_column_say_so(tmp_path: Path) -> None:
     bare = {"prompt": "p", "chosen": "a", "rejected": "b"}
     path = write(tmp_path, [bare])
     for settings, message in (
-        ({"eval_fold": 0}, "no column 'fold', which eval_fold needs"),
+        ({"eval_fold": 0}, "no column 'fold', which eval_fold 0"),
         ({"history": "chosen"}, "no column 'history_chosen', which history: chosen needs"),
         ({"suffix": True}, "no column 'bullet_suffix', which suffix: true needs"),
     ):
@@ -195,6 +195,23 @@ def test_a_system_turn_is_kept_in_both_formats(tmp_path: Path) -> None:
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "why?"},
     ]
+
+
+def test_a_past_beside_messages_is_never_lost(tmp_path: Path) -> None:
+    """A system turn of its own column makes messages of a plain question."""
+    alone = row(1, system="Be brief.", history_chosen=None)
+    assert load(write(tmp_path, [alone]), history="chosen").train[0]["prompt"].startswith("Be")
+    with pytest.raises(DataError, match="row 0.*'history_chosen'"):
+        load(write(tmp_path, [row(1, system="Be brief.")]), history="chosen")
+    kinds = [{**HH, "prompt": "why?", "system": text} for text in ("Be brief.", None)]
+    with pytest.raises(ConfigError, match="history_chosen"):
+        load(write(tmp_path, kinds), history="chosen")
+
+
+@pytest.mark.parametrize("column", ["fold", "label_fold"])
+def test_folds_are_numbers(tmp_path: Path, column: str) -> None:
+    with pytest.raises(DataError, match=f"row 0.*'{column}' is '1'"):
+        load(write(tmp_path, [row(1, **{column: "1"})]), eval_fold=1)
 
 
 @pytest.mark.parametrize(

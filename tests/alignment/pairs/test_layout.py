@@ -250,3 +250,9 @@ def test_a_row_that_is_no_pair_is_refused(way: str, pair: Known) -> None:
     SPOILT[way](row)
     with pytest.raises(RowError):
         explicit_pair(row)
+
+
+def test_no_template_goes_around_one_whatever_the_answers_are() -> None:
+    row = {"prompt": "\n\nHuman: Hi?\n\nAssistant:", "chosen": [turn("assistant", "Yes")]}
+    with pytest.raises(RowError, match="template"):
+        explicit_pair({**row, "rejected": [turn("assistant", "No")]})

@@ -112,6 +112,38 @@ def test_a_missing_split_is_named_with_those_that_are_there(tmp_path: Path) -> N
             opened(place, split)
 
 
+def test_files_that_a_folder_does_not_give_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pl.DataFrame(ROWS).write_parquet(
+        write_lines(tmp_path / "kinds" / "b.jsonl", "x").parent / "a.parquet"
+    )
+    write_lines(tmp_path / "splits" / "train.jsonl", "t")
+    write_lines(tmp_path / "splits" / "more[1].jsonl", "x")
+    write_lines(tmp_path / "whole" / "a" / "1.jsonl", "x")
+    write_lines(tmp_path / "whole" / ".cache" / "2.jsonl", "x")
+    for folder, unread in (("kinds", "b.jsonl"), ("splits", "more[1].jsonl"), ("whole", None)):
+        caplog.clear()
+        opened(tmp_path / folder)
+        said = [record.getMessage() for record in caplog.records if record.name.startswith("ifllm")]
+        assert len(said) == (unread is not None) and all(str(unread) in line for line in said)
+
+
+def test_a_card_that_cannot_be_read_or_has_a_choice_is_one_line(tmp_path: Path) -> None:
+    folder = write_lines(tmp_path / "broken" / "a.jsonl", "x").parent
+    (folder / "README.md").write_text("---\nconfigs: [\n---\n")
+    with pytest.raises(SourceError, match="broken"):
+        opened(folder)
+    folder = with_configs(tmp_path / "choice")
+    card = (folder / "README.md").read_text()
+    (folder / "README.md").write_text(
+        card.replace("  default: true\n", "").replace("name: preferences", "name: other")
+    )
+    with pytest.raises(ConfigError, match="pairwise, other; set dataset_config"):
+        opened(folder)
+    assert opened(folder, config="other") == ROWS
+
+
 @pytest.mark.parametrize("content", ["", "\n", "[]"])
 def test_an_empty_file_has_no_rows(tmp_path: Path, content: str) -> None:
     (tmp_path / "x").mkdir()

@@ -22,6 +22,14 @@ def test_a_prompt_with_a_template_of_its_own_is_known_by_its_end(end: str) -> No
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "end", ["\nAssistant:", " ASSISTANT:", "<|assistant|>", "<|im_start|>assistant"]
+)
+def test_marks_without_their_line_breaks_end_a_prompt_too(end: str) -> None:
+    assert carries_template(f"USER: Why?{end}")
+    assert not carries_template(f"{end} is a mark?")
+
+
 def test_a_question_about_assistants_is_a_question() -> None:
     for text in ("Who is an Assistant?", "What does [/INST] mean?", "Answer:", "Q: why?\nA:"):
         assert not carries_template(text)

@@ -63,8 +63,9 @@ def test_confidence_is_one_without_the_column(read: Any) -> None:
         ({"prompt": [None, " "]}, r"'prompt' is empty in 2 of 2 rows"),
         ({"confidence": [0.9, 1.4]}, r"\[0.5, 1\] in 1 of 2 rows; first at row 1.*\('1.4'\)"),
         ({"confidence": [0.2, 0.9]}, r"first at row 0.*\('0.2'\); it is the probability"),
-        ({"confidence": [math.nan, 0.9]}, r"'confidence' is missing or outside"),
-        ({"confidence": [None, 0.9]}, r"'confidence' is missing or outside"),
+        ({"confidence": [math.nan, 0.9]}, r"'confidence' is missing"),
+        ({"confidence": [None, 0.9]}, r"'confidence' is missing"),
+        ({"confidence": ["0.9", "0.8"]}, r"'confidence' is missing, no number"),
         ({"confidence": ["high", "low"]}, r"outside \[0.5, 1\] in 2 of 2 rows.*\('high'\)"),
         ({"prompt": [1, 2]}, r"'prompt' is neither a text nor messages in 2 of 2 rows.*\('1'\)"),
         ({"chosen": [["a"], ["b"]], "rejected": [["c"], ["d"]]}, "'chosen' has a turn without"),
@@ -77,6 +78,13 @@ def test_pairs_that_no_loss_can_learn_from_are_refused(
 ) -> None:
     with pytest.raises(DataError, match=rf"^pairs.jsonl: .*{message}"):
         read({**ROWS, **columns})
+
+
+def test_texts_that_are_not_utf8_are_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    file.write_bytes('{"prompt": "p", "chosen": "café", "rejected": "b"}\n'.encode("latin-1"))
+    with pytest.raises(DataError, match="UTF-8"):
+        open_pairs(str(file))
 
 
 def test_an_answer_may_begin_with_its_question_in_some_rows(read: Any) -> None:

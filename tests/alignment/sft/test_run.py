@@ -193,3 +193,10 @@ def test_what_cannot_be_run_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         run(**settings)
+
+
+def test_where_nobody_is_held_out_nothing_is_evaluated(run: Run) -> None:
+    out = run(eval_fold=None, eval_strategy="steps", eval_steps=1)
+    record = json.loads((out / "run.json").read_text())
+    assert record["data"]["held_out"] == 0 and record["result"]["steps"] == 2
+    assert record["settings"]["eval_strategy"] == "steps"  # as given: the run is known by it
