@@ -308,6 +308,22 @@ def test_a_page_that_was_left_stops_no_later_one(
         browser.wait("window.ready", timeout_s=10)
 
 
+def test_a_page_that_is_shown_again_sends_again(
+    browser: Browser, recorded: Callable[[], list[list[Any]]], capture_server: CaptureServer
+) -> None:
+    browser.move(300, 200)
+    browser.wait("capture.transport.events.length > 0")
+    browser.load(f"{capture_server.url}page/page.css")  # within the site, so it may be put aside
+    browser.js("void setTimeout(() => history.back(), 50)")
+    browser.wait("window.ready")
+    before = len(recorded())
+    browser.move(320, 220)
+    wait_until(
+        lambda: any(event[0] == "p" for event in recorded()[before:]),
+        "what is recorded now arrives",
+    )
+
+
 def test_a_closed_tab_delivers_its_last_moments(
     browser: Browser, recorded: Callable[[], list[list[Any]]]
 ) -> None:
