@@ -256,9 +256,41 @@ def test_after_the_announced_questions_come_the_end_and_the_panel(
     assert href.startswith(f"{PANEL}&code=") and link.get_attribute("rel") == "noreferrer"
     assert not any(who[name] in href for name in ("session", "token", "code"))
     check_accessibility(page)
-    # A finished session is nothing to come back to.
+    # A reload costs nobody the way back; a finished session is nothing to come back to.
+    page.reload()
+    page.get_by_role("heading", name="Take part").wait_for()
+    assert page.get_by_role("link", name="panel").get_attribute("href") == href
     page.goto(meeting.url)
     page.wait_for_selector(".ifllm-explore[data-query]")
+
+
+def test_a_session_that_is_not_there_keeps_nobody_from_beginning_anew(
+    meeting: Meeting, page: Any, chromium: Any
+) -> None:
+    agree(page)
+    mine = me(page)
+    file = meeting.sessions / f"{mine['session']}.jsonl"
+    page.goto("about:blank")
+    file.rename(file.with_suffix(".moved"))
+    page.goto(f"{meeting.url}?tab=take-part")
+    page.get_by_text("cannot be found just now").wait_for()
+    assert page.get_by_role("button", name="Begin anew").is_visible()
+    file.with_suffix(".moved").rename(file)
+    page.get_by_role("button", name="Try again").click()
+    page.get_by_role("heading", name="Your first question").wait_for()
+
+    elsewhere = chromium.new_context()
+    other = elsewhere.new_page()
+    other.goto(f"{meeting.url}?tab=about")
+    other.get_by_label("Withdrawal code").fill(mine["code"])
+    other.get_by_role("button", name="Delete my session").click()
+    other.get_by_text("is deleted").wait_for()
+    elsewhere.close()
+    page.reload()
+    page.get_by_role("heading", name="Deleted").wait_for()
+    assert page.evaluate("localStorage['ifllm-own-sessions']") == "[]"
+    page.get_by_role("button", name="Begin anew").click()
+    page.get_by_role("heading", name="Take part").wait_for()
 
 
 def test_what_an_earlier_visit_left_is_sent_from_any_tab(
