@@ -282,6 +282,7 @@ def test_a_session_that_is_not_there_keeps_nobody_from_beginning_anew(
     page.get_by_role("button", name="Try again").click()
     page.get_by_role("heading", name="Your first question").wait_for()
 
+    page.goto("about:blank")  # or an open page hears of it before it is loaded again
     elsewhere = chromium.new_context()
     other = elsewhere.new_page()
     other.goto(f"{meeting.url}?tab=about")
@@ -289,7 +290,7 @@ def test_a_session_that_is_not_there_keeps_nobody_from_beginning_anew(
     other.get_by_role("button", name="Delete my session").click()
     other.get_by_text("is deleted").wait_for()
     elsewhere.close()
-    page.reload()
+    page.goto(f"{meeting.url}?tab=take-part")
     page.get_by_role("heading", name="Deleted").wait_for()
     assert page.evaluate("localStorage['ifllm-own-sessions']") == "[]"
     page.get_by_role("button", name="Begin anew").click()
