@@ -146,7 +146,19 @@ def _private_places(data: DemoData, settings: Settings) -> list[str]:
 
 
 def _head() -> str:
+    """Return what Gradio puts into the head, by script, just before it draws.
+
+    What is inline holds from the first frame on, however slow the network is: Gradio measures once
+    which tabs fit, and nothing of Explore may be seen before `page.js` knows which tab is wanted.
+    """
     styles = sorted(STATIC.rglob("*.css"), key=lambda path: path.name)
-    places = [path.relative_to(STATIC).as_posix() for path in styles]
+    frame = STATIC / "page.css"
+    places = [path.relative_to(STATIC).as_posix() for path in styles if path != frame]
     styled = "".join(f'<link rel="stylesheet" href="{STATIC_URL}/{place}">' for place in places)
-    return f'{styled}<script type="module" src="{STATIC_URL}/page.js"></script>'
+    root = "document.documentElement.classList"
+    return (
+        f"<style>{frame.read_text(encoding='utf-8')}</style>{styled}"
+        f'<script>{root}.add("ifllm-opening")</script>'
+        f'<script type="module" src="{STATIC_URL}/page.js"'
+        f""" onerror="{root}.remove('ifllm-opening')"></script>"""
+    )

@@ -276,6 +276,7 @@ def test_what_was_not_sent_outlives_the_browser(
 def test_a_server_that_dies_in_a_write_costs_nothing(
     browser: Browser, capture_server: CaptureServer
 ) -> None:
+    browser.load("about:blank")  # a page of an earlier test would write too
     capture_server.stop()
     capture_server.start("--die-in-write", "2")
     session = capture_server.new()

@@ -107,12 +107,15 @@ def check_accessibility(page: Any) -> None:
 def test_the_link_leads_to_taking_part_and_past_no_heat(meeting: Meeting, context: Any) -> None:
     phone = context.new_page()
     phone.set_viewport_size({"width": 390, "height": 844})
+    phone.set_extra_http_headers({"X-Forwarded-For": "192.0.2.1"})  # not the operator's browser
     phone.add_init_script(
         """new MutationObserver(() => {
           const heat = document.querySelector(".ifllm-heat");
           if (heat?.checkVisibility({ visibilityProperty: true })) window.seenHeat = true;
         }).observe(document, { childList: true, subtree: true });"""
     )
+    # Gradio is there long before our own files are, as on a slow network.
+    phone.route("**/page/page.*", lambda route: (phone.wait_for_timeout(1500), route.continue_()))
     phone.goto(f"{meeting.url}?tab=take-part")
     phone.get_by_role("heading", name="Take part").wait_for()
     assert phone.evaluate("window.seenHeat") is None
@@ -256,9 +259,42 @@ def test_after_the_announced_questions_come_the_end_and_the_panel(
     assert href.startswith(f"{PANEL}&code=") and link.get_attribute("rel") == "noreferrer"
     assert not any(who[name] in href for name in ("session", "token", "code"))
     check_accessibility(page)
-    # A finished session is nothing to come back to.
+    # A reload costs nobody the way back; a finished session is nothing to come back to.
+    page.reload()
+    page.get_by_role("heading", name="Take part").wait_for()
+    assert page.get_by_role("link", name="panel").get_attribute("href") == href
     page.goto(meeting.url)
     page.wait_for_selector(".ifllm-explore[data-query]")
+
+
+def test_a_session_that_is_not_there_keeps_nobody_from_beginning_anew(
+    meeting: Meeting, page: Any, chromium: Any
+) -> None:
+    agree(page)
+    mine = me(page)
+    file = meeting.sessions / f"{mine['session']}.jsonl"
+    page.goto("about:blank")
+    file.rename(file.with_suffix(".moved"))
+    page.goto(f"{meeting.url}?tab=take-part")
+    page.get_by_text("cannot be found just now").wait_for()
+    assert page.get_by_role("button", name="Begin anew").is_visible()
+    file.with_suffix(".moved").rename(file)
+    page.get_by_role("button", name="Try again").click()
+    page.get_by_role("heading", name="Your first question").wait_for()
+
+    page.goto("about:blank")  # or an open page hears of it before it is loaded again
+    elsewhere = chromium.new_context()
+    other = elsewhere.new_page()
+    other.goto(f"{meeting.url}?tab=about")
+    other.get_by_label("Withdrawal code").fill(mine["code"])
+    other.get_by_role("button", name="Delete my session").click()
+    other.get_by_text("is deleted").wait_for()
+    elsewhere.close()
+    page.goto(f"{meeting.url}?tab=take-part")
+    page.get_by_role("heading", name="Deleted").wait_for()
+    assert page.evaluate("localStorage['ifllm-own-sessions']") == "[]"
+    page.get_by_role("button", name="Begin anew").click()
+    page.get_by_role("heading", name="Take part").wait_for()
 
 
 def test_what_an_earlier_visit_left_is_sent_from_any_tab(

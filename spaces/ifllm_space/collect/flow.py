@@ -131,6 +131,7 @@ class Flow:
             "shown": _shown(open_turn, session) if open_turn else None,
             "past": self._past_shown(session, last["kind"]) if last else [],
             "ended": bool(session.end),
+            "completion": self._completion(session) if session.end else None,
         }
 
     def _ask(self, request: Request) -> Reply:
@@ -151,8 +152,9 @@ class Flow:
             raise off()
         if not 0 < len(question) <= QUESTION_CHARS_MAX:
             raise _told(f"Please write a question of up to {QUESTION_CHARS_MAX} characters.")
-        waiting = _open_turn(session)
-        if waiting and (waiting["kind"], waiting["question"]) == (kind, question):
+        # A second tab rates what waits first: a turn that is rated later would enter the past of
+        # one whose models did not know it.
+        if waiting := _open_turn(session):
             return {"shown": _shown(waiting, session)}
         number = max(session.turns, default=-1) + 1
         if number >= TURNS_MAX:
@@ -239,11 +241,7 @@ class Flow:
         if session.end is None:
             record = {"type": "end", "at_epoch_ms": self._store.now_ms(), "reason": "finished"}
             self._store.append(session.session_id, record)
-        url = self._settings.completion_url
-        if not url:
-            return {"completion": None}
-        code = completion_code(tombstone(session.session_id), self._store.secret)
-        return {"completion": completion_link(url, code)}
+        return {"completion": self._completion(session)}
 
     def _withdraw(self, request: Request) -> Reply:
         code = request.get("code")
@@ -259,6 +257,13 @@ class Flow:
             raise Told("failed", 503, NOT_DELETED.format(whom)) from error
 
     # --- what they need
+
+    def _completion(self, session: Session) -> str | None:
+        """Return where a panel takes this participant back."""
+        if not (url := self._settings.completion_url):
+            return None
+        code = completion_code(tombstone(session.session_id), self._store.secret)
+        return completion_link(url, code)
 
     def _offer(self) -> Reply | None:
         if self._responder is None:

@@ -37,6 +37,8 @@ from ifllm_space.server.withdrawal import WithdrawalReceipt, finish_exports, wit
 from ifllm_space.settings import Settings
 
 WRONG_CODES_PER_MINUTE = 20
+ROOM_TO_FINISH = 2**20
+"""Bytes that a full session still takes of all but batches: who is told to finish can."""
 _GROUP_MAX = 128  # fewer than files stay open
 
 
@@ -295,7 +297,7 @@ class SessionStore(SessionFolder):
                 answers.append((line, known, True))
             elif line.batch and any(line.batch == other.batch for other in new):
                 twice.append(line)
-            elif len(line.data) > room:
+            elif len(line.data) > room + (0 if line.batch else ROOM_TO_FINISH):
                 line.done.set_exception(refusals.session_full(self.settings.session_bytes_max))
             else:
                 new.append(line)

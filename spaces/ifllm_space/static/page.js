@@ -10,15 +10,15 @@ import { drainBacklog } from "./record/transport.js";
 drainBacklog();
 const asked = new URLSearchParams(location.search).get("tab");
 const tab = asked ?? (unfinished() ? "take-part" : null);
+const root = document.documentElement; // shell.py has put the class on it
 if (tab) openTab(tab);
+else root.classList.remove("ifllm-opening");
 
 /**
  * Gradio draws the first tab, then the others; until ours is open nothing of another is seen.
  * @param {string} name
  */
 function openTab(name) {
-  const root = document.documentElement;
-  root.classList.add("ifllm-opening");
   const look = () => {
     const button = buttonOf(name);
     if (!button) return;

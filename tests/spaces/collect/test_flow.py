@@ -198,15 +198,18 @@ def test_models_readers_and_exports_have_the_same_past(
     asked("q0", ModelAnswer("left q0", "m1"))
     flow.step({**RATED, **me})
     assert asked("q1", ModelAnswer("", "m1", error="busy")) is None
-    asked("q2", ModelAnswer("left q2", "m1"))  # its reply is lost: nobody rates it
+    asked("q2", ModelAnswer("left q2", "m1"))
+    # A second tab asks something else: it rates what waits first, or nobody knew the same past.
+    assert asked("q3", ModelAnswer("left q3", "m1"))["question"] == "q2"
+    flow.step({**RATED, **me, "turn": 2})
     shown = asked("q3", ModelAnswer("left q3", "m1"))
     rated = flow.step({**RATED, **me, "turn": 3})
 
     sides = [told(history) for history in responder.histories[-1]]
-    assert sides == [["q0", "left q0"], ["q0", "right q0"]]
-    (seen,) = shown["past"]
+    assert sides == [["q0", f"{side} q0", "q2", f"{side} q2"] for side in ("left", "right")]
+    seen, _ = shown["past"]
     assert seen["question"] == "q0" and [box["box"] for box in seen["boxes"]] == ["A", "B"]
-    assert [turn["question"] for turn in rated["past"]] == ["q0", "q3"]
+    assert [turn["question"] for turn in rated["past"]] == ["q0", "q2", "q3"]
 
     prepare(store.folder, tmp_path / "ifllm", progress=False)
     files = config_files(tmp_path / "ifllm", "pairwise")
@@ -294,6 +297,7 @@ def test_a_reload_goes_on_where_it_was(flow: Flow, me: Reply) -> None:
         "shown": shown,
         "past": [],
         "ended": False,
+        "completion": None,
     }
     flow.step({**RATED, **me})
     assert flow.step({"step": "resume", **me})["shown"] is None
@@ -358,9 +362,11 @@ def test_the_quota_counts_answers_and_survives_a_restart(
     opened = flow.step(CONSENT)
     who = {name: opened[name] for name in ("session", "token")}
     assert ask(flow, who)["ok"]
+    assert flow.step({**RATED, **who})["ok"]
     again = Flow(store.settings, store, responder)
     assert ask(again, who, question="How?")["error"] == "quota"
     assert ask(again, who, kind="pointwise")["ok"]
+    assert flow.step({**RATED, **who, "turn": 1})["ok"]
     assert ask(again, who, kind="pointwise", question="How?")["error"] == "quota"
 
 

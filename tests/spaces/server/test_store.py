@@ -343,7 +343,7 @@ def test_second_first_line_is_refused(store: SessionStore, opened: OpenedSession
         store.append(opened.session_id, lines_of(store, opened.session_id)[0])
 
 
-def test_full_session_takes_no_more(make_store: Callable[..., SessionStore]) -> None:
+def test_full_session_takes_no_more_batches(make_store: Callable[..., SessionStore]) -> None:
     store = make_store(session_bytes_max=900)
     session_id = store.open_session(**CONSENT).session_id
     refused = []
@@ -354,6 +354,8 @@ def test_full_session_takes_no_more(make_store: Callable[..., SessionStore]) -> 
             refused.append((error.error, error.status, error.retry))
     assert refused and set(refused) == {("full", 413, False)}
     assert (store.folder / f"{session_id}.jsonl").stat().st_size <= 900
+    summary = {"text": "x" * 900, "understand_before": None, "understand_after": None}
+    store.append(session_id, {"type": "summary", "at_epoch_ms": 1, **summary})
 
 
 @pytest.mark.parametrize("session_id", ["", "../x", "s_" + "/" * 22, "s_" + "a" * 21 + "\n", "s_a"])

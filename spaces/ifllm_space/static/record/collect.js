@@ -12,6 +12,7 @@ import { gazeProvider } from "./gaze.js";
 import { button, control, form, heading, notice, picker, radios, waitingIn } from "./form.js";
 import { aboutPage, codePage, consentPage } from "./joining.js";
 import { begunOn, client, forget, keep, note, readKept, strike, unfinished } from "./kept.js";
+import { arrivedOf, panelLink } from "./leaving.js";
 import { answersOf, pastOf, ratingsOf } from "./reading.js";
 
 /** @typedef {import("./kept.js").Me} Me */
@@ -58,10 +59,14 @@ class TakingPart {
   }
 
   async #resume() {
+    const me = /** @type {Me} */ (this.me);
     const found = await this.#step("resume");
-    if (!found.ok && !["gone", "token"].includes(found.error)) return this.#again(found.reason);
+    if (found.error === "gone") return this.#gone(me.session);
+    if (!found.ok && found.error !== "token") {
+      return this.#again(found.reason, ...(found.error === "missing" ? [this.#anew(me)] : []));
+    }
     if (!found.ok || found.ended) {
-      this.#leave(/** @type {Me} */ (this.me));
+      this.#leave({ ...me, completion: found.completion });
       return this.#consent();
     }
     this.#rated(found);
@@ -79,11 +84,16 @@ class TakingPart {
         this.me = left;
         this.#resume();
       }),
-      button("Begin anew", () => {
-        this.#leave(left);
-        this.#consent();
-      }),
+      this.#anew(left),
     );
+  }
+
+  /** @param {Me} left */
+  #anew(left) {
+    return button("Begin anew", () => {
+      this.#leave(left);
+      this.#consent();
+    });
   }
 
   /** Go on with no session; its code stays under Withdraw. @param {Me} me */
@@ -121,6 +131,7 @@ class TakingPart {
       over: false,
     };
     keep(this.me);
+    this.past = [];
     this.#show(...codePage(opened.code, () => this.#start()));
   }
 
@@ -304,38 +315,19 @@ class TakingPart {
       await this.capture.setGaze(null);
       await this.#validate("after");
     }
-    const stopped = this.capture.stop();
     const ended = await this.#step("end");
-    if (!ended.ok) return this.#trouble(ended.reason);
-    await stopped;
+    if (!ended.ok) return this.#trouble(ended.reason); // who goes on is recorded still
+    const delivered = await this.capture.stop();
     const { code } = /** @type {Me} */ (this.me);
-    const arrived = await this.#arrived();
-    this.#leave(/** @type {Me} */ (this.me));
+    const arrived = arrivedOf(delivered, this.capture.transport.refused(), this.page.refused);
+    this.#leave({ .../** @type {Me} */ (this.me), completion: ended.completion });
     this.#show(
       heading("Thank you"),
       h("p", {}, arrived),
-      ended.completion
-        ? h("p", {}, h("a", { class: "ifllm-main", href: ended.completion, rel: "noreferrer" }, "Back to your panel"))
-        : null,
+      panelLink(ended.completion),
       h("p", {}, "This code deletes everything of yours, at any time. Nobody else has it:"),
       codePanel(code),
     );
-  }
-
-  /** What became of the recording. */
-  async #arrived() {
-    const delivered = await this.capture.flush();
-    const { transport } = this.capture;
-    const { count, reasons } = transport.refused();
-    if (!count) return delivered ? "Everything has arrived." : "The rest is sent when you are online.";
-    const pieces = count === 1 ? "1 piece of the recording was" : `${count} pieces of the recording were`;
-    const words = this.page.refused;
-    const why = Object.keys(reasons).map(
-      (reason) =>
-        words[reason] ?? words[reason.includes(":") ? "malformed" : "on_the_way"],
-    );
-    const because = why.length ? ` (${[...new Set(why)].join(", ")})` : "";
-    return `${pieces} refused by the server${because}. What can still be sent stays in this browser.`;
   }
 
   /** @param {string} session */
@@ -343,7 +335,11 @@ class TakingPart {
     strike(session);
     if (this.me && this.me.session !== session) return;
     this.me = null;
-    this.#show(heading("Deleted"), h("p", {}, "This session was withdrawn; nothing more is recorded."));
+    this.#show(
+      heading("Deleted"),
+      h("p", {}, "This session was withdrawn; nothing more is recorded."),
+      button("Begin anew", () => this.#consent()),
+    );
   }
 
   // --- parts
@@ -365,9 +361,9 @@ class TakingPart {
     return this.ask({ step: name, session, token, ...more });
   }
 
-  /** @param {string} reason */
-  #again(reason) {
-    this.#show(heading("Take part"), notice(reason), button("Try again", () => this.begin()));
+  /** @param {string} reason @param {...Node} more */
+  #again(reason, ...more) {
+    this.#show(heading("Take part"), notice(reason), button("Try again", () => this.begin()), ...more);
   }
 
   /** @param {string} reason */

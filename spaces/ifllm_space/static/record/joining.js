@@ -4,6 +4,8 @@
 import { codePanel } from "./code.js";
 import { h } from "../dom.js";
 import { checkbox, form, heading, radios } from "./form.js";
+import { begunOn, ownSessions } from "./kept.js";
+import { panelLink } from "./leaving.js";
 
 /**
  * @param {any} page what the server said of it
@@ -20,8 +22,12 @@ export function consentPage(page, next) {
   const { questions, minutes } = page.length;
   const text = h("div", { class: "ifllm-consent", tabindex: 0 });
   text.innerHTML = page.consent.html; // our own, escaped by the server
+  const [last] = ownSessions();
   return [
     heading("Take part"),
+    last?.completion // who reloaded the last page has not lost the way back
+      ? h("div", { class: "ifllm-notice" }, `You have finished what you began on ${begunOn(last)}.`, panelLink(last.completion))
+      : null,
     h("p", {}, `${questions} questions, about ${minutes} minutes in all. You can stop after each.`),
     text,
     h("p", { class: "ifllm-fine" }, `Version ${page.consent.version} of this text.`),

@@ -17,6 +17,7 @@ export const CHANGED = "ifllm-own-sessions";
  * @property {number} begun epoch in ms
  * @property {number} turns rated questions
  * @property {boolean} over finished, or left for another one
+ * @property {string|null} [completion] where a panel takes back who finished
  */
 
 /** What tells browsers apart and people not. */
