@@ -79,6 +79,7 @@ def test_the_recipe_prints_the_gains_and_where_the_report_lies(
         return out / "benchmark" / "report.md"
 
     monkeypatch.setattr(reward_report, "reward_report", ready)
+    monkeypatch.setattr("ifllm_hf.data.prepared.ifllm.find_prepared", lambda *_, **__: tmp_path)
     out = tmp_path / "out"
     words = f"x --out {out} --quick --variants text --repeats 2"
     monkeypatch.setattr("sys.argv", words.split())

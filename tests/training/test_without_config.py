@@ -69,10 +69,14 @@ def test_data_are_those_of_load_dataset_else_made_up(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("IFLLM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("IFLLM_RELEASE", str(tmp_path / "nowhere"))
-    with pytest.raises(SourceError, match="nowhere"):  # what was named is not replaced
-        find_data()
-    monkeypatch.delenv("IFLLM_RELEASE")
+    monkeypatch.delenv("IFLLM_RELEASE", raising=False)
+
+    def named(*args: object, **kwargs: object) -> Path:
+        raise SourceError("nowhere: does not exist ($IFLLM_RELEASE)")
+
+    with monkeypatch.context() as patch, pytest.raises(SourceError, match="nowhere"):
+        patch.setattr("ifllm_hf.data.prepared.ifllm.find_prepared", named)
+        find_data()  # what was named is not replaced
 
     def unreachable(*args: object, **kwargs: object) -> Path:
         raise DownloadError("the release cannot be fetched")
