@@ -23,6 +23,8 @@ from tests.helpers.spaces.running import CaptureServer, Space, wait_until
 
 SCALE = 2  # device pixels per CSS pixel, as on most screens that people read on
 OFFSET = 8  # where a `p` event has it
+SETTLED_S = 0.5  # a page that has just changed is busy
+RESTS_S = 0.2  # long enough to be sampled
 SEALED_S = 3  # a batch is sealed every two seconds
 
 TABS = """[...document.querySelectorAll("button[role=tab]")].filter(b => b.offsetParent)"""
@@ -183,8 +185,10 @@ def test_a_whole_session_with_real_input(browser: Browser, space: Space, tmp_pat
     press(browser, "Ask")
     browser.wait("!!document.querySelector('.ifllm-pair')?.offsetParent")
     glyphs = browser.wait(f"({GLYPHS})(12)")
+    time.sleep(SETTLED_S)
     for x, y, _ in glyphs:
-        browser.move(x, y, duration_ms=150)
+        browser.move(x, y)
+        time.sleep(RESTS_S)
     box = browser.js(
         """(r => [r.x + r.width / 2, r.y + r.height / 2])
         (document.querySelector(".ifllm-pair [data-response=B]").getBoundingClientRect())"""
