@@ -14,6 +14,7 @@ from transformers import initialization as init
 from .configuration_ifllm import IFLLMConfig
 from .modeling_behavior_ifllm import TokenBehavior, TrajectoryEncoder, TrajectoryJoin
 from .modeling_checks_ifllm import refuse_misfit
+from .modeling_evidence_ifllm import EvidenceHead
 from .modeling_placement_ifllm import NO_TEXT, UNITS, kept_off_the_disk, units_of
 
 
@@ -49,6 +50,12 @@ class IFLLMPreTrainedModel(PreTrainedModel):  # type: ignore[misc, unused-ignore
             for name in ("start", "query"):
                 if getattr(module, name, None) is not None:
                     init.normal_(getattr(module, name), std=0.5)
+        if isinstance(module, EvidenceHead):
+            for name, parameter in module.named_parameters():
+                (init.ones_ if name == "spread" else init.zeros_)(parameter)
+        score = getattr(module, "score", None)
+        if self.config.evidence_head and isinstance(score, nn.Linear):
+            init.zeros_(score.weight)  # what is learned starts on top of the head
         if isinstance(getattr(module, NO_TEXT, None), nn.Parameter):
             init.zeros_(module.no_text)
 
