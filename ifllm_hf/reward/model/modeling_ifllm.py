@@ -268,6 +268,8 @@ class IFLLMForRewardModeling(IFLLMPreTrainedModel):
         heads = ["score", "likert"] if config.likert_head else ["score"]
         self._keep_in_fp32_modules = parts_in_float32(self.model, "model.", heads)
         self.post_init()
+        if config.evidence_head and self.score is not None:
+            nn.init.zeros_(self.score.weight)  # what is learned starts on top of the head
 
     @classmethod
     def from_text_backbone(
