@@ -310,7 +310,11 @@ def run_reward(
         trainer, processor = fit_reward_model(
             backbone, inputs, training, turns, ids, checkpoint=checkpoint
         )
-        record["result"] = {"steps": trainer.state.global_step, "log": trainer.state.log_history}
+        record["result"] = {
+            "steps": trainer.state.global_step,
+            "best_epoch": tr.best_epoch(trainer),
+            "log": trainer.state.log_history,
+        }
         tested = [q for q in sorted(held_out) if turns.rows[q].get("preference") in ("a", "b")]
         if tested:
             record["result"]["held_out"] = _score_held_out(trainer, processor, turns, tested)

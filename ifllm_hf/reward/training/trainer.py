@@ -266,6 +266,14 @@ class _Start:
                     parameter.copy_(self.weights[name])
 
 
+def best_epoch(trainer: IFLLMRewardTrainer) -> float | None:
+    """Return the epoch that was kept: 0 the start, None without a choice."""
+    step, state = trainer.state.best_global_step, trainer.state
+    if step is None or not state.max_steps:
+        return None
+    return float(step * state.num_train_epochs / state.max_steps)
+
+
 def warm_up_trajectory(
     model: Any,
     processor: IFLLMProcessor,
