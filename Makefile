@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help setup setup-test demo test check style bench reward-report clean webgazer-test peers-test
+.PHONY: help setup setup-test demo test check style bench reward-report benchmark-report clean webgazer-test peers-test
 
 help:
 	@echo "make demo   set up, then the whole line in minutes: data, scores by worker, pairs, DPO"
@@ -19,6 +19,7 @@ help:
 	@echo "make bench  speed and memory, against the targets in tests/speed/"
 	@echo "make reward-report  text and behaviour around a sentence encoder, by fold of readers: hours;"
 	@echo "            REPORT=--quick: one repeat, an hour"
+	@echo "make benchmark-report  the benchmark on the public release, as README and cards quote it"
 	@echo "make peers-test  fetch the tests of transformers into a temporary folder, run them on our models"
 	@echo "make webgazer-test  fetch WebGazer (GPL) into a temporary folder and run it"
 	@echo "make style  format the code"
@@ -53,6 +54,12 @@ test: check setup-test
 
 bench: setup
 	$(BIN)/python tests/speed/run.py
+
+# What README and cards say of the public release comes from this report.
+benchmark-report: setup
+	test -d ifllm || $(BIN)/ifllm prepare
+	$(BIN)/ifllm benchmark --out docs/benchmark --overwrite
+	$(BIN)/python dataset_card/released_answer.py
 
 # Fetches WebGazer (GPL-3.0-or-later) into a temporary folder and runs it before a drawn face.
 webgazer-test: setup-test

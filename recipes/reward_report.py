@@ -1,8 +1,8 @@
 """`make reward-report`: what text, behaviour on tokens and trajectory are worth, on the real data.
 
-Five models around one sentence encoder, each trained once per fold of workers, then scored by the
-benchmark beside its baselines. Hours on a CPU; finished folds are kept, so it can be stopped and
-started again.
+Models around one sentence encoder, with the evidence head and without it, each trained once per
+fold of workers, then scored by the benchmark beside its baselines. Hours on a CPU; finished folds
+are kept, so it can be stopped and started again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ def run() -> str:
     parser.add_argument("--out", type=Path, default=Path("outputs/reward-report"))
     parser.add_argument("--quick", action="store_true", help="one repeat, short texts, an hour")
     parser.add_argument(
-        "--variants", nargs="+", choices=VARIANTS, metavar="NAME", help=f"of {', '.join(VARIANTS)}"
+        "--variants",
+        nargs="+",
+        choices=list(VARIANTS),
+        metavar="NAME",
+        help=f"of {', '.join(map(repr, VARIANTS))}",
     )
     parser.add_argument("--repeats", type=int, help="folds drawn so often; finished ones are kept")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""What text, behaviour on tokens and trajectory are worth: five reward models and their gains.
+"""What evidence, text, behaviour on tokens and trajectory are worth: reward models and their gains.
 
 `recipes/reward_report.py` calls `reward_report`.
 """
@@ -25,8 +25,21 @@ from ifllm_hf.metrics.core import score_interval
 FULL: dict[str, Any] = {"max_length": 512, "epochs": 6, "warmup": 10, "repeats": 5, "freeze": False}
 QUICK: dict[str, Any] = {"max_length": 256, "epochs": 4, "warmup": 6, "repeats": 1, "freeze": True}
 """Settings of the whole report, and of one that ends within an hour on one core."""
-# The cheap ones first.
-VARIANTS = ("behavior", "text", "text+trajectory", "text+tokens", "text+both")
+VARIANTS: dict[str, tuple[str, bool]] = {
+    "head": ("evidence", True),
+    "behavior": ("behavior", False),
+    "head + behavior": ("behavior", True),
+    "text": ("text", False),
+    "head + text": ("text", True),
+    "text+trajectory": ("text+trajectory", False),
+    "head + text+trajectory": ("text+trajectory", True),
+    "text+tokens": ("text+tokens", False),
+    "text+both": ("text+both", False),
+    "head + text+both": ("text+both", True),
+}
+"""Name -> what the model reads, and whether its evidence head is on; the cheap ones first."""
+BASES = ("text", "head")
+"""What the others are compared with."""
 
 
 def reward_report(
@@ -43,7 +56,7 @@ def reward_report(
         data: A folder written by `ifllm prepare`.
         out: Where runs, predictions and the benchmark's report go.
         quick: The settings `QUICK`.
-        variants: Names of `reward.training.config.INPUTS`; all of them by default.
+        variants: Names of `VARIANTS`; all of them by default.
         repeats: How often the folds are drawn anew; default: that of the settings.
 
     Returns:
@@ -74,18 +87,19 @@ def reward_report(
     source = RewardDataConfig(dataset=str(data), cross_validate=True, repeats=drawn)
     turns = load_reward_data(source)
     for name in variants or VARIANTS:
+        inputs, head = VARIANTS[name]
         # The backbone's weights stay as they are, in bf16 (a step takes half as long); an adapter
         # learns, or nothing of the backbone does.
         backbone = ModelConfig(
             model_name_or_path=encoder,
             dtype="bfloat16",
             attn_implementation="eager",
-            use_peft=INPUTS[name]["use_text"] and not chosen["freeze"],
+            use_peft=INPUTS[inputs]["use_text"] and not chosen["freeze"],
             lora_r=8,
             lora_alpha=16,
             lora_dropout=0.0,
         )
-        alone = not INPUTS[name]["use_text"]
+        alone = not INPUTS[inputs]["use_text"]
         training = RewardTrainingConfig(
             output_dir=str(out / name),
             use_cpu=True,
@@ -106,7 +120,8 @@ def reward_report(
         found = cross_validate_reward(
             backbone,
             RewardInputConfig(
-                inputs=name,
+                inputs=inputs,
+                evidence_head=head,
                 max_length=128 if alone else chosen["max_length"],  # it reads none of them
                 text_dropout=0.0,
                 freeze_backbone=chosen["freeze"],
@@ -122,22 +137,24 @@ def reward_report(
         data, quick=True, predictions=files, out=out / "benchmark", overwrite=True, progress=False
     )
     write_whole(out / "benchmark.json", json.dumps(run.records, indent=2, default=str) + "\n")
-    table = gains_over_text(data, {file.stem.removeprefix("reward "): file for file in files})
-    write_whole(out / "gains.md", table)
+    named = {file.stem.removeprefix("reward "): file for file in files}
+    tables = [gains_over(base, data, named) for base in BASES]
+    write_whole(out / "gains.md", "\n".join(table for table in tables if table))
     return out / "benchmark" / "report.md"
 
 
-def gains_over_text(data: Path | str, files: Mapping[str, Path]) -> str:
-    """Return a Markdown table of what each variant adds to the text-only one; "" without that one.
+def gains_over(base: str, data: Path | str, files: Mapping[str, Path]) -> str:
+    """Return a Markdown table of what each variant adds to one of them; "" without that one.
 
     Paired differences of accuracy and AUC on all labelled pairs and on those of similar length,
     with 95 % bootstrap intervals over readers; predictions are averaged over repeats first.
 
     Args:
+        base: Name of the variant that the others are compared with.
         data: A folder written by `ifllm prepare`.
-        files: Predictions of the protocol `worker` by name of the variant, `text` among them.
+        files: Predictions of the protocol `worker` by name of the variant.
     """
-    if "text" not in files:
+    if base not in files or len(files) < 2:
         return ""
     pairs = read_parquet(
         config_files(data, "pairwise"),
@@ -156,12 +173,12 @@ def gains_over_text(data: Path | str, files: Mapping[str, Path]) -> str:
     readers = pairs["user_id"].to_numpy()
     similar = pairs["query_id"].is_in(similar_length(pairs).implode()).to_numpy()
     rows = []
-    for name in (name for name in files if name != "text"):
+    for name in (name for name in files if name != base):
         cells = [name]
         for part in (np.ones(len(y), dtype=bool), similar):
             for metric in ("accuracy", "auc"):
                 gain = score_interval(
-                    metric, y[part], p[name][part], readers[part], versus=p["text"][part]
+                    metric, y[part], p[name][part], readers[part], versus=p[base][part]
                 )
                 cells.append(f"{gain.estimate:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]")
         rows.append(cells)
@@ -170,7 +187,7 @@ def gains_over_text(data: Path | str, files: Mapping[str, Path]) -> str:
         for part in (np.ones(len(y), dtype=bool), similar)
     ]
     header = [
-        f"less text only ({counts[0]}; similar length: {counts[1]})",
+        f"less {base} only ({counts[0]}; similar length: {counts[1]})",
         "accuracy",
         "AUC",
         "similar length: accuracy",

@@ -30,7 +30,7 @@ from ifllm_hf.benchmark.studies.importance import importance_figure
 from ifllm_hf.benchmark.studies.probe import PROBES, run_probes
 from ifllm_hf.errors import DataError
 from ifllm_hf.reward.baselines import choice as baselines
-from ifllm_hf.reward.baselines.length_rule import LengthRule, reference_models
+from ifllm_hf.reward.baselines.length_rule import reference_models
 from ifllm_hf.reward.baselines.protocol import BETTER, LIKERT, PREFERENCE
 
 logger = logging.getLogger(__name__)
@@ -77,15 +77,7 @@ class BenchmarkRun:
             for r in self.results.records
             if r["task"] == PREFERENCE.name and (r["set"] == HEADLINE or r.get("file"))
         ]
-        said = answer(
-            [r for r in headline if r["set"] == HEADLINE],
-            {
-                "text alone": baselines.TEXT_MODEL,
-                "length alone": LengthRule.name,
-                "length with behaviour": baselines.default_model().name,
-            },
-            repeats=self.repeats,
-        )
+        said = answer([r for r in headline if r["set"] == HEADLINE], self.repeats)
         return "\n\n".join([said, first_table(headline), MORE])
 
     def table(self) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from ifllm_hf.benchmark import reward_report
 from ifllm_hf.benchmark.protocol.predictions import write_predictions
-from ifllm_hf.benchmark.reward_report import gains_over_text
+from ifllm_hf.benchmark.reward_report import gains_over
 from ifllm_hf.training.recipe_arguments import recipe_main
 
 
@@ -59,14 +59,14 @@ def test_gains_are_paired_and_average_over_repeats(pairs: pl.DataFrame, tmp_path
         "text": write(tmp_path / "t.parquet", [wrong]),
         "text+both": write(tmp_path / "both.parquet", [right]),
     }
-    header, _, *rows = gains_over_text("anywhere", files).splitlines()
+    header, _, *rows = gains_over("text", "anywhere", files).splitlines()
     assert "8 pairs of 4 readers; similar length: 4 pairs of 4 readers" in header
     one = "+1.000 [+1.000, +1.000]"
     for name, row in zip(("behavior", "text+both"), rows, strict=True):
         cells = [cell.strip() for cell in row.strip("|").split("|")]
         assert cells[0] == name
         assert cells[1].startswith("+0.500 [") and cells[3] == cells[4] == one
-    assert gains_over_text("anywhere", {"behavior": files["behavior"]}) == ""
+    assert gains_over("text", "anywhere", {"behavior": files["behavior"]}) == ""
 
 
 def test_the_recipe_prints_the_gains_and_where_the_report_lies(

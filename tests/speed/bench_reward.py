@@ -1,8 +1,9 @@
-"""What the behaviour paths of the reward model cost beside its text backbone.
+"""What behaviour paths and evidence head of the reward model cost beside its text backbone.
 
 BERT-base with random weights, 8 answers of 512 tokens, 1,024 ticks each, one training step (forward
 and backward) in float32. Time: the same process runs both models in turn, and the ratio of each
-pair of runs is taken. Memory: peak of a fresh process per model.
+pair of runs is taken. Memory: peak of a fresh process per model. The head alone: one pair from
+tensors, a fresh batch each time, 1,024 ticks.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from ifllm_hf import IFLLMConfig, IFLLMForRewardModeling
 def build(behavior):
     torch.manual_seed(0)
     return IFLLMForRewardModeling(IFLLMConfig(
-        text_config=BertConfig(), use_token_behavior=behavior, use_trajectory=behavior)).train()
+        text_config=BertConfig(), use_token_behavior=behavior, use_trajectory=behavior,
+        evidence_head=behavior)).train()
 
 rows, tokens, ticks = 8, 512, 1024
 generator = torch.Generator().manual_seed(0)
@@ -44,6 +46,8 @@ behavior = {
     "trajectory_observed": rand(rows, ticks, len(config.channels)) > 0.3,
     "trajectory_time_ms": (rand(rows, ticks) * 150).cumsum(1),
     "trajectory_mask": torch.ones(rows, ticks, dtype=torch.bool),
+    "context": torch.tensor([[900.0, 2000.0, 60.0, 1.0, 2.0]] * rows),
+    "trajectory_history": rand(rows, 9) - 3,
 }
 def step(model, inputs):
     start = time.process_time()
@@ -58,6 +62,22 @@ text, both = build(False), build(True)
 step(text, batch), step(both, {**batch, **behavior})
 times = [(step(text, batch), step(both, {**batch, **behavior})) for _ in range(int(sys.argv[1]))]
 json.dump(times, open(sys.argv[2], "w"))
+"""
+)
+_HEAD = (
+    _MODEL
+    + """
+import statistics
+model = IFLLMForRewardModeling(IFLLMConfig(
+    use_text=False, use_token_behavior=False, use_trajectory=False, evidence_head=True)).eval()
+pair = {name: value[:2] for name, value in behavior.items() if not name.startswith("token")}
+def score():
+    start = time.process_time()
+    with torch.inference_mode():
+        model(**pair)
+    return time.process_time() - start
+score()
+json.dump(statistics.median(score() for _ in range(200)), open(sys.argv[1], "w"))
 """
 )
 _MEMORY = (
@@ -89,7 +109,8 @@ for name, text in backbones.items():
     for behavior in (False, True):
         torch.manual_seed(0)
         config = IFLLMConfig(
-            text_config=text, use_token_behavior=behavior, use_trajectory=behavior)
+            text_config=text, use_token_behavior=behavior, use_trajectory=behavior,
+            evidence_head=behavior)
         model = IFLLMForRewardModeling(config).to("cuda", torch.bfloat16).train()
         def rand(*shape):
             return torch.rand(shape, device="cuda")
@@ -99,6 +120,7 @@ for name, text in backbones.items():
             "token_behavior": rand(rows, tokens, len(config.token_channels)),
             "trajectory": rand(rows, ticks, len(config.channels)),
             "trajectory_time_ms": (rand(rows, ticks) * 150).cumsum(1),
+            "context": torch.tensor([[900.0, 2000.0, 60.0, 1.0, 2.0]] * rows, device="cuda"),
         }
         def step():
             model(**batch).loss.backward()
@@ -143,17 +165,20 @@ def main() -> list[Row]:
         result = Path(place) / "times.json"
         run_python(_TIME, str(PAIRS), str(result))
         times = json.loads(result.read_text())
+        run_python(_HEAD, str(result))
+        alone = json.loads(result.read_text())
     ratio = statistics.median(both / text for text, both in times)
     seconds = statistics.median(text for text, _ in times)
     memory = {which: run_python(_MEMORY, which)[2] for which in ("text", "both")}
     return [
         row("reward model, text backbone alone, forward + backward", seconds, "s CPU"),
-        row("reward model, both behaviour paths, time", ratio, "times", 1.15),
+        row("reward model, both behaviour paths and head, time", ratio, "times", 1.15),
         row(
-            "reward model, both behaviour paths, memory",
+            "reward model, both behaviour paths and head, memory",
             memory["both"] / memory["text"],
             "times",
             1.1,
         ),
+        row("evidence head alone, one pair from tensors", 1000 * alone, "ms CPU", 3.0),
         *_gpu_rows(),
     ]

@@ -98,7 +98,7 @@ def baseline(rows: pl.DataFrame, values: Values, paired: BoolArray) -> Values:
             f"the turns have no column {', '.join(missing)}; the reader's own baseline needs them "
             "to tell earlier turns from later ones."
         )
-    reader, order = _order(rows)
+    reader, order = reading_order(rows)
     out: dict[str, FloatArray] = {}
     for feature in _LEVEL_FEATURES:
         name = feature.name.removesuffix("_vs_own")
@@ -116,8 +116,15 @@ def baseline(rows: pl.DataFrame, values: Values, paired: BoolArray) -> Values:
     return out
 
 
-def _order(rows: pl.DataFrame) -> tuple[IntArray, IntArray]:
-    """Return the reader of every turn as a number, and the order from earliest to latest."""
+def reading_order(rows: pl.DataFrame) -> tuple[IntArray, IntArray]:
+    """Return the reader of every turn as a number, and the order from earliest to latest.
+
+    Args:
+        rows: The turns: `query_id` and `ORDER_COLUMNS`.
+
+    Returns:
+        Twice `[turns]`.
+    """
     frame = rows.select(*ORDER_COLUMNS, "query_id").with_row_index("row")
     asked = (
         pl.col("asked_at").forward_fill().backward_fill().over("conversation_id", order_by="turn")

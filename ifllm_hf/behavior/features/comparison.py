@@ -8,6 +8,7 @@ the webcam's gaze is noisy but rarely absent.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -82,11 +83,12 @@ COMPARISON: tuple[Feature, ...] = tuple(
 )
 
 
-def either(values: Values) -> Values:
+def either(values: Values, names: Sequence[str] = EITHER) -> Values:
     """Compute `EITHER_FEATURES`.
 
     Args:
         values: Per-response values `[turns, 2]` by full name.
+        names: Those to compute.
     """
     on_text = np.nan_to_num(values["mouse_dwell_ms"]).sum(axis=1) > 0
     return {
@@ -95,7 +97,7 @@ def either(values: Values) -> Values:
             values[f"mouse_{name}"],
             values[f"gaze_{name}"],
         )
-        for name in EITHER
+        for name in names
     }
 
 

@@ -96,7 +96,6 @@ def dwell(channel: ChannelTicks, answers: Answers) -> Values:
     time = channel.dwell_ms
     reading = channel.reading_us[:, None]
     last = _last_third_ms(channel)
-    whole = np.maximum(channel.reading_us, 1)[channel.slot // 2]
     return {
         "dwell_ms": time,
         "dwell_ms_per_char": ratio(time, answers.chars),
@@ -105,7 +104,7 @@ def dwell(channel: ChannelTicks, answers: Answers) -> Values:
         "dwell_ms_per_paragraph": ratio(time, answers.paragraphs.count),
         "dwell_share": ratio(time, channel.recorded_us[:, None] / 1000.0),
         **{name: _recency(channel, half, 1000.0) for name, half in RECENCY_MS.items()},
-        **{name: _recency(channel, half, whole) for name, half in LATE_SHARE.items()},
+        **late_shares(channel),
         "last_third_ms": last,
         "last_third_share": np.minimum(ratio(last * 3000.0, reading), 1.0),
         **_pauses(channel, time),
@@ -123,6 +122,12 @@ def idle(ticks: ReadingTicks) -> Values:
         "mouse_idle_ms": np.where(unknown, np.nan, time),
         "mouse_idle_share": ratio(time, known),
     }
+
+
+def late_shares(channel: ChannelTicks) -> Values:
+    """Compute the features of `LATE_SHARE`, `[turns, 2]` each."""
+    whole = np.maximum(channel.reading_us, 1)[channel.slot // 2]
+    return {name: _recency(channel, half, whole) for name, half in LATE_SHARE.items()}
 
 
 def _recency(channel: ChannelTicks, half_life: float, unit_us: IntArray | float) -> FloatArray:

@@ -97,7 +97,7 @@ def behavior_features(rows: Any, *, phases: Sequence[str] = READING) -> pl.DataF
         raise DataError(
             f"phases holds {unknown[0] if unknown else 'nothing'!r}; expected some of {_PHASES}."
         )
-    frame = _polars(rows)
+    frame = turns_as_polars(rows)
     needed = ("query_id", "response_a", "response_b")
     missing = [name for name in needed if name not in frame.columns]
     if missing:
@@ -106,14 +106,14 @@ def behavior_features(rows: Any, *, phases: Sequence[str] = READING) -> pl.DataF
             "`pairwise` and `pointwise` configs."
         )
     refuse_doubled(frame["query_id"])
-    parts = [_turn_values(chunk, phases) for chunk in _chunks(frame)]
+    parts = [_turn_values(chunk, phases) for chunk in chunks_of_turns(frame)]
     values = {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
     has_ticks, has_b = values.pop(_HAS_TICKS) > 0, values.pop(_HAS_B) > 0
     values |= baseline(frame, values, has_b)
     return _table(frame, values, has_ticks, contaminated=tuple(phases) != READING)
 
 
-def _chunks(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+def chunks_of_turns(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """Yield the turns a few at a time: time and memory then grow no faster than the ticks."""
     if "t_ms" not in frame.columns or not isinstance(frame.schema["t_ms"], pl.List):
         yield frame  # refused by `reading_ticks`, with the reason
@@ -222,7 +222,12 @@ def feature_table() -> str:
 _COLUMNS = ("query_id", *ORDER_COLUMNS, "response_a", "response_b", *TICK_COLUMNS)
 
 
-def _polars(rows: Any) -> pl.DataFrame:
+def turns_as_polars(rows: Any) -> pl.DataFrame:
+    """Return the columns that features need of a polars frame, an Arrow table or a `Dataset`.
+
+    Raises:
+        DataError: It is none of these.
+    """
     import pyarrow as pa
 
     if isinstance(rows, pl.LazyFrame):

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ifllm_hf.benchmark.protocol.scores import Record
 from ifllm_hf.benchmark.report.report import shown_interval, terminal_table
+from ifllm_hf.reward.baselines.choice import TEXT_MODEL, default_model
+from ifllm_hf.reward.baselines.length_rule import LengthRule
 
 PROTOCOL = "worker"
 SUBSETS = {"all": "all pairs", "similar length": "similar lengths"}
+NAMES = {
+    "text alone": TEXT_MODEL,
+    "length alone": LengthRule.name,
+    "length with behaviour": default_model().name,
+}
+"""What a line of the answer is called -> its model."""
 MORE = (
     "--all prints every protocol, set and task with the notes; --out FOLDER writes the report and "
     "its figures."
 )
 
 
-def answer(records: Sequence[Record], names: dict[str, str], repeats: int) -> str:
+def answer(records: Sequence[Record], repeats: int, names: Mapping[str, str] = NAMES) -> str:
     """Return the answer in four lines, what they rest on, and the table behind them.
 
     Args:
         records: Scores of one set.
-        names: What a line is called -> its model; the gain is that of the last one.
         repeats: How often the folds were drawn.
+        names: What a line is called -> its model; the gain is that of the last one.
     """
     found = {
         (r["model"], r["subset"]): r

@@ -25,6 +25,7 @@ from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.files import digest, read_parquet, write_parquet
 from ifllm_hf.metrics.ridge import sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
+from ifllm_hf.reward.training import trainer as tr
 from ifllm_hf.reward.training.config import (
     INPUTS,
     RewardDataConfig,
@@ -98,7 +99,12 @@ def cross_validate_reward(
     found = pl.concat(parts)
     out = folder / PREDICTIONS_FILE
     write_predictions(found, out)
-    record["result"] = {"config_hash": name, "new_readers": new_reader_records(found, turns)}
+    epochs = found.group_by("repeat", "fold", maintain_order=True).agg(pl.col("best_epoch").first())
+    record["result"] = {
+        "config_hash": name,
+        "best_epochs": epochs["best_epoch"].to_list(),
+        "new_readers": new_reader_records(found, turns),
+    }
     write_run(folder, record)
     return out
 
@@ -146,7 +152,7 @@ def _fold(
     kept = reads_text_once(inputs)
     with_behavior = score_pairs(trainer.model, processor, turns, tested, kept_text=kept)
     text = np.zeros(len(tested))
-    if INPUTS[inputs.inputs]["use_text"]:
+    if INPUTS[inputs.inputs]["use_text"] or inputs.evidence_head:  # length is of the text
         text = score_pairs(trainer.model, processor, turns, tested, behavior=False, kept_text=kept)
     shutil.rmtree(work, ignore_errors=True)
     return pl.DataFrame(
@@ -159,8 +165,12 @@ def _fold(
             "config_hash": [name] * len(tested),
             "text": text,
             "behavior": with_behavior - text,
+            "best_epoch": [tr.best_epoch(trainer)] * len(tested),
         },
-        schema={**PREDICTION_SCHEMA, "text": pl.Float64, "behavior": pl.Float64},
+        schema={
+            **PREDICTION_SCHEMA,
+            **dict.fromkeys(("text", "behavior", "best_epoch"), pl.Float64),
+        },
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 import yaml
 
+from ifllm_hf.benchmark.report.released import known
 from ifllm_hf.card_template import fill
 from ifllm_hf.data.prepared.folder import with_card_metadata
 from ifllm_hf.data.raw.download import COMMIT, RELEASE_DIGEST, REPOSITORY
@@ -86,9 +87,10 @@ def write_card(folder: Path, report: Mapping[str, Any] | None = None) -> str:
         **figures,
         **column_tables(),
         **_PAPER,
+        "known": known(),
     }
     if synthetic:
-        values |= dict.fromkeys((*_PAPER, "digest"))
+        values |= dict.fromkeys((*_PAPER, "digest", "known"))
     values |= {
         "synthetic": "" if synthetic else None,
         "real": None if synthetic else "",

@@ -1,4 +1,4 @@
-"""Two small rewards side by side, text alone and text with behaviour, one pair per fold of readers.
+"""Two small rewards side by side, words alone and late reading, one pair per fold of readers.
 
 A reader's turns are scored by the models that never saw that reader; answers of nobody by the mean
 (in log odds) of all of them. Fitting takes a second, so a demo can do it when it starts.
@@ -24,11 +24,15 @@ from ifllm_hf.errors import DataError, OutputError
 from ifllm_hf.files import read_parquet, whole_folder
 from ifllm_hf.metrics.ridge import logit, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
-from ifllm_hf.reward.baselines.choice import text_with_and_without_behavior
+from ifllm_hf.reward.baselines.choice import TEXT_MODEL, default_model
+from ifllm_hf.reward.baselines.protocol import Model
+from ifllm_hf.reward.baselines.saving import load_model
 from ifllm_hf.reward.baselines.text_models import TfidfLR
 
 _FACTS = "reward.json"
-_KINDS = ("text", "text_and_behavior")
+_KINDS = ("text", "late_reading")
+_OLDER = {"late_reading": "text_and_behavior"}
+"""What a kind was called, and was then the words with behaviour, in older folders."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,12 @@ class RewardByFold:
 
     Attributes:
         text: TF-IDF logistic regressions.
-        text_and_behavior: The same with the end of reading added.
+        late_reading: Length and the end of reading, the model that labels are made with.
         trained_on: What they learned from.
     """
 
     text: Sequence[TfidfLR]
-    text_and_behavior: Sequence[TfidfLR]
+    late_reading: Sequence[Model]
     trained_on: TrainedOn
 
     def from_text(self, rows: pl.DataFrame, fold: int | None) -> FloatArray:
@@ -74,14 +78,14 @@ class RewardByFold:
         """
         return _mean([model.predict_proba(rows) for model in _of(self.text, fold)])
 
-    def from_text_and_behavior(self, rows: pl.DataFrame, fold: int | None) -> FloatArray:
-        """Return P(b preferred) from the words and the end of reading, `[n]`.
+    def from_reading(self, rows: pl.DataFrame, fold: int | None) -> FloatArray:
+        """Return P(b preferred) from the lengths and the end of reading, `[n]`.
 
         Args:
-            rows: `response_a, response_b` and the features of `behavior_features`.
+            rows: `prompt, turn, response_a, response_b` and the features of `behavior_features`.
             fold: Of the reader; None for texts and people that no model saw.
         """
-        return _mean([model.predict_proba(rows) for model in _of(self.text_and_behavior, fold)])
+        return _mean([model.predict_proba(rows) for model in _of(self.late_reading, fold)])
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write all models and the facts about them into a new folder, whole or not at all.
@@ -115,10 +119,8 @@ class RewardByFold:
                 f"{folder / _FACTS}: cannot be read ({error}); expected a folder that "
                 "`RewardByFold.save` wrote. Write it again."
             ) from error
-        text, both = (
-            [TfidfLR.load(folder / f"{kind}-{k}.skops") for k in range(FOLDS)] for kind in _KINDS
-        )
-        return cls(text, both, facts)
+        text, late = ([load_model(_file(folder, kind, k)) for k in range(FOLDS)] for kind in _KINDS)
+        return cls(text, late, facts)
 
 
 def fit_prepared(
@@ -136,7 +138,8 @@ def fit_prepared(
     """
     if features is None:
         features = behavior_features(read_turns(folder))
-    columns = ["query_id", "user_id", "preference", "fold", "response_a", "response_b", "turn"]
+    columns = ["query_id", "user_id", "preference", "fold", "turn", "prompt"]
+    columns += ["response_a", "response_b"]
     pairs = read_parquet(config_files(folder, "pairwise"), columns)
     source = "sessions" if is_of_sessions(folder) else "release"
     if pairs["user_id"].str.starts_with(SYNTHETIC_PREFIX).any():
@@ -158,7 +161,7 @@ def fit_by_fold(rows: pl.DataFrame, *, source: str) -> RewardByFold:
     rows = rows.filter(pl.col("preference").is_in(["a", "b"]))
     y = (rows["preference"] == "b").to_numpy().astype(np.float64)
     fold, readers = rows["fold"].to_numpy(), rows["user_id"].to_numpy()
-    text, both = [], []
+    text, late = [], []
     for k in range(FOLDS):
         seen = fold != k
         if len(set(y[seen])) < 2:
@@ -167,13 +170,19 @@ def fit_by_fold(rows: pl.DataFrame, *, source: str) -> RewardByFold:
                 "expected some where a and some where b was preferred. Use more data."
             )
         train = rows.filter(pl.Series(seen))
-        plain, behaved = text_with_and_without_behavior()
-        text.append(plain.fit(train, y[seen], readers[seen]))
-        both.append(behaved.fit(train, y[seen], readers[seen]))
-    return RewardByFold(text, both, TrainedOn(len(y), len(set(readers)), source))
+        text.append(TfidfLR(TEXT_MODEL).fit(train, y[seen], readers[seen]))
+        late.append(default_model().fit(train, y[seen], readers[seen]))
+    return RewardByFold(text, late, TrainedOn(len(y), len(set(readers)), source))
 
 
-def _of(models: Sequence[TfidfLR], fold: int | None) -> Sequence[TfidfLR]:
+def _file(folder: Path, kind: str, fold: int) -> Path:
+    """Return the file of a model, by its older name where that is the one there is."""
+    file = folder / f"{kind}-{fold}.skops"
+    older = folder / f"{_OLDER.get(kind, kind)}-{fold}.skops"
+    return older if older.exists() and not file.exists() else file
+
+
+def _of(models: Sequence[Model], fold: int | None) -> Sequence[Model]:
     return models if fold is None else [models[fold]]
 
 

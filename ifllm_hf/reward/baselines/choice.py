@@ -94,6 +94,8 @@ def ablation_models(columns: Collection[str]) -> list[Model]:
     channels = {"gaze": GAZE, "mouse": MOUSE, "gaze and mouse": (*GAZE, *MOUSE)}
     models: list[Model] = [
         LateReading("late reading, one chosen inside", choose="inner"),
+        LateReading("late reading, ten weights", choose="mean"),
+        LateReading("late reading with companions", accompanied=True),
         AntisymmetricBooster("booster", (*LATE, *COMPANIONS)),
         AntisymmetricLR("gaze alone", GAZE, length=False),
         AntisymmetricLR("mouse alone", MOUSE, length=False),

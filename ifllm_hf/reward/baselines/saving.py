@@ -128,6 +128,9 @@ def load_model(path: Path | str) -> Any:
         )
     kind = getattr(importlib.import_module(SAVED_CLASSES[name]), name)
     known = {f.name: f.init for f in fields(kind)}
+    for key, value in getattr(kind, "absent_from_older_files", {}).items():
+        if key not in settings and key not in state:
+            (settings if known[key] else state)[key] = value
     wrong = [k for k in settings if not known.get(k)] + [k for k in state if known.get(k, True)]
     wrong += [k for k in known if k not in settings and k not in state]
     if wrong:

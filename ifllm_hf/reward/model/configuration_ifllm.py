@@ -22,6 +22,16 @@ CHANNELS = (
     "until_end_ms",
 )
 """What a tick says, seen from the answer that is scored, by default."""
+EVIDENCE_CHANNELS = ("mouse_on_this", "gaze_on_this", "mouse_on_other", "gaze_on_other")
+"""What the evidence head reads of a tick."""
+CONTEXT = ("answer_chars", "all_answers_chars", "question_chars", "turn", "answers")
+"""What `context` says of an answer, in order; 0 unknown. `answers` is how many there are."""
+LATE_COLUMNS = tuple(
+    f"{channel}_late_{share}pct"
+    for channel in ("mouse", "either", "pooled")
+    for share in (10, 20, 30)
+)
+"""The measures of the end of reading, and of `trajectory_history`, in order."""
 
 
 class IFLLMConfig(PreTrainedConfig):  # type: ignore[misc, unused-ignore]
@@ -37,6 +47,8 @@ class IFLLMConfig(PreTrainedConfig):  # type: ignore[misc, unused-ignore]
         use_text: Whether there is a text backbone.
         use_token_behavior: Whether behaviour is added to the tokens; needs `use_text`.
         use_trajectory: Whether the ticks are read.
+        evidence_head: Whether the length of the answer and the end of reading are scored by a
+            small linear head beside the text and the trajectory (`modeling_evidence_ifllm`).
         token_hidden_size: Width of the layer between token channels and token embeddings.
         trajectory_hidden_size: Width of the trajectory encoder.
         trajectory_layers: Its layers.
@@ -65,6 +77,7 @@ class IFLLMConfig(PreTrainedConfig):  # type: ignore[misc, unused-ignore]
     use_text: bool = True
     use_token_behavior: bool = True
     use_trajectory: bool = True
+    evidence_head: bool = False
     token_hidden_size: int = 32
     trajectory_hidden_size: int = 64
     trajectory_layers: int = 2
@@ -133,8 +146,10 @@ class IFLLMConfig(PreTrainedConfig):  # type: ignore[misc, unused-ignore]
     def _check(self) -> None:
         if self.pooling not in ("mean", "last"):
             raise ValueError(f"pooling is {self.pooling!r}; expected 'mean' or 'last'")
-        if not (self.use_text or self.use_trajectory):
-            raise ValueError("use_text and use_trajectory are both off; nothing is left to read")
+        if not (self.use_text or self.use_trajectory or self.evidence_head):
+            raise ValueError(
+                "use_text, use_trajectory and evidence_head are all off; nothing is left to read"
+            )
         if self.use_token_behavior and not self.use_text:
             raise ValueError(
                 "use_token_behavior needs use_text: without tokens there is nothing to align with; "
@@ -148,6 +163,14 @@ class IFLLMConfig(PreTrainedConfig):  # type: ignore[misc, unused-ignore]
             raise ValueError("token_channels is empty; set use_token_behavior=False")
         if not self.channels and self.use_trajectory:
             raise ValueError("channels is empty; set use_trajectory=False")
+        lacking = [name for name in EVIDENCE_CHANNELS if name not in self.channels]
+        if self.evidence_head and lacking:
+            raise ValueError(
+                f"the evidence head reads {', '.join(lacking)}, and channels is {self.channels}; "
+                "add them, or set evidence_head=False"
+            )
+        if self.likert_head and not (self.use_text or self.use_trajectory):
+            raise ValueError("likert_head needs use_text or use_trajectory: the head has no states")
         if self.trajectory_hidden_size % (2 * self.trajectory_heads):
             raise ValueError(
                 f"trajectory_hidden_size is {self.trajectory_hidden_size}; expected a multiple of "

@@ -14,47 +14,10 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .configuration_ifllm import IFLLMConfig
+from .padding import left_aligned
 
 _SHORTEST_S, _LONGEST_S = 0.25, 1200.0
 """Periods of the time encoding: from a few ticks to the longest reading."""
-
-
-def left_aligned(mask: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-    """Move the valid entries of every row to its left edge, in order.
-
-    Afterwards it makes no difference where a batch was padded.
-
-    Args:
-        mask: `[batch, length]` bool, True where valid.
-        tensors: `[batch, length, ...]` each.
-
-    Returns:
-        The order `[batch, length]` that was applied, the mask, and the tensors.
-    """
-    order = torch.argsort((~mask).to(torch.int8), dim=1, stable=True)
-    return (order, mask.gather(1, order), *(_take(tensor, order) for tensor in tensors))
-
-
-def _take(tensor: Tensor, order: Tensor) -> Tensor:
-    if tensor.dim() == 2:
-        return tensor.gather(1, order)
-    return tensor.gather(1, order.unsqueeze(-1).expand_as(tensor))
-
-
-def put_back(back: Tensor, given: Tensor | None) -> Tensor | None:
-    """Undo `left_aligned` for states `[batch, length, size]` or attentions `[batch, heads, n, n]`.
-
-    Args:
-        back: `[batch, length]`, the inverse of its order.
-        given: What was made of the aligned entries; None for a layer that was not asked for.
-    """
-    if given is None:
-        return None
-    back = back.to(given.device)
-    if given.dim() == 3:
-        return _take(given, back)
-    asked, told = (back[:, None, :, None], back[:, None, None, :])
-    return given.gather(2, asked.expand_as(given)).gather(3, told.expand_as(given))
 
 
 def drop_modalities(inputs: dict[str, Tensor], rate: float, pairs: int) -> dict[str, Tensor]:

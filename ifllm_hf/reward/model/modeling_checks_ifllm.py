@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .configuration_ifllm import IFLLMConfig
+from .configuration_ifllm import CONTEXT, LATE_COLUMNS, IFLLMConfig
 from .data_error import DataError
 
 
@@ -39,7 +39,8 @@ def check_inputs(config: IFLLMConfig, **given: Tensor | None) -> dict[str, Tenso
             out["token_behavior_mask"] = _mask(given, "token_behavior_mask", shape, values)
         if (positions := given.get("position_ids")) is not None:
             _check_positions(positions, out["attention_mask"])
-    if config.use_trajectory and ticks is not None:
+    reads_ticks = config.use_trajectory or config.evidence_head
+    if reads_ticks and ticks is not None:
         rows = (next(iter(out.values())) if out else ticks).shape[0]
         time = given.get("trajectory_time_ms")
         if time is None:
@@ -51,17 +52,36 @@ def check_inputs(config: IFLLMConfig, **given: Tensor | None) -> dict[str, Tenso
         out["trajectory"], out["trajectory_time_ms"] = ticks, time
         out["trajectory_observed"] = _mask(given, "trajectory_observed", shape, ticks)
         out["trajectory_mask"] = _mask(given, "trajectory_mask", shape[:2], ticks)
+    if config.evidence_head:
+        out |= _evidence(given, out)
     if not out:
-        used = [n for n in ("text", "trajectory") if getattr(config, f"use_{n}")]
+        used = {"text": "input_ids", "trajectory": "trajectory"}
+        used = {n: field for n, field in used.items() if getattr(config, f"use_{n}")}
+        if config.evidence_head:
+            used |= {"trajectory": "trajectory", "context": "context"}
         raise DataError(
             f"nothing to read: this model takes {' and '.join(used)}; expected "
-            f"{' or '.join('input_ids' if n == 'text' else n for n in used)}"
+            f"{' or '.join(used.values())}"
         )
     if not torch.compiler.is_compiling():
         _check_values(config, out)
     return out
 
 
+def _evidence(given: dict[str, Tensor | None], known: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return what the evidence head reads beside the ticks."""
+    out: dict[str, Tensor] = {}
+    for name, columns in _EVIDENCE.items():
+        tensor = given.get(name)
+        if tensor is not None:
+            rows = next(iter((known or {name: tensor}).values())).shape[0]
+            _shape(name, tensor, (rows, len(columns)), f"[batch, {len(columns)}]")
+            out[name] = tensor
+            known = {**known, name: tensor}
+    return out
+
+
+_EVIDENCE = {"context": CONTEXT, "trajectory_history": LATE_COLUMNS}
 _LONELY = {
     "attention_mask": ("input_ids", "inputs_embeds", "text_vector"),
     "position_ids": ("input_ids", "inputs_embeds"),
@@ -79,12 +99,13 @@ def _refuse_lonely(config: IFLLMConfig, given: dict[str, Tensor | None]) -> None
     """Refuse what would be left aside: two texts, or a mask of what is not there."""
     if not config.use_text:
         return
+    reads_ticks = config.use_trajectory or config.evidence_head
     there = {name for name, value in given.items() if value is not None}
     texts = [name for name in _ONE_TEXT if name in there]
     if len(texts) > 1:
         raise DataError(f"{' and '.join(texts)} are both given; expected one of them")
     for name, others in _LONELY.items():
-        if name.startswith("trajectory") and not config.use_trajectory:
+        if name.startswith("trajectory") and not reads_ticks:
             continue
         if name in there and not there & set(others):
             raise DataError(f"{name} comes without {' or '.join(others[:2])}")
@@ -141,9 +162,11 @@ def _check_values(config: IFLLMConfig, inputs: dict[str, Tensor]) -> None:
     """
     wrong = {
         name: ~torch.isfinite(inputs[name])
-        for name in ("token_behavior", "trajectory", "trajectory_time_ms")
+        for name in ("token_behavior", "trajectory", "trajectory_time_ms", *_EVIDENCE)
         if name in inputs
     }
+    if "context" in wrong:
+        wrong["context"] |= inputs["context"] < 0
     found = [bad.any() for bad in wrong.values()]
     backwards = None
     if "trajectory_time_ms" in inputs:
@@ -156,6 +179,12 @@ def _check_values(config: IFLLMConfig, inputs: dict[str, Tensor]) -> None:
         return
     channels = {"token_behavior": config.token_channels, "trajectory": config.channels}
     for name, bad in wrong.items():
+        if bad.any() and name in _EVIDENCE:
+            row, at = bad.nonzero()[0].tolist()
+            raise DataError(
+                f"row {row}: {name}, {_EVIDENCE[name][at]!r} is {inputs[name][row, at].item()}; "
+                "expected a finite number" + (", 0 (unknown) or more" if name == "context" else "")
+            )
         if bad.any():
             row, at, *channel = bad.nonzero()[0].tolist()
             field = f"{name}, channel {channels[name][channel[0]]!r}" if channel else name

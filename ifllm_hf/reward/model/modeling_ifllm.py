@@ -20,19 +20,19 @@ from .modeling_behavior_ifllm import (
     TrajectoryEncoder,
     TrajectoryJoin,
     drop_modalities,
-    left_aligned,
-    put_back,
 )
 from .modeling_checks_ifllm import check_inputs, refuse_misfit, refuse_unread
+from .modeling_evidence_ifllm import EvidenceHead
 from .modeling_outputs_ifllm import IFLLMModelOutput, IFLLMRewardOutput, pair_loss
 from .modeling_placement_ifllm import parts_in_float32
 from .modeling_shared_ifllm import IFLLMPreTrainedModel
+from .padding import left_aligned, put_back
 
 _HEADS = (r"^score\.", r"^likert\.")
 
 
 class IFLLMModel(IFLLMPreTrainedModel):
-    """Text backbone, token behaviour and trajectory; no head."""
+    """Text backbone, token behaviour, trajectory and evidence; no score."""
 
     _keys_to_ignore_on_load_unexpected = list(_HEADS)
 
@@ -45,6 +45,7 @@ class IFLLMModel(IFLLMPreTrainedModel):
         self.token_path: Any = None
         self.trajectory_path: Any = None
         self.join: Any = None
+        self.evidence = EvidenceHead() if config.evidence_head else None
         self.hidden_size = config.trajectory_hidden_size
         if config.use_text:
             self.text = AutoModel.from_config(config.text_config) if text is None else text
@@ -59,6 +60,7 @@ class IFLLMModel(IFLLMPreTrainedModel):
         if config.use_trajectory:
             self.trajectory_path = TrajectoryEncoder(config)
             self.join = TrajectoryJoin(config, self.hidden_size)
+        self.has_states = bool(config.use_text or config.use_trajectory)
         self._keep_in_fp32_modules = parts_in_float32(self)
         self.post_init()
 
@@ -83,6 +85,8 @@ class IFLLMModel(IFLLMPreTrainedModel):
         trajectory_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         text_vector: Tensor | None = None,
+        context: Tensor | None = None,
+        trajectory_history: Tensor | None = None,
         pairs: int = 0,
         inputs_embeds: Tensor | None = None,
         position_ids: Tensor | None = None,
@@ -107,6 +111,10 @@ class IFLLMModel(IFLLMPreTrainedModel):
             token_type_ids: `[batch, tokens]`, for backbones that take them.
             text_vector: `[batch, hidden]` of `pool_text`, instead of tokens: what a backbone that
                 stays as it is would say of them.
+            context: `[batch, 5]` characters of the answer, of all answers and of the question,
+                number of the turn in its conversation, and number of answers; 0 unknown.
+            trajectory_history: `[batch, 9]` where the end of reading rested in the reader's earlier
+                turns, from the processor. Default: nothing is known of the reader.
             pairs: In training, rows i and `pairs` + i are one pair and lose the same modalities.
             inputs_embeds: `[batch, tokens, hidden]`, instead of `input_ids`: embedded tokens.
             position_ids: `[batch, tokens]`; must be the positions that are counted here anyway.
@@ -130,10 +138,17 @@ class IFLLMModel(IFLLMPreTrainedModel):
             trajectory_time_ms=trajectory_time_ms,
             trajectory_mask=trajectory_mask,
             text_vector=text_vector,
+            context=context,
+            trajectory_history=trajectory_history,
             inputs_embeds=inputs_embeds,
             position_ids=position_ids,
         )
-        if self.training and self.config.modality_dropout:
+        evidence = None
+        if self.evidence is not None:  # before anything is dropped: it is not trained here
+            evidence = self.evidence(inputs, self.config.channels).parts
+        rows = next(iter(inputs.values())).shape[0]
+        inputs = self._of_the_paths(inputs)
+        if self.training and self.config.modality_dropout and inputs:
             inputs = drop_modalities(inputs, self.config.modality_dropout, pairs)
         pooled, read = None, IFLLMModelOutput()
         if self.text is not None:
@@ -144,7 +159,7 @@ class IFLLMModel(IFLLMPreTrainedModel):
                 wanted = self._wanted(output_hidden_states, output_attentions)
                 pooled, read = self._read_text(inputs, token_type_ids, wanted)
             else:
-                pooled = self.no_text.expand(inputs["trajectory"].shape[0], -1)
+                pooled = self.no_text.expand(rows, -1)
         if "trajectory" in inputs:
             behavior, valid = self.trajectory_path(
                 inputs["trajectory"],
@@ -154,7 +169,7 @@ class IFLLMModel(IFLLMPreTrainedModel):
             )
             answer = self.join(pooled, behavior, valid)
             pooled = answer if pooled is None else pooled.to(answer) + answer
-        read.pooler_output = pooled
+        read.pooler_output, read.evidence = pooled, evidence
         return read
 
     def pool_text(
@@ -166,6 +181,11 @@ class IFLLMModel(IFLLMPreTrainedModel):
         """Return the text alone, pooled, `[batch, hidden]`: a `text_vector` to keep."""
         inputs = check_inputs(self.config, input_ids=input_ids, attention_mask=attention_mask)
         return self._read_text(inputs, token_type_ids, {})[0]
+
+    def _of_the_paths(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the inputs without those that the evidence head alone reads."""
+        unread = "trajectory" if self.trajectory_path is None else "trajectory_history"
+        return {n: v for n, v in inputs.items() if n != "context" and not n.startswith(unread)}
 
     def _wanted(self, hidden_states: bool | None, attentions: bool | None) -> dict[str, bool]:
         """Return what the text is to give beside its last states."""
@@ -242,11 +262,14 @@ class IFLLMForRewardModeling(IFLLMPreTrainedModel):
         super().__init__(config)
         self.model = IFLLMModel(config, text)
         self.dropout = nn.Dropout(config.score_dropout)
-        self.score = nn.Linear(self.model.hidden_size, 1, bias=False)
-        self.likert = nn.Linear(self.model.hidden_size, 1) if config.likert_head else None
+        states = self.model.hidden_size if self.model.has_states else 0
+        self.score = nn.Linear(states, 1, bias=False) if states else None
+        self.likert = nn.Linear(states, 1) if config.likert_head else None
         heads = ["score", "likert"] if config.likert_head else ["score"]
         self._keep_in_fp32_modules = parts_in_float32(self.model, "model.", heads)
         self.post_init()
+        if config.evidence_head and self.score is not None:
+            nn.init.zeros_(self.score.weight)  # what is learned starts on top of the head
 
     @classmethod
     def from_text_backbone(
@@ -297,6 +320,8 @@ class IFLLMForRewardModeling(IFLLMPreTrainedModel):
         trajectory_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         text_vector: Tensor | None = None,
+        context: Tensor | None = None,
+        trajectory_history: Tensor | None = None,
         confidence: Tensor | None = None,
         margin: Tensor | None = None,
         likert: Tensor | None = None,
@@ -322,6 +347,8 @@ class IFLLMForRewardModeling(IFLLMPreTrainedModel):
             trajectory_mask: See there.
             token_type_ids: See there.
             text_vector: See there.
+            context: See there.
+            trajectory_history: See there.
             confidence: `[B]` in [0, 1], probability that the first answer of a pair is preferred.
             margin: `[B]`, how much better it must score. Not used without `confidence`: trainers
                 that make the loss themselves pass it all the same.
@@ -351,6 +378,8 @@ class IFLLMForRewardModeling(IFLLMPreTrainedModel):
             trajectory_mask=trajectory_mask,
             token_type_ids=token_type_ids,
             text_vector=text_vector,
+            context=context,
+            trajectory_history=trajectory_history,
             pairs=pairs,
             inputs_embeds=inputs_embeds,
             position_ids=position_ids,
@@ -358,9 +387,7 @@ class IFLLMForRewardModeling(IFLLMPreTrainedModel):
             output_attentions=output_attentions,
             return_dict=True,
         )
-        pooled = self.dropout(read.pooler_output.to(self.score.weight.dtype))
-        logits = self.score(pooled).float()
-        ratings = self.likert(pooled).float() if self.likert is not None else None
+        logits, ratings = self._heads(read)
         loss = None
         if confidence is not None and pairs:
             if 2 * pairs > logits.shape[0]:
@@ -379,9 +406,21 @@ class IFLLMForRewardModeling(IFLLMPreTrainedModel):
             loss=loss,
             logits=logits,
             likert_logits=ratings,
+            evidence=read.evidence,
             hidden_states=read.hidden_states,
             attentions=read.attentions,
         )
+
+    def _heads(self, read: IFLLMModelOutput) -> tuple[Tensor, Tensor | None]:
+        """Return scores `[batch, 1]` and, with that head, ratings."""
+        evidence = 0.0 if read.evidence is None else read.evidence.sum(1, keepdim=True)
+        if self.score is None or read.pooler_output is None:
+            assert isinstance(evidence, Tensor)  # else there was nothing to read
+            return evidence, None
+        pooled = self.dropout(read.pooler_output.to(self.score.weight.dtype))
+        logits = self.score(pooled).float()
+        ratings = self.likert(pooled).float() if self.likert is not None else None
+        return logits + torch.as_tensor(evidence, device=logits.device), ratings
 
 
 IFLLMModel.register_for_auto_class("AutoModel")

@@ -15,13 +15,16 @@ class IFLLMModelOutput(ModelOutput):  # type: ignore[misc, unused-ignore]
 
     Attributes:
         last_hidden_state: `[batch, tokens, hidden]` of the text; None where no text was given.
-        pooler_output: `[batch, hidden]`, text and trajectory joined.
+        pooler_output: `[batch, hidden]`, text and trajectory joined; None for a model of neither.
+        evidence: `[batch, 2]` float32, what the length of the answer and what the end of reading
+            add to its score; None without an evidence head.
         hidden_states: If asked for, per layer of the text `[batch, tokens, hidden]`.
         attentions: If asked for, per layer of the text `[batch, heads, tokens, tokens]`.
     """
 
     last_hidden_state: Tensor | None = None
     pooler_output: Tensor | None = None
+    evidence: Tensor | None = None
     hidden_states: tuple[Tensor | None, ...] | None = None
     attentions: tuple[Tensor | None, ...] | None = None
 
@@ -34,6 +37,8 @@ class IFLLMRewardOutput(ModelOutput):  # type: ignore[misc, unused-ignore]
         loss: Scalar, where a target was given.
         logits: `[batch, 1]` float32, the score of each answer.
         likert_logits: `[batch, 1]` float32, its predicted rating; only with `likert_head`.
+        evidence: `[batch, 2]` float32, the parts of the score that the length of the answer and the
+            end of reading make; only with `evidence_head`.
         hidden_states: If asked for, per layer of the text `[batch, tokens, hidden]`.
         attentions: If asked for, per layer of the text `[batch, heads, tokens, tokens]`.
     """
@@ -41,6 +46,7 @@ class IFLLMRewardOutput(ModelOutput):  # type: ignore[misc, unused-ignore]
     loss: Tensor | None = None
     logits: Tensor | None = None
     likert_logits: Tensor | None = None
+    evidence: Tensor | None = None
     hidden_states: tuple[Tensor | None, ...] | None = None
     attentions: tuple[Tensor | None, ...] | None = None
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
-UNITS = ("TokenBehavior", "TrajectoryEncoder", "TrajectoryJoin")
+UNITS = ("TokenBehavior", "TrajectoryEncoder", "TrajectoryJoin", "EvidenceHead")
 """Modules with weights of their own beside those of their parts: all on one device."""
-BEHAVIOR_PATHS = ("token_path", "trajectory_path", "join")
+BEHAVIOR_PATHS = ("token_path", "trajectory_path", "join", "evidence")
 """Small and new: not worth quantising, and trained beside a quantised backbone."""
 NO_TEXT = "no_text"
 

@@ -5,6 +5,7 @@ Travels with a model: imports its siblings, torch and transformers alone.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from torch import nn
@@ -14,7 +15,10 @@ from transformers import initialization as init
 from .configuration_ifllm import IFLLMConfig
 from .modeling_behavior_ifllm import TokenBehavior, TrajectoryEncoder, TrajectoryJoin
 from .modeling_checks_ifllm import refuse_misfit
+from .modeling_evidence_ifllm import EvidenceHead
 from .modeling_placement_ifllm import NO_TEXT, UNITS, kept_off_the_disk, units_of
+
+logger = logging.getLogger(__name__)
 
 
 class IFLLMPreTrainedModel(PreTrainedModel):  # type: ignore[misc, unused-ignore]
@@ -49,6 +53,9 @@ class IFLLMPreTrainedModel(PreTrainedModel):  # type: ignore[misc, unused-ignore
             for name in ("start", "query"):
                 if getattr(module, name, None) is not None:
                     init.normal_(getattr(module, name), std=0.5)
+        if isinstance(module, EvidenceHead):
+            for name, parameter in module.named_parameters():
+                (init.ones_ if name == "spread" else init.zeros_)(parameter)
         if isinstance(getattr(module, NO_TEXT, None), nn.Parameter):
             init.zeros_(module.no_text)
 
@@ -72,6 +79,12 @@ class IFLLMPreTrainedModel(PreTrainedModel):  # type: ignore[misc, unused-ignore
         for part in model.modules():
             if isinstance(part, IFLLMPreTrainedModel):
                 part._no_split_modules = units_of(part, placed=True)
+        if not model.config.evidence_head:
+            logger.warning(
+                "%s has no evidence head, and is loaded as it was: it knows neither how long an "
+                "answer is nor where the end of reading rested",
+                model.config._name_or_path or cls.__name__,
+            )
         if output_loading_info:
             return model, info
         asked_for = {"mismatched_keys": ()} if kwargs.get("ignore_mismatched_sizes") else {}

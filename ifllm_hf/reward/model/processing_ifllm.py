@@ -13,8 +13,9 @@ from transformers.utils import PaddingStrategy
 
 from .behavior_ticks import SIDES
 from .data_error import DataError
+from .evidence_inputs import HISTORY, TURN, WIDTHS, context_rows, habit, history_rows
 from .feature_extraction_ifllm import IFLLMFeatureExtractor
-from .padding_modes import padding_mode, refuse_ragged
+from .padding import padding_mode, refuse_ragged
 from .token_alignment import (
     LAYOUTS,
     AnswerTokens,
@@ -34,6 +35,8 @@ _DTYPES = {
     "trajectory_observed": np.bool_,
     "trajectory_time_ms": np.float32,
     "trajectory_mask": np.bool_,
+    "context": np.float32,
+    HISTORY: np.float32,
 }
 _BY_TOKEN = ("input_ids", "attention_mask", "token_behavior", "token_behavior_mask")
 _MASKS = {"trajectory_observed": "trajectory", "token_behavior_mask": "token_behavior"}
@@ -92,6 +95,7 @@ class IFLLMProcessor(ProcessorMixin):  # type: ignore[misc]
         padding: bool | str | None = None,
         return_tensors: str | None = None,
         include_contaminated_ticks: bool = False,
+        history: Sequence[Mapping[str, Any]] | None = None,
     ) -> BatchFeature:
         """Encode one question or a batch; gives one row per answer, question after question.
 
@@ -100,22 +104,30 @@ class IFLLMProcessor(ProcessorMixin):  # type: ignore[misc]
             answers: For one question a text or a list of them, in the order of the sides a, b, ...;
                 for a batch a list of such lists. None instead of a text: that answer has none.
             ticks: Tick lists by column, such as a row of `load_dataset("ifllm")`; for a batch lists
-                of lists, such as a slice of it. None: no behaviour.
+                of lists, such as a slice of it. None: no behaviour. Its `turn` (number in the
+                conversation) and `trajectory_history` (see `habit`) are read where they are there.
             padding: As in transformers: True or "longest"; "max_length" (tokens to `max_length`,
                 ticks to the extractor's `max_ticks`); False or "do_not_pad". By default tensors are
                 padded to the longest, and lists are not.
             return_tensors: "pt", or None for lists of arrays.
             include_contaminated_ticks: Read ticks behind the end of reading too, which see the
                 click on the rating. For ablations only.
+            history: Of one question: rows of the reader's earlier turns, to compute a habit from.
 
         Returns:
             `input_ids`, `attention_mask`, `token_behavior`, `token_behavior_mask`, `trajectory`,
-            `trajectory_observed`, `trajectory_time_ms`, `trajectory_mask`; without ticks the first
-            two.
+            `trajectory_observed`, `trajectory_time_ms`, `trajectory_mask`, `context` and, where a
+            habit is known, `trajectory_history`; without ticks the first two and `context`.
 
         Raises:
             DataError: Input that cannot be used; names the row and the field.
         """
+        if history is not None:
+            if _is_batch(question, answers):
+                raise DataError(
+                    f"'history' is of one reader; of a batch, give every row its '{HISTORY}'."
+                )
+            ticks = {**(ticks or {}), HISTORY: self.habit(history)}
         questions, answer_lists, columns = _as_batch(question, answers, ticks)
         encoded = self._encode(questions, answer_lists, columns, include_contaminated_ticks)
         how = padding_mode(return_tensors is not None if padding is None else padding)
@@ -207,6 +219,35 @@ class IFLLMProcessor(ProcessorMixin):  # type: ignore[misc]
         self.feature_extractor.fit(batches(), include_contaminated_ticks=include_contaminated_ticks)
         return self
 
+    def habit(self, earlier: Any) -> np.ndarray[Any, Any]:
+        """Return where the end of reading rested in a reader's earlier turns, `[2, 9]`.
+
+        It belongs into the column `trajectory_history` of a later turn. Turns without two answers
+        count for nothing.
+
+        Args:
+            earlier: Rows of the `pairwise` or `pointwise` config, or a slice of one.
+
+        Raises:
+            DataError: As `__call__`.
+        """
+        from .modeling_evidence_ifllm import shares_of_rows
+
+        if isinstance(earlier, Mapping):
+            columns: Mapping[str, Any] = earlier
+        else:
+            names = sorted({name for row in earlier for name in row})
+            columns = {name: [row.get(name) for row in earlier] for name in names}
+        answers = _answers_of(columns) if columns else []
+        kept = [row for row, sides in enumerate(answers) if len(sides) == 2]
+        if not kept:
+            return np.zeros((2, WIDTHS[HISTORY]), dtype=np.float32)
+        columns = {name: [values[row] for row in kept] for name, values in columns.items()}
+        extracted = self.feature_extractor(columns, _lengths([answers[row] for row in kept]))
+        log_share, recorded = shares_of_rows(extracted, self.feature_extractor.channels)
+        shape = (len(kept), 2, -1)
+        return habit(log_share.reshape(shape), recorded.reshape(shape))
+
     def check_config(self, config: Any) -> None:
         """Refuse a model whose channels are not those of this processor, in this order.
 
@@ -259,7 +300,11 @@ class IFLLMProcessor(ProcessorMixin):  # type: ignore[misc]
             tokens = self._tokenize(questions, answers)
             out["input_ids"] = tokens.input_ids
             out["attention_mask"] = [np.ones(len(ids), np.int64) for ids in tokens.input_ids]
-        if ticks is not None:
+        out["context"] = context_rows(questions, answers, ticks)
+        history = history_rows(answers, ticks)
+        if history is not None:
+            out[HISTORY] = history
+        if ticks is not None and set(ticks) - {TURN, HISTORY}:
             out |= self.feature_extractor(
                 ticks,
                 _lengths(answers),
@@ -279,11 +324,16 @@ class IFLLMProcessor(ProcessorMixin):  # type: ignore[misc]
         if pad_id is None:
             pad_id = self.tokenizer.eos_token_id or 0
         longest = dict(least)
+        fixed = {name: values for name, values in columns.items() if name in WIDTHS}
+        columns = {name: values for name, values in columns.items() if name not in WIDTHS}
         for name, values in columns.items():
             by_token = name in _BY_TOKEN
             sizes = [len(value) for value in values if value is not None]
             longest[by_token] = max([longest[by_token], *sizes])
-        out: dict[str, np.ndarray[Any, Any]] = {}
+        out: dict[str, np.ndarray[Any, Any]] = {
+            name: np.stack([np.zeros(WIDTHS[name], np.float32) if v is None else v for v in values])
+            for name, values in fixed.items()
+        }
         for name, values in columns.items():
             by_token = name in _BY_TOKEN
             size = longest[by_token]
@@ -309,6 +359,9 @@ class IFLLMProcessor(ProcessorMixin):  # type: ignore[misc]
     def _check(self, columns: Columns) -> None:
         """Refuse rows that do not fit together."""
         for name, values in columns.items():
+            if name in WIDTHS:
+                _check_fixed(name, values)
+                continue
             width = self._width(name)
             base = columns.get("input_ids" if name in _BY_TOKEN else "trajectory")
             for row, value in enumerate(values):
@@ -333,6 +386,22 @@ class IFLLMProcessor(ProcessorMixin):  # type: ignore[misc]
         for mask, values_name in _MASKS.items():
             if values_name in columns and mask not in columns:
                 raise DataError(f"field '{mask}' is missing beside '{values_name}'.")
+
+
+def _check_fixed(name: str, values: Sequence[Any]) -> None:
+    """Refuse context and history of another width, that are not finite, or negative."""
+    for row, value in enumerate(values):
+        if value is None:
+            continue
+        if value.shape != (WIDTHS[name],):
+            raise DataError(
+                f"row {row}, field '{name}': shape {value.shape}; expected ({WIDTHS[name]},)."
+            )
+        if not np.isfinite(value).all() or (name == "context" and (value < 0).any()):
+            raise DataError(
+                f"row {row}, field '{name}': {value.tolist()}; expected finite numbers"
+                + (", 0 where one is not known." if name == "context" else ".")
+            )
 
 
 def _as_batch(

@@ -21,6 +21,7 @@ INPUTS: dict[str, dict[str, bool]] = {
     "text+trajectory": {"use_text": True, "use_token_behavior": False, "use_trajectory": True},
     "text+both": {"use_text": True, "use_token_behavior": True, "use_trajectory": True},
     "behavior": {"use_text": False, "use_token_behavior": False, "use_trajectory": True},
+    "evidence": {"use_text": False, "use_token_behavior": False, "use_trajectory": False},
 }
 """What a model reads, by name."""
 TARGETS = ("pairwise", "pointwise", "mixed")
@@ -81,6 +82,11 @@ class RewardInputConfig:
     """What the model reads, and how large the behaviour paths are."""
 
     inputs: str = setting("text+both", "What the model reads.", INPUTS)
+    evidence_head: bool = setting(
+        True,
+        "Score the length of the answer and the end of reading by a small linear head, fitted in "
+        "closed form before anything is trained; the rest learns what it leaves.",
+    )
     max_length: int = setting(512, "Tokens of question and answer; the rest is cut off.")
     max_ticks: int = setting(1024, "Longest trajectory; longer ones are joined in groups.")
     extra_channels: list[str] = field(
@@ -111,6 +117,8 @@ class RewardInputConfig:
             ConfigError: Unknown inputs, or sizes below 1.
         """
         require_one_of("inputs", self.inputs, INPUTS)
+        if self.inputs == "evidence" and not self.evidence_head:
+            raise ConfigError("inputs: evidence is the evidence head alone; leave evidence_head on")
         for name in ("max_length", "max_ticks"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected 1 or more")

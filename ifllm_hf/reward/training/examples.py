@@ -18,6 +18,7 @@ Example = dict[str, Any]
 
 _ENCODE_AT_ONCE = 64
 _TEXT = ("query_id", "prompt", "response_a", "response_b")
+_READER = ("turn", "trajectory_history")
 _TICKS = (
     *("t_ms", "phase", "page_load"),
     *(f"{c}_{what}" for c in ("gaze", "mouse") for what in ("on", "char", "x_px")),
@@ -50,7 +51,7 @@ def columns_to_read(available: Iterable[str], extra: Sequence[str] = ()) -> list
             f"extra_channels names {missing[0]!r}, which is no column of the turns; expected a "
             "list of numbers per turn, parallel to t_ms"
         )
-    return [name for name in (*_TEXT, *_TICKS, *extra) if name in names]
+    return [name for name in (*_TEXT, *_READER, *_TICKS, *extra) if name in names]
 
 
 def encode_turns(processor: Any, turns: Any) -> dict[int, dict[str, Features]]:
@@ -147,7 +148,8 @@ def pad_answers(processor: Any, rows: Sequence[Features]) -> dict[str, Any]:
 
     if "text_vector" not in rows[0]:
         return dict(processor.pad(rows))
-    without_tokens = [{k: v for k, v in row.items() if k.startswith("trajectory")} for row in rows]
+    kept = ("trajectory", "context")
+    without_tokens = [{k: v for k, v in row.items() if k.startswith(kept)} for row in rows]
     batch = dict(processor.pad(without_tokens))
     batch["text_vector"] = torch.stack([row["text_vector"] for row in rows])
     return batch

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ifllm_hf.behavior.features.baseline import ORDER_COLUMNS
+from ifllm_hf.behavior.features.habits import add_habits
 from ifllm_hf.data.card_head import card_head
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.files import read_parquet
@@ -22,6 +24,7 @@ from ifllm_hf.reward.training.config import (
     RewardInputConfig,
     RewardTrainingConfig,
 )
+from ifllm_hf.reward.training.evidence import fit_evidence_head
 from ifllm_hf.training.checkpoints import checkpoint_to_resume, says_when_the_disk_is_full
 from ifllm_hf.training.local_dataset import load_local_folder
 from ifllm_hf.training.run_record import (
@@ -114,7 +117,7 @@ def load_reward_data(data: RewardDataConfig) -> RewardData:
         DataError: Labels that do not belong to the turns.
     """
     kinds = ("pairwise", "pointwise") if data.targets == "mixed" else (data.targets,)
-    turns = {kind: _turns(data.dataset, kind) for kind in kinds}
+    turns = {kind: _with_habits(_turns(data.dataset, kind)) for kind in kinds}
     if data.max_turns is not None:
         # Spread over the whole: the first ones are those of a few readers.
         turns = {
@@ -151,6 +154,12 @@ def _turns(dataset: str, kind: str) -> Any:
             f"dataset {dataset}: its config '{kind}' cannot be read ({error.__cause__ or error}); "
             "expected ifllm, a folder that `ifllm prepare` wrote, or such a dataset on the Hub"
         ) from error
+
+
+def _with_habits(turns: Any) -> Any:
+    """Add the habits of the readers, where the columns tell a reader's earlier turns."""
+    needed = {*ORDER_COLUMNS, "t_ms", "phase", "page_load"}
+    return add_habits(turns) if needed <= set(turns.column_names) else turns
 
 
 def _labels(path: str) -> list[dict[str, Any]]:
@@ -224,6 +233,11 @@ def fit_reward_model(
     if reads_text_once(inputs):
         keep_text_vectors(model, processor, data, features)
     train, validation = (data.examples(features, part) for part in (learn, stop))
+    if inputs.evidence_head:
+        # On the readers that epochs are chosen by too: of the epochs it favours none but the first.
+        fit_evidence_head(
+            model.get_base_model() if backbone.use_peft else model, train + validation
+        )
     if training.trajectory_warmup_epochs and inputs.inputs in ("text+trajectory", "text+both"):
         tr.warm_up_trajectory(model, processor, train, validation, training)
     trainer = tr.train_reward_model(
@@ -296,7 +310,11 @@ def run_reward(
         trainer, processor = fit_reward_model(
             backbone, inputs, training, turns, ids, checkpoint=checkpoint
         )
-        record["result"] = {"steps": trainer.state.global_step, "log": trainer.state.log_history}
+        record["result"] = {
+            "steps": trainer.state.global_step,
+            "best_epoch": tr.best_epoch(trainer),
+            "log": trainer.state.log_history,
+        }
         tested = [q for q in sorted(held_out) if turns.rows[q].get("preference") in ("a", "b")]
         if tested:
             record["result"]["held_out"] = _score_held_out(trainer, processor, turns, tested)

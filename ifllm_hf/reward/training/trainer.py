@@ -102,6 +102,7 @@ def build_model(
     extractor = processor.feature_extractor
     settings = {
         **INPUTS[inputs.inputs],
+        "evidence_head": inputs.evidence_head,
         "token_channels": extractor.token_channels,
         "channels": extractor.channels,
         "modality_dropout": inputs.modality_dropout,
@@ -196,6 +197,8 @@ def train_reward_model(
 ) -> IFLLMRewardTrainer:
     """Train; with a validation set the best epoch is kept, and patience ends it early.
 
+    On top of an evidence head the best epoch may be 0: what is learned may only help.
+
     Args:
         model: From `build_model`.
         processor: The fitted processor.
@@ -230,8 +233,45 @@ def train_reward_model(
         processing_class=processor,
         callbacks=[*stop, *callbacks],
     )
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        return trainer  # the evidence head alone
+    start = _Start(trainer) if model.config.evidence_head and training.validation_share else None
     trainer.train(resume_from_checkpoint=checkpoint)
+    if start is not None:
+        start.restore_if_better(trainer)
     return trainer
+
+
+class _Start:
+    """The state before the first step, which `load_best_model_at_end` cannot choose."""
+
+    def __init__(self, trainer: IFLLMRewardTrainer) -> None:
+        """Evaluate, and keep what training will change."""
+        self.loss = trainer.evaluate()["eval_loss"]
+        self.weights = {
+            name: parameter.detach().cpu().clone()
+            for name, parameter in trainer.model.named_parameters()
+            if parameter.requires_grad
+        }
+
+    def restore_if_better(self, trainer: IFLLMRewardTrainer) -> None:
+        """Go back to the start unless an epoch was better on the validation set."""
+        best = trainer.state.best_metric
+        if best is not None and best < self.loss:
+            return
+        trainer.state.best_metric, trainer.state.best_global_step = self.loss, 0
+        with torch.no_grad():
+            for name, parameter in trainer.model.named_parameters():
+                if name in self.weights:
+                    parameter.copy_(self.weights[name])
+
+
+def best_epoch(trainer: IFLLMRewardTrainer) -> float | None:
+    """Return the epoch that was kept: 0 the start, None without a choice."""
+    step, state = trainer.state.best_global_step, trainer.state
+    if step is None or not state.max_steps:
+        return None
+    return float(step * state.num_train_epochs / state.max_steps)
 
 
 def warm_up_trajectory(
@@ -255,6 +295,7 @@ def warm_up_trajectory(
     settings = model.config.to_dict()
     settings |= {**INPUTS["behavior"], "likert_head": False, "text_config": None}
     alone = IFLLMForRewardModeling(IFLLMConfig(**settings))
+    copy_evidence_head(model, alone)
     arguments = copy.copy(training)
     arguments.num_train_epochs = training.trajectory_warmup_epochs
     arguments.max_steps, arguments.push_to_hub = -1, False
@@ -273,6 +314,13 @@ def warm_up_trajectory(
         for name, parameter in whole.model.named_parameters():
             if name in taken:
                 parameter.copy_(taken[name])
+
+
+def copy_evidence_head(source: Any, target: IFLLMForRewardModeling) -> None:
+    """Give a model the fitted evidence head of another one, where there is one."""
+    whole = source.get_base_model() if hasattr(source, "get_base_model") else source
+    if whole.model.evidence is not None and target.model.evidence is not None:
+        target.model.evidence.load_state_dict(whole.model.evidence.state_dict())
 
 
 def pool_texts(
@@ -365,4 +413,5 @@ def _merged(
     plain.use_peft = plain.load_in_4bit = plain.load_in_8bit = False
     plain.dtype = "float32"
     fresh = build_model(plain, inputs, processor, likert=bool(model.config.likert_head))
+    copy_evidence_head(model, fresh)  # it is no part of the adapter
     return PeftModel.from_pretrained(fresh, str(adapter)).merge_and_unload()

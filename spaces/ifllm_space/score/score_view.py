@@ -24,8 +24,8 @@ TEXT = (
     "counting for one answer against the other."
 )
 WITH_BEHAVIOR = (
-    "The same with one thing more: on which answer mouse and gaze rested towards the end of "
-    "reading."
+    "From the length of the answers and from where mouse and gaze rested towards the end of "
+    "reading: the model that labels are made with."
 )
 
 
@@ -57,7 +57,7 @@ def score_view(
         return reward.from_text(rows, fold)
 
     def both(rows: pl.DataFrame) -> FloatArray:
-        return reward.from_text_and_behavior(rows, fold)
+        return reward.from_reading(rows, fold)
 
     ends, course = score_over_time(turn, both)
     plain = pl.DataFrame({name: [turn[name]] for name in ("response_a", "response_b")})

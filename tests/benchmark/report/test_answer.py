@@ -27,7 +27,7 @@ def test_the_answer_stands_in_four_lines_with_what_it_rests_on() -> None:
         scored("text", 0.54, **similar), scored("both", 0.61, **similar),
         scored("both", 0.1, file="mine.parquet"),
     ]  # fmt: skip
-    lines = answer(records, NAMES, 5).splitlines()
+    lines = answer(records, 5, NAMES).splitlines()
     assert [line.split() for line in lines[:4]] == [
         line.split()
         for line in (
@@ -42,7 +42,7 @@ def test_the_answer_stands_in_four_lines_with_what_it_rests_on() -> None:
 
 
 def test_few_data_have_no_pairs_of_similar_length() -> None:
-    lines = answer([scored("both", 0.63)], NAMES, 1).splitlines()
+    lines = answer([scored("both", 0.63)], 1, NAMES).splitlines()
     assert "similar" not in "".join(lines) and "1 repeat;" in lines[-1]
     assert [line[:6] for line in lines[:2]] == ["length", "gain o"]
 

@@ -46,6 +46,7 @@ def make_turns(
             "conversation_id": f"c{i // 2}",
             "user_id": f"w{reader:02d}",
             "fold": reader % 5,
+            "turn": i % 2 + 1,
             "prompt": "why " + str(rng.choice(WORDS)),
             "response_a": answers["a"],
             "response_b": answers["b"],

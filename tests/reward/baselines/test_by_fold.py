@@ -14,6 +14,8 @@ from ifllm_hf.behavior.features.table import behavior_features, read_turns
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import DataError, OutputError
 from ifllm_hf.reward.baselines.by_fold import RewardByFold, fit_by_fold, fit_prepared
+from ifllm_hf.reward.baselines.late_reading import COLUMNS
+from ifllm_hf.reward.baselines.text_models import TfidfLR
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +34,12 @@ def rows() -> pl.DataFrame:
             "user_id": [f"u{i % 20}" for i in range(n)],
             "fold": (np.arange(n) % 20 % 5).astype(np.int8),
             "preference": np.where(y, "b", "a"),
+            "turn": np.arange(n) % 3 + 1,
+            "prompt": ["why " * (1 + i % 4) for i in range(n)],
+            "reading_ms": rng.uniform(2e3, 9e4, n),
             "response_a": texts[0],
             "response_b": texts[1],
-            "pooled_late_20pct_log_ratio": late,
-            "pooled_late_20pct_log_ratio_vs_own": late,
+            **{f"{c}_log_ratio{end}": late for c in COLUMNS for end in ("", "_vs_own")},
         }
     )
 
@@ -55,7 +59,7 @@ def accuracy(rows: pl.DataFrame, score: object) -> float:
 
 
 def test_behaviour_tells_what_words_do_not(rows: pl.DataFrame, reward: RewardByFold) -> None:
-    assert accuracy(rows, reward.from_text_and_behavior) >= 0.85
+    assert accuracy(rows, reward.from_reading) >= 0.85
     assert 0.35 < accuracy(rows, reward.from_text) < 0.65
 
 
@@ -67,7 +71,7 @@ def test_models_of_a_fold_never_saw_its_readers(rows: pl.DataFrame, reward: Rewa
         response_b=pl.when(pl.col("fold") == 2).then(pl.lit("other")).otherwise("response_b"),
     )
     other = fit_by_fold(turned, source="synthetic")
-    for score in ("from_text", "from_text_and_behavior"):
+    for score in ("from_text", "from_reading"):
         same = getattr(reward, score)(rows, 2), getattr(other, score)(rows, 2)
         np.testing.assert_array_equal(*same)
         changed = getattr(reward, score)(rows, 1), getattr(other, score)(rows, 1)
@@ -75,15 +79,15 @@ def test_models_of_a_fold_never_saw_its_readers(rows: pl.DataFrame, reward: Rewa
 
 
 def test_swapping_the_answers_turns_the_chance(rows: pl.DataFrame, reward: RewardByFold) -> None:
-    late = [name for name in rows.columns if name.startswith("pooled")]
+    late = [name for name in rows.columns if "_log_ratio" in name]
     swapped = rows.with_columns(
         pl.col("response_b").alias("response_a"),
         pl.col("response_a").alias("response_b"),
         *[(-pl.col(name)).alias(name) for name in late],
     )
     for fold in (0, None):
-        p = reward.from_text_and_behavior(rows, fold)
-        np.testing.assert_allclose(reward.from_text_and_behavior(swapped, fold), 1 - p, atol=1e-9)
+        p = reward.from_reading(rows, fold)
+        np.testing.assert_allclose(reward.from_reading(swapped, fold), 1 - p, atol=1e-9)
         p = reward.from_text(rows, fold)
         np.testing.assert_allclose(reward.from_text(swapped, fold), 1 - p, atol=1e-9)
 
@@ -103,8 +107,22 @@ def test_saved_and_loaded_it_says_the_same(
     assert (again.trained_on.pairs, again.trained_on.readers) == (200, 20)
     for fold in (3, None):
         np.testing.assert_array_equal(
-            again.from_text_and_behavior(rows, fold), reward.from_text_and_behavior(rows, fold)
+            again.from_reading(rows, fold), reward.from_reading(rows, fold)
         )
+
+
+def test_a_folder_of_an_older_version_still_scores(
+    rows: pl.DataFrame, reward: RewardByFold, tmp_path: Path
+) -> None:
+    """It holds words with behaviour, under another name."""
+    reward.save(tmp_path / "model")
+    y = (rows["preference"] == "b").to_numpy().astype(float)
+    older = TfidfLR("older", [f"{COLUMNS[0]}_log_ratio"]).fit(rows, y, rows["user_id"].to_numpy())
+    for k in range(5):
+        (tmp_path / "model" / f"late_reading-{k}.skops").unlink()
+        older.save(tmp_path / "model" / f"text_and_behavior-{k}.skops")
+    again = RewardByFold.load(tmp_path / "model")
+    np.testing.assert_allclose(again.from_reading(rows, 0), older.predict_proba(rows))
 
 
 def test_what_cannot_be_saved_whole_leaves_nothing(
@@ -114,7 +132,7 @@ def test_what_cannot_be_saved_whole_leaves_nothing(
         raise OSError(errno.ENOSPC, "no space")
 
     with monkeypatch.context() as patch:
-        patch.setattr(reward.text_and_behavior[-1].__class__, "save", no_room)
+        patch.setattr(reward.late_reading[-1].__class__, "save", no_room)
         with pytest.raises(OutputError, match="space"):
             reward.save(tmp_path / "model")
     assert not list(tmp_path.iterdir())
@@ -144,7 +162,5 @@ def test_prepared_folder_is_enough(prepared_synthetic: Path) -> None:
     labelled = pairs.filter(pl.col("preference").is_in(["a", "b"]))
     assert reward.trained_on.pairs == labelled.height
     assert reward.trained_on.readers == labelled["user_id"].n_unique()
-    p = reward.from_text_and_behavior(
-        labelled.join(features.drop("contaminated"), on="query_id"), None
-    )
+    p = reward.from_reading(labelled.join(features.drop("contaminated"), on="query_id"), None)
     assert np.isfinite(p).all() and ((p > 0) & (p < 1)).all()

@@ -16,7 +16,7 @@ from ifllm_hf.metrics import core
 from ifllm_hf.reward.baselines import choice as baselines
 from ifllm_hf.reward.baselines.forest import PAPER_PREFIX, PaperForest
 from ifllm_hf.reward.baselines.inputs import evidence, feature_matrix, moderators
-from ifllm_hf.reward.baselines.late_reading import EXTRAS, MAINS, LateReading
+from ifllm_hf.reward.baselines.late_reading import MAINS, LateReading, Signals
 from ifllm_hf.reward.baselines.length_rule import LengthLR
 from ifllm_hf.reward.baselines.linear import AntisymmetricLR
 from ifllm_hf.reward.baselines.pointwise import PointwiseRidge
@@ -30,6 +30,8 @@ BEHAVIOR_MODELS = [
     baselines.first_behavior_model(),
     baselines.default_model(),
     LateReading("chosen inside", choose="inner"),
+    LateReading("ten weights", choose="mean"),
+    LateReading("with companions", accompanied=True),
     baselines.AntisymmetricBooster("booster", (*baselines.LATE, *baselines.COMPANIONS)),
     TfidfLR("text and behaviour", baselines.LATE),
 ]
@@ -91,7 +93,7 @@ def test_a_missing_column_is_named(rows: Rows) -> None:
 def test_a_member_of_the_average_is_the_plain_regression(rows: Rows) -> None:
     frame, y, reader = rows
     model = LateReading().fit(frame, y, reader)
-    members = len(MAINS) * len(EXTRAS)
+    members = 2 * len(MAINS)
     alone = AntisymmetricLR("x", ("mouse_late_10pct_log_ratio",), penalty=20.0)
     alone.fit(frame, y, reader)
     np.testing.assert_allclose(model.weights[0, :2] * members, alone.weights, rtol=1e-6)
@@ -102,8 +104,8 @@ def test_every_member_minimises_the_penalised_loss(rows: Rows) -> None:
     """Length and the end of reading carry the penalty, what is added `caution` times as much."""
     frame, y, reader = rows
     model = LateReading(penalty=3.0, caution=7.0).fit(frame, y, reader)
-    members = len(MAINS) * len(EXTRAS)
-    for x, b in zip(model._design(frame), model.weights * members, strict=True):
+    members = 2 * len(MAINS)
+    for x, b in zip(model._design(Signals.of_rows(frame)), model.weights * members, strict=True):
         scale = np.sqrt((x * x).mean(axis=0))
         used = scale > 0
         cost = np.where(np.arange(x.shape[1]) < 2, 3.0, 21.0)
@@ -123,8 +125,7 @@ def test_inner_choice_finds_the_member_that_carries_the_signal() -> None:
     model = LateReading(choose="inner").fit(frame, y, reader)
     voting = np.flatnonzero(model.weights.any(axis=1))
     assert len(voting) == 1
-    channel, end, habit = MAINS[voting[0] // len(EXTRAS)]
-    assert (channel, end) == ("either", "late_30pct")
+    assert MAINS[voting[0] // 2][0] == "either_late_30pct"
     with pytest.raises(ConfigError, match="best"):
         LateReading(choose="best")
 

@@ -45,11 +45,12 @@ def test_shapes_and_types_are_those_of_the_model(processor: IFLLMProcessor) -> N
         "trajectory_observed": (2, 6, len(CHANNELS)),
         "trajectory_time_ms": (2, 6),
         "trajectory_mask": (2, 6),
+        "context": (2, 5),
     }
     for name, value in batch.items():
         wanted = (
             torch.float32
-            if name in ("token_behavior", "trajectory", "trajectory_time_ms")
+            if name in ("token_behavior", "trajectory", "trajectory_time_ms", "context")
             else torch.int64
             if name in ("input_ids", "attention_mask")
             else torch.bool
@@ -166,7 +167,7 @@ def test_what_is_missing_is_masked(processor: IFLLMProcessor) -> None:
     assert column(mouse_only, 0, "mouse_on_this") == [1, 1, 0, 0, 1, 1]
 
     text_only = encode(processor, None)
-    assert set(text_only) == {"input_ids", "attention_mask"}
+    assert set(text_only) == {"input_ids", "attention_mask", "context"}
 
     some = processor(
         ["why", "why"], [ANSWERS, ANSWERS], [None, TICKS], return_tensors="pt"

@@ -163,7 +163,10 @@ def test_what_is_new_learns_at_its_own_rate(backbone: Any, tmp_path: Path) -> No
     training = settings(tmp_path, max_steps=1, validation_share=0.0, lr_scheduler_type="constant")
     trainer, _ = reward_run.fit_reward_model(backbone, inputs_of(), training, data, list(data.rows))
     rate = {id(p): group["lr"] for group in trainer.optimizer.param_groups for p in group["params"]}
-    for name, parameter in trainer.model.named_parameters():
+    learned = [(n, p) for n, p in trainer.model.named_parameters() if p.requires_grad]
+    fixed = {n for n, p in trainer.model.named_parameters() if not p.requires_grad}
+    assert fixed and all(".evidence." in name for name in fixed)
+    for name, parameter in learned:
         assert rate[id(parameter)] == (1e-3 if ".text." in name else 5e-3), name
     frozen, _ = reward_run.fit_reward_model(
         backbone, inputs_of(freeze_backbone=True), training, data, list(data.rows)

@@ -1,0 +1,101 @@
+"""Where the end of reading rested in a reader's earlier turns, answer by answer.
+
+`baseline` keeps the habit of a *difference* (b less a). Here it is told for each answer, which is
+what the reward model takes (`trajectory_history`); b less a is the same number.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ifllm_hf.behavior.answer_text import split_answers
+from ifllm_hf.behavior.declaration import FloatArray
+from ifllm_hf.behavior.features.baseline import ORDER_COLUMNS, PRIOR_TURNS, reading_order
+from ifllm_hf.behavior.features.comparison import DELTAS, LATE, either, pooled
+from ifllm_hf.behavior.features.dwell import late_shares
+from ifllm_hf.behavior.features.table import READING, chunks_of_turns, turns_as_polars
+from ifllm_hf.behavior.reading_ticks import reading_ticks
+from ifllm_hf.errors import DataError
+
+HABIT = "trajectory_history"
+_CHANNELS = ("mouse", "either", "pooled")
+
+
+def add_habits(turns: Any) -> Any:
+    """Add the column `trajectory_history`, `[answers, 9]`, that the reward model's processor reads.
+
+    Give all turns of a reader at once: only earlier ones count, later ones feed nothing.
+
+    Args:
+        turns: A `Dataset` of the `pairwise` or `pointwise` config.
+
+    Raises:
+        DataError: A column is missing, or ticks and answers do not fit together.
+    """
+    from datasets import Features, List, Value
+
+    features = Features({HABIT: List(List(Value("float32")))})
+    values = reader_habits(turns).tolist()
+    kept = turns.remove_columns(HABIT) if HABIT in turns.column_names else turns
+    return kept.add_column(HABIT, values, feature=features[HABIT])
+
+
+def reader_habits(rows: Any) -> FloatArray:
+    """Return the habit of every turn's reader before that turn.
+
+    With s the shares of `late_shares` for mouse, mouse else gaze, and both pooled, the sum of
+    ln(s + δ) over the reader's n earlier turns in which both answers have one, divided by n + 3.
+
+    Args:
+        rows: As for `behavior_features`.
+
+    Returns:
+        `[turns, 2, 9]`: answers by columns (channel, then half-life).
+
+    Raises:
+        DataError: A column is missing, or ticks and answers do not fit together.
+    """
+    frame = turns_as_polars(rows)
+    missing = [n for n in ("query_id", *ORDER_COLUMNS) if n not in frame.columns]
+    if missing:
+        raise DataError(
+            f"the turns have no column {', '.join(missing)}; habits need them to tell a reader's "
+            "earlier turns from later ones."
+        )
+    logs = np.concatenate([_log_shares(chunk) for chunk in chunks_of_turns(frame)])
+    known = np.isfinite(logs).all(axis=1)
+    reader, order = reading_order(frame)
+    total = _before(np.where(known[:, None], logs, 0.0), reader, order)
+    count = _before(known.astype(np.float64), reader, order)
+    habits: FloatArray = total / (count[:, None] + PRIOR_TURNS)
+    return habits
+
+
+def _log_shares(frame: pl.DataFrame) -> FloatArray:
+    """Return ln(share + δ), `[turns, 2, 9]`; NaN where it is not known."""
+    answers = split_answers(frame["response_a"].to_list(), frame["response_b"].to_list())
+    ticks = reading_ticks(frame, answers, READING)
+    values: dict[str, FloatArray] = {}
+    for name, channel in ticks.channels.items():
+        known = channel.recorded[:, None] & answers.exists & ticks.has_ticks[:, None]
+        found = {**late_shares(channel), "dwell_ms": channel.dwell_ms}
+        values |= {f"{name}_{k}": np.where(known, v, np.nan) for k, v in found.items()}
+    values |= either(values, LATE)
+    values |= pooled(values)
+    logs = [np.log(values[f"{c}_{end}"] + DELTAS[end]) for c in _CHANNELS for end in LATE]
+    return np.stack(logs, axis=2)
+
+
+def _before(values: FloatArray, reader: np.ndarray, order: np.ndarray) -> FloatArray:
+    """Return the sums over a reader's earlier turns, in the shape of `values` `[turns, ...]`."""
+    flat = values.reshape(len(values), -1)[order]
+    names = [f"column {i}" for i in range(flat.shape[1])]
+    frame = pl.DataFrame({"reader": reader[order], **dict(zip(names, flat.T, strict=True))})
+    sums = frame.select(pl.col(names).cum_sum().shift(1, fill_value=0.0).over("reader"))
+    out = np.empty_like(flat)
+    out[order] = sums.to_numpy()
+    shaped: FloatArray = out.reshape(values.shape)
+    return shaped
