@@ -14,6 +14,18 @@ from tests.helpers.spaces.accessibility import serious_faults
 
 VIEW = ".ifllm-score"
 REPLAY = "document.querySelector('.ifllm-score').replay"
+SAYS = [
+    "The mouse stayed on B during the last tenth of reading: +8 points for B",
+    "The eyes were on A for 5.5 s and on B for 3.5 s of the first nine tenths of reading: "
+    "+1 point for A",
+]
+WITH_TRAINED = """async ([root, says]) => {
+  const { show } = await import(new URL('page/score/score.js', document.baseURI));
+  const element = document.querySelector(root);
+  const view = structuredClone(element.replay.view);
+  view.rewards.model = { name: 'tiny', text: 0.5, behavior: 0.6, says, tokens: [] };
+  show(element.parentElement, JSON.stringify(view), () => {});
+}"""
 
 
 def opened(context: Any, url: str, theme: str = "light") -> Any:
@@ -194,6 +206,9 @@ def test_fits_a_phone(chromium: Any, space_url: str) -> None:
     context = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
     try:
         page = opened(context, space_url)
+        page.evaluate(WITH_TRAINED, [VIEW, SAYS])
+        under = page.locator(f"{VIEW} .ifllm-bar").nth(3).locator("li")
+        assert under.all_inner_texts() == SAYS
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         outside = page.evaluate(
             """(root) => [...document.querySelectorAll(root + ' *')]

@@ -4,9 +4,10 @@ For a score F, observed values x and a baseline x0 of zeros (a time, a count or 
 its mean over the training rows, every `on_*` and `char_share` 0; what was observed stays observed),
 the share of value i is
 
-    (x_i - x0_i) * integral over a in [0, 1] of dF/dx_i (x0 + a (x - x0)) da
+    (x_i - x0_i) * integral over a in [0, 1] of dF/dx_i (x0 + a (x - x0)) da.
 
-so that all shares add up to F(x) - F(x0) (Sundararajan, Taly & Yan 2017, https://arxiv.org/abs/1703.01365).
+What an evidence head reads beside the ticks, the lengths and the reader's habit, is in F(x0) too.
+All shares add up to F(x) - F(x0) (Sundararajan, Taly & Yan 2017, https://arxiv.org/abs/1703.01365).
 """
 
 from __future__ import annotations

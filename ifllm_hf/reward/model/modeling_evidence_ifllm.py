@@ -38,15 +38,19 @@ class LateShares:
     Attributes:
         log_share: `[batch, 9]` ln(share + floor) of `LATE_COLUMNS`.
         recorded: `[batch, 9]` bool, whether the channel was.
-        kernel: `[batch, time, 2, 3]` what each tick adds to the shares of mouse and gaze, by
-            half-life; ticks moved to the left edge.
+        on_this: `[batch, time, 2]` share of each tick on this answer, of mouse and gaze; ticks
+            moved to the left edge.
+        own: `[batch, time, 2]` the time that it stands for, as a share of the reading time.
+        left: `[batch, time]` what is left of reading when it begins, the same.
         weight: `[batch, 2, 9]` with which the shares of mouse and gaze enter the nine columns.
         reading_ms: `[batch]` time of reading; NaN without a tick.
     """
 
     log_share: Tensor
     recorded: Tensor
-    kernel: Tensor
+    on_this: Tensor
+    own: Tensor
+    left: Tensor
     weight: Tensor
     reading_ms: Tensor
 
@@ -104,12 +108,9 @@ def late_shares(
     step_ms = own_ms[..., 2]
     reading_ms = step_ms.sum(1)
     whole = reading_ms.clamp(min=1e-3)[:, None, None]
-    left = step_ms.flip(1).cumsum(1).flip(1).unsqueeze(-1) / whole
-    # In one step per tick: of two almost equal powers only the difference would be rounding.
-    decay = math.log(2) / torch.tensor(HALF_LIVES, device=time_ms.device)
-    own = (own_ms[..., :2] / whole).unsqueeze(-1)
-    kernel = on_this.unsqueeze(-1) * torch.exp(-decay * left.unsqueeze(-1))
-    kernel = kernel * torch.expm1(decay * own) / decay
+    left = step_ms.flip(1).cumsum(1).flip(1) / whole[..., 0]
+    own = own_ms[..., :2] / whole
+    kernel = on_this.unsqueeze(-1) * late_integral(left.unsqueeze(-1), own)
     share = kernel.sum(1)  # [batch, 2, 3]
     was_seen = seen.any(1)
     mouse_on_text = (on_any[..., 0] * own_ms[..., 0]).sum(1) > 0
@@ -130,10 +131,25 @@ def late_shares(
     return LateShares(
         log_share=torch.log(columns + floor),
         recorded=recorded.repeat_interleave(len(HALF_LIVES), dim=1),
-        kernel=kernel,
+        on_this=on_this,
+        own=own,
+        left=left,
         weight=weight.repeat_interleave(len(HALF_LIVES), dim=2),
         reading_ms=torch.where(some, reading_ms, torch.full_like(reading_ms, torch.nan)),
     )
+
+
+def late_integral(left: Tensor, part: Tensor) -> Tensor:
+    """Integrate the weight 2^(-u / h) over u from left - part to left, `[..., 3]` by half-life h.
+
+    Args:
+        left: `[...]` share of the reading time that is left when a stretch begins.
+        part: `[...]` its length, in the same unit.
+    """
+    # In one step: of two almost equal powers only the difference would be rounding.
+    decay = math.log(2) / torch.tensor(HALF_LIVES, dtype=part.dtype, device=part.device)
+    left, part = left.unsqueeze(-1), part.unsqueeze(-1)
+    return torch.exp(-decay * left) * torch.expm1(decay * part) / decay
 
 
 def _time_to_next(time_ms: Tensor, seen: Tensor) -> Tensor:

@@ -44,10 +44,13 @@ class TrainedReward:
 
         Returns:
             JSON-ready: `name`, P(B preferred) from `text`, and with `behavior` (None without any in
-            reading), and `tokens` that moved it: side, first character, past the last, and how much
-            of B's lead in score they make.
+            reading); what the evidence head `says` moved it, in sentences (none without that head);
+            and `tokens` that moved it: side, first character, past the last, and how much of B's
+            lead in score they make.
         """
+        from ifllm_hf.reward.explain.evidence_parts import explain_evidence
         from ifllm_hf.reward.explain.gradients import explain
+        from ifllm_hf.reward.explain.in_words import in_words
 
         answers = [turn[f"response_{side}"] or "" for side in "ab"]
         asked = turn["prompt"] or ""
@@ -59,12 +62,15 @@ class TrainedReward:
             "name": self.name,
             "text": number(float(sigmoid(without))),
             "behavior": number(float(sigmoid(lead))) if read else None,
+            "says": [],
             "tokens": [],
         }
+        model, processor = self.scorer.model, self.scorer.processor
+        if model.config.evidence_head:
+            ticks = turn if read else None
+            view["says"] = in_words(explain_evidence(model, processor, asked, answers, ticks))
         if read:
-            explained = explain(
-                self.scorer.model, self.scorer.processor, asked, answers, turn, steps=STEPS
-            )
+            explained = explain(model, processor, asked, answers, turn, steps=STEPS)
             for side, (one, sign) in enumerate(zip(explained, (-1, 1), strict=True)):
                 shares = sign * one.tokens.sum(axis=1)
                 view["tokens"] += [

@@ -12,10 +12,16 @@ from ifllm_hf.reward.model.configuration_ifllm import CHANNELS, TOKEN_CHANNELS, 
 from tests.helpers.reward.model_with_processor import ANSWERS, QUESTION, TICKS, make
 
 
-@pytest.fixture(scope="module", params=["right", "left"])
+@pytest.fixture(scope="module", params=["right", "left", "evidence head"])
 def parts(request: pytest.FixtureRequest) -> tuple[Any, Any]:
-    model, processor = make(seed=1)
-    processor.tokenizer.padding_side = request.param
+    with_head = request.param == "evidence head"
+    model, processor = make(seed=1, evidence_head=with_head)
+    if with_head:
+        with torch.no_grad():
+            for parameter in model.model.evidence.parameters():
+                parameter.fill_(0.05)
+    else:
+        processor.tokenizer.padding_side = request.param
     return model, processor
 
 

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from ifllm_hf.errors import ConfigError
+from ifllm_hf.reward.explain.evidence_parts import explain_evidence
+from ifllm_hf.reward.explain.in_words import in_words
 from ifllm_space.demo_data import DemoData, open_demo_data
 from ifllm_space.pickers import first_turn
 from ifllm_space.score.recording import own_turn
@@ -20,7 +23,10 @@ from tests.helpers.reward.model_with_processor import make
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    model, processor = make()
+    model, processor = make(evidence_head=True)
+    with torch.no_grad():
+        model.model.evidence.length_weight[0] = 1.0
+        model.model.evidence.late_weight[:, :, 0] = 0.1
     place = tmp_path_factory.mktemp("model") / "tiny-reward"
     model.save_pretrained(place)
     processor.save_pretrained(place)
@@ -43,6 +49,18 @@ def test_it_says_what_its_pipeline_says(trained: TrainedReward, demo_data: DemoD
     assert view["tokens"]
     for side, start, stop, share in view["tokens"]:
         assert 0 <= start < stop <= len(turn[f"response_{'ab'[side]}"]) and share != 0
+
+
+def test_it_says_in_words_what_its_evidence_head_makes(
+    trained: TrainedReward, demo_data: DemoData
+) -> None:
+    turn = demo_data.turn(first_turn(demo_data.index))
+    answers = [turn["response_a"], turn["response_b"]]
+    model, processor = trained.scorer.model, trained.scorer.processor
+    explained = explain_evidence(model, processor, turn["prompt"], answers, turn)
+    assert trained.view(turn)["says"] == in_words(explained) != []
+    bare = trained.view(own_turn("why", "light is scattered", "the sea"))
+    assert any(said.startswith("A is longer (18 against 7 characters): ") for said in bare["says"])
 
 
 def test_swapped_answers_turn_the_chance(trained: TrainedReward, demo_data: DemoData) -> None:

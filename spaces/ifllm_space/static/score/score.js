@@ -30,8 +30,10 @@ export function show(element, value, send) {
   const model = view.rewards.model;
   if (model) {
     const says = `IFLLMForRewardModeling “${model.name}”, whose card says what it was trained on, this pair perhaps.`;
-    bars.push(bar("Trained model, text alone", model.text, `Chance that B is preferred, behaviour masked. ${says}`));
-    bars.push(bar("Trained model, text and behaviour", model.behavior, `The same with ticks of reading. ${says}`));
+    const unread = bar("Trained model, text alone", model.text, `Chance that B is preferred, behaviour masked. ${says}`);
+    const read = bar("Trained model, text and behaviour", model.behavior, `The same with ticks of reading. ${says}`);
+    if (model.says.length) (model.behavior === null ? unread : read).element.append(...reasons(model.says));
+    bars.push(unread, read);
   }
   const course = behavior ? new Course(view) : null;
   const replay = new Replay(view, sheets, (t) => {
@@ -111,6 +113,14 @@ function bar(name, chance, says) {
       h("p", {}, says),
     ),
   };
+}
+
+/** What moved a score, in sentences of in_words.py. */
+function reasons(says) {
+  return [
+    h("p", {}, "What moved it most, and by how many points each:"),
+    h("ul", {}, ...says.map((said) => h("li", {}, said))),
+  ];
 }
 
 function answer(answer, sheet, side) {
