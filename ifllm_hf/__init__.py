@@ -25,6 +25,7 @@ _EXPORTS = {
     "IFLLMProcessor": "ifllm_hf.reward.model.processing_ifllm",
     "ImplicitRewardPipeline": "ifllm_hf.reward.model.pipeline_ifllm",
     "explain": "ifllm_hf.reward.explain.gradients",
+    "pretrained": "ifllm_hf.reward.pretrained.shipped",
     "push_dataset": "ifllm_hf.hub.publish.dataset",
     "ticks_to_numpy": "ifllm_hf.data.ticks.tick_arrays",
 }
