@@ -87,10 +87,10 @@ def score_pairs_file(
     if out.suffix != ".parquet":
         raise OutputError(f"{out}: expected a name that ends in .parquet; rename it")
     place = _place(model)
-    heads = Heads.of(place)
-    rows, data = _pairs(source, say)
-    chosen, held_out = _assign(heads, rows["user_id"].to_list(), head, str(place), say)
     network, processor = _load(str(place))
+    heads = Heads.of(place)
+    rows, data = _pairs(source, processor.feature_extractor.extra_columns, say)
+    chosen, held_out = _assign(heads, rows["user_id"].to_list(), head, str(place), say)
     if network.config.evidence_head:
         rows = _with_habits(rows)
     run = digest([str(place), _state(place), data, head], 12)
@@ -130,15 +130,23 @@ def _state(place: str | Path) -> str:
 
 
 def _pairs(
-    source: str | os.PathLike[str] | None, say: Callable[[str], object]
+    source: str | os.PathLike[str] | None, extra: Sequence[str], say: Callable[[str], object]
 ) -> tuple[pl.DataFrame, str]:
-    """Return the turns with two answers, and a name of their state."""
+    """Return the turns with two answers, and a name of their state.
+
+    Args:
+        source: See `score_pairs_file`.
+        extra: Tick columns that the model reads beside ours.
+        say: Takes one line.
+    """
     if source is None or str(source) == "ifllm" or os.path.exists(source):
         given = None if source is None or not os.path.exists(source) else source
         folder = find_prepared(given, say=say)
         scanned = scan_parquet(config_files(folder, "pairwise"))
-        frame = scanned.select(_wanted(scanned.collect_schema().names(), str(source))).collect()
-        return frame, fingerprint(str(folder))
+        names = scanned.collect_schema().names()
+        return scanned.select(_wanted(names, str(source), extra)).collect(), fingerprint(
+            str(folder)
+        )
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
 
@@ -150,20 +158,20 @@ def _pairs(
             "expected a folder of sessions, one that `ifllm prepare` wrote, a release, or such a "
             "dataset on the Hub"
         ) from error
-    kept = turns.select_columns(_wanted(turns.column_names, str(source)))
+    kept = turns.select_columns(_wanted(turns.column_names, str(source), extra))
     frame = pl.from_arrow(kept.with_format("arrow")[:])
     assert isinstance(frame, pl.DataFrame)
     return frame, str(turns._fingerprint)
 
 
-def _wanted(available: Sequence[str], name: str) -> list[str]:
+def _wanted(available: Sequence[str], name: str, extra: Sequence[str]) -> list[str]:
     missing = [column for column in _NEEDED if column not in available]
     if missing:
         raise DataError(
             f"{name}: no column {', '.join(missing)}; expected those of the config `pairwise`. "
             "Prepare the data with `ifllm prepare`"
         )
-    ticks = columns_to_read(available)
+    ticks = columns_to_read(available, extra)
     return list(dict.fromkeys((*_NEEDED, *(c for c in ORDER_COLUMNS if c in available), *ticks)))
 
 

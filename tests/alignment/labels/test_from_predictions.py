@@ -111,7 +111,9 @@ def test_scores_label_readers_that_their_head_has_not_seen(
     assert table["label_fold"].to_list() == table["fold"].to_list()
     # The heads of the others have learned from the judges.
     with pytest.raises(ConfigError, match="ifllm score --head fold_3"):
-        write_labels(turns, out, source="reward", predictions=by_reader, judge_fold=3)
+        write_labels(
+            turns, tmp_path / "x.parquet", source="reward", predictions=by_reader, judge_fold=3
+        )
     seen = _scored(turns, tmp_path / "seen.parquet", "all", [0, 1])
     with pytest.raises(DataError, match=r"seen\.parquet: held_out is false in .* at row \d+"):
         write_labels(turns, out, source="reward", predictions=seen, overwrite=True)
