@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,20 +117,19 @@ def _from_scores(
 ) -> tuple[OutOfFold, str]:
     """Return the calibrated predictions of a file that `ifllm score` wrote."""
     refuse_doubled(scores["query_id"])
-    used = scores.join(
-        rows.select("query_id", "fold", reader="user_id"),
-        on="query_id",
-        how="inner",
-        maintain_order="left",
-    )
-    judged = None if judge_fold is None else (used["fold"] == judge_fold).fill_null(False).to_list()
+    told_of = rows.select("query_id", reader="user_id", in_fold="fold")
+    # All rows of the file, so that a message counts them as they are there.
+    read = scores.join(told_of, on="query_id", how="left", maintain_order="left")
+    labelled_here = read["reader"].is_not_null()
+    judged = labelled_here if judge_fold is None else (read["in_fold"] == judge_fold)
     refuse_seen(
-        used[HELD_OUT].to_list(),
-        used["reader"].to_list(),
+        read[HELD_OUT].to_list(),
+        read["reader"].to_list(),
         name=name,
-        judged=judged,
+        judged=judged.fill_null(False).to_list(),
         fold=judge_fold,
     )
+    used = read.filter(labelled_here)
     heads = used["head"].unique().sort().to_list()
     if judge_fold is not None and len(heads) > 1:
         raise ConfigError(
@@ -138,7 +138,7 @@ def _from_scores(
             f"(`ifllm score --head fold_{judge_fold}`), or leave judge_fold out"
         )
     joined = rows.select("query_id", "fold").join(
-        used.select("query_id", "p_b"), on="query_id", how="left", maintain_order="left"
+        used.select("query_id", "p_b", HELD_OUT), on="query_id", how="left", maintain_order="left"
     )
     p_b = joined["p_b"].fill_nan(None)
     outside = ~p_b.is_between(0.0, 1.0).fill_null(True)
@@ -153,4 +153,6 @@ def _from_scores(
         fold = np.where(fold == judge_fold, np.int8(JUDGED), fold)
     made_by = used["model"][0] if "model" in used.columns and used.height else name
     told = _calibrated(z, fold, y, p_b.is_not_null().to_numpy())
+    # Without a score nothing is known of the row, and nothing of its reader was used.
+    told = replace(told, held_out=joined[HELD_OUT].fill_null(p_b.is_null()).to_numpy())
     return told, f"{name} {made_by} {'by reader' if len(heads) > 1 else heads[0]}"

@@ -107,8 +107,8 @@ def score_pairs_file(
                 if heads is not None:
                     heads.use(name, network)
                 found = _score(network, processor, rows[index])
-                for query, values in zip(rows["query_id"].gather(index), found, strict=True):
-                    kept.add({"key": str(query), "values": values})
+                for query, scored in zip(rows["query_id"].gather(index), found, strict=True):
+                    kept.add({"key": str(query), "values": scored})
                 bar.update(len(index))
         values = [kept.records[str(q)]["values"] for q in rows["query_id"].to_list()]
     table = _table(rows, values, held_out, chosen, str(public_name(str(place))))

@@ -115,7 +115,8 @@ def test_scores_label_readers_that_their_head_has_not_seen(
             turns, tmp_path / "x.parquet", source="reward", predictions=by_reader, judge_fold=3
         )
     seen = _scored(turns, tmp_path / "seen.parquet", "all", [0, 1])
-    with pytest.raises(DataError, match=r"seen\.parquet: held_out is false in .* at row \d+"):
+    first = pl.read_parquet(seen)["held_out"].to_list().index(False)
+    with pytest.raises(DataError, match=rf"seen\.parquet: held_out is false .* at row {first},"):
         write_labels(turns, out, source="reward", predictions=seen, overwrite=True)
 
 
@@ -124,9 +125,14 @@ def test_scores_of_one_head_label_for_judges_that_it_has_not_seen(
 ) -> None:
     one = _scored(turns, tmp_path / "s.parquet", "fold_3", [0, 1, 2, 4])
     out = tmp_path / "pairs.parquet"
-    write_labels(
+    report = write_labels(
         turns, out, source="reward", predictions=one, judge_fold=3, progress=False, overwrite=True
     )
+    # What it says of its labels does not count readers whom the head has learned from.
+    pairs = turns.filter(pl.col("kind") == "pairwise")
+    assert report.behavior is not None
+    assert report.behavior["workers"] == pairs.filter(pl.col("fold") == 3)["user_id"].n_unique()
+    assert report.known > 0 and f"{report.known} turns by a model that has" in report.text()
     table = pl.read_parquet(out)
     assert set(table.filter(pl.col("fold") == 3)["label_fold"]) == {-1}
     assert (table.filter(pl.col("fold") != 3)["label_fold"] >= 0).all()
