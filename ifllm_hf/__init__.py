@@ -26,6 +26,7 @@ _EXPORTS = {
     "ImplicitRewardPipeline": "ifllm_hf.reward.model.pipeline_ifllm",
     "explain": "ifllm_hf.reward.explain.gradients",
     "explain_evidence": "ifllm_hf.reward.explain.evidence_parts",
+    "pretrained": "ifllm_hf.reward.pretrained.shipped",
     "push_dataset": "ifllm_hf.hub.publish.dataset",
     "ticks_to_numpy": "ifllm_hf.data.ticks.tick_arrays",
 }

@@ -168,19 +168,24 @@ def _register_classes(ours: str, classes: Mapping[str, str]) -> None:
 
 
 def _register_pipeline() -> None:
-    """Let `pipeline("implicit-reward")` find ours."""
+    """Let `pipeline("implicit-reward")` find ours; without a model it takes the shipped one."""
     from transformers import AutoModelForSequenceClassification
     from transformers.pipelines import PIPELINE_REGISTRY
 
     from ifllm_hf.reward.model.pipeline_ifllm import ImplicitRewardPipeline
+    from ifllm_hf.reward.pretrained.shipped import pretrained
 
-    if TASK not in PIPELINE_REGISTRY.supported_tasks:
+    tasks = PIPELINE_REGISTRY.supported_tasks
+    if TASK not in tasks:
         PIPELINE_REGISTRY.register_pipeline(
             TASK,
             pipeline_class=ImplicitRewardPipeline,
             pt_model=AutoModelForSequenceClassification,
             type="multimodal",
         )
+        # Not by `register_pipeline`: what it is told is saved with every model, and this is a place
+        # on this machine.
+        tasks[TASK] = {**tasks[TASK], "default": {"model": (str(pretrained()), None)}}
 
 
 def _hook_datasets() -> None:

@@ -194,6 +194,24 @@ def _run_features(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _run_score(arguments: argparse.Namespace) -> int:
+    from ifllm_hf.reward.scoring.score_file import score_pairs_file
+
+    table = score_pairs_file(
+        arguments.source,
+        arguments.out,
+        model=arguments.model,
+        head=arguments.head,
+        batch_size=arguments.batch_size,
+        overwrite=arguments.overwrite,
+        say=_say,
+    )
+    seen = int((~table["held_out"]).sum() or 0)
+    learned = f", {seen} by a head that has learned from their reader" if seen else ""
+    _say(f"{table.height} pairs{learned} -> {arguments.out}")
+    return 0
+
+
 def _run_benchmark(arguments: argparse.Namespace) -> int:
     if arguments.readers:
         return _run_readers(arguments)
@@ -306,6 +324,7 @@ _COMMANDS = {
     "review": _run_review,
     "push": _run_push,
     "features": _run_features,
+    "score": _run_score,
     "benchmark": _run_benchmark,
     "label": _run_label,
     "demo": _run_demo,

@@ -45,6 +45,17 @@ Compute features, one row per turn.
 The paper's features are defined on the raw files: --from is then a release (default:
 $IFLLM_RELEASE, else the download). Its 15 metrics and their ratios are added.
 """
+_SCORE = """\
+Score every pair of a dataset, or of collected sessions, with a reward model.
+
+  ifllm score ./ifllm scores.parquet               # the model that comes with the package
+  ifllm score sessions scores.parquet              # of collected sessions
+  ifllm score ./ifllm scores.parquet --model outputs/reward    # any model of recipes/reward.py
+  ifllm score ./ifllm scores.parquet --head fold_3  # for labels that the readers of fold 3 judge
+
+A reader whom the model has learned from is scored by the head that was fitted without them; the
+column held_out says so. A run that is interrupted goes on where it stopped.
+"""
 _BENCHMARK = """\
 Score reward models held out by reader, with intervals, on the paper's pairs and on all of them.
 
@@ -138,6 +149,24 @@ def parser() -> argparse.ArgumentParser:
         "with --set paper: also read as the paper did, and print what the lost rows change",
     )
     _flag(features, "--overwrite", "replace OUT.parquet")
+
+    score = _command(commands, "score", "rewards of every pair", _SCORE)
+    score.add_argument(
+        "source", metavar="DATA", help="sessions, prepared folder, release or ORG/NAME"
+    )
+    score.add_argument("out", type=Path, metavar="OUT.parquet", help="the file to write")
+    score.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="folder or ORG/NAME of a reward model (default: late-reading, which comes along)",
+    )
+    score.add_argument(
+        "--head",
+        metavar="HEAD",
+        help="one head for all readers: all, or fold_0 to fold_4, each fitted without that fold",
+    )
+    _number(score, "--batch-size", "pairs at once (default: 32)", least=1, default=32)
+    _flag(score, "--overwrite", "replace OUT.parquet")
 
     benchmark = _command(commands, "benchmark", "scores with intervals", _BENCHMARK)
     _from(benchmark)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ifllm_hf.alignment.judge.config import JudgeSettings
 from ifllm_hf.alignment.judge.verdict import BASELINE, Comparison, Judged, Verdict, winner_of
 from ifllm_hf.alignment.policy.load import check_access, load_tokenizer, weights_id
 from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.reward.pretrained.heads import ALL, Heads
 from ifllm_hf.training.pretrained import loading, model_positions
 from ifllm_hf.training.run_record import public_name
 
@@ -29,6 +30,8 @@ class RewardJudge:
     def __init__(self, settings: JudgeSettings) -> None:
         """Keep the settings; the model is loaded when it is first needed."""
         self.settings = settings
+        self._heads: Heads | None = None
+        self._head = ALL
         self._loaded: tuple[Any, Any] | None = None
 
     @property
@@ -42,7 +45,34 @@ class RewardJudge:
     @property
     def identity(self) -> Mapping[str, Any]:
         """What a verdict depends on beside question and answers."""
-        return {"reward": weights_id(self.settings.model)}
+        of_head = {} if self._head == ALL else {"head": self._head}
+        return {"reward": weights_id(self.settings.model), **of_head}
+
+    def keep_apart_from(self, readers: Collection[str]) -> None:
+        """Judge the questions of some readers by a head that has not learned from them.
+
+        A model that does not say whom it has learned from is taken to know none of them.
+
+        Raises:
+            ConfigError: Every head has learned from one of them.
+        """
+        self._heads = Heads.of(str(self.settings.model))
+        if self._heads is None:
+            return
+        seen = {
+            head: sorted(r for r in readers if self._heads.has_seen(head, r))
+            for head in sorted(self._heads.seen)
+        }
+        free = [head for head, known in seen.items() if not known]
+        if not free:
+            named = ", ".join(seen[ALL][:3])
+            raise ConfigError(
+                f"{public_name(self.settings.model)} has learned from {len(seen[ALL])} of "
+                f"{len(readers)} readers whose questions it is to judge ({named}); judge by a "
+                "model that was trained without them (eval_fold), or set prompts.fold to readers "
+                "that it has not seen"
+            )
+        self._head = free[0]
 
     def orders(self, comparison: Comparison) -> Sequence[str]:
         """Return one order: a reward does not know of the other answer."""
@@ -135,6 +165,8 @@ class RewardJudge:
                 if model.config.pad_token_id is None:
                     model.config.pad_token_id = reader.pad_token_id
             device = "cuda" if torch.cuda.is_available() else "cpu"
+            if self._heads is not None:
+                self._heads.use(self._head, model)
             self._loaded = model.to(device).eval(), reader
         return self._loaded
 

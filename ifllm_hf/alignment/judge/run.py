@@ -20,6 +20,7 @@ from ifllm_hf.alignment.judge.kept_verdicts import KeptVerdicts
 from ifllm_hf.alignment.judge.pooled import REPORT, write_items
 from ifllm_hf.alignment.judge.prompts import held_out_prompts
 from ifllm_hf.alignment.judge.report import compare, markdown, ratios
+from ifllm_hf.alignment.judge.reward import RewardJudge
 from ifllm_hf.alignment.judge.statistics import Items
 from ifllm_hf.alignment.judge.verdict import (
     Comparison,
@@ -63,6 +64,8 @@ def run_judge(
     style = config.format or _trained_format(_runs(config.candidates))
     judge = judge or make_judge(config)
     prompts, ledger = held_out_prompts(config.prompts, style)
+    if isinstance(judge, RewardJudge):
+        judge.keep_apart_from({p.user_id for p in prompts})
     answers = _answers(config, prompts, style, folder, progress)
     base = answers[config.baseline.name]
     compared: dict[str, list[Comparison]] = {}
@@ -122,8 +125,6 @@ def make_judge(config: JudgeConfig) -> Judge:
     """Return the judge that the settings name."""
     settings = config.judge
     if settings.kind == "reward":
-        from ifllm_hf.alignment.judge.reward import RewardJudge
-
         return RewardJudge(settings)
     if settings.kind == "people":
         from ifllm_hf.alignment.judge.people import PeopleJudge

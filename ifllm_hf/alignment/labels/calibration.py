@@ -72,7 +72,7 @@ def fit_slope(z: FloatArray, y: FloatArray) -> float:
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """Calibrated predictions of rows by models that never saw their worker.
+    """Calibrated predictions of rows by models that, as a rule, never saw their worker.
 
     Attributes:
         p_b: P(click = b | what the model sees), shape (n,).
@@ -80,12 +80,14 @@ class OutOfFold:
             who train no model.
         slopes: Slope of the calibration by `label_fold`.
         trained: Rows that each model was trained on, by `label_fold`.
+        held_out: Of each row, whether its model never saw the worker, shape (n,); None: all.
     """
 
     p_b: FloatArray
     label_fold: npt.NDArray[np.int8]
     slopes: dict[int, float]
     trained: dict[int, int]
+    held_out: npt.NDArray[np.bool_] | None = None
 
 
 def out_of_fold(

@@ -37,6 +37,7 @@ class LabelReport:
         slopes: Slope of the calibration by label fold; below 1: the model was too sure.
         trained_on: Pairs that each model was trained on, by label fold.
         behavior: Out-of-fold scores of the calibrated model against the clicks.
+        known: Turns of readers whom the model has learned from; `behavior` leaves them out.
         without_behavior: Pairs of which every behaviour feature is missing, so that the model knew
             their text at most; None where the turns carry none of our feature columns.
         settings: Seed, folds, judge_fold.
@@ -57,6 +58,7 @@ class LabelReport:
     slopes: dict[int, float] = field(default_factory=dict)
     trained_on: dict[int, int] = field(default_factory=dict)
     behavior: dict[str, Any] | None = None
+    known: int = 0
     without_behavior: int | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -96,9 +98,12 @@ class LabelReport:
 
     def _of_model(self) -> list[str]:
         clicked = self.against_click
+        saw = "each reader by a model that never saw that reader"
+        if self.known:
+            saw = f"{self.known} turns by a model that has learned from their reader (too sure)"
         lines = [
-            f"Labelled by {self.label_model}, each reader by a model that never saw that reader; "
-            f"calibration slopes {', '.join(f'{s:.2f}' for s in self.slopes.values())}."
+            f"Labelled by {self.label_model}, {saw}; calibration slopes "
+            f"{', '.join(f'{s:.2f}' for s in self.slopes.values())}."
         ]
         if self.behavior is not None:
             accuracy, auc = self.behavior["accuracy"], self.behavior["auc"]

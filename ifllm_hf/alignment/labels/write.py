@@ -129,7 +129,7 @@ def write_labels(
     told: OutOfFold | None = None
     name = None
     evidence = pl.DataFrame(LABELS.empty_table()).select("query_id", *_EVIDENCE)
-    scores = None
+    scores, known = None, 0
     if source == EXPLICIT:
         decided = turns
     else:
@@ -152,7 +152,9 @@ def write_labels(
             pl.lit(nu if source == BOTH else None, dtype=pl.Float64).alias("nu"),
         )
         decided = _decide(turns, rows, p_b, y, source)
-        scores = behavior_scores(y, told.p_b, rows["user_id"], seed=seed)
+        fresh = np.full(len(y), True) if told.held_out is None else told.held_out
+        known = int((~fresh).sum())
+        scores = behavior_scores(np.where(fresh, y, np.nan), told.p_b, rows["user_id"], seed=seed)
     pairs, ledger = build_preferences(decided)
     if source == REWARD and "tie" in ledger.dropped:
         ledger.dropped["undecided"] = ledger.dropped.pop("tie")
@@ -181,6 +183,7 @@ def write_labels(
         slopes={} if told is None else told.slopes,
         trained_on={} if told is None else told.trained,
         behavior=scores,
+        known=known,
         without_behavior=_without_behavior(turns, table) if told is not None else None,
         settings={"seed": seed, **of_folds},
     )

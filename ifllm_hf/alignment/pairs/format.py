@@ -14,6 +14,7 @@ from ifllm_hf.alignment.pairs.own_template import turns_of
 from ifllm_hf.alignment.pairs.source import Row, open_pairs, require_columns
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.reward.scoring.held_out import HELD_OUT, refuse_seen
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -24,7 +25,7 @@ DROPPED_UNSURE = "confidence below min_confidence"
 DROPPED_BEYOND = "beyond max_pairs"
 DROPPED_LONG = "prompt fills max_length"
 DROPPED_EQUAL = "answers are equal up to max_length"
-_COLUMNS = ("fold", "label_fold", "user_id")
+_COLUMNS = ("fold", "label_fold", "user_id", HELD_OUT)
 
 
 @dataclass
@@ -166,6 +167,14 @@ def load_pairs(config: PairDataConfig, name: str | None = None) -> PreferencePai
     require_columns(pairs, name, needed)
     _check_folds(pairs, name)
     held = [config.eval_fold is not None and fold == config.eval_fold for fold in _folds(pairs)]
+    if HELD_OUT in pairs[0]:
+        refuse_seen(
+            [row[HELD_OUT] for row in pairs],
+            [row.get("user_id") for row in pairs],
+            name=name,
+            judged=held,
+            fold=config.eval_fold,
+        )
     labeller_saw = _labeller_saw(pairs, held, config, name)
     prompts = [text_of(row["prompt"]).strip().casefold() for row in pairs]
     held_prompts = {prompt for prompt, is_held in zip(prompts, held, strict=True) if is_held}

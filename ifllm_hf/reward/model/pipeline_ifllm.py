@@ -16,6 +16,8 @@ from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 
 from .data_error import DataError
 
+PARTS = ("length", "late_reading")
+"""What an evidence head says of its score, in the order of the model's output."""
 BEHAVIOR_MASKS = ("token_behavior_mask", "trajectory_observed", "trajectory_mask")
 """All zeros, they leave the text alone."""
 FIELDS = ("question", "answers", "ticks")
@@ -60,8 +62,10 @@ class ImplicitRewardPipeline(Pipeline):  # type: ignore[misc]
         Returns:
             Per answer a mapping: `score`; `behavior`, the part of the score that comes from the
             ticks (score with them minus score without); `preference`, the probability that this
-            answer is preferred to the others (Bradley-Terry; None for a single answer). A list of
-            such lists for a list of mappings, an iterator of them for a generator or a `Dataset` of
+            answer is preferred to the others (Bradley-Terry; None for a single answer). Of a model
+            with an evidence head also `length` and `late_reading`, the parts of the score that come
+            from the length of the answer and from where the end of reading rested. A list of such
+            lists for a list of mappings, an iterator of them for a generator or a `Dataset` of
             torch.
 
         Raises:
@@ -157,7 +161,8 @@ class ImplicitRewardPipeline(Pipeline):  # type: ignore[misc]
         config = self.model.config
         if not (
             (config.use_text and "input_ids" in encoded)
-            or (config.use_trajectory and "trajectory" in encoded)
+            or (config.evidence_head and any(side is not None for side in sides))
+            or ((config.use_trajectory or config.evidence_head) and "trajectory" in encoded)
         ):
             raise DataError(
                 "nothing to read: no answer has text, or the model reads none, and there are no "
@@ -180,19 +185,21 @@ class ImplicitRewardPipeline(Pipeline):  # type: ignore[misc]
             name: torch.zeros_like(value) if name in BEHAVIOR_MASKS else value
             for name, value in rows.items()
         }
-        score = self.model(**rows).logits[:, 0]
+        out = self.model(**rows)
+        score = out.logits[:, 0]
         without = self.model(**blind).logits[:, 0] if blind.keys() & set(BEHAVIOR_MASKS) else score
-        return {"score": list(score.split(sides)), "behavior": list((score - without).split(sides))}
+        found = {"score": score, "behavior": score - without}
+        if out.evidence is not None:
+            found |= dict(zip(PARTS, out.evidence.unbind(1), strict=True))
+        return {name: list(values.split(sides)) for name, values in found.items()}
 
     def postprocess(
         self, model_outputs: dict[str, Any], **kwargs: Any
     ) -> list[dict[str, float | None]]:
         """Return plain numbers."""
-        score, behavior = (model_outputs[name][0] for name in ("score", "behavior"))
-        score = score.double()
-        several = len(score) > 1
-        preference: list[Any] = score.softmax(0).tolist() if several else [None]
-        return [
-            {"score": s, "behavior": b, "preference": p}
-            for s, b, p in zip(score.tolist(), behavior.tolist(), preference, strict=True)
-        ]
+        columns: dict[str, list[Any]] = {
+            n: v[0].double().tolist() for n, v in model_outputs.items()
+        }
+        score = model_outputs["score"][0].double()
+        columns["preference"] = score.softmax(0).tolist() if len(score) > 1 else [None]
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

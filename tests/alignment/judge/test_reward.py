@@ -84,3 +84,28 @@ def test_a_pair_that_is_too_long_is_left_out_and_the_others_are_scored(reward_mo
     got = list(RewardJudge(settings).judge([(pair, "baseline") for pair in pairs]))
     assert [j.verdict is not None for j in got] == [True, False, True]
     assert got[1].refused and "too long" in str(got[1].failed)
+
+
+def test_a_judge_that_has_learned_from_the_readers_steps_back() -> None:
+    from ifllm_hf import pretrained
+    from ifllm_hf.reward.pretrained.heads import ALL, Heads, reader_digest
+
+    settings = build(JudgeConfig, smallest(kind="reward", model=str(pretrained())), "t").judge
+    judge = RewardJudge(settings)
+    heads = Heads.of(pretrained())
+    assert heads is not None
+    ann = reader_digest("ann")
+    known = {h: (heads.seen[h] | {ann} if h != "fold_3" else heads.seen[h]) for h in heads.seen}
+    everywhere = {head: seen | {ann} for head, seen in heads.seen.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Heads, "of", lambda model: Heads(known, heads.weights))
+        judge.keep_apart_from({"ann", "somebody new"})
+        assert judge.identity["head"] == "fold_3"
+        scored = judge.rewards([("Why?", "word"), ("Why?", "word " * 30)])
+        patch.setattr(Heads, "of", lambda model: Heads(everywhere, heads.weights))
+        with pytest.raises(ConfigError, match=r"learned from 1 of 2 readers .*ann"):
+            judge.keep_apart_from({"ann", "somebody new"})
+    whole = RewardJudge(settings)
+    whole.keep_apart_from({"somebody new"})
+    assert "head" not in whole.identity and ALL in heads.seen
+    assert scored != pytest.approx(whole.rewards([("Why?", "word"), ("Why?", "word " * 30)]))

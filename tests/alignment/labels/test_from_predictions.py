@@ -82,3 +82,59 @@ def test_predictions_and_inputs_exclude_each_other(
     command = ["label", str(tmp_path / "x.parquet"), "--source", "reward", "--inputs", "gaze"]
     assert cli.main([*command, "--predictions", "p.parquet"]) == 1
     assert "exclude each other" in capsys.readouterr().err
+
+
+def _scored(turns: pl.DataFrame, file: Path, head: str, seen: list[int]) -> Path:
+    """Write what `ifllm score` would: right seven times in eight, readers of some folds seen."""
+    rows = turns.filter(pl.col("kind") == "pairwise").sort("query_id")
+    likes_b = (rows["preference"] == "b").fill_null(False).to_numpy()
+    right = np.random.default_rng(0).random(rows.height) < 0.875
+    rows.select(
+        "query_id",
+        "user_id",
+        pl.Series("p_b", 0.01 + 0.98 * (likes_b == right)),
+        held_out=~pl.col("fold").is_in(seen),
+        head=pl.lit(head) if head else "fold_" + pl.col("fold").cast(pl.String),
+        model=pl.lit("late-reading"),
+    ).write_parquet(file)
+    return file
+
+
+def test_scores_label_readers_that_their_head_has_not_seen(
+    turns: pl.DataFrame, tmp_path: Path
+) -> None:
+    by_reader = _scored(turns, tmp_path / "s.parquet", "", [])
+    out = tmp_path / "pairs.parquet"
+    write_labels(turns, out, source="reward", predictions=by_reader, progress=False)
+    table = pl.read_parquet(out)
+    assert set(table["label_model"]) == {"s.parquet late-reading by reader"}
+    assert table["label_fold"].to_list() == table["fold"].to_list()
+    # The heads of the others have learned from the judges.
+    with pytest.raises(ConfigError, match="ifllm score --head fold_3"):
+        write_labels(
+            turns, tmp_path / "x.parquet", source="reward", predictions=by_reader, judge_fold=3
+        )
+    seen = _scored(turns, tmp_path / "seen.parquet", "all", [0, 1])
+    first = pl.read_parquet(seen)["held_out"].to_list().index(False)
+    with pytest.raises(DataError, match=rf"seen\.parquet: held_out is false .* at row {first},"):
+        write_labels(turns, out, source="reward", predictions=seen, overwrite=True)
+
+
+def test_scores_of_one_head_label_for_judges_that_it_has_not_seen(
+    turns: pl.DataFrame, tmp_path: Path
+) -> None:
+    one = _scored(turns, tmp_path / "s.parquet", "fold_3", [0, 1, 2, 4])
+    out = tmp_path / "pairs.parquet"
+    report = write_labels(
+        turns, out, source="reward", predictions=one, judge_fold=3, progress=False, overwrite=True
+    )
+    # What it says of its labels does not count readers whom the head has learned from.
+    pairs = turns.filter(pl.col("kind") == "pairwise")
+    assert report.behavior is not None
+    assert report.behavior["workers"] == pairs.filter(pl.col("fold") == 3)["user_id"].n_unique()
+    assert report.known > 0 and f"{report.known} turns by a model that has" in report.text()
+    table = pl.read_parquet(out)
+    assert set(table.filter(pl.col("fold") == 3)["label_fold"]) == {-1}
+    assert (table.filter(pl.col("fold") != 3)["label_fold"] >= 0).all()
+    with pytest.raises(DataError, match="held_out is false .* of fold 2, who are judged on"):
+        write_labels(turns, out, source="reward", predictions=one, judge_fold=2, overwrite=True)

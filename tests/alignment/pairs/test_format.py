@@ -226,3 +226,11 @@ def test_folds_are_numbers(tmp_path: Path, column: str) -> None:
 def test_settings_no_dataset_could_fit_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load("unused", **settings)
+
+
+def test_scores_by_who_knew_the_held_out_readers_are_refused(tmp_path: Path) -> None:
+    rows = [row(i, user_id=f"w{i}", held_out=i != 3) for i in range(5)]
+    path = write(tmp_path, rows)
+    assert load(path, eval_fold=2).held_out.num_rows == 1
+    with pytest.raises(DataError, match=r"pairs.parquet: held_out is false .* at row 3.*reader w3"):
+        load(path, eval_fold=3)

@@ -1,0 +1,5 @@
+"""Scores of whole datasets.
+
+* `score_file`: every pair of a dataset, by any reward model of this package: `ifllm score`
+* `held_out`: refuses scores by a model that has learned from the readers who are judged on
+"""

@@ -1,0 +1,146 @@
+"""Every pair is scored by a head that does not know its reader, and a killed run goes on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from ifllm_hf import cli
+from ifllm_hf.behavior.features.table import behavior_features, read_turns
+from ifllm_hf.data.prepared.folder import config_files
+from ifllm_hf.errors import ConfigError, OutputError
+from ifllm_hf.files import read_parquet
+from ifllm_hf.reward.baselines.late_reading import Signals
+from ifllm_hf.reward.pretrained.build import build, fit_heads
+from ifllm_hf.reward.pretrained.heads import ALL, HEADS_FILE, READERS_FILE
+from ifllm_hf.reward.scoring import score_file
+from ifllm_hf.reward.scoring.score_file import SCORES, score_pairs_file
+
+
+@pytest.fixture(scope="module")
+def model(prepared_synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of the shipped kind that knows the made-up readers."""
+    folder = tmp_path_factory.mktemp("model") / "own"
+    build(prepared_synthetic, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def table(
+    model: Path, prepared_synthetic: Path, tmp_path_factory: pytest.TempPathFactory
+) -> pl.DataFrame:
+    return score(prepared_synthetic, tmp_path_factory.mktemp("scores") / "s.parquet", model=model)
+
+
+def score(source: Path, out: Path, **settings: Any) -> pl.DataFrame:
+    said: list[str] = []
+    return score_pairs_file(source, out, progress=False, **{"say": said.append, **settings})
+
+
+def test_scores_are_those_of_the_head_without_the_reader(
+    table: pl.DataFrame, prepared_synthetic: Path
+) -> None:
+    pairs = read_parquet(config_files(prepared_synthetic, "pairwise"))
+    rows = pairs.join(behavior_features(read_turns(prepared_synthetic)), on="query_id", how="left")
+    fitted, _ = fit_heads(prepared_synthetic)
+    known = set(rows.filter(pl.col("preference").is_in(["a", "b"]))["user_id"])
+    joined = rows.select("query_id", "fold", "user_id").join(table, on="query_id", how="left")
+    heads = [
+        f"fold_{fold}" if reader in known else ALL
+        for fold, reader in joined.select("fold", "user_id").iter_rows()
+    ]
+    assert joined["head"].to_list() == heads and len(set(heads)) >= 5
+    assert joined["held_out"].all()
+    signals = Signals.of_rows(rows)
+    logits = {head: one.logits(signals) for head, one in fitted.items()}
+    expected = [logits[head][row] for row, head in enumerate(heads)]
+    gap = joined["score_b"] - joined["score_a"]
+    np.testing.assert_allclose(gap.to_numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(joined["p_b"].to_numpy(), 1 / (1 + np.exp(-gap.to_numpy())))
+    parts = joined["length_a"] + joined["late_reading_a"]
+    np.testing.assert_allclose(parts.to_numpy(), joined["score_a"].to_numpy(), atol=1e-5)
+    assert dict(table.schema) == SCORES and table["query_id"].to_list() == [*pairs["query_id"]]
+
+
+def test_one_head_for_all_has_seen_those_it_was_fitted_on(
+    table: pl.DataFrame, model: Path, prepared_synthetic: Path, tmp_path: Path
+) -> None:
+    fold = score(prepared_synthetic, tmp_path / "f.parquet", model=model, head="fold_3")
+    assert set(fold["head"]) == {"fold_3"}
+    held = set(fold.filter("held_out")["user_id"])
+    assert held == set(table.filter(pl.col("head").is_in(["fold_3", ALL]))["user_id"])
+    with pytest.raises(ConfigError, match="fold_9"):
+        score(prepared_synthetic, tmp_path / "g.parquet", model=model, head="fold_9")
+
+
+def test_a_killed_run_goes_on(
+    table: pl.DataFrame,
+    model: Path,
+    prepared_synthetic: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole, scored = score_file._score, []
+
+    def killed_at(limit: int) -> Any:
+        def one(network: Any, processor: Any, rows: pl.DataFrame) -> Any:
+            if len(scored) >= limit:
+                raise KeyboardInterrupt
+            scored.extend(rows["query_id"])
+            return whole(network, processor, rows)
+
+        return one
+
+    out = tmp_path / "s.parquet"
+    monkeypatch.setattr(score_file, "_score", killed_at(4))
+    with pytest.raises(KeyboardInterrupt):
+        score(prepared_synthetic, out, model=model, batch_size=4)
+    assert not out.exists() and len(scored) >= 4
+    monkeypatch.setattr(score_file, "_score", killed_at(10_000))
+    said: list[str] = []
+    found = score(prepared_synthetic, out, model=model, batch_size=7, say=said.append)
+    assert len(scored) == len(set(scored)) == found.height
+    assert any(line.startswith("4 of ") for line in said)
+    for column in ("score_a", "score_b"):
+        np.testing.assert_allclose(found[column].to_numpy(), table[column].to_numpy(), atol=1e-5)
+    assert [file.name for file in tmp_path.iterdir()] == ["s.parquet"]
+
+
+def test_a_model_that_names_no_reader_leaves_it_open(
+    model: Path, prepared_synthetic: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "model"
+    shutil.copytree(model, other)
+    for name in (HEADS_FILE, READERS_FILE):
+        (other / name).unlink()
+    said: list[str] = []
+    found = score(prepared_synthetic, tmp_path / "a.parquet", model=other, say=said.append)
+    assert found["held_out"].null_count() == found.height
+    assert any("does not say whom" in line for line in said)
+    reader = found["user_id"][0]
+    (other / "run.json").write_text(json.dumps({"data": {"readers": [reader]}}))
+    found = score(prepared_synthetic, tmp_path / "b.parquet", model=other)
+    assert set(found.filter(~pl.col("held_out"))["user_id"]) == {reader}
+
+
+def test_what_cannot_be_scored_is_one_line(
+    prepared_synthetic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    out = tmp_path / "s.parquet"
+    with pytest.raises(ConfigError, match="type 'bert'"):
+        score(prepared_synthetic, out, model=tmp_path / "bert")
+    with pytest.raises(OutputError, match=r"\.parquet"):
+        score(prepared_synthetic, tmp_path / "s.csv")
+    out.touch()
+    assert cli.main(["score", str(prepared_synthetic), str(out)]) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert cli.main(["score", str(prepared_synthetic), str(out), "--overwrite"]) == 0
+    assert capsys.readouterr().out == "" and set(pl.read_parquet(out)["head"]) == {ALL}
