@@ -85,7 +85,11 @@ class RewardByFold:
             rows: `prompt, turn, response_a, response_b` and the features of `behavior_features`.
             fold: Of the reader; None for texts and people that no model saw.
         """
-        return _mean([model.predict_proba(rows) for model in _of(self.late_reading, fold)])
+        return _mean([model.predict_proba(rows) for model in self.readings_of(fold)])
+
+    def readings_of(self, fold: int | None) -> Sequence[Model]:
+        """Return the models that `from_reading` asks; see there."""
+        return _of(self.late_reading, fold)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write all models and the facts about them into a new folder, whole or not at all.

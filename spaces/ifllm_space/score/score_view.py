@@ -17,6 +17,7 @@ from ifllm_hf.reward.explain.what_moved import (
 )
 from ifllm_space.explore.turn_view import turn_view
 from ifllm_space.page_numbers import number
+from ifllm_space.score.reasons import reasons
 from ifllm_space.score.trained_reward import TrainedReward
 
 TEXT = (
@@ -45,8 +46,8 @@ def score_view(
 
     Returns:
         `turn_view` with `rewards`: P(B preferred) by `text`; what it `says`; `words` that moved it,
-        and, if there is behaviour in reading, `behavior`: P, the course of it `over_time`, and the
-        `passages` and `moments` that moved it; and the view of `model`.
+        and, if there is behaviour in reading, `behavior`: P, the `reasons` in sentences, the course
+        of it `over_time`, and the `passages` and `moments` that moved it; and the view of `model`.
     """
     view = turn_view(turn)
     view["rewards"] = rewards = {
@@ -70,6 +71,7 @@ def score_view(
         last = len(t_ms) - 1
         rewards["behavior"] = {
             "chance": number(float(course[-1])),
+            "reasons": reasons(turn, reward.readings_of(fold)),
             "over_time": {
                 "t_ms": [t_ms[end - 1] for end in ends],
                 "chance": [number(float(p)) for p in course],

@@ -43,6 +43,17 @@ def test_course_ends_at_the_chance_and_within_the_turn(demo_data: DemoData) -> N
         assert moment["from_ms"] <= moment["to_ms"]
 
 
+@pytest.mark.parametrize("of_nobody", [False, True])
+def test_reasons_name_what_length_and_reading_said(demo_data: DemoData, of_nobody: bool) -> None:
+    """A long answer that the mouse was on to the end, beside a word."""
+    pytest.importorskip("torch")
+    ticks = {"t_ms": [50.0 * i for i in range(200)], "on": [1] * 200, "char": [0] * 200}
+    turn = own_turn("Why?", "No.", RIGHT, ticks)
+    said = score_view(turn, demo_data.reward, None if of_nobody else 2)["rewards"]["behavior"]
+    assert any(sentence.startswith("B is longer") for sentence in said["reasons"])
+    assert any(sentence.startswith("The mouse stayed on B") for sentence in said["reasons"])
+
+
 def test_answers_nobody_read_are_scored_by_their_text_alone(demo_data: DemoData) -> None:
     view = score_view(own_turn("Why?", LEFT, RIGHT), demo_data.reward, None)
     assert view["rewards"]["behavior"] is None

@@ -26,7 +26,7 @@ export class Course {
     this.element = h(
       "div",
       { class: "ifllm-replay ifllm-course" },
-      h("h3", {}, "Text and behaviour, had reading ended earlier"),
+      h("h3", {}, "Length and behaviour, had reading ended earlier"),
       h("div", { class: "ifllm-canvas" }, this.canvas),
       h(
         "p",

@@ -24,9 +24,10 @@ export function show(element, value, send) {
   const own = view.reader === "you";
   const sheets = view.answers.map(() => h("div", { class: "ifllm-sheet" }));
   const bars = [
-    bar("Text alone", view.rewards.text, view.rewards.says.text),
-    bar("Text and behaviour", behavior?.chance ?? null, view.rewards.says.behavior),
+    bar("Words alone", view.rewards.text, view.rewards.says.text),
+    bar("Length and behaviour", behavior?.chance ?? null, view.rewards.says.behavior),
   ];
+  if (behavior?.reasons.length) bars[1].element.append(...reasons(behavior.reasons));
   const model = view.rewards.model;
   if (model) {
     const says = `IFLLMForRewardModeling “${model.name}”, whose card says what it was trained on, this pair perhaps.`;
