@@ -21,6 +21,7 @@ from tests.helpers.engines.browser import Browser
 from tests.helpers.missing import missing
 from tests.helpers.spaces.running import CaptureServer, Space, wait_until
 
+pytestmark = pytest.mark.slow
 SCALE = 2  # device pixels per CSS pixel, as on most screens that people read on
 OFFSET = 8  # where a `p` event has it
 SETTLED_S = 0.5  # a page that has just changed is busy

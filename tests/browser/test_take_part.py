@@ -16,6 +16,7 @@ from tests.helpers.spaces.accessibility import serious_faults
 from tests.helpers.spaces.running import Space
 from tests.helpers.spaces.taking_part import agree, ask, finish, rate
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
 # The n-th word of an answer that is on the screen: its middle, and where it stands in the source.
