@@ -49,7 +49,7 @@ check: setup
 # share, what fails is tried again, and the summary counts it.
 test: check setup-test
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/browser
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/browser --reruns 2
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup --no-loadscope-reorder tests/browser --reruns 2
 
 bench: setup
 	$(BIN)/python tests/speed/run.py

@@ -75,6 +75,7 @@ def test_from_consent_to_a_pair_for_trl(space: Space, page: Any, tmp_path: Path)
     agree(page)
     check_accessibility(page)
     ask(page)
+    page.mouse.move(5, 5)  # the button was where an answer may be now, and a check takes its time
     check_accessibility(page)
 
     begins = page.locator(".ifllm-pair [data-response=A] [data-s]").first.get_attribute("data-s")
