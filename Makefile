@@ -47,11 +47,11 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# A browser and its server want both cores to themselves; on a machine that others share, what fails
-# is tried again, and the summary counts it.
+# Browser tests wait more than they compute, so they too run side by side; on a machine that others
+# share, what fails is tried again, and the summary counts it.
 test: check setup-test
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/browser
-	$(BIN)/python -m pytest -q tests/browser --reruns 2
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup --no-loadscope-reorder tests/browser --reruns 2
 
 bench: setup
 	$(BIN)/python tests/speed/run.py

@@ -27,10 +27,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         "ignore:'future.no_silent_downcasting':DeprecationWarning",
         "ignore:The copy keyword is deprecated:DeprecationWarning",
     )
-    for item in items:
-        if HERE in Path(item.path).parents:
-            item.add_marker(pytest.mark.browser)
-            item.add_marker(mark)
+    ours = [item for item in items if HERE in item.path.parents]
+    # Files that ask for the same running Space go to one process, which starts it once.
+    groups = {item.path: item.path.name for item in ours}
+    for item in ours:
+        for space in {"space", "space_url"} & set(getattr(item, "fixturenames", ())):
+            groups[item.path] = space
+    for item in ours:
+        item.add_marker(pytest.mark.browser)
+        item.add_marker(mark)
+        item.add_marker(pytest.mark.xdist_group(groups[item.path]))
 
 
 def chromium_path() -> str:

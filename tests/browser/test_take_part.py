@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from tests.helpers.spaces.accessibility import serious_faults
 from tests.helpers.spaces.running import Space
 from tests.helpers.spaces.taking_part import agree, ask, finish, rate
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
 # The n-th word of an answer that is on the screen: its middle, and where it stands in the source.
@@ -72,17 +75,22 @@ def test_from_consent_to_a_pair_for_trl(space: Space, page: Any, tmp_path: Path)
     agree(page)
     check_accessibility(page)
     ask(page)
+    page.mouse.move(5, 5)  # the button was where an answer may be now, and a check takes its time
     check_accessibility(page)
 
     begins = page.locator(".ifllm-pair [data-response=A] [data-s]").first.get_attribute("data-s")
     page.wait_for_timeout(500)  # the check above kept the page busy; a sample needs a free moment
-    moved = []
+    moved, moved_s = [], []
     for step in range(12):
         box = "B" if step % 3 else "A"  # this reader looks at B twice as often
         word = page.evaluate(WORD, [box, 7 * step])
         page.mouse.move(word["x"], word["y"])
+        moved_s.append(time.monotonic())
         page.wait_for_timeout(250)
         moved.append((box.lower(), word))
+    # On a machine that stood still while the mouse was at A.
+    rests_s = [later - at for at, later in pairwise(moved_s)]
+    page.wait_for_timeout(1000 * max(0.0, 2 * sum(rests_s[::3]) - sum(rests_s)))
     scrolled = page.get_by_role("region", name="Answer A").evaluate(
         "box => { box.scrollTo(0, box.scrollHeight); return box.scrollTop }"
     )

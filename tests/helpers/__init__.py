@@ -5,5 +5,6 @@
   files with known truth
 * `alignment`, `reward`, `spaces`: what the tests of one room share
 * `loopback`: a server on this machine; `loopback_hub`, `loopback_judge`: what it plays
+* `paper_of_release`: the paper's tables of the real release, made once
 * `fresh_process`: scripts in a process of their own
 """

@@ -24,6 +24,7 @@ class Request(BaseHTTPRequestHandler):
 
     server: _Server
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or a body waits 40 ms until its headers are acknowledged
 
     def respond(self) -> None:
         self.server.loopback.answer(self)

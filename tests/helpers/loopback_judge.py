@@ -33,16 +33,20 @@ class LoopbackJudge(Loopback):
     `taste` decides. Each item of `mishaps` befalls one request: `429`, `429 2` (Retry-After: 2),
     any other status, `hang`, `drop`, `not json`, `html`, `prose`, `wrong schema`, `empty`,
     `no choices`, `cut`, the name of one of `chat_errors.ERRORS` or `chat_errors.WRAPPED`; `=TEXT`
-    is the answer TEXT.
+    is the answer TEXT. Every answer takes `answer_s`, and some time of the machine.
     """
 
     path = "/v1"
 
     def __init__(
-        self, taste: Taste = longer_is_better, mishaps: tuple[str, ...] = (), key: str = "sesame"
+        self,
+        taste: Taste = longer_is_better,
+        mishaps: tuple[str, ...] = (),
+        key: str = "sesame",
+        answer_s: float = 0.0,
     ) -> None:
         super().__init__(mishaps)
-        self.taste, self.key = taste, key
+        self.taste, self.key, self.answer_s = taste, key, answer_s
         self.problems: list[str] = []
         self.knows_schema = True
 
@@ -51,6 +55,7 @@ class LoopbackJudge(Loopback):
         with self.lock:
             self.requests.append(body)
             mishap = self.mishap()
+        time.sleep(self.answer_s)
         if request.path != "/v1/chat/completions":
             return self.refuse(request, 404, f"no route {request.path}")
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":

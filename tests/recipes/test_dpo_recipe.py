@@ -16,6 +16,7 @@ from ifllm_hf.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "recipes" / "configs"
+RECIPE = ROOT / "recipes" / "dpo.py"
 # The real model of each recipe, and the architecture of its tiny random stand-in.
 MODELS = {
     "gpt2-xl": ("gpt2-xl", "gpt2"),
@@ -200,32 +201,30 @@ def test_a_mistake_ends_with_one_line_and_not_with_zero(
     assert seen.err.count("\n") == 1
 
 
-TWO = ("torch.distributed.run", "--nproc_per_node", "2")
-SHARDED = (*TWO, str(Path(__file__).with_name("fsdp2_on_cpu.py")))
-
-
-def launch(*arguments: str, launcher: tuple[str, ...] = ("accelerate.commands.launch",)) -> Any:
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1",
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
     }  # fmt: skip
-    if launcher == SHARDED:  # what `accelerate launch` makes of its config file
-        file = yaml.safe_load((ROOT / "recipes" / "accelerate" / "fsdp2.yaml").read_text())
-        for name, value in file["fsdp_config"].items():
-            environment[name.upper()] = (
-                str(value).lower() if isinstance(value, bool) else str(value)
-            )
-        environment["ACCELERATE_USE_FSDP"] = "true"
     return subprocess.run(
-        [sys.executable, "-m", *launcher, str(ROOT / "recipes" / "dpo.py"), *arguments],
-        capture_output=True, text=True, env=environment, timeout=600,
-    )  # fmt: skip
+        [sys.executable, *arguments], capture_output=True, text=True, env=environment, timeout=600
+    )
+
+
+def sharding() -> dict[str, str]:
+    """Return what `accelerate launch` makes of its config file."""
+    file = yaml.safe_load((ROOT / "recipes" / "accelerate" / "fsdp2.yaml").read_text())
+    made = {"ACCELERATE_USE_FSDP": "true"}
+    for name, value in file["fsdp_config"].items():
+        made[name.upper()] = str(value).lower() if isinstance(value, bool) else str(value)
+    return made
 
 
 @pytest.mark.slow
 def test_the_smoke_command_works_as_it_is_written(tmp_path: Path) -> None:
     out = tmp_path / "smoke"
-    done = launch("--config", str(CONFIGS / "smoke.yaml"), "--output_dir", str(out))
+    words = ["--config", str(CONFIGS / "smoke.yaml"), "--output_dir", str(out)]
+    done = python("-m", "accelerate.commands.launch", str(RECIPE), *words)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(out)
     assert "NF4 weights, double quantisation" in done.stderr
@@ -240,21 +239,30 @@ def test_two_processes_equal_one_sharded_or_not(tmp_path: Path) -> None:
 
     from ifllm_hf.alignment.dpo.run import run_dpo
 
-    adapters, logs = [], []
-    for processes, size, launcher in ((1, 4, None), (2, 2, TWO), (2, 2, SHARDED)):
-        out = tmp_path / str(len(adapters))
-        arguments = [
+    def arguments(out: Path, batch_size: int) -> list[str]:
+        return [
             "--config", str(CONFIGS / "smoke.yaml"), "--method", "lora", "--output_dir", str(out),
-            "--per_device_train_batch_size", str(size), "--max_steps", "4", "--eval_strategy", "no",
-            "--save_strategy", "no", "--logging_steps", "1", "--dataloader_pin_memory", "false",
+            "--per_device_train_batch_size", str(batch_size), "--max_steps", "4",
+            "--eval_strategy", "no", "--save_strategy", "no", "--logging_steps", "1",
+            "--dataloader_pin_memory", "false",
         ]  # fmt: skip
-        if launcher is None:
-            data, training, policy = parse(*arguments)
-            run_dpo(policy, training, data)
-        else:
-            done = launch(*arguments, launcher=launcher)
-            assert done.returncode == 0, done.stderr
-            assert ("weights are sharded" in done.stderr) == (launcher == SHARDED)
+
+    outs = [tmp_path / name for name in ("one", "two", "sharded")]
+    data, training, policy = parse(*arguments(outs[0], 4))
+    run_dpo(policy, training, data)
+    worlds = [
+        {
+            "recipe": str(RECIPE), "arguments": arguments(out, 2), "environment": environment,
+            "said": str(out.with_suffix(".txt")),
+        }
+        for out, environment in zip(outs[1:], ({}, sharding()), strict=True)
+    ]  # fmt: skip
+    done = python(str(Path(__file__).with_name("worlds_on_cpu.py")), json.dumps(worlds))
+    said = [Path(world["said"]).read_text() for world in worlds]
+    assert done.returncode == 0, done.stderr + "".join(said)
+    assert ["weights are sharded" in text for text in said] == [False, True]
+    adapters, logs = [], []
+    for out, processes in zip(outs, (1, 2, 2), strict=True):
         record = json.loads((out / "run.json").read_text())
         assert record["used"]["processes"] == processes
         adapters.append(load_file(out / "adapter_model.safetensors"))

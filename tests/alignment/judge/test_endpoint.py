@@ -20,6 +20,8 @@ from tests.helpers.loopback_judge import LoopbackJudge as Server
 
 ON_ITS_WAY = 1
 """A thread may have begun with the next question when the others are called off."""
+ROOM_S = 0.05
+"""What an answer takes where they are called off: else a thread is through with the next one."""
 
 PAIR = Comparison("p0", "r0", "Why?", "short", "a good deal longer than that")
 
@@ -205,7 +207,9 @@ def pairs(n: int) -> list[tuple[Comparison, str]]:
 @pytest.mark.parametrize("name", ERRORS)
 def test_what_other_servers_say_becomes_a_wait_a_pair_without_verdict_or_a_stop(name: str) -> None:
     expected, waits = ERRORS[name], list[float]()
-    with Server(mishaps=("", name)) as server:
+    with Server(
+        mishaps=("", name), answer_s=ROOM_S if expected.kind == SETTINGS else 0.0
+    ) as server:
         if expected.kind == SETTINGS:
             with pytest.raises(ConfigError, match=r"judge|JUDGE_KEY"):
                 ask(server, pairs(9), waits)
@@ -242,7 +246,10 @@ def test_an_answer_that_was_cut_names_max_tokens_and_is_not_asked_for_again() ->
 
 
 def test_the_run_stops_if_the_first_ones_are_all_refused() -> None:
-    with Server(mishaps=("openai parameter",) * 9) as server, pytest.raises(ConfigError) as error:
+    with (
+        Server(mishaps=("openai parameter",) * 9, answer_s=ROOM_S) as server,
+        pytest.raises(ConfigError) as error,
+    ):
         ask(server, pairs(9), stop_after=3)
     assert 3 <= len(server.requests) <= 3 + ON_ITS_WAY
     assert "max_completion_tokens" in str(error.value) and "judge.request" in str(error.value)
@@ -265,14 +272,20 @@ def test_a_judge_that_worked_before_may_refuse_all_that_is_left() -> None:
     ("mishap", "asked"), [("prose", 2 * 3), ("cut", 3), ("empty", 2 * 3), ("azure filter", 3)]
 )
 def test_the_run_stops_early_if_nothing_can_be_used(mishap: str, asked: int) -> None:
-    with Server(mishaps=(mishap,) * 40) as server, pytest.raises(ConfigError, match="judge"):
+    with (
+        Server(mishaps=(mishap,) * 40, answer_s=ROOM_S) as server,
+        pytest.raises(ConfigError, match="judge"),
+    ):
         ask(server, pairs(20), stop_after=3, tries=2)
     assert asked <= len(server.requests) <= asked + ON_ITS_WAY
 
 
 def test_the_run_stops_if_a_judge_that_gave_verdicts_gives_none_for_long() -> None:
     got: list[Judged] = []
-    with Server(mishaps=("",) + ("prose",) * 40) as server, pytest.raises(ConfigError):
+    with (
+        Server(mishaps=("",) + ("prose",) * 40, answer_s=ROOM_S) as server,
+        pytest.raises(ConfigError),
+    ):
         for judged in EndpointJudge(settings_of(server, stop_after=2, tries=1)).judge(pairs(40)):
             got.append(judged)
     assert [j.verdict is not None for j in got[:9]] == [True] + [False] * 8
@@ -302,7 +315,7 @@ def test_what_was_being_answered_at_ctrl_c_is_handed_on() -> None:
         return 3, 4, "second"
 
     got: list[Judged] = []
-    with Server(interrupted) as server, pytest.raises(KeyboardInterrupt):
+    with Server(interrupted, answer_s=ROOM_S) as server, pytest.raises(KeyboardInterrupt):
         for judged in EndpointJudge(settings_of(server)).judge(pairs(9)):
             got.append(judged)
     assert len(got) == len(server.requests) <= 2 + ON_ITS_WAY and all(j.verdict for j in got)

@@ -21,14 +21,11 @@ from ifllm_hf.behavior.paper.features import (
     repair_report,
 )
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.raw.csv_tables import TABLE_COLUMNS, read_csv_table
-from ifllm_hf.data.raw.grammar import parse_rel
 from ifllm_hf.data.raw.lossy import parse_lossy
-from ifllm_hf.data.raw.release_source import QUERY_LOGS, open_source
+from ifllm_hf.data.raw.release_source import open_source
 from ifllm_hf.data.raw.samples import ConversationSamples
-from ifllm_hf.data.tables.tasks import build_tasks
-from ifllm_hf.data.tables.turns import build_turns
 from tests.helpers.paper_labels import paper_labels
+from tests.helpers.paper_of_release import loss_free_tables
 
 pytestmark = pytest.mark.slow
 
@@ -53,23 +50,16 @@ def reference() -> Path:
 
 
 @pytest.fixture(scope="module")
-def both() -> Both:
-    if "IFLLM_RELEASE" not in os.environ:
-        pytest.skip("$IFLLM_RELEASE (archive or folder of the release) is not set")
-    ledger = Ledger("rel files")
-    lossy, loss_free = [], []
-    with open_source(os.environ["IFLLM_RELEASE"], hash_content=False) as source:
-        raw = source.tables()
+def both(release_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Both:
+    turns, *loss_free = loss_free_tables(release_path, tmp_path_factory)
+    ledger, lossy = Ledger("rel files"), []
+    with open_source(release_path, hash_content=False) as source:
         for conversation in source.conversations():
-            files, name = conversation.files, conversation.conversation_id
+            files = conversation.files
             names = PAIRWISE if all(n in files for n in PAIRWISE) else POINTWISE
-            lossy.append(ConversationSamples(name, *(parse_lossy(files[n], ledger) for n in names)))
-            loss_free.append(
-                ConversationSamples(name, *(parse_rel(files[n], n)[0].to_samples() for n in names))
-            )
-    tables = {n: read_csv_table(raw[n], n, TABLE_COLUMNS[n])[0] for n in raw}
-    turns, _ = build_turns(tables[QUERY_LOGS], build_tasks(tables["task_table.csv"])[0])
-    return Both(turns, paper_tables(lossy, turns), paper_tables(loss_free, turns), ledger)
+            read = (parse_lossy(files[n], ledger) for n in names)
+            lossy.append(ConversationSamples(conversation.conversation_id, *read))
+    return Both(turns, paper_tables(lossy, turns), (loss_free[0], loss_free[1]), ledger)
 
 
 def compare(ours: pl.DataFrame, theirs: pl.DataFrame) -> int:

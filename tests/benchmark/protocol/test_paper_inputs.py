@@ -8,10 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ifllm_hf.behavior.paper.features import paper_tables
 from ifllm_hf.benchmark.protocol.paper_inputs import paper_columns, paper_pairs
 from ifllm_hf.data.prepared.folder import config_files
-from ifllm_hf.data.release import open_release, read_samples
+from tests.helpers.paper_of_release import loss_free_tables
 
 _PAPER_PAIRS = 675
 
@@ -31,7 +30,10 @@ def test_the_papers_pairs_are_labelled_included_and_touched() -> None:
 
 @pytest.mark.slow
 def test_the_rule_gives_exactly_the_papers_pairs(
-    prepared_release: Path, release_path: Path, reference_path: Path
+    prepared_release: Path,
+    release_path: Path,
+    reference_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     rows = pl.read_parquet(config_files(prepared_release, "pairwise"))
     tables = [
@@ -46,12 +48,11 @@ def test_the_rule_gives_exactly_the_papers_pairs(
     turns = rows.select("query_id", "conversation_id", "prompt", "response_a", "response_b")
     turns = turns.with_columns(rows["asked_at"])
     mine = paper_columns(prepared_release, turns)
-    opened = open_release(release_path, hash_content=False)
-    assert opened.turns.height > len(turns)
-    features, metrics = paper_tables(
-        (c for c in read_samples(release_path) if c.kind == "pairwise"), turns
-    )
-    theirs = features.join(metrics, on="query_id", maintain_order="left")
+    whole, features, metrics = loss_free_tables(release_path, tmp_path_factory)
+    assert whole.height > len(turns)
+    theirs = turns.select("query_id")
+    for table in (features, metrics):
+        theirs = theirs.join(table, on="query_id", maintain_order="left")
     assert mine["query_id"].equals(theirs["query_id"])
     differ = 0
     for name in mine.columns[1:]:

@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from typing import Any
 
-POLL_S = 0.1
+POLL_S = 0.03
 
 Action = dict[str, Any]
 
