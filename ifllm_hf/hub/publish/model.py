@@ -10,6 +10,7 @@ from typing import Any
 from ifllm_hf.errors import TableError
 from ifllm_hf.hub.cards.model_card import BENCHMARK_FILE, model_card
 from ifllm_hf.hub_errors import check_repo_id, hub_errors
+from ifllm_hf.reward.pretrained.heads import READERS_FILE
 from ifllm_hf.training.run_record import RUN_FILE
 
 _CONFIG = "config.json"
@@ -18,7 +19,7 @@ _REWRITTEN = (_CONFIG, _PROCESSOR, "tokenizer_config.json", RUN_FILE)
 _UPLOADED = (
     *("*.safetensors", "*.safetensors.index.json", "tokenizer*", "special_tokens_map.json"),
     *("vocab*", "merges.txt", "added_tokens.json", "*.model", "chat_template.jinja"),
-    *(_CONFIG, _PROCESSOR, RUN_FILE, BENCHMARK_FILE),
+    *(_CONFIG, _PROCESSOR, RUN_FILE, BENCHMARK_FILE, READERS_FILE),
 )
 """Everything else in the folder (checkpoints, optimizer states, logs) stays at home."""
 
