@@ -175,6 +175,7 @@ def _register_pipeline() -> None:
     from ifllm_hf.reward.model.pipeline_ifllm import ImplicitRewardPipeline
     from ifllm_hf.reward.pretrained.shipped import pretrained
 
+    ImplicitRewardPipeline.in_words = staticmethod(_in_words)
     tasks = PIPELINE_REGISTRY.supported_tasks
     if TASK not in tasks:
         PIPELINE_REGISTRY.register_pipeline(
@@ -186,6 +187,13 @@ def _register_pipeline() -> None:
         # Not by `register_pipeline`: what it is told is saved with every model, and this is a place
         # on this machine.
         tasks[TASK] = {**tasks[TASK], "default": {"model": (str(pretrained()), None)}}
+
+
+def _in_words(*args: Any, **kwargs: Any) -> list[str]:
+    from ifllm_hf.reward.explain.evidence_parts import explain_evidence
+    from ifllm_hf.reward.explain.in_words import in_words
+
+    return in_words(explain_evidence(*args, **kwargs))
 
 
 def _hook_datasets() -> None:

@@ -38,6 +38,8 @@ class ImplicitRewardPipeline(Pipeline):  # type: ignore[misc]
     _load_tokenizer = False
     _load_feature_extractor = False
     _load_image_processor = False
+    in_words: Any = None
+    """How `why` says it; set by the package, which does not travel with a model."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Put model and processor together.
@@ -80,6 +82,33 @@ class ImplicitRewardPipeline(Pipeline):  # type: ignore[misc]
                 return []  # transformers looks at the first one
             several = question if isinstance(question, Dataset) else list(several)
         return super().__call__(several, **kwargs)
+
+    def why(self, question: Any, answers: Any, ticks: Any = None, **kwargs: Any) -> list[str]:
+        """Say what moved the lead of one of two answers most, the largest part first.
+
+        Args:
+            question: As in a call.
+            answers: Two texts.
+            ticks: As in a call.
+            kwargs: `history`: rows of the reader's earlier turns.
+
+        Returns:
+            Sentences, such as "The mouse stayed on B during the last tenth of reading: +8 points
+            for B", points being percentage points of the probability that B is preferred.
+
+        Raises:
+            DataError: As a call; the model has no evidence head; or the package is not installed,
+                without which a model scores, but says nothing.
+        """
+        if self.in_words is None:
+            raise DataError(
+                "what moved a score is said by the package ifllm_hf, which has not been imported; "
+                "install it and `import ifllm_hf` first"
+            )
+        told: list[str] = self.in_words(
+            self.model, self.processor, question, answers, ticks, **kwargs
+        )
+        return told
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
         """Save model, processor and this file."""

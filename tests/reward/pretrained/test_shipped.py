@@ -35,6 +35,16 @@ def test_a_pipeline_without_a_model_takes_it(scorer: Any) -> None:
     assert scorer(messages, ANSWERS, TICKS)[0] == pytest.approx(a, abs=1e-5)
 
 
+def test_it_says_why_in_words(scorer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = scorer.why(QUESTION, ANSWERS, TICKS)
+    assert any(sentence.startswith("B is longer (") for sentence in said)
+    assert any(sentence.startswith(("The mouse", "The eyes")) for sentence in said)
+    # A stranger, who has the files of the model and not this package.
+    monkeypatch.setattr(type(scorer), "in_words", None)
+    with pytest.raises(DataError, match="install it"):
+        scorer.why(QUESTION, ANSWERS, TICKS)
+
+
 def test_nothing_to_read_is_refused(scorer: Any) -> None:
     with pytest.raises(DataError, match="nothing to read"):
         scorer(QUESTION, [None, None])
