@@ -162,3 +162,12 @@ def test_the_command_line_pushes_and_explains(
     monkeypatch.setenv("HF_TOKEN", "wrong")
     assert main(["push", "model", REPO, "--from", str(saved)]) == 1
     assert "hf auth login" in capsys.readouterr().err
+
+
+def test_heads_go_up_with_the_readers_that_they_have_seen() -> None:
+    from ifllm_hf import pretrained
+    from ifllm_hf.hub.publish.model import model_files
+
+    config = json.loads((pretrained() / "config.json").read_text())
+    sent = model_files(pretrained(), "ORG/late-reading", config)
+    assert {"model.safetensors", "heads.safetensors", "readers.json"} <= sent.keys()
