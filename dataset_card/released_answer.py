@@ -1,9 +1,10 @@
-"""Take the answer for the public release over from its report: into the package and the README.
+"""Take the answer for the public release over from its report, into the package and its pages.
 
     ifllm benchmark --out docs/benchmark --overwrite
     python dataset_card/released_answer.py
 
-Cards and README then say what `ifllm benchmark` prints first, from the same function.
+README, the dataset card and that of the model in the package then say what `ifllm benchmark` prints
+first, from the same function.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from pathlib import Path
 from ifllm_hf.benchmark.report import released
 from ifllm_hf.errors import DataError
 from ifllm_hf.files import write_whole
+from ifllm_hf.reward.pretrained.shipped import pretrained
 from ifllm_hf.training.recipe_arguments import recipe_main
 
 ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "README.md", pretrained() / "README.md")
 BEGIN, END = "<!-- released answer -->", "<!-- end of released answer -->"
 
 
@@ -39,8 +42,8 @@ def run() -> str:
             "public release"
         )
     write_whole(released.RELEASED, json.dumps(rows, indent=1) + "\n")
-    readme = ROOT / "README.md"
-    write_whole(readme, with_answer(readme.read_text(encoding="utf-8")))
+    for page in PAGES:
+        write_whole(page, with_answer(page.read_text(encoding="utf-8")))
     return released.four_lines()
 
 
