@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -45,36 +44,6 @@ def test_every_recipe_of_the_readme_is_there() -> None:
         assert (ROOT / command[2]).is_file()
         if "--config" in command:  # without it a recipe chooses by itself
             assert (ROOT / command[command.index("--config") + 1]).is_file()
-
-
-def test_the_headline_is_that_of_the_committed_report() -> None:
-    report = json.loads((ROOT / "docs" / "benchmark" / "report.json").read_text(encoding="utf-8"))
-    found = {
-        (r["model"], r["subset"]): r
-        for r in report
-        if (r.get("protocol"), r.get("set")) == ("worker", "all labelled pairs")
-    }
-    section = README.split("## What behaviour tells")[1].split("## Install")[0]
-    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if "[." in line]
-    models = {cells[0]: cells[1:] for cells in rows if cells[0] in {m for m, _ in found}}
-    assert len(models) == 4
-
-    def shown(value: float, low: float, high: float, sign: str = "") -> str:
-        cells = (f"{v:{sign}.3f}".replace("0.", ".", 1) for v in (value, low, high))
-        return "{} [{}, {}]".format(*cells)
-
-    for model, cells in models.items():
-        told = []
-        for subset in ("all", "similar length"):
-            r = found[model, subset]
-            told += [shown(r["accuracy"], r["low"], r["high"])]
-            told += [shown(r["auc"], r["auc_low"], r["auc_high"])]
-        assert cells == told, model
-    for subset in ("all", "similar length"):
-        r = found["late reading, averaged", subset]
-        gain = shown(r["d_length"], r["d_length_low"], r["d_length_high"], sign="+")
-        assert gain in section, (subset, gain)
-        assert f"{r['n']} " in section and f"{r['workers']} readers" in section
 
 
 @pytest.mark.slow

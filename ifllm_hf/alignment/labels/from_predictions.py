@@ -112,11 +112,31 @@ def _scores(path: Path) -> pl.DataFrame | None:
     return frame if {"query_id", "p_b", HELD_OUT, "head"} <= set(frame.columns) else None
 
 
+def _refuse_others(scores: pl.DataFrame, name: str, rows: pl.DataFrame) -> None:
+    """Refuse scores of other data: ids of turns are small numbers that any data may have."""
+    both = rows.select("query_id", reader="user_id").join(
+        scores.select("query_id", "user_id"), on="query_id"
+    )
+    others = both.filter(pl.col("user_id").ne_missing(pl.col("reader")))
+    if others.height:
+        query, reader, told = others.row(0)
+        raise DataError(
+            f"{name}: query {query} is told of reader {told!r}, and in the data that are labelled "
+            f"it is of {reader!r}; expected scores of these data. Run `ifllm score` on them"
+        )
+    if both.height < rows.height:
+        raise DataError(
+            f"{name}: has scores of {both.height} of the {rows.height} pairs that are labelled; "
+            "expected all. Run `ifllm score` on the same data"
+        )
+
+
 def _from_scores(
     scores: pl.DataFrame, name: str, rows: pl.DataFrame, y: FloatArray, judge_fold: int | None
 ) -> tuple[OutOfFold, str]:
     """Return the calibrated predictions of a file that `ifllm score` wrote."""
     refuse_doubled(scores["query_id"])
+    _refuse_others(scores, name, rows)
     told_of = rows.select("query_id", reader="user_id", in_fold="fold")
     # All rows of the file, so that a message counts them as they are there.
     read = scores.join(told_of, on="query_id", how="left", maintain_order="left")

@@ -34,6 +34,7 @@ from ifllm_hf.reward.training.config import (
 )
 from ifllm_hf.reward.training.run import (
     RewardData,
+    check_inputs_fit,
     fit_reward_model,
     load_reward_data,
     reads_text_once,
@@ -82,6 +83,7 @@ def cross_validate_reward(
             f"cross_validate was started in {training.world_size} processes; folds are small and "
             "follow one another: use one process"
         )
+    check_inputs_fit(inputs, data)
     folder = Path(str(training.output_dir))
     turns = load_reward_data(data) if turns is None else turns
     pairs = labelled_pairs(turns)

@@ -57,7 +57,7 @@ def question_chars(question: Question) -> int:
     if isinstance(question, str):
         return len(question)
     content = question[-1].get("content") or ""
-    parts = [content] if isinstance(content, str) else [p.get("text", "") for p in content]
+    parts = [content] if isinstance(content, str) else [p.get("text") or "" for p in content]
     return sum(map(len, parts))
 
 

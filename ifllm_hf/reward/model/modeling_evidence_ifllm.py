@@ -177,15 +177,15 @@ class EvidenceHead(nn.Module):
         super().__init__()
         columns, terms = len(LATE_COLUMNS), 1 + _MODERATORS
 
-        def fixed(*shape: int) -> nn.Parameter:
-            return nn.Parameter(torch.zeros(shape), requires_grad=False)
-
-        self.length_weight = fixed(terms)
-        self.late_weight = fixed(columns, len(HABITS), terms)
-        self.centre = fixed(_MODERATORS)
-        self.spread = nn.Parameter(torch.ones(_MODERATORS), requires_grad=False)
-        self.typical_log_chars = fixed()
-        self.typical_log_share = fixed(columns)
+        self.length_weight = nn.Parameter(torch.zeros(terms))
+        self.late_weight = nn.Parameter(torch.zeros(columns, len(HABITS), terms))
+        self.centre = nn.Parameter(torch.zeros(_MODERATORS))
+        self.spread = nn.Parameter(torch.ones(_MODERATORS))
+        self.typical_log_chars = nn.Parameter(torch.zeros(()))
+        self.typical_log_share = nn.Parameter(torch.zeros(columns))
+        # Parameters, since a model that is this head alone needs one to say where it lies; fixed,
+        # which loading forgets (see `IFLLMPreTrainedModel.from_pretrained`).
+        self.requires_grad_(False)
 
     def forward(self, inputs: dict[str, Tensor], channels: list[str]) -> Evidence:
         """Score answers, in float32 whatever the rest of the model computes in.
@@ -253,7 +253,10 @@ class EvidenceHead(nn.Module):
 
     def _standardised(self, values: Tensor) -> Tensor:
         """Return `[batch, 4]`, standardised and clipped; 0 where unknown."""
-        return ((values - self.centre) / self.spread).clamp(-3, 3).nan_to_num(0.0)
+        known = ~torch.isnan(values)
+        # Not after the division: what is unknown would then have a gradient, and no finite one.
+        off = torch.where(known, values - self.centre, 0.0)
+        return (off / self.spread).clamp(-3, 3)
 
 
 def moderators(known: Mapping[str, Tensor], reading_ms: Tensor) -> Tensor:

@@ -34,6 +34,8 @@ class IFLLMPreTrainedModel(PreTrainedModel):  # type: ignore[misc, unused-ignore
     _supports_flex_attn = True
     _supports_attention_backend = True
     _no_split_modules: Any = UNITS
+    # In float32 beside bfloat16 too: a score of five units would be rounded by hundredths.
+    _keep_in_fp32_modules_strict = ["evidence"]
 
     def post_init(self) -> None:
         """Let transformers finish, then say what may not be split."""
@@ -79,6 +81,8 @@ class IFLLMPreTrainedModel(PreTrainedModel):  # type: ignore[misc, unused-ignore
         for part in model.modules():
             if isinstance(part, IFLLMPreTrainedModel):
                 part._no_split_modules = units_of(part, placed=True)
+            if isinstance(part, EvidenceHead):
+                part.requires_grad_(False)
         if not model.config.evidence_head:
             logger.warning(
                 "%s has no evidence head, and is loaded as it was: it knows neither how long an "

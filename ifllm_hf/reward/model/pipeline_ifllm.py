@@ -58,7 +58,8 @@ class ImplicitRewardPipeline(Pipeline):  # type: ignore[misc]
                 and `ticks`, or a list, `Dataset` or generator of such mappings.
             answers: One text or several, in the order of the sides a, b, ...
             ticks: Tick lists by column, such as a row of the dataset; None scores the text alone.
-            kwargs: `include_contaminated_ticks`, and what every pipeline takes: `batch_size`
+            kwargs: `include_contaminated_ticks`, `history` (of one question: rows of the reader's
+                earlier turns), and what every pipeline takes: `batch_size`
                 questions are read at once, `num_workers` prepare them.
 
         Returns:
@@ -116,14 +117,17 @@ class ImplicitRewardPipeline(Pipeline):  # type: ignore[misc]
         self.processor.save_pretrained(save_directory)
 
     def _sanitize_parameters(
-        self, include_contaminated_ticks: bool | None = None, **kwargs: Any
+        self,
+        include_contaminated_ticks: bool | None = None,
+        history: Any = None,
+        **kwargs: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if kwargs:
             raise ValueError(
                 f"unknown argument {', '.join(map(repr, kwargs))}; this pipeline takes "
-                "include_contaminated_ticks, batch_size and num_workers"
+                "include_contaminated_ticks, history, batch_size and num_workers"
             )
-        given = {"include_contaminated_ticks": include_contaminated_ticks}
+        given = {"include_contaminated_ticks": include_contaminated_ticks, "history": history}
         return {k: v for k, v in given.items() if v is not None}, {}, {}
 
     def get_iterator(

@@ -12,6 +12,7 @@ import polars as pl
 
 from ifllm_hf.behavior.features.baseline import ORDER_COLUMNS
 from ifllm_hf.behavior.features.habits import HABIT, reader_habits
+from ifllm_hf.behavior.features.table import refuse_doubled
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.prepared.ifllm import find_prepared, fingerprint
 from ifllm_hf.errors import ConfigError, DataError, OutputError
@@ -90,6 +91,14 @@ def score_pairs_file(
     network, processor = _load(str(place))
     heads = Heads.of(place)
     rows, data = _pairs(source, processor.feature_extractor.extra_columns, say)
+    if not rows.height:
+        raise DataError(f"{_data_name(source)}: no turn has two answers, of which one could lead")
+    if rows["query_id"].null_count():
+        raise DataError(
+            f"{_data_name(source)}: {rows['query_id'].null_count()} rows have no query_id; "
+            "expected one for each turn"
+        )
+    refuse_doubled(rows["query_id"])
     chosen, held_out = _assign(heads, rows["user_id"].to_list(), head, str(place), say)
     if network.config.evidence_head:
         rows = _with_habits(rows)
@@ -116,6 +125,11 @@ def score_pairs_file(
     for left in (parts, Path(f"{parts}.lock")):
         left.unlink(missing_ok=True)
     return table
+
+
+def _data_name(source: str | os.PathLike[str] | None) -> str:
+    """Return what messages call the data."""
+    return "ifllm" if source is None else str(source)
 
 
 def _place(model: str | os.PathLike[str] | None) -> str | Path:

@@ -236,7 +236,8 @@ def fit_reward_model(
     if inputs.evidence_head:
         # On the readers that epochs are chosen by too: of the epochs it favours none but the first.
         fit_evidence_head(
-            model.get_base_model() if backbone.use_peft else model, train + validation
+            model.get_base_model() if hasattr(model, "get_base_model") else model,
+            train + validation,
         )
     if training.trajectory_warmup_epochs and inputs.inputs in ("text+trajectory", "text+both"):
         tr.warm_up_trajectory(model, processor, train, validation, training)
@@ -244,6 +245,19 @@ def fit_reward_model(
         model, processor, train, validation, training, checkpoint=checkpoint, callbacks=callbacks
     )
     return trainer, processor
+
+
+def check_inputs_fit(inputs: RewardInputConfig, data: RewardDataConfig) -> None:
+    """Refuse inputs that cannot learn what is asked for.
+
+    Raises:
+        ConfigError: Ratings from the evidence head alone.
+    """
+    if inputs.inputs == "evidence" and data.targets != "pairwise":
+        raise ConfigError(
+            f"inputs: evidence is fitted on preferences alone, and targets is {data.targets}; set "
+            "targets: pairwise, or other inputs"
+        )
 
 
 def reads_text_once(inputs: RewardInputConfig) -> bool:
@@ -281,6 +295,7 @@ def run_reward(
     Raises:
         IFLLMError: Anything a user can act on.
     """
+    check_inputs_fit(inputs, data)
     folder = Path(str(training.output_dir))
     # The first look at the device sets the process group up as the settings say.
     is_first = training.process_index == 0

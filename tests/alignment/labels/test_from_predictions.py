@@ -138,3 +138,20 @@ def test_scores_of_one_head_label_for_judges_that_it_has_not_seen(
     assert (table.filter(pl.col("fold") != 3)["label_fold"] >= 0).all()
     with pytest.raises(DataError, match="held_out is false .* of fold 2, who are judged on"):
         write_labels(turns, out, source="reward", predictions=one, judge_fold=2, overwrite=True)
+
+
+def test_scores_of_other_readers_or_of_a_part_are_refused(
+    turns: pl.DataFrame, tmp_path: Path
+) -> None:
+    """Ids of turns are small numbers: those of other data may be the same."""
+    whole = pl.read_parquet(_scored(turns, tmp_path / "s.parquet", "", []))
+    query = whole["query_id"][4]
+    changed = pl.when(pl.col("query_id") == query).then(pl.lit("zz")).otherwise("user_id")
+    for name, frame, says in (
+        ("others", whole.with_columns(user_id=changed), rf"query {query} is told of reader 'zz'"),
+        ("half", whole.head(5), r"has scores of \d of the "),
+    ):
+        file = tmp_path / f"{name}.parquet"
+        frame.write_parquet(file)
+        with pytest.raises(DataError, match=says):
+            write_labels(turns, tmp_path / "x.parquet", source="reward", predictions=file)

@@ -279,8 +279,10 @@ def test_a_fresh_model_scores_as_its_head_and_learns_on_top(
     assert not any(p.requires_grad for p in fresh.model.evidence.parameters())
 
     fresh.save_pretrained(tmp_path)
-    loaded = IFLLMForRewardModeling.from_pretrained(tmp_path, dtype=torch.float16)
-    assert {p.dtype for p in loaded.model.evidence.parameters()} == {torch.float32}
+    for dtype in (torch.bfloat16, torch.float16):
+        loaded = IFLLMForRewardModeling.from_pretrained(tmp_path, dtype=dtype)
+        assert {p.dtype for p in loaded.model.evidence.parameters()} == {torch.float32}
+        assert not any(p.requires_grad for p in loaded.model.evidence.parameters())
     half = {n: v.half() if n == "trajectory" else v for n, v in batch.items()}
     with torch.autocast("cpu", dtype=torch.bfloat16):
         np.testing.assert_allclose(leads(loaded.eval(), half), leads(of(fitted), batch), atol=2e-3)

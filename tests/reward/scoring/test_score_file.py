@@ -14,7 +14,7 @@ import pytest
 from ifllm_hf import cli
 from ifllm_hf.behavior.features.table import behavior_features, read_turns
 from ifllm_hf.data.prepared.folder import config_files
-from ifllm_hf.errors import ConfigError, OutputError
+from ifllm_hf.errors import ConfigError, DataError, OutputError
 from ifllm_hf.files import read_parquet
 from ifllm_hf.reward.baselines.late_reading import Signals
 from ifllm_hf.reward.pretrained.build import build, fit_heads
@@ -144,3 +144,27 @@ def test_what_cannot_be_scored_is_one_line(
     assert "exists already" in capsys.readouterr().err
     assert cli.main(["score", str(prepared_synthetic), str(out), "--overwrite"]) == 0
     assert capsys.readouterr().out == "" and set(pl.read_parquet(out)["head"]) == {ALL}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (pl.lit(7, pl.Int64), "query_id 7 stands in"),
+        (pl.lit(None, pl.Int64), "rows have no query_id"),
+        (None, "no turn has two answers"),
+    ],
+)
+def test_turns_that_cannot_be_told_apart_are_refused(
+    change: pl.Expr | None, says: str, model: Path, prepared_synthetic: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "ifllm"
+    shutil.copytree(prepared_synthetic, folder)
+    file, *others = config_files(folder, "pairwise")
+    for other in others:
+        Path(other).unlink()
+    rows = read_parquet(file)
+    changed = rows.clear() if change is None else rows.with_columns(query_id=change)
+    changed.write_parquet(file)
+    with pytest.raises(DataError, match=says):
+        score(folder, tmp_path / "s.parquet", model=model)
+    assert not list(tmp_path.glob("*.parquet"))

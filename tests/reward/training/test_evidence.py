@@ -49,6 +49,12 @@ def test_alone_it_is_fitted_in_closed_form_and_saved(backbone: Any, tmp_path: Pa
     assert record["result"]["steps"] == 0 and record["result"]["held_out"]["n"] == 12
     assert model.score is None
     assert (out / "model.safetensors").stat().st_size < 4000
+    for_ratings = RewardDataConfig(dataset=data.dataset, targets="pointwise")
+    with pytest.raises(ConfigError, match="evidence is fitted on preferences alone"):
+        reward_run.run_reward(
+            backbone, inputs_of("evidence"), settings(tmp_path / "x"), for_ratings
+        )
+    assert not (tmp_path / "x").exists()
     with pytest.raises(ConfigError, match="leave evidence_head on"):
         inputs_of("evidence", evidence_head=False)
 
