@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.mutation.rooms import mirrored
+from tests.mutation.rooms import mirrored, mirrored_folder
 
 # A mutant is judged by at most so many tests beside those of the mirrored file ...
 MOST_TESTS = 40
@@ -44,6 +44,9 @@ class Covering:
         for test, names in self.fixtures.items():
             for name in names:
                 self._tests_of[name].append(test)
+        by = {c for of_file in self.lines.values() for names in of_file.values() for c in names}
+        running = by.union(*(self._tests_of[name] for name in by))
+        self._elsewhere = sorted(self.fixtures.keys() - running, key=lambda t: self.cost([t]))
 
     def tests(self, file: str, lines: Iterable[int]) -> set[str]:
         """Return the tests that run any of these lines."""
@@ -59,9 +62,14 @@ class Covering:
         return sum(self.seconds[name] for name in [*chosen, *wide])
 
     def judges(self, file: str, tests: set[str]) -> list[str]:
-        """Choose among the tests that run a line of `file`; cheap first, files kept together."""
+        """Choose among the tests that run a line of `file`; cheap first, files kept together.
+
+        Those of the mirrored folder that run no line here come last: they start other processes.
+        """
         cheap = sorted(tests, key=lambda test: (self.cost([test]), test))
         wanted = [test for i, test in enumerate(cheap) if i < MOST_TESTS or mirrored(file, test)]
+        folder = mirrored_folder(file) + "/"
+        wanted += [test for test in self._elsewhere if test.startswith(folder)]
         chosen: list[str] = []
         for test in wanted:
             if not chosen or self.cost([*chosen, test]) <= MOST_SECONDS:

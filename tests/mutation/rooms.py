@@ -63,9 +63,15 @@ ROOMS = {
 }
 
 
+def mirrored_folder(source: str) -> str:
+    """Return the folder of tests that mirrors the folder of a source."""
+    return PurePosixPath("tests", *PurePosixPath(source).parent.parts[1:]).as_posix()
+
+
 def mirrored(source: str, test: str) -> bool:
     """Tell whether a test (its id) stands in the file that mirrors a source."""
-    path = PurePosixPath(source)
-    folder = PurePosixPath("tests", *path.parent.parts[1:])
     file = PurePosixPath(test.partition("::")[0])
-    return file.parent == folder and f"{file.stem}_".startswith(f"test_{path.stem}_")
+    beginning = f"test_{PurePosixPath(source).stem}_"
+    return file.parent.as_posix() == mirrored_folder(source) and f"{file.stem}_".startswith(
+        beginning
+    )

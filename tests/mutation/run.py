@@ -77,7 +77,7 @@ def _again_with_tools() -> int:
 def _run_room(name: str, room: Room, asked: argparse.Namespace) -> list[dict[str, Any]]:
     """Try what has no result yet, and return the last result of each mutant of the sample."""
     file = _RESULTS / f"{name}-{asked.seed}.jsonl"
-    judged_by = _state_of(room.tests)
+    judged_by = _state_of((*room.tests, "tests/helpers", "tests/mutation"))
     with _copies(asked.workers) as copies:
         covering = _covering(name, room, judged_by, copies)
         mutants = draw(room, covering, asked.size, asked.seed)
