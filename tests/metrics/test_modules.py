@@ -75,6 +75,11 @@ def test_groups_add_an_interval(name: str, key: str, hf_evaluate, tmp_path: Path
         "workers": 3,
     }
     assert expected.low < expected.high
+    # What is not said is the same in both.
+    assert module.compute(predictions=P_B, references=LABELS, groups=groups) == {
+        key: expected.estimate,
+        **core.interval_columns(key, LABELS, P_B, groups),
+    }
 
 
 def test_unknown_names_are_refused() -> None:

@@ -33,7 +33,7 @@ ROOMS = {
             "ifllm_hf/data/tables/folds.py",
             "ifllm_hf/data/tables/workers.py",
         ),
-        tests=("tests/data", "tests/hub/cards"),
+        tests=("tests/data",),
     ),
     "alignment": Room(
         files=(

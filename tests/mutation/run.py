@@ -35,7 +35,8 @@ from tests.mutation.sample import Mutant, draw
 _TOOLS = ("cosmic-ray~=8.4", "coverage>=7.6")
 _RESULTS = ROOT / "build" / "mutation"
 _KEY = ("file", "line", "operator", "occurrence", "source")
-_LONGEST_S = 120.0
+_LIMIT_S = 120.0
+_TOO_LONG = -signal.SIGKILL
 
 
 def main() -> int:
@@ -164,19 +165,19 @@ def _covering(name: str, room: Room, judged_by: str, copies: SimpleQueue[Path]) 
 
 def _try(mutant: Mutant, copy: Path) -> dict[str, Any]:
     """Judge one mutant."""
-    limit = min(_LONGEST_S, 30 + 4 * mutant.seconds)
     file, tests = copy / mutant.file, ["-x", *mutant.tests]
     unchanged, start = file.read_text("utf-8"), time.monotonic()
     file.write_text(mutant.code(), encoding="utf-8")
     try:
-        code, words = _pytest(copy, tests, limit)
+        code, words = _pytest(copy, tests, _LIMIT_S)
     finally:
         file.write_text(unchanged, encoding="utf-8")
     seconds = time.monotonic() - start
     status = {0: SURVIVED, 1: KILLED}.get(code)
     if status is None:
         # Too long, or no test came to run: the change did it if all is well without it.
-        status = KILLED if _pytest(copy, tests, limit / 3)[0] == 0 else UNCLEAR
+        clean = _pytest(copy, tests, _LIMIT_S / 3 if code == _TOO_LONG else _LIMIT_S)[0]
+        status = KILLED if clean == 0 else UNCLEAR
     failed = [line for line in words.splitlines() if line.startswith(("FAILED", "ERROR", "E  "))]
     return {
         **{name: value for name, value in vars(mutant).items() if name != "tests"},
@@ -190,7 +191,7 @@ def _try(mutant: Mutant, copy: Path) -> dict[str, Any]:
 def _pytest(
     copy: Path, arguments: list[str], limit_s: float, more: dict[str, str] | None = None
 ) -> tuple[int, str]:
-    """Run pytest in a copy; return its exit status, -9 if it took too long, and its last words."""
+    """Run pytest in a copy; return its exit status, `_TOO_LONG`, and its last words."""
     options = ["-q", "--tb=line", "-p", "no:cacheprovider", f"--basetemp={copy.parent / 'temp'}"]
     path = [str(copy), str(copy / "spaces"), os.environ.get("PYTHONPATH", "")]
     environment = {
@@ -214,7 +215,7 @@ def _pytest(
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)  # it and what it started
         words, _ = process.communicate()
-        return -9, words
+        return _TOO_LONG, words
     return process.returncode, words
 
 
