@@ -70,7 +70,10 @@ def test_a_reversed_file_fails(
         check_labels(wrong, turns)
     assert ("look exchanged" in str(caught.value)) == (rows is None)
     if rows:
+        assert "in 1 of " in str(caught.value)
         assert "first at query 1000" in str(caught.value)
+    assert ("the reader's click names" in str(caught.value)) == (source == "explicit")
+    assert (", but p_b 0." in str(caught.value)) == (source != "explicit")
 
 
 def test_a_format_shows_what_the_model_reads(turns: pl.DataFrame, tmp_path: Path) -> None:
