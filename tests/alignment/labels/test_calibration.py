@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,3 +64,14 @@ def test_each_model_is_calibrated_on_readers_that_it_was_not_trained_on(
         write_labels(
             turns, tmp_path / "x.parquet", source="reward", model=GapModel, folds=2, progress=False
         )
+
+
+def test_how_far_labelling_is_can_be_seen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    turns, _ = make_turns(workers=12, per_worker=10)
+    settings: dict[str, Any] = {"source": "reward", "model": GapModel}
+    write_labels(turns, tmp_path / "x.parquet", **settings)
+    assert "gap · labels" in capsys.readouterr().err
+    write_labels(turns, tmp_path / "y.parquet", **settings, progress=False)
+    assert capsys.readouterr().err == ""
