@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ifllm_hf.alignment.labels.calibration import fit_slope
 from ifllm_hf.alignment.labels.write import write_labels
-from ifllm_hf.errors import DataError
+from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.metrics.ridge import sigmoid
 from tests.helpers.labelled_turns import GapModel, make_turns
 
@@ -64,6 +64,13 @@ def test_each_model_is_calibrated_on_readers_that_it_was_not_trained_on(
         write_labels(
             turns, tmp_path / "x.parquet", source="reward", model=GapModel, folds=2, progress=False
         )
+
+
+@pytest.mark.parametrize("folds", [{"folds": 1}, {"inner_folds": 1}, {"inner_folds": 0}])
+def test_one_fold_leaves_nobody_to_train_on(tmp_path: Path, folds: Any) -> None:
+    turns, _ = make_turns(workers=12, per_worker=10)
+    with pytest.raises(ConfigError, match="expected at least 2 each"):
+        write_labels(turns, tmp_path / "x.parquet", source="reward", model=GapModel, **folds)
 
 
 def test_how_far_labelling_is_can_be_seen(
