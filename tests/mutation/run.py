@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -134,7 +134,7 @@ def _copies(count: int) -> Iterator[SimpleQueue[Path]]:
         text=True,
     ).stdout.split("\0")
     copies: SimpleQueue[Path] = SimpleQueue()
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
         for i in range(count):
             copy = Path(place) / str(i) / "tree"
             for name in filter(None, listed):
@@ -213,7 +213,11 @@ def _pytest(
     try:
         words, _ = process.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # it and what it started
+        process.send_signal(signal.SIGINT)  # it tidies up: a test may have mounted something
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=10)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # it and what it started
         words, _ = process.communicate()
         return _TOO_LONG, words
     return process.returncode, words
