@@ -35,7 +35,7 @@ from tests.mutation.sample import Mutant, draw
 _TOOLS = ("cosmic-ray~=8.4", "coverage>=7.6")
 _RESULTS = ROOT / "build" / "mutation"
 _KEY = ("file", "line", "operator", "occurrence", "source")
-_LIMIT_S = 120.0
+_LONGEST_S = 120.0
 _TOO_LONG = -signal.SIGKILL
 
 
@@ -78,7 +78,7 @@ def _again_with_tools() -> int:
 def _run_room(name: str, room: Room, asked: argparse.Namespace) -> list[dict[str, Any]]:
     """Try what has no result yet, and return the last result of each mutant of the sample."""
     file = _RESULTS / f"{name}-{asked.seed}.jsonl"
-    judged_by = _state_of((*room.tests, "tests/helpers", "tests/mutation"))
+    judged_by = _state_of((*room.tests, "tests/helpers", "tests/mutation/covering.py"))
     with _copies(asked.workers) as copies:
         covering = _covering(name, room, judged_by, copies)
         mutants = draw(room, covering, asked.size, asked.seed)
@@ -118,8 +118,9 @@ def _read(file: Path) -> dict[tuple[Any, ...], dict[str, Any]]:
 
 
 def _state_of(places: tuple[str, ...]) -> str:
-    """Return a digest of all files of some folders."""
-    files = sorted(f for place in places for f in (ROOT / place).rglob("*.py"))
+    """Return a digest of some files and of all files of some folders."""
+    found = [ROOT / place for place in places]
+    files = sorted(f for p in found for f in ([p] if p.is_file() else p.rglob("*.py")))
     return digest("".join(f"{f}\n{f.read_text('utf-8')}" for f in files))
 
 
@@ -165,18 +166,19 @@ def _covering(name: str, room: Room, judged_by: str, copies: SimpleQueue[Path]) 
 
 def _try(mutant: Mutant, copy: Path) -> dict[str, Any]:
     """Judge one mutant."""
+    limit_s = min(_LONGEST_S, 60 + 3 * mutant.seconds)
     file, tests = copy / mutant.file, ["-x", *mutant.tests]
     unchanged, start = file.read_text("utf-8"), time.monotonic()
     file.write_text(mutant.code(), encoding="utf-8")
     try:
-        code, words = _pytest(copy, tests, _LIMIT_S)
+        code, words = _pytest(copy, tests, limit_s)
     finally:
         file.write_text(unchanged, encoding="utf-8")
     seconds = time.monotonic() - start
     status = {0: SURVIVED, 1: KILLED}.get(code)
     if status is None:
         # Too long, or no test came to run: the change did it if all is well without it.
-        clean = _pytest(copy, tests, _LIMIT_S / 3 if code == _TOO_LONG else _LIMIT_S)[0]
+        clean = _pytest(copy, tests, limit_s / 3 if code == _TOO_LONG else limit_s)[0]
         status = KILLED if clean == 0 else UNCLEAR
     failed = [line for line in words.splitlines() if line.startswith(("FAILED", "ERROR", "E  "))]
     return {
