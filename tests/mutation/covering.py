@@ -20,7 +20,7 @@ import pytest
 from tests.mutation.rooms import mirrored, mirrored_folder
 
 # A mutant is judged by at most so many tests beside those of the mirrored file ...
-MOST_TESTS = 40
+MOST_TESTS = 150
 # ... and by no more than cost so many seconds of a core.
 MOST_SECONDS = 25.0
 

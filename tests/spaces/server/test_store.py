@@ -345,7 +345,9 @@ def test_second_first_line_is_refused(store: SessionStore, opened: OpenedSession
         store.append(opened.session_id, lines_of(store, opened.session_id)[0])
 
 
-def test_full_session_takes_no_more_batches(make_store: Callable[..., SessionStore]) -> None:
+def test_full_session_takes_no_more_batches(
+    make_store: Callable[..., SessionStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = make_store(session_bytes_max=900)
     session_id = store.open_session(**CONSENT).session_id
     refused = []
@@ -357,7 +359,11 @@ def test_full_session_takes_no_more_batches(make_store: Callable[..., SessionSto
     assert refused and set(refused) == {("full", 413, False)}
     assert (store.folder / f"{session_id}.jsonl").stat().st_size <= 900
     summary = {"text": "x" * 900, "understand_before": None, "understand_after": None}
-    store.append(session_id, {"type": "summary", "at_epoch_ms": 1, **summary})
+    for _ in range(2):  # what tells of its end still fits, but not without end
+        store.append(session_id, {"type": "summary", "at_epoch_ms": 1, **summary})
+    monkeypatch.setattr("ifllm_space.server.store.ROOM_TO_FINISH", 2000)
+    with pytest.raises(Refusal, match="full"):
+        store.append(session_id, {"type": "summary", "at_epoch_ms": 1, **summary})
 
 
 @pytest.mark.parametrize("session_id", ["", "../x", "s_" + "/" * 22, "s_" + "a" * 21 + "\n", "s_a"])
