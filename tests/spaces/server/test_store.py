@@ -362,7 +362,7 @@ def test_full_session_takes_no_more_batches(
     for _ in range(2):  # what tells of its end still fits, but not without end
         store.append(session_id, {"type": "summary", "at_epoch_ms": 1, **summary})
     monkeypatch.setattr("ifllm_space.server.store.ROOM_TO_FINISH", 2000)
-    with pytest.raises(Refusal, match="full"):
+    with pytest.raises(Refusal, match="takes no more"):
         store.append(session_id, {"type": "summary", "at_epoch_ms": 1, **summary})
 
 
