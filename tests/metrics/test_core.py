@@ -108,6 +108,14 @@ def test_the_unit_of_a_rating_changes_no_correlation(unit: float) -> None:
     assert np.isnan(core.likert_scores(np.full(3, 0.1 * unit), truth).pearson)
 
 
+@pytest.mark.parametrize("slope", [-3.0, 3.0])
+def test_rounding_makes_no_correlation_larger_than_one(slope: float) -> None:
+    x = np.random.default_rng(0).random((50, 7))
+    found = [core.likert_scores(row, slope * row).pearson for row in x]
+    assert max(map(abs, found)) == 1.0
+    assert found == pytest.approx([np.sign(slope)] * 50)
+
+
 @given(scored())
 def test_swapping_sides_leaves_every_score(case: tuple[np.ndarray, np.ndarray]) -> None:
     y, p = case
