@@ -159,8 +159,11 @@ def _covering(name: str, room: Room, judged_by: str, copies: SimpleQueue[Path]) 
     if not kept.exists():
         copy = copies.get()
         watch = {"IFLLM_COVERING": str(kept), "IFLLM_COVERED_FILES": "\n".join(sources)}
-        _pytest(copy, ["-p", "tests.mutation.covering", *room.tests], 3600.0, watch)
+        _, words = _pytest(copy, ["-p", "tests.mutation.covering", *room.tests], 3600.0, watch)
         copies.put(copy)
+        if not kept.exists():
+            raise SystemExit(f"{name}: its tests could not be watched:\n{words}")
+        print(f"{name}: {words.strip().splitlines()[-1]}", flush=True)  # noqa: T201
     return Covering(json.loads(kept.read_text("utf-8")))
 
 
