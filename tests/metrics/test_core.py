@@ -67,6 +67,17 @@ def test_ece_of_a_calibrated_model_by_the_normal_law_is_close_to_the_exact_one(
     assert core.expected_ece_if_calibrated(p) == pytest.approx(exact, rel=1e-3)
 
 
+def test_ece_of_a_calibrated_model_by_hand() -> None:
+    # Two coins in one bin: E|S - 1| = 1/4 + 0 + 1/4. One row of .2: .2 x .8 + .8 x .2.
+    assert core.expected_ece_if_calibrated([0.5, 0.5, 0.2]) == pytest.approx((0.5 + 0.32) / 3)
+
+
+@pytest.mark.parametrize("p_b", [-0.1, 1.1])
+def test_what_is_no_probability_has_no_calibration(p_b: float) -> None:
+    with pytest.raises(DataError, match=r"values outside \[0, 1\]"):
+        core.expected_ece_if_calibrated([0.5, p_b])
+
+
 def test_certain_predictions_leave_a_calibrated_model_no_error() -> None:
     assert core.expected_ece_if_calibrated([0.0, 1.0, 1.0]) == 0.0
 
@@ -85,6 +96,24 @@ def test_correlation_with_a_constant_is_undefined() -> None:
     scores = core.likert_scores([1, 2, 4], [0.1, 0.1, 0.1])
     assert np.isnan(scores.pearson)
     assert np.isnan(scores.spearman)
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e-12, 1e12])
+def test_the_unit_of_a_rating_changes_no_correlation(unit: float) -> None:
+    truth, predicted = np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0])
+    for x, y in ((unit * truth, predicted), (truth, unit * predicted)):
+        scores = core.likert_scores(x, y)
+        assert (scores.pearson, scores.spearman) == pytest.approx((0.5, 0.5))
+    assert np.isnan(core.likert_scores(truth, np.full(3, 0.1 * unit)).pearson)
+    assert np.isnan(core.likert_scores(np.full(3, 0.1 * unit), truth).pearson)
+
+
+@pytest.mark.parametrize("slope", [-3.0, 3.0])
+def test_rounding_makes_no_correlation_larger_than_one(slope: float) -> None:
+    x = np.random.default_rng(0).random((50, 7))
+    found = [core.likert_scores(row, slope * row).pearson for row in x]
+    assert max(map(abs, found)) == 1.0
+    assert found == pytest.approx([np.sign(slope)] * 50)
 
 
 @given(scored())
@@ -165,9 +194,9 @@ def test_correlations_agree_with_scipy() -> None:
 @pytest.mark.parametrize(
     ("labels", "p_b", "message"),
     [
-        ([1, 2], [0.1, 0.2], r"labels has 1 values other than 0 and 1; first at row 1 \(2\)"),
-        ([1, 0], [0.1, 1.2], r"p_b has 1 values outside \[0, 1\]; first at row 1 \(1.2\)"),
-        ([1, 0], [np.nan, 1], "p_b has 1 values that are NaN or infinite; first at row 0"),
+        ([1, 2, 3], [0, 0, 1], r"labels has 2 values other than 0 and 1; first at row 1 \(2\)"),
+        ([1, 0, 1], [0.1, 1.2, -1], r"p_b has 2 values outside \[0, 1\]; first at row 1 \(1.2\)"),
+        ([1, 0, 1], [1, np.nan, np.inf], "p_b has 2 values .* NaN or infinite; first at row 1"),
         ([1, 0], [0.5], "2 and 1 rows"),
         ([], [], "labels is empty"),
         ([[1]], [0.5], r"labels has shape \(1, 1\)"),

@@ -79,8 +79,27 @@ def test_paired_difference_is_tighter_than_either_score() -> None:
 def test_one_worker_has_no_interval() -> None:
     interval = core.score_interval("accuracy", [1, 0], [0.9, 0.1], ["w", "w"])
     assert interval.estimate == 1
-    assert np.isnan(interval.low)
-    assert interval.groups == 1
+    assert np.isnan([interval.low, interval.high]).all()
+    assert (interval.groups, interval.undefined) == (1, 0)
+
+
+def test_a_score_that_no_draw_has_is_undefined_in_all_of_them() -> None:
+    interval = core.score_interval("auc", [1, 1], [0.9, 0.1], ["v", "w"], draws=40)
+    assert np.isnan([interval.estimate, interval.low, interval.high]).all()
+    assert (interval.groups, interval.undefined) == (2, 40)
+
+
+def test_intervals_agree_where_nothing_is_said() -> None:
+    rng = np.random.default_rng(6)
+    y, p, groups = rng.integers(0, 2, 60), rng.random(60), rng.integers(0, 9, 60)
+    by_row = core.bootstrap_by_group(lambda w: weighted.brier(y * 1.0, p, w), groups)
+    interval = core.score_interval("brier", y, p, groups)
+    assert (by_row.low, by_row.high) == pytest.approx((interval.low, interval.high))
+    assert by_row.level == interval.level
+    assert core.interval_columns("brier", y, p, groups) == {
+        **{"brier_low": interval.low, "brier_high": interval.high},
+        "workers": 9,
+    }
 
 
 def test_draws_without_both_classes_are_counted() -> None:
@@ -97,6 +116,12 @@ def test_unknown_metric_is_named() -> None:
 def test_groups_must_cover_the_rows() -> None:
     with pytest.raises(DataError, match="groups .*1 .*labels .*2"):
         core.score_interval("accuracy", [1, 0], [1, 0], [0])
+
+
+@pytest.mark.parametrize(("groups", "shape"), [([], r"\(0,\)"), ([[1], [2]], r"\(2, 1\)")])
+def test_groups_are_one_for_each_row(groups: list, shape: str) -> None:
+    with pytest.raises(DataError, match=f"groups has shape {shape}; expected one group per row"):
+        core.bootstrap_by_group(lambda weight: weight.sum(axis=1), groups)
 
 
 def test_a_large_set_is_scored_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ifllm_hf import metrics
@@ -75,6 +76,11 @@ def test_groups_add_an_interval(name: str, key: str, hf_evaluate, tmp_path: Path
         "workers": 3,
     }
     assert expected.low < expected.high
+    # What is not said is the same in both; many readers, so that each draw moves the ends.
+    rng = np.random.default_rng(6)
+    y, p, many = rng.integers(0, 2, 200), rng.random(200), rng.integers(0, 60, 200)
+    result = module.compute(predictions=p, references=y, groups=many)
+    assert result == {key: result[key], **core.interval_columns(key, y, p, many)}
 
 
 def test_unknown_names_are_refused() -> None:

@@ -36,8 +36,8 @@ def test_separable_rows_stay_finite() -> None:
 
 
 def test_a_column_of_zeros_is_scaled_by_one() -> None:
-    x = np.array([[0.0, 3.0], [0.0, 4.0]])
-    np.testing.assert_allclose(root_mean_square(x), [1.0, np.sqrt(12.5)])
+    x = np.array([[0.0, 3.0, 0.03], [0.0, 4.0, 0.04]])
+    np.testing.assert_allclose(root_mean_square(x), [1.0, np.sqrt(12.5), np.sqrt(0.00125)])
     assert sigmoid(np.array([3.0]))[0] + sigmoid(np.array([-3.0]))[0] == 1.0
 
 

@@ -6,8 +6,10 @@ from typing import Any
 import polars as pl
 import pytest
 
+from ifllm_hf.alignment.labels import check
 from ifllm_hf.alignment.labels.check import check_labels, recipe_files
 from ifllm_hf.alignment.labels.write import write_labels
+from ifllm_hf.alignment.pairs.format import format_row
 from ifllm_hf.errors import ConfigError, DataError, SourceError
 from tests.helpers.labelled_turns import GapModel, make_turns
 
@@ -70,7 +72,10 @@ def test_a_reversed_file_fails(
         check_labels(wrong, turns)
     assert ("look exchanged" in str(caught.value)) == (rows is None)
     if rows:
+        assert "in 1 of " in str(caught.value)
         assert "first at query 1000" in str(caught.value)
+    assert ("the reader's click names" in str(caught.value)) == (source == "explicit")
+    assert (", but p_b 0." in str(caught.value)) == (source != "explicit")
 
 
 def test_a_format_shows_what_the_model_reads(turns: pl.DataFrame, tmp_path: Path) -> None:
@@ -99,6 +104,19 @@ def test_pairs_from_least_to_most_certain(turns: pl.DataFrame, tmp_path: Path) -
     shown = [pair["confidence"] for pair in found.shown if tuple(pair["models"]) == first]
     assert min(shown) == confidence.min()
     assert max(shown) == confidence.max()
+
+
+def test_a_format_that_exchanges_the_answers_is_found_out(
+    turns: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exchanged(row: Any, look: Any, confidence: float) -> Any:
+        seen = format_row(row, look, confidence)
+        return {**seen, "chosen": seen["rejected"], "rejected": seen["chosen"]}
+
+    write(turns, tmp_path / "x.parquet", "explicit")
+    monkeypatch.setattr(check, "format_row", exchanged)
+    with pytest.raises(DataError, match="another 'chosen' than response [ab] of query 1000"):
+        check_labels(tmp_path / "x.parquet", turns)
 
 
 def test_answers_of_another_turn_fail(turns: pl.DataFrame, tmp_path: Path) -> None:

@@ -126,6 +126,8 @@ def test_the_table_by_hand() -> None:
         assert row["mean_confidence"] == pytest.approx((1 - nu + against) / 2)
         assert row["unsure"] == 0.0
     assert nu_table(np.array([0.38]), [True], (0.2,))[0]["unsure"] == 1.0  # .3 -> 12/19 = .63
+    # A quarter of wrong clicks and no behaviour: three quarters, which is not below them.
+    assert nu_table(np.array([0.5]), [True], (0.25,))[0]["unsure"] == 0.0
     assert nu_table(np.array([]), [])[0]["mean_confidence"] is None
 
 

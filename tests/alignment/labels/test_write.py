@@ -155,9 +155,10 @@ def test_a_lopsided_model_is_made_even(tmp_path: Path) -> None:
     def lopsided() -> Any:
         return GapModel(antisymmetric=False, bias=0.8)
 
-    even, _ = label(small(), tmp_path / "x.parquet", source="reward")
-    table, _ = label(small(), tmp_path / "y.parquet", source="reward", model=lopsided)
+    even, of_even = label(small(), tmp_path / "x.parquet", source="reward")
+    table, report = label(small(), tmp_path / "y.parquet", source="reward", model=lopsided)
     np.testing.assert_allclose(table["p_b"], even["p_b"], atol=1e-9)
+    assert report.slopes == pytest.approx(of_even.slopes)
 
 
 def test_a_model_that_lies_about_symmetry_is_refused(tmp_path: Path) -> None:

@@ -252,6 +252,16 @@ def test_a_row_that_is_no_pair_is_refused(way: str, pair: Known) -> None:
         explicit_pair(row)
 
 
+@pytest.mark.parametrize(
+    ("roles", "said"),
+    [([], "no turn"), (["user"], "user"), (["assistant"] * 2, "assistant, assis")],
+)
+def test_what_stands_in_place_of_an_answer_is_said(roles: list[str], said: str) -> None:
+    row = {"prompt": [turn("user", "Hi?")], "rejected": [turn("assistant", "No")]}
+    with pytest.raises(RowError, match=f"^'chosen' is not one answer: {said}"):
+        explicit_pair({**row, "chosen": [turn(role, "Yes") for role in roles]})
+
+
 def test_no_template_goes_around_one_whatever_the_answers_are() -> None:
     row = {"prompt": "\n\nHuman: Hi?\n\nAssistant:", "chosen": [turn("assistant", "Yes")]}
     with pytest.raises(RowError, match="template"):

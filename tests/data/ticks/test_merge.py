@@ -216,10 +216,12 @@ def test_the_mouse_is_nowhere_before_its_first_movement() -> None:
     ticks = session(10, "pointwise")
     still = [replace(t, mouse=Spot(-1, -1)) for t in ticks[:4]]
     on_edge = replace(ticks[4], mouse=Spot(-1, 30), gaze=Spot(-1, -1))
-    merged = merge_files(files_of([[*still, on_edge, *ticks[5:]]], "pointwise"), "w/1")
+    beyond = [replace(ticks[5], mouse=Spot(-1, -20)), replace(ticks[6], mouse=Spot(-20, -1))]
+    merged = merge_files(files_of([[*still, on_edge, *beyond, *ticks[7:]]], "pointwise"), "w/1")
     mouse, gaze = merged.channels["mouse"], merged.channels["gaze"]
     assert np.isnan(mouse.x_px[:4]).all() and np.isnan(mouse.y_px[:4]).all()
-    assert (mouse.x_px[4], mouse.y_px[4]) == (-1, 30)
+    assert mouse.x_px[4:7].tolist() == [-1, -1, -20]
+    assert mouse.y_px[4:7].tolist() == [30, -20, -1]
     assert (gaze.x_px[4], gaze.y_px[4]) == (-1, -1)  # the gaze may be anywhere
 
 

@@ -23,6 +23,7 @@ from ifllm_hf.data.ticks.reading_end import (
     RATING,
     READING,
     Phases,
+    _still_runs,
     find_phases,
     page_geometry,
 )
@@ -176,6 +177,33 @@ def test_two_rows_are_enough(rows: str) -> None:
     phases = session.phases()
     assert phases.source == [FOUND]
     assert phases.phase.tolist() == [READING] * begin + [RATING] * (len(session.mouse) - begin)
+
+
+def test_a_series_of_three_decides_over_an_earlier_one_of_two() -> None:
+    session = Session()
+    session.read()
+    session.rest(LIKERT_COLUMNS[3] * 1500, 700)
+    session.rest(LIKERT_COLUMNS[2] * 1500, 760)
+    session.read(100)
+    begin = session.rate()
+    phases = session.phases()
+    assert phases.source == [FOUND]
+    assert (phases.phase == READING).nonzero()[0].tolist() == list(range(begin))
+
+
+@pytest.mark.parametrize(
+    ("t_ms", "rests"),
+    [
+        ([0, 30, 60, 90, 120], []),  # still for 60 ms
+        ([0, 30, 80, 130, 200], [(1, 3)]),  # for 100 ms
+        ([0, 30, 31, 900, 901], [(1, 3)]),
+    ],
+)
+def test_a_rest_lasts_a_tenth_of_a_second(t_ms: list[float], rests: list[tuple[int, int]]) -> None:
+    x = np.array([0.0, 500.0, 501.0, 499.5, 0.0])  # there is a tremor in every hand
+    for first, second in ((x, np.zeros(5)), (np.zeros(5), x)):
+        found = _still_runs(first, second, np.array(t_ms, dtype=float))
+        assert list(zip(*(f.tolist() for f in found), strict=True)) == rests
 
 
 def test_rests_that_are_no_series_do_not_end_reading() -> None:

@@ -31,3 +31,10 @@ def test_numbers_that_jump_ahead_take_no_room() -> None:
         index.add("a", seq, seq)
     assert sum(sys.getsizeof(ends) for ends in index._dense.values()) < 10_000
     assert index.end_of("a", 9_900_000) == 9_900_000
+
+
+def test_numbers_that_come_late_take_no_room_either() -> None:
+    index = BatchIndex()
+    for seq in (0, 3, 1, 2, 0, 3):
+        index.add("a", seq, seq)
+    assert {tab: len(ends) for tab, ends in index._dense.items()} == {"a": 4}

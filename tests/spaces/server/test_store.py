@@ -196,7 +196,7 @@ def test_a_spoiled_session_file_stops_nobody_else(
     capsys.readouterr()
     store = make_store()
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and ours.session_id in said
+    assert said.count("\n") == 1 and ours.session_id in said and " more." not in said
     assert not store.append(other.session_id, make_batch()).duplicate
     with pytest.raises(Refusal) as refused:  # its browser keeps what it has
         store.append(ours.session_id, make_batch())
@@ -222,6 +222,8 @@ def test_a_session_file_of_another_owner(
     store = make_store()
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "8 skipped" in said and "Permission denied" in said
+    named = sum(name in said for name in names)
+    assert 0 < named < 8 and f"and {8 - named} more. Expected" in said
     assert store.open_session(**CONSENT).session_id not in names
 
 
@@ -283,7 +285,7 @@ def test_whatever_meets_the_writer_it_goes_on(
         patch.setattr(store, "open_file", surprise)
         with pytest.raises(Refusal) as refused:
             store.submit(opened.session_id, make_batch()).result(10)
-    assert refused.value.retry
+    assert refused.value.retry and "nobody thought of this" in str(refused.value)
     assert not store.submit(opened.session_id, make_batch()).result(10).duplicate
 
 
@@ -343,7 +345,9 @@ def test_second_first_line_is_refused(store: SessionStore, opened: OpenedSession
         store.append(opened.session_id, lines_of(store, opened.session_id)[0])
 
 
-def test_full_session_takes_no_more_batches(make_store: Callable[..., SessionStore]) -> None:
+def test_full_session_takes_no_more_batches(
+    make_store: Callable[..., SessionStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = make_store(session_bytes_max=900)
     session_id = store.open_session(**CONSENT).session_id
     refused = []
@@ -355,7 +359,11 @@ def test_full_session_takes_no_more_batches(make_store: Callable[..., SessionSto
     assert refused and set(refused) == {("full", 413, False)}
     assert (store.folder / f"{session_id}.jsonl").stat().st_size <= 900
     summary = {"text": "x" * 900, "understand_before": None, "understand_after": None}
-    store.append(session_id, {"type": "summary", "at_epoch_ms": 1, **summary})
+    for _ in range(2):  # what tells of its end still fits, but not without end
+        store.append(session_id, {"type": "summary", "at_epoch_ms": 1, **summary})
+    monkeypatch.setattr("ifllm_space.server.store.ROOM_TO_FINISH", 2000)
+    with pytest.raises(Refusal, match="takes no more"):
+        store.append(session_id, {"type": "summary", "at_epoch_ms": 1, **summary})
 
 
 @pytest.mark.parametrize("session_id", ["", "../x", "s_" + "/" * 22, "s_" + "a" * 21 + "\n", "s_a"])
