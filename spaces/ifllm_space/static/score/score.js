@@ -119,7 +119,7 @@ function bar(name, chance, says) {
 /** What moved a score, in sentences of in_words.py. */
 function reasons(says) {
   return [
-    h("p", {}, "What moved it most, and by how many points each:"),
+    h("p", {}, "What moved it most, and by how many points each; the end of reading counts most:"),
     h("ul", {}, ...says.map((said) => h("li", {}, said))),
   ];
 }
