@@ -15,7 +15,13 @@ from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.metrics import core
 from ifllm_hf.reward.baselines import choice as baselines
 from ifllm_hf.reward.baselines.forest import PAPER_PREFIX, PaperForest
-from ifllm_hf.reward.baselines.inputs import evidence, feature_matrix, moderators
+from ifllm_hf.reward.baselines.inputs import (
+    evidence,
+    feature_matrix,
+    inner_splits,
+    mean_and_spread,
+    moderators,
+)
 from ifllm_hf.reward.baselines.late_reading import MAINS, LateReading, Signals
 from ifllm_hf.reward.baselines.length_rule import LengthLR
 from ifllm_hf.reward.baselines.linear import AntisymmetricLR
@@ -116,6 +122,32 @@ def test_every_member_minimises_the_penalised_loss(rows: Rows) -> None:
         best = minimize(loss, np.zeros(used.sum()), method="BFGS").x
         np.testing.assert_allclose(b[used] * scale[used], best, atol=2e-4)
         assert not b[~used].any()
+
+
+def test_members_see_what_their_kind_allows(rows: Rows) -> None:
+    frame, y, reader = rows
+    plain = LateReading().fit(frame, y, reader)
+    x = plain._design(Signals.of_rows(frame))
+    assert x.shape == (36, len(y), 10)
+    assert not x[0::2, :, 2:].any() and x[1::2, :, 2:].any(axis=(1, 2)).all()
+    whole = LateReading(accompanied=True).fit(frame, y, reader)
+    x = whole._design(Signals.of_rows(frame, companions=True))
+    assert x.shape == (54, len(y), 15)
+    assert not x[0::3, :, 2:].any() and not x[1::3, :, 10:].any()
+    assert x[2::3, :, 10:].any(axis=(1, 2)).all()
+
+
+def test_the_loss_of_inner_folds_is_the_log_loss_on_readers_left_out(rows: Rows) -> None:
+    frame, y, reader = rows
+    model = LateReading(inner_folds=2)
+    model.centre, model.spread = mean_and_spread(moderators(frame))
+    x = model._design(Signals.of_rows(frame))
+    expected = np.zeros(len(x))
+    for train, test in inner_splits(reader, 2):
+        fitted = model._fit(x[:, train], y[train], None)
+        p = 1 / (1 + np.exp(-np.einsum("mnk,mk->mn", x[:, test], fitted)))
+        expected -= (np.log(p) * y[test] + np.log(1 - p) * (1 - y[test])).sum(axis=1)
+    np.testing.assert_allclose(model._inner_loss(x, y, reader, None), expected)
 
 
 def test_inner_choice_finds_the_member_that_carries_the_signal() -> None:
