@@ -7,6 +7,6 @@
 * `boosting`, `forest`: gradient boosting; the paper's random forest, for comparison
 * `text_models`: TF-IDF differences; a sentence encoder, where one is at hand
 * `pointwise`: ratings, and better-than-previous
-* `by_fold`: text alone and text with behaviour side by side, one pair per fold of readers
+* `by_fold`: words alone and late reading side by side, one pair per fold of readers
 * `inputs`: from rows to arrays; `saving`: skops archives, where loading runs no code of the file
 """

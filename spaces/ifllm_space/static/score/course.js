@@ -31,7 +31,7 @@ export class Course {
       h(
         "p",
         {},
-        "Line: chance of B. Dashed: text alone. Bars: how much each moment moves the chance at the end, up for B, down for A.",
+        "Line: chance of B. Dashed: words alone. Bars: how much each moment moves the chance at the end, up for B, down for A.",
       ),
     );
   }
