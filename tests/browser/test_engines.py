@@ -317,9 +317,13 @@ def test_a_page_that_was_left_stops_no_later_one(
     browser: Browser, recorded: Callable[[], list[list[Any]]]
 ) -> None:
     address = browser.js("location.href")
-    for _ in range(3):
+    # Longer writes than ours, as on a slow disk: the page is left while they are under way.
+    entry = "{session: 'x', tab: 'x', seq, events: ['x'.repeat(200_000)]}"
+    put = f"seq => capture.transport.sender.backlog.put({entry})"
+    for writes in (0, 1, 40):
         browser.move(300, 200)
         browser.wait("capture.transport.events.length > 0")
+        browser.js(f"void [...Array({writes}).keys()].forEach({put})")
         browser.open(address)
         browser.wait("window.ready", timeout_s=10)
 

@@ -49,7 +49,8 @@ export class Backlog {
     /** @type {Map<string, Record<string, number>>} events that the server left out, by batch */
     this.leftOut = new Map();
     // WebKit puts a left page aside with what it was writing, and lets no other page read until it
-    // is thrown away. What is on its way now is in localStorage.
+    // is thrown away: so every transaction commits at once, and none begins from here on. What is
+    // on its way now is in localStorage.
     addEventListener("pagehide", () => this.opened.then((database) => database?.close()));
   }
 
@@ -147,7 +148,9 @@ export class Backlog {
     if (!database) return left;
     /** @type {Entry[]} */
     const kept = await new Promise((resolve) => {
-      const asked = database.transaction(STORE).objectStore(STORE).getAll();
+      const work = database.transaction(STORE);
+      const asked = work.objectStore(STORE).getAll();
+      work.commit?.();
       asked.onsuccess = () => resolve(asked.result);
       asked.onerror = () => resolve([]);
     });
@@ -164,6 +167,7 @@ export class Backlog {
         const work = database.transaction(STORE, "readwrite", { durability: "strict" });
         work.oncomplete = work.onerror = work.onabort = () => resolve(undefined);
         act(work.objectStore(STORE));
+        work.commit?.();
       } catch {
         resolve(undefined); // the database was closed under us; memory still holds the entry
       }
