@@ -71,12 +71,14 @@ _LABEL = """\
 Label pairs and write them in TRL's format, with a confidence for each.
 
   ifllm label pairs.parquet --source explicit               # the readers' own clicks
-  ifllm label pairs.parquet --source both --nu 0.05 --check # clicks corrected by behaviour
+  ifllm label pairs.parquet --source all --check            # clicks, behaviour where there is none
+  ifllm label pairs.parquet --source both --nu 0.05         # clicks corrected by behaviour
   ifllm label pairs.parquet --source reward --inputs gaze   # what the eyes alone say
 
 Sources: explicit; reward (a behaviour model, out of fold by reader, calibrated); both (a click that
 behaviour contradicts loses confidence; assumes that click errors do not depend on behaviour given
-the preference). --nu is the share of clicks that are mistakes.
+the preference); all (both where there is a click, behaviour elsewhere). --nu is the share of clicks
+that are mistakes.
 """
 _DEMO = """\
 The whole line in minutes, on a CPU: prepare, load, score by worker, pairs, one short DPO run.
@@ -194,7 +196,7 @@ def parser() -> argparse.ArgumentParser:
     label.add_argument(
         "--source",
         dest="labels",
-        choices=["explicit", "reward", "both"],
+        choices=["explicit", "reward", "both", "all"],
         default="explicit",
         help="see above (default: explicit)",
     )
@@ -216,7 +218,7 @@ def parser() -> argparse.ArgumentParser:
         type=float,
         default=0.05,
         metavar="SHARE",
-        help="of clicks that are mistakes, for --source both (default: 0.05)",
+        help="of clicks that are mistakes, for --source both and all (default: 0.05)",
     )
     label.add_argument(
         "--judge-fold",

@@ -30,7 +30,7 @@ ENUMERATIONS: dict[str, tuple[str, ...]] = {
     "surface": ("response", "placeholder", "rating", "page", "none"),
     "phase": ("reading", "rating", "after"),
     "reading_end_source": ("rating_zone", "fallback"),
-    "source": ("explicit", "reward", "both"),
+    "source": ("explicit", "reward", "both", "all"),
 }
 """The values of every column that holds one of a few strings; null is not listed."""
 

@@ -83,7 +83,7 @@ def check_labels(
     """Show some pairs as each model will read them, and assert that `chosen` is the right side.
 
     For every pair and every format, the answers that the model reads are compared with the turn
-    itself. `explicit`: chosen must be the answer that the reader preferred. `reward` and `both`:
+    itself. `explicit`: chosen must be the answer that the reader preferred. Otherwise
     chosen must be the side that `p_b` names; how often that is the click is reported.
 
     Args:

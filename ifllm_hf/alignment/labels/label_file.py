@@ -27,6 +27,7 @@ LABELS = pa.schema(
         ("p_b_behavior", pa.float64()),
         ("p_b", pa.float64()),
         ("nu", pa.float64()),
+        ("origin", pa.string()),
     ]
 )
 """Columns of a label file: those of the `preferences` config, then what the label was made from.
@@ -34,8 +35,11 @@ LABELS = pa.schema(
 `label_model`: name and hash of the settings of the model, null for explicit. `label_fold`: which of
 its out-of-fold copies spoke. `explicit_preference`: the click (a, b, tie or null). `p_b_behavior`:
 calibrated P(click = b | behaviour). `p_b`: probability of b that was decided on; `confidence` is
-max(p_b, 1 - p_b). `nu`: rate of wrong clicks assumed, null unless used.
+max(p_b, 1 - p_b). `nu`: rate of wrong clicks assumed, null unless used. `origin`: what this label
+is made from, one of `ORIGINS`.
 """
+CLICK, BEHAVIOR, CLICK_AND_BEHAVIOR = "click", "behavior", "click and behavior"
+ORIGINS = (CLICK, CLICK_AND_BEHAVIOR, BEHAVIOR)
 
 
 def check_place(out: Path, overwrite: bool) -> None:

@@ -23,13 +23,14 @@ class LabelReport:
 
     Attributes:
         path: Name of the file.
-        source: `explicit`, `reward` or `both`.
+        source: `explicit`, `reward`, `both` or `all`.
         pairs: Rows of the file.
         workers: Readers in the file.
         ledger: Turns seen, kept and dropped by reason.
         mean_confidence: Mean probability of the chosen side.
         unsure: Share of pairs with a confidence below 0.75.
         against_click: `n` pairs with a click on a side; `against`: the other answer is chosen.
+        origins: By what labels are made from: see `origins`.
         label_model: Name and hash of the settings of the model.
         nu: Rate of wrong clicks assumed, if used.
         nu_table: What other rates would change; see `noise.nu_table`.
@@ -51,6 +52,7 @@ class LabelReport:
     mean_confidence: float
     unsure: float
     against_click: dict[str, int]
+    origins: dict[str, dict[str, float]] = field(default_factory=dict)
     label_model: str | None = None
     nu: float | None = None
     nu_table: list[dict[str, Any]] = field(default_factory=list)
@@ -68,7 +70,7 @@ class LabelReport:
         out["ledger"] = self.ledger.to_dict()
         out["slopes"] = {str(fold): slope for fold, slope in self.slopes.items()}
         out["trained_on"] = {str(fold): n for fold, n in self.trained_on.items()}
-        out["assumption"] = ASSUMPTION if self.source == "both" else None
+        out["assumption"] = None if self.nu is None else ASSUMPTION
         return out
 
     def to_json(self) -> str:
@@ -83,6 +85,12 @@ class LabelReport:
             f"turns seen {self.ledger.seen}, kept {self.ledger.kept}"
             + "".join(f", {why} {n}" for why, n in sorted(self.ledger.dropped.items())),
         ]
+        if len(self.origins) > 1:
+            lines += [
+                f"from {origin}: {of['pairs']} pairs, mean confidence "
+                f"{of['mean_confidence']:.3f}, worth {of['bits']:.0f} clicks that are always right"
+                for origin, of in self.origins.items()
+            ]
         if self.source != "explicit":
             lines += self._of_model()
         if self.likert.get("n"):
@@ -135,6 +143,29 @@ class LabelReport:
             f"{row['unsure']:>12.1%}"
             for row in self.nu_table
         ]
+
+
+def origins(table: pl.DataFrame) -> dict[str, dict[str, float]]:
+    """Say how many labels there are of each origin, and what they are worth.
+
+    Args:
+        table: `origin` and `confidence` of a label file.
+
+    Returns:
+        By origin: `pairs`, `mean_confidence`, and `bits`, the sum of 1 - H(confidence) with the
+        binary entropy H: a label that is sure is worth one bit, a coin flip nothing.
+    """
+    found = {}
+    for (origin,), part in sorted(table.group_by("origin")):
+        c = part["confidence"].to_numpy().astype(np.float64)
+        sides = np.stack([c, 1.0 - c])
+        bits = c.size + np.sum(sides * np.log2(np.maximum(sides, np.finfo(float).tiny)))
+        found[str(origin)] = {
+            "pairs": part.height,
+            "mean_confidence": float(c.mean()),
+            "bits": float(bits),
+        }
+    return found
 
 
 def behavior_scores(

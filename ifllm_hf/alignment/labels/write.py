@@ -3,6 +3,7 @@
     explicit   the click, confidence 1: the `preferences` config with a few columns more
     reward     what behaviour says, without the click; pairs that nobody rated are labelled too
     both       the click, weighed against what behaviour says; needs a click
+    all        `both` where there is a click, behaviour elsewhere: every pair is labelled
 
 The model that labels a worker's pairs never saw that worker (`calibration`). The arithmetic of
 wrong clicks is in `noise`.
@@ -20,7 +21,14 @@ import polars as pl
 
 from ifllm_hf.alignment.labels.calibration import OutOfFold, Swap, out_of_fold
 from ifllm_hf.alignment.labels.from_predictions import probabilities_from
-from ifllm_hf.alignment.labels.label_file import LABELS, check_place, write_label_file
+from ifllm_hf.alignment.labels.label_file import (
+    BEHAVIOR,
+    CLICK,
+    CLICK_AND_BEHAVIOR,
+    LABELS,
+    check_place,
+    write_label_file,
+)
 from ifllm_hf.alignment.labels.noise import (
     DEFAULT_NU,
     UNSURE,
@@ -30,8 +38,9 @@ from ifllm_hf.alignment.labels.noise import (
     flipped,
     likert_contradictions,
     nu_table,
+    unnoise,
 )
-from ifllm_hf.alignment.labels.report import LabelReport, behavior_scores
+from ifllm_hf.alignment.labels.report import LabelReport, behavior_scores, origins
 from ifllm_hf.behavior.features.table import (
     ANTISYMMETRIC_COLUMNS,
     FEATURE_COLUMNS,
@@ -48,9 +57,10 @@ from ifllm_hf.files import read_parquet
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.baselines.protocol import Model, config_hash
 
-EXPLICIT, REWARD, BOTH = "explicit", "reward", "both"
-SOURCES = (EXPLICIT, REWARD, BOTH)
-_EVIDENCE = ("label_model", "label_fold", "p_b_behavior", "p_b", "nu")
+EXPLICIT, REWARD, BOTH, ALL = "explicit", "reward", "both", "all"
+SOURCES = (EXPLICIT, REWARD, BOTH, ALL)
+_OF_THE_TRUTH = (BOTH, ALL)  # sources whose confidence is that of the truth behind a click
+_EVIDENCE = ("label_model", "label_fold", "p_b_behavior", "p_b", "nu", "origin")
 # What a pair needs of its turn: columns that it keeps, and what decides on it.
 _NEEDED = (
     *(name for name in SCHEMAS["preferences"].names if name in TURNS.names),
@@ -85,20 +95,22 @@ def write_labels(
     * `both`: un-noise, then add the click: P(y = b | behaviour) = clip((q - nu) / (1 - 2 nu), .01,
       .99); posterior odds of the clicked side = (1 - nu) / nu times its odds by behaviour. A click
       that behaviour contradicts loses confidence, and below 1/2 the other answer is chosen.
+    * `all`: as `both` where a side was clicked; elsewhere P(y = b | behaviour), and 1/2 exactly is
+      left out. The column `origin` says which of the two a pair is.
 
-    `both` assumes that the error of a click is independent of behaviour given the preference
-    (`noise.ASSUMPTION`); the report says what other values of nu would change.
+    `both` and `all` assume that the error of a click is independent of behaviour given the
+    preference (`noise.ASSUMPTION`); the report says what other values of nu would change.
 
     Args:
         turns: The `turns` table (or the `pairwise` config), with the features that the model needs
             joined by `query_id`. Raw ticks are ignored.
         out: File to write, `.parquet` or `.jsonl`.
-        source: `explicit`, `reward` or `both`.
+        source: `explicit`, `reward`, `both` or `all`.
         model: Makes the model that predicts clicks; default:
             `ifllm_hf.reward.baselines.choice.default_model`. Not used by `explicit`.
         predictions: Instead of a model: a file of predictions held out by reader, as `ifllm
             benchmark --predictions` takes it; see `from_predictions`.
-        nu: Rate of wrong clicks, in [0, 0.5); used by `both`.
+        nu: Rate of wrong clicks, in [0, 0.5); used by `both` and `all`.
         seed: Of the folds.
         folds: Out-of-fold models.
         inner_folds: Folds of the calibration inside each training part.
@@ -142,21 +154,22 @@ def write_labels(
             name = f"{made.name} {config_hash(made)}"
             swap = swap or _swap(rows)
             told = out_of_fold(made, rows, y, swap=swap, seed=seed, progress=progress, **of_folds)
-        p_b = told.p_b if source == REWARD else combine(told.p_b, y == 1, nu)
+        p_b = _decided_on(told.p_b, y, source, nu)
         evidence = rows.select(
             "query_id",
             pl.lit(name).alias("label_model"),
             pl.Series("label_fold", told.label_fold),
             pl.Series("p_b_behavior", told.p_b),
             pl.Series("p_b", p_b),
-            pl.lit(nu if source == BOTH else None, dtype=pl.Float64).alias("nu"),
+            pl.lit(nu if source in _OF_THE_TRUTH else None, dtype=pl.Float64).alias("nu"),
+            _origin(y, source),
         )
         decided = _decide(turns, rows, p_b, y, source)
         fresh = np.full(len(y), True) if told.held_out is None else told.held_out
         known = int((~fresh).sum())
         scores = behavior_scores(np.where(fresh, y, np.nan), told.p_b, rows["user_id"], seed=seed)
     pairs, ledger = build_preferences(decided)
-    if source == REWARD and "tie" in ledger.dropped:
+    if source in (REWARD, ALL) and "tie" in ledger.dropped:
         ledger.dropped["undecided"] = ledger.dropped.pop("tie")
     if not pairs.height:
         raise DataError(
@@ -174,11 +187,10 @@ def write_labels(
         mean_confidence=float(confidence.mean()),
         unsure=float((confidence < UNSURE).mean()),
         against_click=_against_click(table),
+        origins=origins(table),
         label_model=name,
-        nu=nu if source == BOTH else None,
-        nu_table=nu_table(table["p_b_behavior"].to_numpy(), table["explicit_preference"] == "b")
-        if source == BOTH
-        else [],
+        nu=nu if source in _OF_THE_TRUTH else None,
+        nu_table=_other_rates(table) if source in _OF_THE_TRUTH else [],
         likert=likert_contradictions(turns),
         slopes={} if told is None else told.slopes,
         trained_on={} if told is None else told.trained,
@@ -258,6 +270,26 @@ def _clicks(rows: pl.DataFrame) -> FloatArray:
     return clicked.fill_null(float("nan")).to_numpy()
 
 
+def _decided_on(q: FloatArray, y: FloatArray, source: str, nu: float) -> FloatArray:
+    """Return the probability of b that a source decides on, shape (n,)."""
+    if source == REWARD:
+        return q
+    return np.where(np.isfinite(y), combine(q, y == 1, nu), unnoise(q, nu))
+
+
+def _origin(y: FloatArray, source: str) -> pl.Series:
+    """Return what each label is made from, shape (n,)."""
+    by_click = np.isfinite(y) & (source != REWARD)
+    found = np.where(by_click, CLICK_AND_BEHAVIOR, BEHAVIOR)
+    return pl.Series("origin", found.astype(object), dtype=pl.String)
+
+
+def _other_rates(table: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the table of other rates of wrong clicks, of the pairs with a click."""
+    clicked = table.filter(pl.col("origin") == CLICK_AND_BEHAVIOR)
+    return nu_table(clicked["p_b_behavior"].to_numpy(), clicked["explicit_preference"] == "b")
+
+
 def _swap(rows: pl.DataFrame) -> Swap:
     signs = [name for name in ANTISYMMETRIC_COLUMNS if name in rows.columns]
     return partial(swap_sides, antisymmetric=signs)
@@ -271,14 +303,13 @@ def _decide(
     `build_preferences` then makes the pairs and counts what it leaves out: one piece of code
     decides what `chosen` means, for clicks and for labels.
     """
-    if source == BOTH:
+    side = np.where(p_b > 0.5, "b", np.where(p_b < 0.5, "a", "tie"))
+    if source in _OF_THE_TRUTH:  # even odds leave a click as it is
         b_wins = np.where(flipped(p_b, y == 1), y == 0, y == 1)
-        side = np.where(b_wins, "b", "a")
-    else:
-        side = np.where(p_b > 0.5, "b", np.where(p_b < 0.5, "a", "tie"))
+        side = np.where(np.isfinite(y), np.where(b_wins, "b", "a"), side)
     sides = rows.select("query_id", pl.Series("decided", side.astype(object), dtype=pl.String))
-    # What is not eligible is left out for another reason than its click, which `reward` never saw.
-    otherwise = pl.lit("a") if source == REWARD else pl.col("preference")
+    # What is not eligible is left out for another reason than its click, which need not be there.
+    otherwise = pl.lit("a") if source in (REWARD, ALL) else pl.col("preference")
     return turns.join(sides, on="query_id", how="left", maintain_order="left").with_columns(
         preference=pl.coalesce("decided", otherwise)
     )
@@ -293,7 +324,8 @@ def _finish(
         evidence, on="query_id", how="left", maintain_order="left"
     )
     if source == EXPLICIT:
-        table = table.with_columns(p_b=(pl.col("explicit_preference") == "b").cast(pl.Float64))
+        on_b = (pl.col("explicit_preference") == "b").cast(pl.Float64)
+        table = table.with_columns(p_b=on_b, origin=pl.lit(CLICK))
     confidence = confidence_of(table["p_b"].to_numpy())
     return table.with_columns(
         pl.Series("confidence", confidence, dtype=pl.Float32), pl.lit(source).alias("source")

@@ -24,9 +24,9 @@ class LabelSource:
 
     Attributes:
         name: Name in tables and folders.
-        source: `explicit`, `reward` or `both`, as in `ifllm label --source`.
+        source: `explicit`, `reward`, `both` or `all`, as in `ifllm label --source`.
         inputs: What the labelling model sees, as in `ifllm label --inputs`.
-        nu: Rate of wrong clicks, used by `both`.
+        nu: Rate of wrong clicks, used by `both` and `all`.
         seed: Of the folds.
         dpo: Settings of `recipes/dpo.py` that belong to these labels.
     """

@@ -22,7 +22,7 @@ def turns() -> pl.DataFrame:
     return made
 
 
-@pytest.fixture(params=["explicit", "reward", "both"])
+@pytest.fixture(params=["explicit", "reward", "both", "all"])
 def source(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -13,7 +13,7 @@ import pytest
 
 from ifllm_hf.alignment.labels import write as labels
 from ifllm_hf.alignment.labels.label_file import LABELS, METADATA_KEY
-from ifllm_hf.alignment.labels.noise import ASSUMPTION
+from ifllm_hf.alignment.labels.noise import ASSUMPTION, combine
 from ifllm_hf.alignment.labels.write import write_labels
 from ifllm_hf.data.tables.preferences import build_preferences
 from ifllm_hf.errors import ConfigError, DataError, OutputError
@@ -44,7 +44,7 @@ def test_explicit_needs_no_features(tmp_path: Path) -> None:
 # --- what the file says --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("source", ["explicit", "reward", "both"])
+@pytest.mark.parametrize("source", ["explicit", "reward", "both", "all"])
 def test_columns_types_and_metadata(tmp_path: Path, source: str) -> None:
     out = tmp_path / "x.parquet"
     table, report = label(small(), out, source=source)
@@ -52,7 +52,7 @@ def test_columns_types_and_metadata(tmp_path: Path, source: str) -> None:
     assert schema.remove_metadata().equals(LABELS)
     written = json.loads(schema.metadata[METADATA_KEY])
     assert written["pairs"] == table.height == report.pairs
-    assert written["assumption"] == (ASSUMPTION if source == "both" else None)
+    assert written["assumption"] == (ASSUMPTION if source in ("both", "all") else None)
     assert table["confidence"].is_between(0.5, 1).all()
     assert set(table["source"]) == {source}
     np.testing.assert_allclose(
@@ -60,7 +60,7 @@ def test_columns_types_and_metadata(tmp_path: Path, source: str) -> None:
     )
 
 
-@pytest.mark.parametrize("source", ["reward", "both"])
+@pytest.mark.parametrize("source", ["reward", "both", "all"])
 def test_chosen_is_the_side_that_p_b_names(tmp_path: Path, source: str) -> None:
     table, _ = label(small(nu=0.3), tmp_path / "x.parquet", source=source, nu=0.3)
     for row in table.iter_rows(named=True):
@@ -93,6 +93,61 @@ def test_reward_is_the_behaviour_alone(tmp_path: Path) -> None:
     assert table["p_b"].equals(table["p_b_behavior"])
     assert table["nu"].null_count() == table.height
     assert report.nu_table == []
+
+
+def test_all_is_both_where_there_is_a_click_and_behaviour_elsewhere(tmp_path: Path) -> None:
+    turns = changed(small(nu=0.2), "preference", {0: None, 13: None, 27: "tie"})
+    every, report = label(turns, tmp_path / "a.parquet", source="all", nu=0.1)
+    clicked = every["origin"] == "click and behavior"
+    of_click = every.filter(clicked)
+    on_b = of_click["explicit_preference"] == "b"
+    np.testing.assert_allclose(of_click["p_b"], combine(of_click["p_b_behavior"], on_b, 0.1))
+    elsewhere = every.filter(~clicked)
+    assert elsewhere["query_id"].to_list() == [1000, 1013, 1027]
+    assert set(elsewhere["origin"]) == {"behavior"}
+    for row in elsewhere.iter_rows(named=True):
+        truth = min(max((row["p_b_behavior"] - 0.1) / 0.8, 0.01), 0.99)
+        assert row["p_b"] == pytest.approx(truth)
+    worth = report.origins
+    assert {name: of["pairs"] for name, of in worth.items()} == {
+        "behavior": 3,
+        "click and behavior": 117,
+    }
+    assert worth["behavior"]["bits"] == pytest.approx(
+        sum(1 + p * np.log2(p) + (1 - p) * np.log2(1 - p) for p in elsewhere["p_b"]),
+        abs=1e-6,
+    )
+    assert "from behavior: 3 pairs" in report.text()
+
+
+def test_confidence_of_all_is_right_by_origin_where_most_clicks_are_hidden(tmp_path: Path) -> None:
+    turns, b_liked = make_turns(workers=60, per_worker=50, separation=0.8, nu=0.05, seed=2)
+    rare = np.random.default_rng(0).random(turns.height) < 0.2
+    seen = turns.with_columns(preference=pl.when(pl.lit(rare)).then("preference"))
+    table, _ = label(seen, tmp_path / "x.parquet", source="all", nu=0.05)
+    right = (table["p_b"] > 0.5).to_numpy() == b_liked[table["query_id"].to_numpy() - 1000]
+    behavior = (table["origin"] == "behavior").to_numpy()
+    confidence = table["confidence"].to_numpy()
+    for origin in (behavior, ~behavior):
+        # Calibrated on some 480 clicks: a little cautious, and not too sure.
+        assert -0.02 < right[origin].mean() - confidence[origin].mean() < 0.05
+    doubtful = behavior & (confidence > 0.7) & (confidence < 0.8)
+    assert doubtful.sum() > 300
+    assert right[doubtful].mean() == pytest.approx(confidence[doubtful].mean(), abs=0.06)
+
+
+def test_all_labels_by_behaviour_what_clicks_on_one_side_do_not_tell(tmp_path: Path) -> None:
+    turns = small().with_columns(preference=pl.lit("b"))
+    table, _ = label(turns, tmp_path / "x.parquet", source="all", nu=0.1)
+    assert set(table["chosen"].str.split(" ").list.first()) == {"right"}
+    np.testing.assert_allclose(table["confidence"], 0.9, rtol=1e-6)
+
+
+def test_all_without_a_click_says_so(tmp_path: Path) -> None:
+    turns = small().with_columns(preference=pl.lit(None, dtype=pl.String))
+    with pytest.raises(DataError, match="clicks of 0 workers to train on"):
+        label(turns, tmp_path / "x.parquet", source="all")
+    assert not (tmp_path / "x.parquet").exists()
 
 
 def test_every_turn_is_accounted_for(tmp_path: Path) -> None:
@@ -140,7 +195,7 @@ def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
     assert x == y != z
 
 
-@pytest.mark.parametrize("source", ["reward", "both"])
+@pytest.mark.parametrize("source", ["reward", "both", "all"])
 def test_exchanging_left_and_right_exchanges_nothing_else(tmp_path: Path, source: str) -> None:
     from ifllm_hf.benchmark.protocol.rows import swap_sides
 
