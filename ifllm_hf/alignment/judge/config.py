@@ -12,7 +12,7 @@ from ifllm_hf.alignment.generate.config import ModelSpec, Sampling
 from ifllm_hf.alignment.pairs.config import JUDGE_FOLD, PromptFormat
 from ifllm_hf.errors import ConfigError, require_one_of
 
-JUDGES = ("endpoint", "huggingface", "reward", "people")
+JUDGES = ("endpoint", "huggingface", "reward", "function", "people")
 STRUCTURED = ("json_schema", "json_object", "none")
 
 
@@ -44,8 +44,10 @@ class JudgeSettings:
 
     Attributes:
         kind: `endpoint` (any OpenAI-compatible server), `huggingface` (Inference Providers or an
-            Inference Endpoint), `reward` (a local reward model), or `people` (in the terminal).
-        model: Model at the endpoint; or the reward model; or, of people, the name of who judges.
+            Inference Endpoint), `reward` (a local reward model), `function` (of answer and
+            question, yours), or `people` (in the terminal).
+        model: Model at the endpoint; or the reward model; or the function, as
+            `package.module.function`; or, of people, the name of who judges.
         base_url: Address of the endpoint, up to and with `/v1`. One of your own is asked under
             `HF_HUB_OFFLINE` too.
         api_key_env: Environment variable with its key; the key itself is never written anywhere.

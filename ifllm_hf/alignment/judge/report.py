@@ -148,17 +148,18 @@ def markdown(report: Record) -> str:
         ),
         "",
         "| candidate | n | readers | wins / ties / losses | win rate | at equal length | "
-        "score: before | after | relative improvement |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "score: before | after | rise | relative improvement |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, r in report["candidates"].items():
         if not r["n"]:
-            lines.append(f"| {name} | 0 | 0 | | | | | | |")
+            lines.append(f"| {name} | 0 | 0 | | | | | | | |")
             continue
         lines.append(
             f"| {name} | {r['n']} | {r['workers']} | {r['wins']} / {r['ties']} / {r['losses']} | "
             f"{shown(r['win_rate'])} | {shown(r['length_controlled_win_rate'])} | "
             f"{shown(r['baseline_score'], '.2f')} | {shown(r['candidate_score'], '.2f')} | "
+            f"{shown(r['score_rise'], '+.2f')} | "
             f"{shown(r['relative_improvement'], '+.1%')} |"
         )
     lines += [
@@ -208,6 +209,7 @@ def _rates(items: Items, pointwise: bool, draws: int, seed: int) -> Record:
         "win_rate": mean(items.win),
         "baseline_score": mean(items.baseline) if scored else None,
         "candidate_score": mean(items.candidate) if scored else None,
+        "score_rise": mean(items.candidate - items.baseline) if scored else None,
         "relative_improvement": plain(improvement),
     }
 

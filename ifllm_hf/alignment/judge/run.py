@@ -16,6 +16,7 @@ from ifllm_hf.alignment.generate.backend import CUT, TOO_LONG, Answer, JudgedPro
 from ifllm_hf.alignment.generate.config import ModelSpec
 from ifllm_hf.alignment.judge.config import JudgeConfig
 from ifllm_hf.alignment.judge.figure import figure
+from ifllm_hf.alignment.judge.function import FunctionJudge
 from ifllm_hf.alignment.judge.kept_verdicts import KeptVerdicts
 from ifllm_hf.alignment.judge.pooled import REPORT, write_items
 from ifllm_hf.alignment.judge.prompts import held_out_prompts
@@ -126,6 +127,8 @@ def make_judge(config: JudgeConfig) -> Judge:
     settings = config.judge
     if settings.kind == "reward":
         return RewardJudge(settings)
+    if settings.kind == "function":
+        return FunctionJudge(settings)
     if settings.kind == "people":
         from ifllm_hf.alignment.judge.people import PeopleJudge
 
