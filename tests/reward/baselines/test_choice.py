@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import polars as pl
 import pytest
 from scipy.optimize import minimize
 
+from ifllm_hf.behavior.features.comparison import DELTAS
 from ifllm_hf.behavior.paper.features import paper_feature_set
 from ifllm_hf.benchmark.protocol.rows import visible
 from ifllm_hf.errors import ConfigError, DataError
@@ -22,7 +25,7 @@ from ifllm_hf.reward.baselines.inputs import (
     mean_and_spread,
     moderators,
 )
-from ifllm_hf.reward.baselines.late_reading import MAINS, LateReading, Signals
+from ifllm_hf.reward.baselines.late_reading import COLUMNS, MAINS, LateReading, Signals
 from ifllm_hf.reward.baselines.length_rule import LengthLR
 from ifllm_hf.reward.baselines.linear import AntisymmetricLR
 from ifllm_hf.reward.baselines.pointwise import PointwiseRidge
@@ -65,6 +68,29 @@ def _settings(model: Any) -> list[str]:
     from dataclasses import fields
 
     return [f.name for f in fields(model) if f.init]
+
+
+def test_the_published_report_is_of_the_default_model() -> None:
+    """Its settings, down to the penalty: who changes one makes the report again."""
+    report = Path(__file__).parents[3] / "docs" / "benchmark" / "report.json"
+    model = baselines.default_model()
+    records = [record for record in json.loads(report.read_text()) if "config_hash" in record]
+    published = {record["config_hash"] for record in records if record["model"] == model.name}
+    assert published == {config_hash(model)}
+
+
+def test_typical_shares_are_means_over_the_answers_where_they_are_known() -> None:
+    frame, y, reader = make_rows()
+    names = [f"{COLUMNS[0]}_a", f"{COLUMNS[0]}_b"]
+    shares = np.linspace(0.0, 0.5, 2 * frame.height).reshape(-1, 2)
+    shares[0] = np.nan
+    frame = frame.with_columns(
+        pl.Series(name, column) for name, column in zip(names, shares.T, strict=True)
+    )
+    model = LateReading()
+    model.fit(frame, y, reader)
+    delta = DELTAS[COLUMNS[0].split("_", 1)[1]]
+    assert model.typical_log_share[0] == pytest.approx(np.log(shares[1:] + delta).mean())
 
 
 def test_without_behaviour_and_with_equal_texts_nothing_is_known(rows: Rows) -> None:

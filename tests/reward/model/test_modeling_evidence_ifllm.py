@@ -19,7 +19,7 @@ from ifllm_hf.errors import DataError
 from ifllm_hf.reward.baselines.late_reading import COLUMNS, LateReading, Signals
 from ifllm_hf.reward.model.configuration_ifllm import CHANNELS, LATE_COLUMNS, IFLLMConfig
 from ifllm_hf.reward.model.feature_extraction_ifllm import IFLLMFeatureExtractor
-from ifllm_hf.reward.model.modeling_evidence_ifllm import late_shares, shares_of_rows
+from ifllm_hf.reward.model.modeling_evidence_ifllm import late_integral, late_shares, shares_of_rows
 from ifllm_hf.reward.model.modeling_ifllm import IFLLMForRewardModeling
 from ifllm_hf.reward.model.processing_ifllm import IFLLMProcessor
 from ifllm_hf.reward.training.evidence import load_head
@@ -106,6 +106,17 @@ def test_the_share_of_a_half_is_the_integral_over_it() -> None:
     early = [(h / math.log(2)) * (2 ** (-0.5 / h) - 2 ** (-1 / h)) for h in (0.1, 0.2, 0.3)]
     torch.testing.assert_close(shares([0.0] * 4 + [1.0] * 5, time)[:3], torch.tensor(late))
     torch.testing.assert_close(shares([1.0] * 4 + [0.0] * 5, time)[:3], torch.tensor(early))
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (3, 2)])
+def test_the_integral_takes_stretches_of_any_shape(shape: tuple[int, ...]) -> None:
+    left = torch.linspace(0.5, 1.0, max(1, math.prod(shape))).reshape(shape)
+    part = torch.linspace(0.1, 0.4, max(1, math.prod(shape))).reshape(shape)
+    got = late_integral(left, part)
+    assert got.shape == (*shape, 3)
+    for i, half_life in enumerate((0.1, 0.2, 0.3)):
+        ends = [2 ** (-u / half_life) for u in (left - part, left)]
+        torch.testing.assert_close(got[..., i], half_life / math.log(2) * (ends[0] - ends[1]))
 
 
 def test_a_gap_counts_for_a_second_and_more_ticks_for_no_more_time() -> None:
@@ -296,6 +307,8 @@ def test_inputs_that_do_not_fit_are_named(model: Any) -> None:
     bad[1, 2] = -1
     with pytest.raises(DataError, match="row 1: context, 'question_chars' is -1.0"):
         model(context=bad)
+    with pytest.raises(DataError, match=r"trajectory has the shape \[2\]; expected \[2, 0, \d+\]"):
+        model(context=good, trajectory=torch.zeros(2), trajectory_time_ms=torch.zeros(2))
     with pytest.raises(DataError, match=r"trajectory_history has the shape \[2, 8\]"):
         model(context=good, trajectory_history=torch.zeros(2, 8))
     with pytest.raises(DataError, match="row 0: trajectory_history, 'mouse_late_10pct' is nan"):

@@ -259,6 +259,68 @@ def test_the_reward_trainer_of_trl_trains_it(tmp_path: Path) -> None:
     assert_near(scores(again, batch), scores(trainer.model.eval(), batch), atol=1e-6)
 
 
+def test_accumulated_batches_are_one_batch(tmp_path: Path) -> None:
+    """The loss is a mean over a micro batch, so `Trainer` has to divide by their number."""
+    batch = make_batch(rows=4)
+
+    def collate(pairs: list[int]) -> dict[str, torch.Tensor]:
+        rows = torch.tensor([*pairs, *(i + 2 for i in pairs)])
+        given = {name: values[rows] for name, values in batch.items()}
+        return {**given, "confidence": torch.ones(len(pairs))}
+
+    found = []
+    for size in (2, 1):
+        model = reward_model("llama", modality_dropout=0.0, behavior_dropout=0.0)
+        trainer = transformers.Trainer(
+            model=model,
+            args=transformers.TrainingArguments(
+                str(tmp_path),
+                use_cpu=True,
+                max_steps=1,
+                per_device_train_batch_size=size,
+                gradient_accumulation_steps=2 // size,
+                optim="sgd",
+                learning_rate=0.1,
+                max_grad_norm=0,
+                logging_steps=1,
+                report_to="none",
+                save_strategy="no",
+                disable_tqdm=True,
+                remove_unused_columns=False,
+                dataloader_pin_memory=False,
+            ),
+            train_dataset=[0, 1],
+            data_collator=collate,
+        )
+        trainer.train()
+        found.append((trainer.state.log_history[0]["loss"], model.score.weight.detach()))
+    assert found[0][0] == pytest.approx(found[1][0], abs=1e-4)
+    assert_near(found[0][1], found[1][1], atol=1e-5)
+
+
+def test_flash_attention_is_asked_for_and_not_refused() -> None:
+    config = IFLLMConfig(text_config=BACKBONES["llama"]())
+    with pytest.raises(ImportError, match=r"(?i)flash"):
+        IFLLMForRewardModeling._from_config(config, attn_implementation="flash_attention_2")
+
+
+def test_attention_of_ones_own_reads_the_text() -> None:
+    from transformers import AttentionInterface
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    called = []
+
+    def mine(*args: object, **kwargs: object) -> object:
+        called.append(1)
+        return sdpa_attention_forward(*args, **kwargs)
+
+    AttentionInterface.register("mine", mine)
+    config = IFLLMConfig(text_config=BACKBONES["llama"]())
+    model = IFLLMForRewardModeling._from_config(config, attn_implementation="mine").eval()
+    scores(model, make_batch())
+    assert len(called) == 2  # layers
+
+
 def test_eager_and_sdpa_agree() -> None:
     config = BACKBONES["llama"]()
     batch = make_batch()

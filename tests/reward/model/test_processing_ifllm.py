@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,21 @@ def test_shapes_and_types_are_those_of_the_model(processor: IFLLMProcessor) -> N
             else torch.bool
         )
         assert value.dtype == wanted, name
+
+
+def test_two_answers_without_a_question_are_one_turn(processor: IFLLMProcessor) -> None:
+    alone = processor(None, ANSWERS, TICKS, return_tensors="pt")
+    batch = processor([None], [ANSWERS], {name: [v] for name, v in TICKS.items()})
+    assert alone["trajectory"].shape == (2, 6, len(CHANNELS))
+    np.testing.assert_allclose(alone["trajectory"], np.stack(batch["trajectory"]))
+
+
+def test_texts_are_cut_at_what_the_tokenizer_takes_and_at_1024(processor: IFLLMProcessor) -> None:
+    tokenizer = copy.deepcopy(processor.tokenizer)
+    for takes, cut in ((512, 512), (int(1e30), 1024)):
+        tokenizer.model_max_length = takes
+        assert IFLLMProcessor(tokenizer).max_length == cut
+    assert IFLLMProcessor(tokenizer, max_length=2048).max_length == 2048
 
 
 def test_tokens_say_what_happened_on_them(processor: IFLLMProcessor) -> None:
