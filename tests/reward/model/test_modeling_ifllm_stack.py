@@ -299,7 +299,7 @@ def test_accumulated_batches_are_one_batch(tmp_path: Path) -> None:
 
 
 def test_flash_attention_is_asked_for_and_not_refused() -> None:
-    config = IFLLMConfig(text_config=BACKBONES["llama"]())
+    config = reward_model("llama").config
     with pytest.raises(ImportError, match=r"(?i)flash"):
         IFLLMForRewardModeling._from_config(config, attn_implementation="flash_attention_2")
 
