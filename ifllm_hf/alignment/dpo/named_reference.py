@@ -19,12 +19,13 @@ from trl.trainer.utils import add_fused_lm_head, use_adapter
 
 from ifllm_hf.alignment.dpo import reference_cache
 from ifllm_hf.alignment.pairs import unpadded
+from ifllm_hf.alignment.policy.adapter_precision import AdapterPrecision
 from ifllm_hf.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
 
-class NamedReferenceTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
+class NamedReferenceTrainer(AdapterPrecision, DPOTrainer):  # type: ignore[misc, unused-ignore]
     """How answers are scored by the policy and by its reference.
 
     Attributes:
