@@ -37,7 +37,6 @@ class NamedReferenceTrainer(AdapterPrecision, DPOTrainer):  # type: ignore[misc,
     step0_margin: float | None = None
     padded: str | None = None
     _form_chosen = False
-    _reference_dtype_matched = False
 
     # Forward
 
@@ -86,14 +85,6 @@ class NamedReferenceTrainer(AdapterPrecision, DPOTrainer):  # type: ignore[misc,
             return contextlib.nullcontext()
         policy = self.accelerator.unwrap_model(self.model)
         frozen = self._frozen_adapter(policy)
-        if frozen and not self._reference_dtype_matched:
-            # TRL rounds the trained adapter of a quantised model to bf16 after copying it, which
-            # would leave the frozen copy in float32 and the margin at step 0 off zero.
-            for name, parameter in policy.named_parameters():
-                if ".ref." in name:
-                    trained = policy.get_parameter(name.replace(".ref.", ".default."))
-                    parameter.data = parameter.data.to(trained.dtype)
-            self._reference_dtype_matched = True
         context: contextlib.AbstractContextManager[Any] = use_adapter(policy, adapter_name=frozen)
         return context
 
@@ -116,8 +107,6 @@ class NamedReferenceTrainer(AdapterPrecision, DPOTrainer):  # type: ignore[misc,
 
     def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
         self._choose_form()
-        with self._reference_adapter():  # also matches the dtypes of the frozen copy
-            pass
         key = [self._reference_key(dataset)]
         values = [reference_cache.load(key[0])] if self.accelerator.is_main_process else [None]
         broadcast_object_list(key, from_process=0)

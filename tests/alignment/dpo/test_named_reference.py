@@ -144,30 +144,3 @@ def test_kept_values_of_one_reference_are_never_taken_for_another(
     assert len(computed) == 3  # each is found again
     for first, second in zip((start, base, cut), again, strict=True):
         np.testing.assert_array_equal(first, second)
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning")
-def test_qlora_continues_an_adapter_from_margin_zero(
-    tiny: Callable[..., Path], make_trainer: Make, sft_adapter: Path
-) -> None:
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
-
-    base = AutoModelForCausalLM.from_pretrained(
-        tiny(),
-        dtype=torch.float32,
-        quantization_config=BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.float32,
-        ),
-    )
-    trainer = make_trainer(
-        PeftModel.from_pretrained(base, sft_adapter, is_trainable=True), max_steps=1
-    )
-    trainer.train()
-    assert trainer.step0_margin == 0.0
-    assert {p.dtype for n, p in trainer.model.named_parameters() if "lora_" in n} == {
-        torch.bfloat16
-    }
