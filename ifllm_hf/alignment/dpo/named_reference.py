@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate.utils import broadcast_object_list, is_peft_model
+from accelerate.utils import broadcast_object_list, gather_object, is_peft_model
 from datasets import Dataset
 from trl import DPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
@@ -37,6 +37,7 @@ class NamedReferenceTrainer(AdapterPrecision, DPOTrainer):  # type: ignore[misc,
     step0_margin: float | None = None
     padded: str | None = None
     _form_chosen = False
+    _kept_reference = ""
 
     # Forward
 
@@ -121,7 +122,12 @@ class NamedReferenceTrainer(AdapterPrecision, DPOTrainer):  # type: ignore[misc,
             if self.accelerator.is_main_process:
                 reference_cache.save(key[0], kept)
         else:
-            logger.info("%s: log probabilities of the reference from an earlier run", name)
+            file = reference_cache.file_of(key[0])
+            if name == "train":
+                self._kept_reference = f", or remove {file}, where an earlier run kept it"
+            logger.info(
+                "%s: log probabilities of the reference from an earlier run: %s", name, file
+            )
         dataset = dataset.add_column("ref_chosen_logps", kept[:, 0])
         return dataset.add_column("ref_rejected_logps", kept[:, 1])
 
@@ -130,8 +136,11 @@ class NamedReferenceTrainer(AdapterPrecision, DPOTrainer):  # type: ignore[misc,
         if self.ref_model is None and is_peft_model(self.model):
             # `start` and `base` share all weights but the frozen copy of the adapter.
             adapter = self._frozen_adapter(self.model)
-        weights = reference_cache.weights_identity(reference, adapter)
-        return reference_cache.reference_key(dataset, weights, self.args.max_length)
+        mine = reference_cache.reference_identity(reference, adapter)
+        identity = reference_cache.identity_of_all(gather_object([mine]))
+        # Autocast rounds: the same weights are another function in it.
+        identity += f" {self.accelerator.mixed_precision}"
+        return reference_cache.reference_key(dataset, identity, self.args.max_length)
 
     def _reference_logps(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         if self.precompute_ref_logps:
@@ -174,5 +183,5 @@ class NamedReferenceTrainer(AdapterPrecision, DPOTrainer):  # type: ignore[misc,
             raise ConfigError(
                 f"reference is 'start', but the largest margin before the first step is "
                 f"{self.step0_margin:.4g} where it must be 0: the reference is not the policy as "
-                "it is now; pass the model as a path, or the right ref_model"
+                f"it is now; pass the model as a path, or the right ref_model{self._kept_reference}"
             )

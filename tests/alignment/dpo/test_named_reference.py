@@ -144,3 +144,22 @@ def test_kept_values_of_one_reference_are_never_taken_for_another(
     assert len(computed) == 3  # each is found again
     for first, second in zip((start, base, cut), again, strict=True):
         np.testing.assert_array_equal(first, second)
+
+
+def test_the_file_of_kept_values_is_named_where_they_are_used_and_where_they_are_wrong(
+    tiny: Callable[..., Path],
+    make_trainer: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("IFLLM_CACHE", str(tmp_path / "cache"))
+    settings: dict[str, Any] = {"peft_config": lora(), "precompute_ref_log_probs": True}
+    make_trainer(load(tiny()), **settings)
+    (file,) = (tmp_path / "cache" / "reference").iterdir()
+    np.save(file, np.load(file) + np.array([3.0, -3.0], dtype=np.float32))
+    with caplog.at_level("INFO"):
+        trainer = make_trainer(load(tiny()), **settings)
+    assert f"from an earlier run: {file}" in caplog.text
+    with pytest.raises(ConfigError, match=f"'start'.*or remove {file}"):
+        trainer.train()
