@@ -67,8 +67,9 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
 STORED_BYTES = {"gpt2-xl": 4, "olmo2-1b": 4}
 # Half a byte, 8 bits of scale for 64 weights, 32 bits of scale for 256 of those.
 _NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
-# Weight, gradient and two moments: TRL keeps the adapter in bf16 on NF4 weights, else in float32.
-ADAPTER_BYTES = {"qlora": 4 * 2, "lora": 4 * 4}
+# Weight, gradient and two moments in float32, and what autocast makes of the weight.
+ADAPTER_BYTES = 4 * 4 + 2
+METHODS = ("qlora", "lora")
 _CUDA_GB = 1.5  # context, kernels, cuBLAS: a usual figure
 _TILE = 4096 * 32768  # of logits in TRL's fused head: tokens x vocabulary
 _A100_FLOPS, _SHARE = 312e12, 0.3
@@ -103,7 +104,7 @@ class Memory:
 
     def training(self, method: str) -> float:
         """Return the bytes that training needs beyond the frozen weights."""
-        return self.adapter * ADAPTER_BYTES[method] + self.checkpoints + max(self.layer, self.head)
+        return self.adapter * ADAPTER_BYTES + self.checkpoints + max(self.layer, self.head)
 
     def total_gb(self, method: str) -> float:
         """Return the gigabytes (1e9 bytes) of the whole."""
@@ -153,11 +154,7 @@ def model_on_meta(name: str, config: Any, method: str | None = None) -> Any:
             target_modules="all-linear" if targets == ["all-linear"] else targets,
             fan_in_fan_out=config.model_type == "gpt2",
         )
-        adapted = get_peft_model(model, lora)
-    for parameter in adapted.parameters():
-        if parameter.requires_grad and method == "qlora":
-            parameter.data = parameter.data.to(torch.bfloat16)
-    return adapted
+        return get_peft_model(model, lora)
 
 
 def matrices_of(model: Any) -> list[Any]:
@@ -312,7 +309,7 @@ def head_lines(name: str) -> str:
     """Return what the head of a recipe says about memory and time."""
     settings = recipe(name)
     size, length = settings["per_device_train_batch_size"], settings["max_length"]
-    need = {method: memory_of(name, method) for method in ADAPTER_BYTES}
+    need = {method: memory_of(name, method) for method in METHODS}
     of = need["qlora"]
     step = max(of.layer, of.head)
     flops = 8 * of.multiplied * 1000 * _TOKENS_OF_A_PAIR
@@ -320,7 +317,7 @@ def head_lines(name: str) -> str:
     weights, stored = of.quantised + of.others, STORED_BYTES.get(name, 2)
     return f"""\
 # Memory and time are ESTIMATED (arithmetic, never measured), for {size} pairs = {2 * size} answers of {length} tokens:
-#   NF4 weights {of.quantised / 1e6:,.0f} M x 0.516 B + embeddings {of.others / 1e6:,.0f} M x 2 B = {of.weights("qlora") / 1e9:.1f} GB; adapter {of.adapter / 1e6:.1f} M x 8 B = {of.adapter * 8 / 1e9:.1f} GB;
+#   NF4 weights {of.quantised / 1e6:,.0f} M x 0.516 B + embeddings {of.others / 1e6:,.0f} M x 2 B = {of.weights("qlora") / 1e9:.1f} GB; adapter {of.adapter / 1e6:.1f} M x {ADAPTER_BYTES} B = {of.adapter * ADAPTER_BYTES / 1e9:.1f} GB;
 #   checkpoints {config.num_hidden_layers} layers x {of.checkpoints / config.num_hidden_layers / 1e6:.0f} MB = {of.checkpoints / 1e9:.1f} GB; one layer recomputed = {step / 1e9:.1f} GB; CUDA {_CUDA_GB} GB.
 #   QLoRA: {of.total_gb("qlora"):.1f} GB. bf16 LoRA: {need["lora"].total_gb("lora"):.1f} GB.
 #   Download: {weights / 1e6:,.0f} M x {stored} B = {weights * stored / 1e9:.1f} GB.

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate.utils import broadcast_object_list, is_peft_model
+from accelerate.utils import broadcast_object_list, gather_object, is_peft_model
 from datasets import Dataset
 from trl import DPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
@@ -19,12 +19,13 @@ from trl.trainer.utils import add_fused_lm_head, use_adapter
 
 from ifllm_hf.alignment.dpo import reference_cache
 from ifllm_hf.alignment.pairs import unpadded
+from ifllm_hf.alignment.policy.adapter_precision import AdapterPrecision
 from ifllm_hf.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
 
-class NamedReferenceTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
+class NamedReferenceTrainer(AdapterPrecision, DPOTrainer):  # type: ignore[misc, unused-ignore]
     """How answers are scored by the policy and by its reference.
 
     Attributes:
@@ -36,7 +37,7 @@ class NamedReferenceTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
     step0_margin: float | None = None
     padded: str | None = None
     _form_chosen = False
-    _reference_dtype_matched = False
+    _kept_reference = ""
 
     # Forward
 
@@ -85,14 +86,6 @@ class NamedReferenceTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
             return contextlib.nullcontext()
         policy = self.accelerator.unwrap_model(self.model)
         frozen = self._frozen_adapter(policy)
-        if frozen and not self._reference_dtype_matched:
-            # TRL rounds the trained adapter of a quantised model to bf16 after copying it, which
-            # would leave the frozen copy in float32 and the margin at step 0 off zero.
-            for name, parameter in policy.named_parameters():
-                if ".ref." in name:
-                    trained = policy.get_parameter(name.replace(".ref.", ".default."))
-                    parameter.data = parameter.data.to(trained.dtype)
-            self._reference_dtype_matched = True
         context: contextlib.AbstractContextManager[Any] = use_adapter(policy, adapter_name=frozen)
         return context
 
@@ -115,8 +108,6 @@ class NamedReferenceTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
 
     def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
         self._choose_form()
-        with self._reference_adapter():  # also matches the dtypes of the frozen copy
-            pass
         key = [self._reference_key(dataset)]
         values = [reference_cache.load(key[0])] if self.accelerator.is_main_process else [None]
         broadcast_object_list(key, from_process=0)
@@ -131,7 +122,12 @@ class NamedReferenceTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
             if self.accelerator.is_main_process:
                 reference_cache.save(key[0], kept)
         else:
-            logger.info("%s: log probabilities of the reference from an earlier run", name)
+            file = reference_cache.file_of(key[0])
+            if name == "train":
+                self._kept_reference = f", or remove {file}, where an earlier run kept it"
+            logger.info(
+                "%s: log probabilities of the reference from an earlier run: %s", name, file
+            )
         dataset = dataset.add_column("ref_chosen_logps", kept[:, 0])
         return dataset.add_column("ref_rejected_logps", kept[:, 1])
 
@@ -140,8 +136,11 @@ class NamedReferenceTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
         if self.ref_model is None and is_peft_model(self.model):
             # `start` and `base` share all weights but the frozen copy of the adapter.
             adapter = self._frozen_adapter(self.model)
-        weights = reference_cache.weights_identity(reference, adapter)
-        return reference_cache.reference_key(dataset, weights, self.args.max_length)
+        mine = reference_cache.reference_identity(reference, adapter)
+        identity = reference_cache.identity_of_all(gather_object([mine]))
+        # Autocast rounds: the same weights are another function in it.
+        identity += f" {self.accelerator.mixed_precision}"
+        return reference_cache.reference_key(dataset, identity, self.args.max_length)
 
     def _reference_logps(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         if self.precompute_ref_logps:
@@ -184,5 +183,5 @@ class NamedReferenceTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
             raise ConfigError(
                 f"reference is 'start', but the largest margin before the first step is "
                 f"{self.step0_margin:.4g} where it must be 0: the reference is not the policy as "
-                "it is now; pass the model as a path, or the right ref_model"
+                f"it is now; pass the model as a path, or the right ref_model{self._kept_reference}"
             )

@@ -54,7 +54,8 @@ class PolicyConfig(ModelConfig):  # type: ignore[misc, unused-ignore]
     )
     method: str = setting(
         "qlora",
-        "qlora: adapter on NF4 weights. lora: adapter on bf16 weights. full: all of the weights.",
+        "qlora: float32 adapter on NF4 weights. lora: the same on bf16 weights. full: all of the "
+        "weights.",
         METHODS,
     )
     load_in_4bit: bool = setting(False, "Set by method: qlora.")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifllm_hf.errors import ConfigError
+from ifllm_hf.training.four_bit import keep_unpacked
 from ifllm_hf.training.pretrained import loading, positions
 from ifllm_hf.training.run_record import public_name
 from ifllm_hf.training.tiny_models import TINY_PREFIX
@@ -199,6 +200,7 @@ def load_model(path: str, policy: PolicyConfig, training: DPOConfig | SFTConfig)
     if training.model_init_kwargs:
         options.update(training.model_init_kwargs)
     model = create_model_from_path(path, **options)
+    keep_unpacked(model)  # a folder may hold 4-bit weights whatever the method
     if policy.use_peft:
         _check_targets(model, policy)
     return model
@@ -238,11 +240,13 @@ def load_for_answers(
     setting = "generation.trust_remote_code"
     try:
         with loading(name, trust_remote_code=trust_remote_code, setting=setting) as trusted:
-            return AutoModelForCausalLM.from_pretrained(name, **options, **trusted)
+            model = AutoModelForCausalLM.from_pretrained(name, **options, **trusted)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"{name}: cannot be loaded ({error}); check the name and the generation settings"
         ) from error
+    keep_unpacked(model)  # what answers is what was trained, to the last scale
+    return model
 
 
 def _check_targets(model: Any, policy: PolicyConfig) -> None:

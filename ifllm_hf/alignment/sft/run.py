@@ -9,6 +9,7 @@ from trl import SFTTrainer, get_peft_config
 
 from ifllm_hf.alignment.pairs.config import PairDataConfig
 from ifllm_hf.alignment.pairs.format import DROPPED_LONG
+from ifllm_hf.alignment.policy.adapter_precision import AdapterPrecision
 from ifllm_hf.alignment.policy.config import PolicyConfig
 from ifllm_hf.alignment.policy.load import load_model, weights_in_words
 from ifllm_hf.alignment.policy.run import (
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
-class AnswerSFTTrainer(WithoutLocalPaths, SFTTrainer):  # type: ignore[misc, unused-ignore]
+class AnswerSFTTrainer(WithoutLocalPaths, AdapterPrecision, SFTTrainer):  # type: ignore[misc, unused-ignore]
     """TRL's trainer, which saves no local path and no card of its own."""
 
 

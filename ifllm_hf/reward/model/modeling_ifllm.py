@@ -25,7 +25,7 @@ from .modeling_checks_ifllm import check_inputs, refuse_misfit, refuse_unread
 from .modeling_evidence_ifllm import EvidenceHead
 from .modeling_outputs_ifllm import IFLLMModelOutput, IFLLMRewardOutput, pair_loss
 from .modeling_placement_ifllm import parts_in_float32
-from .modeling_shared_ifllm import IFLLMPreTrainedModel
+from .modeling_shared_ifllm import IFLLMPreTrainedModel, keep_four_bits_unpacked
 from .padding import left_aligned, put_back
 
 _HEADS = (r"^score\.", r"^likert\.")
@@ -295,6 +295,7 @@ class IFLLMForRewardModeling(IFLLMPreTrainedModel):
             "missing_keys": [key for key in info["missing_keys"] if not key.startswith("pooler.")],
         }
         refuse_misfit(type(text).__name__, info)
+        keep_four_bits_unpacked(text)
         # A config without one would take the backbone's attention, and with it its masks, away.
         attention = text.config._attn_implementation
         config = IFLLMConfig(text_config=text.config, attn_implementation=attention, **settings)

@@ -19,6 +19,18 @@ from .modeling_evidence_ifllm import EvidenceHead
 from .modeling_placement_ifllm import NO_TEXT, UNITS, kept_off_the_disk, units_of
 
 logger = logging.getLogger(__name__)
+_REPACKS = "support_avx512bf16_for_cpu"
+
+
+def keep_four_bits_unpacked(model: nn.Module) -> None:
+    """Turn off what leaves 4-bit weights without gradient after a forward in evaluation mode.
+
+    bitsandbytes repacks them then on a CPU with AVX512-BF16. (The training of the package says the
+    same in `training.four_bit`, which does not travel with a model.)
+    """
+    for layer in model.modules():
+        if hasattr(layer, _REPACKS):
+            setattr(layer, _REPACKS, False)
 
 
 class IFLLMPreTrainedModel(PreTrainedModel):  # type: ignore[misc, unused-ignore]
@@ -78,6 +90,7 @@ class IFLLMPreTrainedModel(PreTrainedModel):  # type: ignore[misc, unused-ignore
         if "device_map" in kwargs:
             kwargs["device_map"] = kept_off_the_disk(kwargs["device_map"])
         model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        keep_four_bits_unpacked(model)
         for part in model.modules():
             if isinstance(part, IFLLMPreTrainedModel):
                 part._no_split_modules = units_of(part, placed=True)

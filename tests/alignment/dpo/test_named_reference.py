@@ -146,28 +146,20 @@ def test_kept_values_of_one_reference_are_never_taken_for_another(
         np.testing.assert_array_equal(first, second)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
-def test_qlora_continues_an_adapter_from_margin_zero(
-    tiny: Callable[..., Path], make_trainer: Make, sft_adapter: Path
+def test_the_file_of_kept_values_is_named_where_they_are_used_and_where_they_are_wrong(
+    tiny: Callable[..., Path],
+    make_trainer: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
-
-    base = AutoModelForCausalLM.from_pretrained(
-        tiny(),
-        dtype=torch.float32,
-        quantization_config=BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.float32,
-        ),
-    )
-    trainer = make_trainer(
-        PeftModel.from_pretrained(base, sft_adapter, is_trainable=True), max_steps=1
-    )
-    trainer.train()
-    assert trainer.step0_margin == 0.0
-    assert {p.dtype for n, p in trainer.model.named_parameters() if "lora_" in n} == {
-        torch.bfloat16
-    }
+    monkeypatch.setenv("IFLLM_CACHE", str(tmp_path / "cache"))
+    settings: dict[str, Any] = {"peft_config": lora(), "precompute_ref_log_probs": True}
+    make_trainer(load(tiny()), **settings)
+    (file,) = (tmp_path / "cache" / "reference").iterdir()
+    np.save(file, np.load(file) + np.array([3.0, -3.0], dtype=np.float32))
+    with caplog.at_level("INFO"):
+        trainer = make_trainer(load(tiny()), **settings)
+    assert f"from an earlier run: {file}" in caplog.text
+    with pytest.raises(ConfigError, match=f"'start'.*or remove {file}"):
+        trainer.train()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,14 +39,126 @@ def test_the_key_changes_with_tokens_their_sides_weights_and_length() -> None:
     assert reference_cache.reference_key(tokens(), "w", 8) in keys
 
 
-def test_the_identity_of_weights_is_what_they_are_and_not_their_name() -> None:
+def llama(**changed: Any) -> Any:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
     torch.manual_seed(0)
-    model = torch.nn.Linear(3, 5).to(torch.bfloat16)  # 30 and 10 bytes: no multiples of 8
-    before = reference_cache.weights_identity(model, None)
-    assert reference_cache.weights_identity(model, None) == before
-    with torch.no_grad():
-        model.weight[2, 1] += 1
-    assert reference_cache.weights_identity(model, None) != before
+    sizes = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
+    config = LlamaConfig(vocab_size=50, intermediate_size=70, **{**sizes, **changed})
+    return LlamaForCausalLM(config)
+
+
+def swapped_rows(model: Any) -> None:
+    weight = model.model.embed_tokens.weight
+    weight[[3, 7]] = weight[[7, 3]]
+
+
+def swapped_columns(model: Any) -> None:
+    weight = model.model.layers[0].mlp.down_proj.weight
+    weight[:, [0, 1]] = weight[:, [1, 0]]
+
+
+def negated_head(model: Any) -> None:
+    model.model.layers[0].self_attn.q_proj.weight[16:32] *= -1
+
+
+def negated_entries(model: Any) -> None:
+    model.lm_head.weight.view(-1)[[1, 3]] *= -1  # the highest bits of two pairs
+
+
+def scaled_norm(model: Any) -> None:
+    model.model.norm.weight *= 2
+
+
+def one_bit(model: Any) -> None:
+    model.lm_head.weight.view(torch.int16 if model.dtype.itemsize == 2 else torch.int32)[
+        -1, -1
+    ] ^= 1
+
+
+CHANGES = (swapped_rows, swapped_columns, negated_head, negated_entries, scaled_norm, one_bit)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_changes_a_weight_or_its_place_changes_the_identity(dtype: torch.dtype) -> None:
+    found = {reference_cache.reference_identity(llama().to(dtype), None)}
+    for change in CHANGES:
+        model = llama().to(dtype)
+        with torch.no_grad():
+            change(model)
+        found.add(reference_cache.reference_identity(model, None))
+    assert len(found) == 1 + len(CHANGES)
+    assert reference_cache.reference_identity(llama().to(dtype), None) in found
+
+
+@pytest.mark.parametrize("size", [1, 3, 65_536, 65_537, 5 * 65_536 + 3])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bfloat16, torch.float32, torch.float64])
+def test_every_size_and_dtype_is_hashed_to_its_last_weight(size: int, dtype: torch.dtype) -> None:
+    def identity(values: torch.Tensor) -> str:
+        model = torch.nn.Module()
+        model.register_buffer("values", values)
+        return reference_cache.reference_identity(model, None)
+
+    values = torch.arange(size + 1).remainder(100).to(dtype)
+    before = identity(values[1:])  # which begins in the middle of a word
+    assert identity(values[1:].clone()) == before
+    for place in {1, size}:
+        changed = values.clone()
+        changed[place] += 1
+        assert identity(changed[1:]) != before
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"rms_norm_eps": 1e-3},
+        {"hidden_act": "gelu"},
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 5e5}},
+    ],
+)
+def test_a_config_that_changes_the_function_changes_the_identity(changed: Any) -> None:
+    before = reference_cache.reference_identity(llama(), None)
+    assert reference_cache.reference_identity(llama(**changed), None) != before
+
+
+def test_names_and_versions_in_a_config_do_not() -> None:
+    before, model = reference_cache.reference_identity(llama(), None), llama()
+    model.config._name_or_path = "elsewhere"
+    model.config.transformers_version = "9.9"
+    model.config.pad_token_id, model.config.use_cache = 1, False
+    model.config.architectures = ["Other"]
+    assert reference_cache.reference_identity(model, None) == before
+
+
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")
+def test_the_strength_of_an_adapter_is_part_of_it_and_its_place_is_not() -> None:
+    from peft import LoraConfig, get_peft_model
+
+    def identity(adapter: str | None = "default", place: str = "here", **settings: Any) -> str:
+        config = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["v_proj"], **settings)
+        model = get_peft_model(llama(), config)
+        model.peft_config["default"].base_model_name_or_path = place
+        return reference_cache.reference_identity(model, adapter)
+
+    before = identity()
+    assert identity(place="elsewhere") == before
+    assert len({before, identity(lora_alpha=32), identity(use_rslora=True), identity(None)}) == 4
+    assert identity(None) == identity(None, lora_alpha=32)
+
+
+def test_weights_that_are_spread_over_processes_are_hashed_where_they_are() -> None:
+    """ZeRO-3 leaves an empty parameter, which carries the share of this process."""
+
+    def identity(share: torch.Tensor) -> str:
+        model = torch.nn.Linear(1, 1, bias=False)
+        model.weight = torch.nn.Parameter(torch.empty(0))
+        model.weight.ds_tensor = share
+        return reference_cache.reference_identity(model, None)
+
+    one, other = identity(torch.tensor([1.0])), identity(torch.tensor([2.0]))
+    assert one != other
+    assert reference_cache.identity_of_all([one, one]) == one
+    assert len({reference_cache.identity_of_all(p) for p in ([one, other], [other, one])}) == 2
 
 
 def test_what_is_kept_is_found_and_what_is_broken_is_not(

@@ -15,6 +15,7 @@ import transformers  # noqa: E402
 from ifllm_hf.errors import DataError  # noqa: E402
 from ifllm_hf.reward.model.configuration_ifllm import CHANNELS, IFLLMConfig  # noqa: E402
 from ifllm_hf.reward.model.modeling_ifllm import IFLLMForRewardModeling, IFLLMModel  # noqa: E402
+from tests.helpers.alignment.packed_kernel import KERNELS, use_kernel  # noqa: E402
 from tests.helpers.reward.models import (  # noqa: E402
     BACKBONES,
     assert_near,
@@ -206,6 +207,41 @@ def test_four_bits_leave_the_behaviour_paths_whole(tmp_path: Path) -> None:
     assert torch.isfinite(got).all() and (got - scores(model, batch)).abs().max() < 2.0
     again = IFLLMForRewardModeling.from_pretrained(tmp_path / "small").eval()
     assert_near(scores(again, batch), got)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("fresh_head", [False, True])
+def test_a_score_before_training_leaves_the_gradient_of_four_bits_as_it_was(
+    fresh_head: bool, kernel: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training on top of an evidence head scores the start first; users may score anything."""
+    use_kernel(kernel, monkeypatch)
+    model = reward_model("llama", backbone_settings=_WIDE)
+    four_bits = transformers.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+    (model.model.text if fresh_head else model).save_pretrained(tmp_path / "full")
+    batch = text_of(make_batch())
+
+    def gradient(*, scored_before: bool) -> torch.Tensor:
+        torch.manual_seed(0)
+        if fresh_head:
+            loaded = IFLLMForRewardModeling.from_text_backbone(
+                str(tmp_path / "full"), text_kwargs={"quantization_config": four_bits}
+            )
+            torch.nn.init.normal_(loaded.score.weight)
+        else:
+            loaded = IFLLMForRewardModeling.from_pretrained(
+                tmp_path / "full", quantization_config=four_bits
+            )
+        if scored_before:
+            scores(loaded.eval(), batch)
+        loaded.train()
+        embeddings = loaded.get_input_embeddings().weight.requires_grad_()
+        loaded(**batch).logits.sum().backward()
+        return torch.as_tensor(embeddings.grad)
+
+    right = gradient(scored_before=False)
+    assert right.abs().max() > 0
+    torch.testing.assert_close(gradient(scored_before=True), right, atol=1e-7, rtol=1e-5)
 
 
 def test_a_text_only_call_is_a_trl_reward_model() -> None:
