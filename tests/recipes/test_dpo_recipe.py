@@ -120,6 +120,7 @@ def test_lora_and_full_fine_tuning_are_one_override_away(
         ("cpu", "NO", 1),
         ("one_gpu", "NO", 1),
         ("ddp", "MULTI_GPU", 2),
+        ("ddp_cpu", "MULTI_GPU", 2),
         ("fsdp2", "FSDP", 2),
         ("zero3", "DEEPSPEED", 2),
     ],
@@ -135,7 +136,7 @@ def test_a_launch_config_is_one_that_accelerate_reads(
     path = str(ROOT / "recipes" / "accelerate" / f"{name}.yaml")
     config = load_config_from_file(path)
     assert (config.distributed_type, config.num_processes) == (kind, processes)
-    assert config.use_cpu == (name == "cpu")
+    assert config.use_cpu == ("cpu" in name)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     arguments = launch.launch_command_parser().parse_args(["--config_file", path, "dpo.py"])
     checked, *_ = launch._validate_launch_command(arguments)
