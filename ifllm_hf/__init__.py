@@ -28,6 +28,7 @@ _EXPORTS = {
     "explain_evidence": "ifllm_hf.reward.explain.evidence_parts",
     "pretrained": "ifllm_hf.reward.pretrained.shipped",
     "push_dataset": "ifllm_hf.hub.publish.dataset",
+    "reward_func": "ifllm_hf.reward.scoring.reward_func",
     "ticks_to_numpy": "ifllm_hf.data.ticks.tick_arrays",
 }
 

@@ -22,9 +22,11 @@ from ifllm_hf.training.recipe_arguments import GOES_ON, recipe_main
 def run() -> str:
     """Parse and judge; return the report."""
     from ifllm_hf.alignment.judge.config import JudgeConfig
+    from ifllm_hf.training.launch import check_alone
     from ifllm_hf.training.recipe_arguments import split_config
     from ifllm_hf.training.settings_file import read_settings, settings_parser
 
+    check_alone()
     file, words = split_config(sys.argv[1:])
     _, overrides = settings_parser(JudgeConfig, __doc__).parse_known_args(words)
 

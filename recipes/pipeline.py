@@ -21,9 +21,11 @@ from ifllm_hf.training.recipe_arguments import GOES_ON, recipe_main
 def run() -> tuple[str, int]:
     """Parse and run the loop; return what stands, and 1 where something failed."""
     from ifllm_hf.alignment.pipeline.config import PipelineConfig, read_pipeline
+    from ifllm_hf.training.launch import check_alone
     from ifllm_hf.training.recipe_arguments import split_config
     from ifllm_hf.training.settings_file import settings_parser
 
+    check_alone()
     parser = settings_parser(PipelineConfig, __doc__)
     parser.add_argument("--status", action="store_true", help="only look; train nothing")
     parser.add_argument("--json", action="store_true", help="print what stands as JSON")

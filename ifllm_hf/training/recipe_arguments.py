@@ -21,6 +21,7 @@ from yaml import YAMLError
 from ifllm_hf.errors import ConfigError, IFLLMError, missing_extra
 from ifllm_hf.files import write_whole
 from ifllm_hf.training.checkpoints import AUTO, finished_run
+from ifllm_hf.training.launch import check_launch
 from ifllm_hf.training.settings_file import read_yaml
 from ifllm_hf.training.without_config import FOUND, choose_start, say, with_found_data
 
@@ -49,7 +50,8 @@ def parse_recipe(
             machine; see `without_config`.
 
     Raises:
-        ConfigError: The YAML cannot be read, has a setting that no class knows, or a number is NaN.
+        ConfigError: The YAML cannot be read, has a setting that no class knows, or a number is NaN;
+            or the launch would train something else (`check_launch`).
         Finished: The run that was chosen is done already.
     """
     from trl import TrlParser
@@ -87,11 +89,13 @@ def parse_recipe(
             value = getattr(part, f.name, None)
             if isinstance(value, float) and not math.isfinite(value):
                 raise ConfigError(f"{f.name} is {value}; expected a finite number")
+    training = [part for part in parsed if hasattr(part, "resume_from_checkpoint")]
+    for part in training:
+        check_launch(part)
     parsed = [
         with_found_data(part, str(stage), named) if getattr(part, "dataset", "") == FOUND else part
         for part in parsed
     ]
-    training = [part for part in parsed if hasattr(part, "resume_from_checkpoint")]
     others = [part for part in parsed if part not in training]
     if training and (done := finished_run(training[0], *others)) is not None:
         raise Finished(done)

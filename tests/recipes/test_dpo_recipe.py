@@ -120,6 +120,7 @@ def test_lora_and_full_fine_tuning_are_one_override_away(
         ("cpu", "NO", 1),
         ("one_gpu", "NO", 1),
         ("ddp", "MULTI_GPU", 2),
+        ("ddp_cpu", "MULTI_GPU", 2),
         ("fsdp2", "FSDP", 2),
         ("zero3", "DEEPSPEED", 2),
     ],
@@ -135,7 +136,7 @@ def test_a_launch_config_is_one_that_accelerate_reads(
     path = str(ROOT / "recipes" / "accelerate" / f"{name}.yaml")
     config = load_config_from_file(path)
     assert (config.distributed_type, config.num_processes) == (kind, processes)
-    assert config.use_cpu == (name == "cpu")
+    assert config.use_cpu == ("cpu" in name)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     arguments = launch.launch_command_parser().parse_args(["--config_file", path, "dpo.py"])
     checked, *_ = launch._validate_launch_command(arguments)
@@ -243,8 +244,9 @@ def test_two_processes_equal_one_sharded_or_not(tmp_path: Path) -> None:
         return [
             "--config", str(CONFIGS / "smoke.yaml"), "--method", "lora", "--output_dir", str(out),
             "--per_device_train_batch_size", str(batch_size), "--max_steps", "4",
-            "--eval_strategy", "no", "--save_strategy", "no", "--logging_steps", "1",
-            "--dataloader_pin_memory", "false",
+            "--eval_strategy", "steps", "--eval_steps", "4",  # 13 pairs: in batches of 5, or of 2 x 3
+            "--per_device_eval_batch_size", str(3 if batch_size == 2 else 5),
+            "--save_strategy", "no", "--logging_steps", "1", "--dataloader_pin_memory", "false",
         ]  # fmt: skip
 
     outs = [tmp_path / name for name in ("one", "two", "sharded")]
@@ -261,12 +263,15 @@ def test_two_processes_equal_one_sharded_or_not(tmp_path: Path) -> None:
     said = [Path(world["said"]).read_text() for world in worlds]
     assert done.returncode == 0, done.stderr + "".join(said)
     assert ["weights are sharded" in text for text in said] == [False, True]
-    adapters, logs = [], []
+    adapters, logs, evaluated = [], [], []
     for out, processes in zip(outs, (1, 2, 2), strict=True):
         record = json.loads((out / "run.json").read_text())
         assert record["used"]["processes"] == processes
         adapters.append(load_file(out / "adapter_model.safetensors"))
         logs.append([entry for entry in record["result"]["log"] if "loss" in entry])
+        evaluated += [e for e in record["result"]["log"] if "eval_rewards/margins" in e]
+    for key in ("eval_rewards/margins", "eval_logps/chosen", "eval_confidence"):
+        assert [e[key] for e in evaluated] == pytest.approx([evaluated[0][key]] * 3, rel=1e-3)
     for log, adapter in zip(logs[1:], adapters[1:], strict=True):
         for key in ("loss", "rewards/margins", "gradient_share/decile_1"):
             np.testing.assert_allclose(

@@ -284,14 +284,14 @@ class PairDPOTrainer(WithoutLocalPaths, NamedReferenceTrainer):
     def _measure(
         self, mode: str, values: dict[str, torch.Tensor], pulls: torch.Tensor | None
     ) -> None:
-        """Average values per pair over all ranks in one exchange; the log waits for it, not we."""
+        """Gather values per pair of all ranks in one exchange; the log waits for it, not we."""
         columns = torch.stack([value.float() for value in values.values()], dim=1)
         if pulls is not None:
             columns = torch.cat([columns, pulls.float()], dim=1)
         gather = self.accelerator.gather if mode == "train" else self.accelerator.gather_for_metrics
         everywhere = gather(columns)
         self._measured = tuple(values)
-        self._unlogged[mode].append(everywhere[:, : len(values)].mean(dim=0))
+        self._unlogged[mode].append(everywhere[:, : len(values)])
         if pulls is not None:
             self._shares.add(everywhere[:, len(values) :])
 
@@ -299,7 +299,7 @@ class PairDPOTrainer(WithoutLocalPaths, NamedReferenceTrainer):
         """Add the averages, and the share of gradient by decile of confidence in training."""
         mode = "train" if self.model.training else "eval"
         if self._unlogged[mode]:
-            means = torch.stack(self._unlogged[mode]).mean(dim=0).tolist()
+            means = torch.cat(self._unlogged[mode]).mean(dim=0).tolist()  # over pairs
             self._unlogged[mode].clear()
             for name, mean in zip(self._measured, means, strict=True):
                 self._metrics[mode][name].append(mean)

@@ -39,6 +39,7 @@ from ifllm_hf.alignment.policy.load import weights_id
 from ifllm_hf.data.prepared.prepare import CardWriter
 from ifllm_hf.errors import ConfigError, IFLLMError, OutputError
 from ifllm_hf.files import read_parquet, write_parquet
+from ifllm_hf.training.launch import check_pipeline_launch
 from ifllm_hf.training.run_record import versions
 from ifllm_hf.training.settings_file import read_yaml
 from ifllm_hf.training.tiny_models import TINY_PREFIX
@@ -122,12 +123,16 @@ def run_pipeline(
         What stands now.
 
     Raises:
-        IFLLMError: The data cannot be read, or nobody could judge.
+        IFLLMError: The data cannot be read, nobody could judge, or `launch: null` where one process
+            would train on several GPUs.
     """
     out = Path(config.output_dir)
     if out.exists() and not out.is_dir():
         raise OutputError(f"output_dir {out}: is a file; name a folder, new or of this pipeline")
     outcome = PipelineStatus(cells={m: {s.name: WAITING for s in sources} for m in models})
+    if config.launch is None and not dry:
+        for file in models.values():
+            check_pipeline_launch({**read_yaml(file), **config.settings})
     folder = find_data(config.data, out, dry=dry, card=card)
     if folder is None:
         return outcome

@@ -18,6 +18,7 @@ from ifllm_hf.alignment.policy.run_card import card
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.files import write_whole
 from ifllm_hf.training.checkpoints import checkpoint_to_resume, says_when_the_disk_is_full
+from ifllm_hf.training.launch import check_launch
 from ifllm_hf.training.run_record import (
     keep_changed_settings,
     public_name,
@@ -76,6 +77,7 @@ def prepare_run(
     folder = Path(str(training.output_dir))
     # The first look at the device sets the process group up as the settings say (use_cpu, backend).
     logger.debug("device: %s", training.device)
+    check_launch(training)
     state = PartialState()
     checkpoint = checkpoint_to_resume(str(folder), training.resume_from_checkpoint)
     name = str(policy.model_name_or_path)

@@ -20,8 +20,8 @@ from ifllm_hf.files import PART, check_free, digest, scan_parquet, write_parquet
 from ifllm_hf.metrics.ridge import sigmoid
 from ifllm_hf.progress import progress_bar
 from ifllm_hf.reward.pretrained.heads import ALL, Heads
-from ifllm_hf.reward.pretrained.shipped import LATE_READING, PRETRAINED, pretrained
 from ifllm_hf.reward.scoring.held_out import HELD_OUT
+from ifllm_hf.reward.scoring.load_scorer import load_scorer, place_of_scorer
 from ifllm_hf.reward.training.examples import columns_to_read
 from ifllm_hf.training.append_file import AppendFile
 from ifllm_hf.training.run_record import public_name
@@ -84,11 +84,14 @@ def score_pairs_file(
         DataError: The data lack a column, or cannot be read.
         OutputError: `out` is taken or cannot be written.
     """
+    import torch
+
     out = check_free(out, overwrite=overwrite)
     if out.suffix != ".parquet":
         raise OutputError(f"{out}: expected a name that ends in .parquet; rename it")
-    place = _place(model)
-    network, processor = _load(str(place))
+    place = place_of_scorer(model)
+    network, processor = load_scorer(str(place))
+    network.to("cuda" if torch.cuda.is_available() else "cpu")
     heads = Heads.of(place)
     rows, data = _pairs(source, processor.feature_extractor.extra_columns, say)
     if not rows.height:
@@ -130,13 +133,6 @@ def score_pairs_file(
 def _data_name(source: str | os.PathLike[str] | None) -> str:
     """Return what messages call the data."""
     return "ifllm" if source is None else str(source)
-
-
-def _place(model: str | os.PathLike[str] | None) -> str | Path:
-    """Return the folder of a model; of one on the Hub its id."""
-    if model is None or str(model) in PRETRAINED and not Path(model).is_dir():
-        return pretrained(LATE_READING if model is None else str(model))
-    return Path(model) if Path(model).is_dir() else str(model)
 
 
 def _state(place: str | Path) -> str:
@@ -210,30 +206,6 @@ def _assign(
         name = head or heads.for_reader(str(reader))
         of[reader] = name, not heads.has_seen(name, str(reader))
     return [of[reader][0] for reader in readers], [of[reader][1] for reader in readers]
-
-
-def _load(place: str) -> tuple[Any, Any]:
-    """Return model and processor, on the GPU if there is one."""
-    import torch
-    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoProcessor
-
-    try:
-        config = AutoConfig.from_pretrained(place)
-        if config.model_type != "ifllm":
-            raise ConfigError(
-                f"{place}: is a model of the type {config.model_type!r}; expected 'ifllm', a "
-                "reward model of this package, which reads ticks"
-            )
-        model = AutoModelForSequenceClassification.from_pretrained(place)
-        processor = AutoProcessor.from_pretrained(place)
-    except (OSError, ValueError) as error:
-        said = " ".join(str(error).split())
-        raise ConfigError(
-            f"model {place}: cannot be loaded ({said}); expected a folder of model and processor, "
-            f"ORG/NAME on the Hub, or {', '.join(PRETRAINED)}"
-        ) from error
-    processor.check_config(model.config)
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), processor
 
 
 def _with_habits(rows: pl.DataFrame) -> pl.DataFrame:

@@ -13,6 +13,7 @@ from transformers import TrainingArguments
 
 from ifllm_hf.errors import ConfigError, require_one_of
 from ifllm_hf.training.device import check_bf16
+from ifllm_hf.training.optional_packages import check_packages
 from ifllm_hf.training.setting import setting
 
 INPUTS: dict[str, dict[str, bool]] = {
@@ -157,8 +158,8 @@ class RewardTrainingConfig(TrainingArguments):  # type: ignore[misc, unused-igno
         """Check the settings and tie early stopping to the validation loss.
 
         Raises:
-            ConfigError: A share outside [0, 1), columns that would be removed, or bf16 without a
-                GPU that supports it.
+            ConfigError: A share outside [0, 1), columns that would be removed, bf16 without a GPU
+                that supports it, or a package that is missing.
         """
         if not 0 <= self.validation_share < 1:
             raise ConfigError(
@@ -167,6 +168,7 @@ class RewardTrainingConfig(TrainingArguments):  # type: ignore[misc, unused-igno
         if self.remove_unused_columns:
             raise ConfigError("remove_unused_columns would remove the behaviour; leave it false")
         check_bf16(self, "recipes/configs/reward-smoke.yaml")
+        check_packages(self)
         self.label_names = ["confidence"]
         self.prediction_loss_only = True
         if self.validation_share:

@@ -26,6 +26,7 @@ from ifllm_hf.reward.training.config import (
 )
 from ifllm_hf.reward.training.evidence import fit_evidence_head
 from ifllm_hf.training.checkpoints import checkpoint_to_resume, says_when_the_disk_is_full
+from ifllm_hf.training.launch import check_launch
 from ifllm_hf.training.local_dataset import load_local_folder
 from ifllm_hf.training.run_record import (
     keep_changed_settings,
@@ -222,9 +223,14 @@ def fit_reward_model(
 
     Returns:
         The trainer and the fitted processor.
+
+    Raises:
+        ConfigError: It would train something else than its settings say (`check_launch`), or these
+            do not fit the backbone.
     """
     import torch
 
+    check_launch(training)
     torch.manual_seed(training.seed)
     learn, stop = split_validation(data, ids, training.validation_share, training.seed)
     processor = data.fit(tr.build_processor(str(backbone.model_name_or_path), inputs), learn)

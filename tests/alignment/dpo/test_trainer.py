@@ -306,3 +306,22 @@ def test_another_version_of_trl_is_refused(
     monkeypatch.setattr(trl, "__version__", "1.17.0")
     with pytest.raises(ConfigError, match="trl 1.17.0 is installed"):
         make_trainer()
+
+
+def test_evaluation_averages_over_pairs_and_not_over_batches(
+    make_trainer: Make, tiny: Callable[..., Path], pairs: Any
+) -> None:
+    """Thirteen pairs: batches of 8 and 5, of 12 and 1, and all at once say the same."""
+    found = []
+    for size in (13, 8, 12):
+        trainer = make_trainer(
+            ref_model=load(tiny(seed=1)),
+            eval_dataset=pairs.select(range(13)),
+            per_device_eval_batch_size=size,
+        )
+        said = trainer.evaluate()
+        ours = (k for k in said if k.startswith(("eval_rewards", "eval_logps", "eval_confidence")))
+        found.append({k: said[k] for k in ours})
+    assert abs(found[0]["eval_rewards/margins"]) > 1e-3
+    for other in found[1:]:
+        assert other == pytest.approx(found[0], rel=1e-4)

@@ -61,6 +61,21 @@ def run(path: Path, *overrides: str, dry: bool = False) -> PipelineStatus:
     return run_pipeline(config, models, sources, say=lambda text: None, dry=dry)
 
 
+def test_two_gpus_without_a_launcher_are_refused_before_anything_is_labelled(
+    files: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    file = files(settings={"use_cpu": False})
+    with pytest.raises(ConfigError, match="launch: null.*2 GPUs.*launch: .accelerate, launch"):
+        run(file)
+    assert not (tmp_path / "out").exists()
+    assert run(file, dry=True).cells["small"]["second"] == WAITING
+    trainer = Trainer(monkeypatch)
+    assert all_done(run(files(settings={"use_cpu": False}, launch=["accelerate", "launch"])))
+    assert len(trainer.asked) == 4
+
+
 # --- the loop ------------------------------------------------------------------------------------
 
 

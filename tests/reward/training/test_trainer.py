@@ -221,6 +221,14 @@ def test_trl_trains_it_on_text_alone(backbone: Any, tmp_path: Path) -> None:
     assert not torch.equal(model.score.weight, before)
 
 
+def test_one_process_on_two_gpus_is_refused(backbone: Any, tmp_path: Path) -> None:
+    data = data_of(make_turns(behavior=0.9))
+    training = settings(tmp_path)
+    training._n_gpu = 2  # what transformers counts where nothing was launched
+    with pytest.raises(ConfigError, match="one process sees 2 GPUs"):
+        reward_run.fit_reward_model(backbone, inputs_of(), training, data, list(data.rows))
+
+
 def test_a_length_beyond_the_positions_of_a_backbone_is_refused_first(
     backbone: Any, tmp_path: Path
 ) -> None:
