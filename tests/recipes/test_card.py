@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +24,7 @@ HERE = {
 FOUND = {
     "pairs_per_s": 20.0, "tokens_per_s": 14800.0, "mfu": 0.36, "memory_gb": 5.0, "parameters": 4e9,
     "longest_memory_gb": 6.0, "longest_reserved_gb": 9.0, "longest_context_gb": 0.5,
-    "first_step_ends_s": 21.0, "launches": 40000, "micro_batch": 4,
+    "first_step_begins_s": 20.0, "first_step_ends_s": 21.0, "launches": 40000, "micro_batch": 4,
 }  # fmt: skip
 
 
@@ -38,7 +41,8 @@ class Machine:
     """Runs no process: every task takes its seconds and finds the same, unless it is to fail."""
 
     def __init__(self, **fails: str) -> None:
-        self.fails, self.ran = fails, []
+        self.fails: dict[str, str] = fails
+        self.ran: list[str] = []
 
     def __call__(self, asked: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any], Any]:
         name = f"{asked['shape']} {asked['method']}"
@@ -163,6 +167,53 @@ def _raises(error: Exception) -> Any:
     return train
 
 
+def test_a_card_is_read_as_it_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    gauges, limits = module("on_card.gauges"), []
+    says = {
+        "mem_get_info": (138.5e9, 150e9), "memory_reserved": 11e9, "max_memory_allocated": 7e9,
+        "max_memory_reserved": 11e9, "reset_peak_memory_stats": None,
+        "get_device_properties": SimpleNamespace(total_memory=150e9),
+    }  # fmt: skip
+    for name, value in says.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", limits.append)
+    took = gauges.PeakMemory(True).end()
+    assert took == {"memory_gb": 7.0, "reserved_gb": 11.0, "context_gb": 0.5}
+    with gauges.memory_limited_to(16.0):
+        pass
+    with gauges.memory_limited_to(150.5):
+        pass
+    assert limits == pytest.approx([15.5 / 150, 1.0, 1.0, 1.0])
+
+    for card, flops in {
+        "NVIDIA H200": 989e12, "NVIDIA H100 80GB HBM3": 989e12, "NVIDIA H100 PCIe": 756e12,
+        "NVIDIA A100-SXM4-80GB": 312e12,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda card=card: card)
+        assert gauges.peak_flops("cuda")[0] == flops
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA X1")
+    monkeypatch.setattr(gauges, "product_flops", lambda device: 5e12)
+    assert gauges.peak_flops("cuda") == (5e12, "best of some bf16 matrix products")
+
+    kind = torch.autograd.DeviceType
+    events = [
+        SimpleNamespace(device_type=where, name=name, is_user_annotation=name == "Optimizer.step")
+        for where, name in (
+            (kind.CUDA, "nvjet_tst_128x256"), (kind.CUDA, "Memcpy HtoD"), (kind.CUDA, "flash_fwd"),
+            (kind.CUDA, "Memset (Device)"), (kind.CUDA, "Optimizer.step"),
+            (kind.CPU, "cudaLaunchKernel"),
+        )
+    ]  # fmt: skip
+    launches = gauges.Launches.__new__(gauges.Launches)
+    launches._cuda, launches._watch = True, SimpleNamespace(events=lambda: events)
+    assert launches.total() == 2
+    launches._watch = SimpleNamespace(events=lambda: [])
+    with pytest.raises(RuntimeError, match="the profiler saw no kernel"):
+        launches.total()
+
+
 def test_the_same_command_goes_on_with_what_is_missing_then_with_what_failed(
     tmp_path: Path,
 ) -> None:
@@ -172,6 +223,7 @@ def test_the_same_command_goes_on_with_what_is_missing_then_with_what_failed(
     missing = ["olmo2-1b qlora ours steps"]
     assert card.run(result(file), wanted, soon(), broken) == missing
     assert broken.ran == [f"{task.shape} {task.method}" for task in wanted]
+    assert len(json.loads(file.read_text())["targets"]) == 5
     written = json.loads(file.read_text())["cells"]
     assert written[missing[0]]["status"] == "failed"
     assert written[missing[0]]["why"].endswith("RuntimeError: no kernel")
@@ -289,12 +341,49 @@ def test_the_table_is_markdown_of_what_is_there() -> None:
     cells["olmo2-1b lora ours steps"] = {"status": "failed", "why": "exit code 1\nat line 7"}
     text = module("on_card.table").tables(HERE, cells)
     assert (
-        "| 1,000 pairs of the 4B shape | <= 90 s | 88 s (qwen3-4b lora ours pairs) | yes |" in text
-    )
+        "| 1,000 pairs of the 4B shape | <= 90 s | 88 s (qwen3-4b lora ours pairs; 108 s "
+        "from a fresh Python) | yes |"
+    ) in text
     row = next(line for line in text.splitlines() if line.startswith("| olmo2-1b"))
     assert row == (
         "| olmo2-1b | 4,000.0 M | 20.00 / - | 14800 / - | 36 % / - | 6.00 / - | 9.50 / - "
         "| 21.0 / - | 40,000 / - |"
     )
-    assert "| bf16 LoRA | 16 | 4, 4, - | 20.00, 12.00, - | 1.67, grouped - |" in text
+    figures = "36 % | 6.00 | 21.0 | 40,000"
+    assert f"| bf16 LoRA | ours | 16 | 4 | 20.00 | {figures} | 1.00 |" in text
+    assert "| QLoRA | TRL | - | 4 | 12.00 | 50 % | 6.00 | 21.0 | 40,000 | 1.67 |" in text
+    assert "| QLoRA | TRL, grouped by length | - | - | - | - | - | - | - | - |" in text
     assert text.endswith("Missing:\n\n- olmo2-1b lora ours steps: failed, exit code 1\n")
+
+
+def test_what_ends_the_script_ends_the_process_that_measures(tmp_path: Path) -> None:
+    script = subprocess.Popen(
+        [sys.executable, str(SPEED / "card.py"), "--device", "cpu", "--out", str(tmp_path / "out")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    children = Path(f"/proc/{script.pid}/task/{script.pid}/children")
+    try:
+        until = time.monotonic() + 60
+        while not (child := children.read_text().split()):
+            assert time.monotonic() < until and script.poll() is None
+            time.sleep(0.05)
+    finally:
+        script.terminate()
+    assert script.wait(60) == 143
+    state = Path(f"/proc/{child[0]}/stat")
+    while state.exists() and state.read_text().rsplit(")", 1)[1].split()[0] != "Z":
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_estimates_keep_the_pace_of_what_was_measured(tmp_path: Path) -> None:
+    card = module("card")
+    long, short = tasks("qwen3-4b lora ours pairs", "gpt2-xl qlora")
+    there = result(tmp_path / "card.json")
+    quick = {"status": "done", "seconds": 10.0, "estimate_s": 40.0, "found": FOUND}
+    there.cells = {"a": quick, "b": {**quick, "seconds": 20.0}, "c": {**quick, "seconds": 80.0}}
+    assert card.pace({}) == 1.0 and card.pace(there.cells) == 0.5
+    machine = Machine()
+    card.run(there, [long, short], soon(70 / 60), machine)
+    assert machine.ran == ["qwen3-4b lora", "gpt2-xl qlora"]

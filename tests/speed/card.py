@@ -8,7 +8,9 @@ Weights are random and made on the card, pairs are made up with the lengths of t
 nothing is downloaded. Each figure is measured in a process of its own (`on_card/cell.py`), so that
 one that fails leaves the others alone: what it last said stands in the result, and it is tried
 again after those that are missing. The result is written after each. What no longer fits the
-minutes by its estimate (30 % of the card's peak, plus a start) is left out, and named.
+minutes by its estimate (30 % of the card's peak, plus a start; at the pace of what was measured) is
+left out, and named. QLoRA keeps checkpoints, as the recipes do; bf16 LoRA does without where the
+longest batch fits the card.
 
 *Equal memory*: of 1, 2, 4, ... pairs and one halfway, ours and TRL's each take the largest micro
 batch whose longest answers train within the same memory: 16 GB for QLoRA, as the recipes promise,
@@ -21,6 +23,7 @@ import argparse
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from on_card.cell import Task
-from on_card.table import FIRST, QLORA_GB, tables
+from on_card.table import FIRST, QLORA_GB, tables, targets
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -100,6 +103,16 @@ def estimate_s(task: Task, here: dict[str, Any]) -> float:
     flops = each * here["multiplied"][task.shape] * tokens
     device = here["device"]
     return _START_S[device] + flops / (_SHARE[device] * here["peak_flops"])
+
+
+def pace(cells: dict[str, dict[str, Any]]) -> float:
+    """Return how long cells took, in estimates: the median of those that are done, at first 1."""
+    took = [
+        entry["seconds"] / entry["estimate_s"]
+        for entry in cells.values()
+        if entry["status"] == "done"
+    ]
+    return statistics.median(took) if took else 1.0
 
 
 def measure(asked: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any], str | None]:
@@ -193,7 +206,12 @@ class Result:
         """Write it, whole or not at all."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         aside = self.file.with_suffix(".part")
-        aside.write_text(json.dumps({"here": self.here, "cells": self.cells}, indent=1) + "\n")
+        content = {
+            "here": self.here,
+            "targets": targets(self.here, self.cells),
+            "cells": self.cells,
+        }
+        aside.write_text(json.dumps(content, indent=1) + "\n")
         aside.replace(self.file)
 
 
@@ -213,15 +231,16 @@ def run(
     failed = [cell for cell in wanted if status[cell.key] == "failed"]
     for cell in [*missing, *failed]:
         estimate, left = estimate_s(cell, result.here), deadline - time.monotonic()
-        if estimate > left:
-            why = f"needs about {estimate:.0f} s, and {max(0.0, left):.0f} s were left"
+        needed = estimate * pace(result.cells)
+        if needed > left:
+            why = f"needs about {needed:.0f} s, and {max(0.0, left):.0f} s were left"
             if status[cell.key] != "failed":
                 result.cells[cell.key] = {"status": "left out", "why": why}
                 result.write()
             _say(f"{cell.key}: left out, {why}")
             continue
         start = time.monotonic()
-        found, failure = measure(asdict(cell), min(left, 60 + 4 * estimate))
+        found, failure = measure(asdict(cell), min(left, 60 + 4 * needed))
         seconds = time.monotonic() - start
         entry = {"status": "done", "seconds": seconds, "estimate_s": estimate, "found": found}
         if failure and time.monotonic() >= deadline:
@@ -230,7 +249,7 @@ def run(
             entry |= {"status": "failed", "why": failure}
         result.cells[cell.key] = entry
         result.write()
-        _say(f"{cell.key}: {_in_words(entry)}; {seconds:.0f} s, estimated {estimate:.0f}")
+        _say(f"{cell.key}: {_in_words(entry)}; {seconds:.0f} s, estimated {needed:.0f}")
     done = {key for key, entry in result.cells.items() if entry["status"] == "done"}
     return [cell.key for cell in wanted if cell.key not in done]
 
@@ -309,3 +328,6 @@ if __name__ == "__main__":
     except CardError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; the same command goes on\n")
+        sys.exit(130)

@@ -296,9 +296,9 @@ class _Training:
                 raise
             fits = False
         else:
-            # A CPU has no limit to run against.
-            cap = None if self._cuda else self._task.cap_gb
-            fits = cap is None or self.memory["memory_gb"] <= cap
+            # A CPU has no limit to run against, and not every one says what it took.
+            cap, took = self._task.cap_gb, self.memory["memory_gb"]
+            fits = self._cuda or cap is None or took is None or took <= cap
         if not fits:
             self.trainer.model.zero_grad()
             self._release()  # outside of `except`, whose error holds on to the tensors
