@@ -61,7 +61,7 @@ bench: setup
 	$(BIN)/python tests/speed/run.py
 
 card: setup
-	$(BIN)/python tests/speed/card.py $(CARD)
+	$(BIN)/python tests/speed/run.py card $(CARD)
 
 # What README and cards say of the public release comes from this report.
 benchmark-report: setup

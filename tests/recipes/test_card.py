@@ -1,4 +1,4 @@
-"""`tests/speed/card.py`: what nobody can try before a card is there."""
+"""`tests/speed/on_card`: what nobody can try before a card is there."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def tasks(*names: str) -> list[Any]:
 
 
 def result(file: Path) -> Any:
-    read = module("card").Result.read(file)
+    read = module("on_card.run").Result.read(file)
     read.go_on(HERE)
     return read
 
@@ -91,6 +91,20 @@ def test_a_cell_of_the_smallest_shape_trains_on_a_cpu(
     assert found["mfu"] == pytest.approx(6 * found["tokens_per_s"] * weights / 1e11)
     if kind == "pairs":
         assert found["pairs"] == 6 and found["epoch_s"] == pytest.approx(6 / found["pairs_per_s"])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_small_shapes_of_run_py_go_without_the_longest_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "datasets"))
+    cell = module("on_card.cell")
+    task = cell.Task(
+        "gpt2-xl", "lora", device="cpu", shrink=16, shorter=16, step_pairs=2, warm_up=1, steps=1,
+        whole=False, count_memory=True, peak_flops=1e11, vocabulary=512,
+    )  # fmt: skip
+    found = cell.measure(task, tmp_path, lambda so_far: None)
+    assert found["checkpointing"] and found["counted_gb"] > 0 and "launches" not in found
 
 
 def test_the_largest_micro_batch_is_found_by_doubling_and_half_a_doubling() -> None:
@@ -217,7 +231,7 @@ def test_a_card_is_read_as_it_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_same_command_goes_on_with_what_is_missing_then_with_what_failed(
     tmp_path: Path,
 ) -> None:
-    card, file = module("card"), tmp_path / "new" / "card.json"
+    card, file = module("on_card.run"), tmp_path / "new" / "card.json"
     wanted = tasks("olmo2-1b qlora", "gpt2-xl qlora", "qwen3-4b qlora")
     broken = Machine(**{"olmo2-1b qlora": "exit code 1\nTraceback\nRuntimeError: no kernel"})
     missing = ["olmo2-1b qlora ours steps"]
@@ -238,7 +252,7 @@ def test_the_same_command_goes_on_with_what_is_missing_then_with_what_failed(
 
 
 def test_what_no_longer_fits_the_minutes_is_left_out_and_named(tmp_path: Path) -> None:
-    card = module("card")
+    card = module("on_card.run")
     long, short = tasks("qwen3-4b lora ours pairs", "gpt2-xl qlora")
     there, machine = result(tmp_path / "card.json"), Machine()
     assert card.estimate_s(long, HERE) > 85 > 60 > card.estimate_s(short, HERE)
@@ -253,7 +267,7 @@ def test_what_no_longer_fits_the_minutes_is_left_out_and_named(tmp_path: Path) -
 def test_a_cell_that_the_minutes_cut_off_is_missing_not_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    card = module("card")
+    card = module("on_card.run")
     (task,) = tasks("gpt2-xl qlora")
     monkeypatch.setattr(card, "estimate_s", lambda *_: 0.0)
 
@@ -268,18 +282,18 @@ def test_a_cell_that_the_minutes_cut_off_is_missing_not_failed(
 
 
 def test_a_process_that_fails_leaves_its_last_words(tmp_path: Path) -> None:
-    found, failure = module("card").measure({"shape": "gpt2-xl", "no": "method"}, 60)
+    found, failure = module("on_card.run").measure({"shape": "gpt2-xl", "no": "method"}, 60)
     assert found == {}
     assert failure.startswith("exit code 1\n") and "unexpected keyword argument" in failure
 
 
 def test_a_process_that_hangs_is_ended(tmp_path: Path) -> None:
     asked = {"look": {"device": "cpu", "shrink": 8}}
-    assert module("card").measure(asked, 0.2) == ({}, "ended after 0 s")
+    assert module("on_card.run").measure(asked, 0.2) == ({}, "ended after 0 s")
 
 
 def test_a_result_of_another_card_is_not_gone_on_with(tmp_path: Path) -> None:
-    card, file = module("card"), tmp_path / "card.json"
+    card, file = module("on_card.run"), tmp_path / "card.json"
     result(file).write()
     with pytest.raises(card.CardError, match="NVIDIA H200, here it is NVIDIA A100; name another"):
         card.Result.read(file).go_on({**HERE, "card": "NVIDIA A100"})
@@ -289,7 +303,7 @@ def test_a_result_of_another_card_is_not_gone_on_with(tmp_path: Path) -> None:
 
 
 def test_all_that_matters_fits_fifteen_minutes_and_comes_first() -> None:
-    card = module("card")
+    card = module("on_card.run")
     keys = [task.key for task in card.cells(HERE)]
     assert len(set(keys)) == len(keys) == 24
     assert keys[:3] == [
@@ -358,7 +372,7 @@ def test_the_table_is_markdown_of_what_is_there() -> None:
 
 def test_what_ends_the_script_ends_the_process_that_measures(tmp_path: Path) -> None:
     script = subprocess.Popen(
-        [sys.executable, str(SPEED / "card.py"), "--device", "cpu", "--out", str(tmp_path / "out")],
+        [sys.executable, str(SPEED / "run.py"), "card", "--device", "cpu", "--out", str(tmp_path)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -378,7 +392,7 @@ def test_what_ends_the_script_ends_the_process_that_measures(tmp_path: Path) -> 
 
 
 def test_estimates_keep_the_pace_of_what_was_measured(tmp_path: Path) -> None:
-    card = module("card")
+    card = module("on_card.run")
     long, short = tasks("qwen3-4b lora ours pairs", "gpt2-xl qlora")
     there = result(tmp_path / "card.json")
     quick = {"status": "done", "seconds": 10.0, "estimate_s": 40.0, "found": FOUND}

@@ -6,7 +6,7 @@
 
 Every dimension is an eighth (hidden, feed-forward, vocabulary, layers; heads keep their ratio), the
 pairs are as long as those of IFLLM; one thread, CPU seconds. That shows that all eight run and what
-they cost against each other, and says nothing about a GPU: `card.py` measures them there.
+they cost against each other, and says nothing about a GPU: there `run.py card` measures them.
 
 For each model and method, a process of its own (`on_card/cell.py`): pairs and tokens per second
 after the first step; MFU, of the best of some bf16 matrix products in the same process; and what
@@ -20,10 +20,10 @@ import json
 import sys
 from dataclasses import asdict
 
-from card import measure
 from measuring import Row, row
 from model_memory import SHAPES
 from on_card.cell import Task
+from on_card.run import measure
 
 _TIMEOUT_S = 3600.0
 

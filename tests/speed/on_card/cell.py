@@ -1,6 +1,6 @@
 """One figure of the card, in a process of its own: a shape, a method, and whose trainer.
 
-    python -m on_card.cell TASK.json FOUND.json     # as card.py and bench_models.py start it
+    python -m on_card.cell TASK.json FOUND.json     # as run.py and bench_models.py start it
 
 The model has random weights, the pairs are made up with the lengths of the IFLLM pairs, and all
 else is the recipe's. A cell trains three times with one trainer: a step on the longest answers that
@@ -156,7 +156,7 @@ def measure(task: Task, place: Path, keep: Callable[[dict[str, Any]], None]) -> 
             found["launches"] = run.launches
         except Exception as error:  # a profiler that fails must not cost what was measured
             found["launches_error"] = f"{type(error).__name__}: {error}"[:300]
-        return found
+    return found
 
 
 def _check_card(task: Task) -> None:

@@ -1,4 +1,4 @@
-"""What `card.py` found as Markdown: the targets, the eight shapes, TRL beside ours."""
+"""What a card showed as Markdown: the targets, the eight shapes, TRL beside ours."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 """Fifteen minutes on one card: the eight true shapes, what matters most first.
 
-    python tests/speed/card.py                       # again: goes on with what is missing
-    python tests/speed/card.py --table               # Markdown of what is there
-    python tests/speed/card.py --device cpu          # the whole of it at an eighth of the size
+    python tests/speed/run.py card                   # again: goes on with what is missing
+    python tests/speed/run.py card --table           # Markdown of what is there
+    python tests/speed/run.py card --device cpu      # the whole of it at an eighth of the size
 
 Weights are random and made on the card, pairs are made up with the lengths of the IFLLM pairs:
-nothing is downloaded. Each figure is measured in a process of its own (`on_card/cell.py`), so that
+nothing is downloaded. Each figure is measured in a process of its own (`cell.py`), so that
 one that fails leaves the others alone: what it last said stands in the result, and it is tried
 again after those that are missing. The result is written after each. What no longer fits the
 minutes by its estimate (30 % of the card's peak, plus a start; at the pace of what was measured) is
@@ -36,8 +36,8 @@ from typing import Any
 from on_card.cell import Task
 from on_card.table import FIRST, QLORA_GB, tables, targets
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+SPEED = Path(__file__).parents[1]
+ROOT = SPEED.parents[1]
 # Largest first: should one not fit 16 GB, it is one of these.
 OTHERS = ("llama-3.2-3b", "qwen2.5-3b", "pythia-2.8b", "gpt2-xl", "qwen3-1.7b", "qwen2.5-1.5b",
           "olmo2-1b")  # fmt: skip
@@ -116,7 +116,7 @@ def pace(cells: dict[str, dict[str, Any]]) -> float:
 
 
 def measure(asked: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any], str | None]:
-    """Run `on_card/cell.py`; return what it found, and why it failed or None.
+    """Run `cell.py`; return what it found, and why it failed or None.
 
     Args:
         asked: A task, or what to look at.
@@ -151,7 +151,7 @@ def measure(asked: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any], st
 
 def _environment(asked: dict[str, Any]) -> dict[str, str]:
     """One card at most, no network, and the package from this checkout."""
-    path = os.pathsep.join(filter(None, (str(ROOT), str(HERE), os.environ.get("PYTHONPATH"))))
+    path = os.pathsep.join(filter(None, (str(ROOT), str(SPEED), os.environ.get("PYTHONPATH"))))
     env = {"CUDA_VISIBLE_DEVICES": "0", "TOKENIZERS_PARALLELISM": "false", **os.environ}
     device = asked.get("device") or asked.get("look", {}).get("device")
     if device == "cpu":
@@ -285,9 +285,24 @@ def _place(device: str) -> Path:
     return Path("outputs") / ("card.json" if device == "cuda" else "card-cpu.json")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Parse, measure, print the tables; 0 when all is there, 3 when something is missing."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+def main(arguments: list[str]) -> int:
+    """Parse, measure, print the tables.
+
+    Returns:
+        The exit code: 0 when all is there, 3 when something is missing, 1 for a wrong argument.
+    """
+    try:
+        return _main(arguments)
+    except CardError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; the same command goes on\n")
+        return 130
+
+
+def _main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser("run.py card", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto")
     parser.add_argument("--shrink", type=int, default=0, help="default: 8 on a CPU, else 1")
     parser.add_argument("--minutes", type=float, default=14.0, help="default: 14")
@@ -320,14 +335,3 @@ def main(arguments: list[str] | None = None) -> int:
         _say(f"{len(still)} of {len(wanted)} missing; the same command goes on: {', '.join(still)}")
     _say(str(result.file))
     return 3 if still else 0
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except CardError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command goes on\n")
-        sys.exit(130)
