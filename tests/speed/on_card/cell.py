@@ -145,7 +145,7 @@ def measure(task: Task, place: Path, keep: Callable[[dict[str, Any]], None]) -> 
         most = max(run.batches, key=lambda batch: sum(map(run.tokens_of, batch)))
         counted, _ = peak_of_a_step(task.shape, run.config, task.method, most, head=True)
         trained = [p for p in run.trainer.model.parameters() if p.requires_grad]
-        # Gradient and two moments; the adapter itself was there before.
+        # Weight and two moments; the gradient is in the count.
         counted += 3 * sum(p.numel() * p.element_size() for p in trained)
         found["counted_gb"] = counted / 1e9
     keep(found)
