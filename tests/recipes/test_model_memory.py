@@ -60,7 +60,7 @@ def test_layers_add_a_vector_a_token_and_their_adapter_and_attention_is_never_a_
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_a_small_shape_keeps_the_proportions(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "tests" / "speed")
-    small = importlib.import_module("bench_models").small(name)
+    small = importlib.import_module("on_card.random_models").shape_of(name, 8)
     true, config = memory.config_of(name), memory.config_of(name, small)
     model = memory.model_on_meta(name, config)
     assert 4e6 < sum(parameter.numel() for parameter in model.parameters()) < 20e6

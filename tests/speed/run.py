@@ -2,6 +2,7 @@
 
     python tests/speed/run.py                # every part
     python tests/speed/run.py prepare load   # bench_prepare.py and bench_load.py
+    python tests/speed/run.py card           # on_card/run.py: fifteen minutes on one GPU
 
 Each part is a file `bench_<part>.py` with `main() -> list[Row]`. Parts that need the real release
 take `$IFLLM_RELEASE` (an archive or a folder) and say so where it is missing. Results go to
@@ -22,6 +23,9 @@ HERE = Path(__file__).parent
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["card"]:
+        on_card: int = importlib.import_module("on_card.run").main(sys.argv[2:])
+        return on_card
     names = sys.argv[1:] or [
         file.stem.removeprefix("bench_") for file in sorted(HERE.glob("bench_*"))
     ]
