@@ -244,7 +244,7 @@ def test_two_processes_equal_one_sharded_or_not(tmp_path: Path) -> None:
         return [
             "--config", str(CONFIGS / "smoke.yaml"), "--method", "lora", "--output_dir", str(out),
             "--per_device_train_batch_size", str(batch_size), "--max_steps", "4",
-            "--eval_strategy", "steps", "--eval_steps", "4",  # 13 pairs: in batches of 5, or of 2 x 3
+            "--eval_strategy", "steps", "--eval_steps", "4",  # of 13 pairs
             "--per_device_eval_batch_size", str(3 if batch_size == 2 else 5),
             "--save_strategy", "no", "--logging_steps", "1", "--dataloader_pin_memory", "false",
         ]  # fmt: skip
