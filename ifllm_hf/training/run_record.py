@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ifllm_hf.errors import ConfigError
 from ifllm_hf.files import write_json
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,24 @@ def read_run(folder: Path) -> dict[str, Any] | None:
         return None
     record: dict[str, Any] = json.loads(file.read_text())
     return record
+
+
+def check_same_base(before: str | None, base: str, folder: Path) -> None:
+    """Refuse to go on with a run of another model.
+
+    Args:
+        before: Public name of the model so far; None: not known.
+        base: That of the model now.
+        folder: Of the run.
+
+    Raises:
+        ConfigError: The names differ.
+    """
+    if before is not None and before != base:
+        raise ConfigError(
+            f"the run in {folder} trains {before}, and model_name_or_path is {base}; name that "
+            "model, or start in another output_dir"
+        )
 
 
 def keep_changed_settings(record: dict[str, Any], earlier: dict[str, Any] | None) -> None:

@@ -25,6 +25,7 @@ FOUND = {
     "pairs_per_s": 20.0, "tokens_per_s": 14800.0, "mfu": 0.36, "memory_gb": 5.0, "parameters": 4e9,
     "longest_memory_gb": 6.0, "longest_reserved_gb": 9.0, "longest_context_gb": 0.5,
     "first_step_begins_s": 20.0, "first_step_ends_s": 21.0, "launches": 40000, "micro_batch": 4,
+    "adapter_dtype": "float32",
 }  # fmt: skip
 
 
@@ -364,9 +365,9 @@ def test_the_table_is_markdown_of_what_is_there() -> None:
         "| 21.0 / - | 40,000 / - |"
     )
     figures = "36 % | 6.00 | 21.0 | 40,000"
-    assert f"| bf16 LoRA | ours | 16 | 4 | 20.00 | {figures} | 1.00 |" in text
-    assert "| QLoRA | TRL | - | 4 | 12.00 | 50 % | 6.00 | 21.0 | 40,000 | 1.67 |" in text
-    assert "| QLoRA | TRL, grouped by length | - | - | - | - | - | - | - | - |" in text
+    assert f"| bf16 LoRA | ours | float32 | 16 | 4 | 20.00 | {figures} | 1.00 |" in text
+    assert "| QLoRA | TRL | float32 | - | 4 | 12.00 | 50 % | 6.00 | 21.0 | 40,000 | 1.67 |" in text
+    assert "| QLoRA | TRL, grouped by length | - | - | - | - | - | - | - | - | - |" in text
     assert text.endswith("Missing:\n\n- olmo2-1b lora ours steps: failed, exit code 1\n")
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ifllm_hf.alignment.dpo.config import PairDPOConfig
@@ -13,8 +10,6 @@ from ifllm_hf.alignment.policy.config import PolicyConfig
 from ifllm_hf.alignment.policy.load import load_model, weights_in_words
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.training.run_record import public_name
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -48,7 +43,7 @@ def load_policy(path: str, policy: PolicyConfig, training: PairDPOConfig) -> Pol
         The models of the run.
 
     Raises:
-        ConfigError: `reference_model` together with `reference: start`, or an unusable adapter.
+        ConfigError: `reference_model` together with `reference: start`.
     """
     from trl import get_peft_config
 
@@ -86,20 +81,4 @@ def _with_adapter(model: Any, policy: PolicyConfig) -> Any:
     """Load the adapter to be trained on; the trainer adds the frozen copy (never merged)."""
     from peft import PeftModel
 
-    folder = Path(str(policy.sft_adapter))
-    if folder.exists() and not (folder / "adapter_config.json").exists():
-        raise ConfigError(
-            f"sft_adapter {folder}: no adapter_config.json there; name the folder of a LoRA adapter"
-        )
-    if folder.exists():
-        config = json.loads((folder / "adapter_config.json").read_text())
-        base = str(config.get("base_model_name_or_path")).rstrip("/").split("/")[-1]
-        mine = str(policy.model_name_or_path).rstrip("/").split("/")[-1]
-        if base != mine:
-            logger.warning(
-                "sft_adapter was trained on %s and is loaded onto %s; the margin at step 0 cannot "
-                "tell whether that is right",
-                base,
-                mine,
-            )
     return PeftModel.from_pretrained(model, str(policy.sft_adapter), is_trainable=True)

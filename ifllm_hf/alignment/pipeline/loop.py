@@ -314,7 +314,11 @@ def _continuing(settings: Mapping[str, Any], before: Mapping[str, Any]) -> dict[
     if settings.get("method") == "full":
         return {"model_name_or_path": before["folder"]}
     if str(settings["model_name_or_path"]).startswith(TINY_PREFIX):
-        return {"sft_adapter": before["folder"], "model_name_or_path": before["tiny_model"]}
+        return {
+            "sft_adapter": before["folder"],
+            "model_name_or_path": before["tiny_model"],
+            "public_name": settings["model_name_or_path"],
+        }
     return {"sft_adapter": before["folder"]}
 
 

@@ -14,12 +14,18 @@ from accelerate import PartialState
 from ifllm_hf.alignment.pairs.format import PreferencePairs, load_pairs
 from ifllm_hf.alignment.pairs.messages import text_of
 from ifllm_hf.alignment.policy import load as models
+from ifllm_hf.alignment.policy.adapter_base import (
+    ADAPTER_CONFIG,
+    check_adapter,
+    refuse_adapter_as_model,
+)
 from ifllm_hf.alignment.policy.run_card import card
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.files import write_whole
 from ifllm_hf.training.checkpoints import checkpoint_to_resume, says_when_the_disk_is_full
 from ifllm_hf.training.launch import check_launch
 from ifllm_hf.training.run_record import (
+    check_same_base,
     keep_changed_settings,
     public_name,
     read_run,
@@ -84,6 +90,15 @@ def prepare_run(
     for model in (name, policy.reference_model):
         if model and state.is_main_process:
             models.check_access(model)
+    refuse_adapter_as_model(name)
+    base = policy.public_name or (name if name.startswith(TINY_PREFIX) else public_name(name))
+    earlier = read_run(folder) if checkpoint else None
+    if earlier:
+        check_same_base(earlier.get("used", {}).get("base_model"), str(base), folder)
+    if policy.sft_adapter:
+        check_adapter(policy.sft_adapter, "sft_adapter", policy, training)
+    if checkpoint and (Path(checkpoint) / ADAPTER_CONFIG).is_file():
+        check_adapter(checkpoint, "resume_from_checkpoint", policy, training)
     pairs = load_pairs(data, name=public_name(data.dataset))
     if pairs.labeller_saw:
         logger.warning(
@@ -91,7 +106,6 @@ def prepare_run(
             "models that labelled the others, so these readers cannot judge the result",
             pairs.labeller_saw,
         )
-    earlier = read_run(folder) if checkpoint else None
     if earlier and earlier["data"]["fingerprint"] != pairs.fingerprint:
         raise ConfigError(
             f"the pairs changed since the run in {folder} was started (fingerprint "
@@ -112,7 +126,6 @@ def prepare_run(
         raise ConfigError(
             f"prompt_format is chat, but {name} has no chat template; use prompt_format: template"
         )
-    base = policy.public_name or (name if name.startswith(TINY_PREFIX) else public_name(name))
     return Prepared(policy, training, data, folder, checkpoint, pairs, path, tokenizer, str(base))
 
 

@@ -29,6 +29,7 @@ from ifllm_hf.training.checkpoints import checkpoint_to_resume, says_when_the_di
 from ifllm_hf.training.launch import check_launch
 from ifllm_hf.training.local_dataset import load_local_folder
 from ifllm_hf.training.run_record import (
+    check_same_base,
     keep_changed_settings,
     public_name,
     read_run,
@@ -306,6 +307,10 @@ def run_reward(
     # The first look at the device sets the process group up as the settings say.
     is_first = training.process_index == 0
     checkpoint = checkpoint_to_resume(str(training.output_dir), training.resume_from_checkpoint)
+    earlier = read_run(folder) if checkpoint else None
+    if earlier:
+        base = str(public_name(str(backbone.model_name_or_path)))
+        check_same_base(earlier["settings"].get("base_model"), base, folder)
     tr.check_it_can_be_saved(str(backbone.model_name_or_path), inputs)
     turns = load_reward_data(data)
     held_out: set[int] = set()
@@ -318,7 +323,6 @@ def run_reward(
             )
     ids = [query for query in turns.usable if query not in held_out]
     record = run_record(backbone, inputs, training, data, turns, ids)
-    earlier = read_run(folder) if checkpoint else None
     if earlier and earlier["data"] != record["data"]:
         raise ConfigError(
             f"{data.dataset} or what is trained on changed since the run in {folder} was started; "

@@ -158,6 +158,16 @@ def test_a_half_written_checkpoint_is_not_gone_on_from(
         )
 
 
+def test_a_run_goes_on_with_its_own_backbone(backbone: Any, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "out" / "checkpoint-2"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "trainer_state.json").write_text("{}")
+    (tmp_path / "out" / "run.json").write_text('{"settings": {"base_model": "org/other"}}')
+    training = settings(tmp_path / "out", resume_from_checkpoint="auto")
+    with pytest.raises(ConfigError, match="trains org/other, and model_name_or_path is"):
+        reward_run.run_reward(backbone, inputs_of(), training, RewardDataConfig(dataset="nowhere"))
+
+
 def test_a_place_that_cannot_be_written_to_is_refused_before_the_data_are_read(
     backbone: Any, tmp_path: Path
 ) -> None:

@@ -131,7 +131,7 @@ def _shapes(cells: Cells) -> str:
 
 
 def _against_trl(cells: Cells) -> str:
-    heads = ("4B shape, equal memory", "", "within, GB", "micro batch", "pairs/s", "MFU",
+    heads = ("4B shape, equal memory", "", "adapter", "within, GB", "micro batch", "pairs/s", "MFU",
              "memory: tensors, GB", "first step ends, s", "launches a step",
              "times ours")  # fmt: skip
     lines = [_line(heads), "|---" * len(heads) + "|"]
@@ -141,6 +141,7 @@ def _against_trl(cells: Cells) -> str:
             found = _found(cells, f"{FIRST} {method} {side} equal")
             speed, mfu = found.get("pairs_per_s"), found.get("mfu")
             columns = (
+                found.get("adapter_dtype", "-"),
                 _figure(found.get("cap_gb"), ".3g"),
                 _figure(found.get("micro_batch"), "d"),
                 _figure(speed, ".2f"),
