@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ifllm_hf.files import write_json
+from ifllm_hf.training.push import PushedWhole
 from ifllm_hf.training.run_record import public_name
 
 
@@ -38,7 +39,7 @@ def remove_local_paths(folder: Path, base_model: str | None = None) -> None:
             write_json(file, config)
 
 
-class WithoutLocalPaths:
+class WithoutLocalPaths(PushedWhole):
     """What our trainers put in front of TRL's: no local path is saved, and no card of TRL's.
 
     Args:

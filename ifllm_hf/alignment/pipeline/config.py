@@ -13,7 +13,7 @@ from typing import Any
 from ifllm_hf.alignment.labels.noise import DEFAULT_NU
 from ifllm_hf.alignment.pairs.config import JUDGE_FOLD
 from ifllm_hf.errors import ConfigError, require_one_of
-from ifllm_hf.training.settings_file import read_settings
+from ifllm_hf.training.settings_file import read_settings, read_yaml
 
 ALL, NEW = "all", "new"
 
@@ -124,6 +124,17 @@ def read_pipeline(
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"{path}: two sources are named {name!r}; give each its own name")
+    if len(models) * len(sources) + (config.sft is not None) > 1:
+        given = [(path, config.settings), (path, config.sft or {})]
+        given += [(file, read_yaml(file)) for file in models.values()]
+        given += [(source.name, source.dpo) for source in sources]
+        for place, settings in given:
+            if "hub_model_id" in settings:
+                raise ConfigError(
+                    f"{place}: hub_model_id names one repository, and this pipeline makes several "
+                    "runs, of which each would replace the one before; remove it, and push the run "
+                    "that you choose: hf upload ORG/NAME FOLDER"
+                )
     if config.judge is not None:
         config = replace(config, judge=str(beside(config.judge)))
     return config, models, sources

@@ -13,6 +13,7 @@ from trl import ModelConfig
 from ifllm_hf.errors import ConfigError, require_one_of
 from ifllm_hf.training.device import check_bf16
 from ifllm_hf.training.optional_packages import check_packages
+from ifllm_hf.training.push import check_push
 from ifllm_hf.training.setting import setting
 
 METHODS = ("qlora", "lora", "full")
@@ -29,12 +30,13 @@ def check_training(training: TrainingArguments) -> None:
     """Refuse what torch would refuse much later.
 
     Raises:
-        ConfigError: A size below 1 or a rate below 0; bf16 is on and there is no GPU that
-            supports it; or a package that a setting needs is missing.
+        ConfigError: A size below 1 or a rate below 0; checkpoints are to be pushed; bf16 is on and
+            there is no GPU that supports it; or a package that a setting needs is missing.
     """
     for name, least in _LEAST.items():
         if getattr(training, name) < least:
             raise ConfigError(f"{name} is {getattr(training, name)}; expected {least} or more")
+    check_push(training)
     check_bf16(training, "recipes/configs/smoke.yaml")
     check_packages(training)
 

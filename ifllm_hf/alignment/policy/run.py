@@ -24,6 +24,7 @@ from ifllm_hf.errors import ConfigError
 from ifllm_hf.files import write_whole
 from ifllm_hf.training.checkpoints import checkpoint_to_resume, says_when_the_disk_is_full
 from ifllm_hf.training.launch import check_launch
+from ifllm_hf.training.push import push_run
 from ifllm_hf.training.run_record import (
     check_same_base,
     keep_changed_settings,
@@ -225,18 +226,27 @@ def train_and_save(trainer: Any, run: Prepared) -> None:
     """
     with says_when_the_disk_is_full(run.folder):
         trainer.train(resume_from_checkpoint=run.checkpoint)
-        trainer.save_model(str(run.folder))
+        # As a save of the trainer's own, which pushes nothing: card and results come first.
+        trainer.save_model(str(run.folder), _internal_call=True)
     if trainer.accelerator.is_main_process:
         # PEFT saves the frozen copy of the start beside the trained adapter; it is not a result.
         shutil.rmtree(run.folder / "ref", ignore_errors=True)
 
 
 def finish(trainer: Any, run: Prepared, record: dict[str, Any], **result: Any) -> Path:
-    """Write the card and the record of a finished run, with its result; return its folder."""
+    """Write the card and the record of a finished run, with its result; return its folder.
+
+    With `push_to_hub` the folder is then uploaded.
+
+    Raises:
+        OutputError: The Hub did not take it.
+    """
     state = trainer.state
     record["result"] = {"steps": state.global_step, "log": state.log_history, **result}
     if trainer.accelerator.is_main_process:
         write_whole(run.folder / "README.md", card(record))
         write_run(run.folder, record)
     trainer.accelerator.wait_for_everyone()
+    if run.training.push_to_hub:
+        push_run(trainer, run.folder, f"{record['stage'].upper()} with the ifllm recipes")
     return run.folder

@@ -158,8 +158,8 @@ class RewardTrainingConfig(TrainingArguments):  # type: ignore[misc, unused-igno
         """Check the settings and tie early stopping to the validation loss.
 
         Raises:
-            ConfigError: A share outside [0, 1), columns that would be removed, bf16 without a GPU
-                that supports it, or a package that is missing.
+            ConfigError: A share outside [0, 1), columns that would be removed, a push, bf16 without
+                a GPU that supports it, or a package that is missing.
         """
         if not 0 <= self.validation_share < 1:
             raise ConfigError(
@@ -167,6 +167,12 @@ class RewardTrainingConfig(TrainingArguments):  # type: ignore[misc, unused-igno
             )
         if self.remove_unused_columns:
             raise ConfigError("remove_unused_columns would remove the behaviour; leave it false")
+        if self.push_to_hub:
+            raise ConfigError(
+                "push_to_hub is on, but a reward model goes up with its code and its card, which "
+                "training does not write; remove it, and run when training is done: "
+                f"ifllm push model ORG/NAME --from {self.output_dir}"
+            )
         check_bf16(self, "recipes/configs/reward-smoke.yaml")
         check_packages(self)
         self.label_names = ["confidence"]

@@ -298,7 +298,7 @@ def warm_up_trajectory(
     copy_evidence_head(model, alone)
     arguments = copy.copy(training)
     arguments.num_train_epochs = training.trajectory_warmup_epochs
-    arguments.max_steps, arguments.push_to_hub = -1, False
+    arguments.max_steps = -1
     arguments.output_dir = str(Path(str(training.output_dir)) / "trajectory")
     train_reward_model(alone, processor, train, validation, arguments)
     whole = model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.filterwarnings(
         ({"models": ["small.yaml", "./small.yaml"]}, "two models are named small"),
         ({"train_on": "some"}, "train_on is 'some'"),
         ({"settings": {"dataset": "x"}}, "dataset is decided by the pipeline"),
+        ({"settings": {"hub_model_id": "o/n"}, "sft": {}}, "hub_model_id names one repository"),
         ({"source": "x"}, "no setting 'source'"),
     ],
 )
@@ -35,6 +36,11 @@ def test_pipelines_that_cannot_work(
 ) -> None:
     with pytest.raises(ConfigError, match=says):
         read_pipeline(files(**changes))
+
+
+def test_one_run_may_have_a_repository(files: Callable[..., Path]) -> None:
+    settings = {"push_to_hub": True, "hub_model_id": "o/n"}
+    read_pipeline(files(settings=settings, models=["small.yaml"], sources=["explicit.yaml"]))
 
 
 @pytest.mark.parametrize("name", ["pipeline.yaml", "refresh.yaml"])

@@ -286,6 +286,7 @@ def test_one_new_reader_has_no_interval_and_json_knows_it() -> None:
         (lambda: RewardInputConfig(max_length=0), "max_length is 0"),
         (lambda: settings(Path("x"), validation_share=1.0), "validation_share is 1.0"),
         (lambda: settings(Path("x"), remove_unused_columns=True), "leave it false"),
+        (lambda: settings(Path("x"), push_to_hub=True), "ifllm push model ORG/NAME --from x"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(make: Any, message: str) -> None:
