@@ -14,6 +14,7 @@ from accelerate import PartialState
 from ifllm_hf.alignment.pairs.format import PreferencePairs, load_pairs
 from ifllm_hf.alignment.pairs.messages import text_of
 from ifllm_hf.alignment.policy import load as models
+from ifllm_hf.alignment.policy.base_weights import base_fingerprint
 from ifllm_hf.alignment.policy.run_card import card
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.files import write_whole
@@ -176,6 +177,7 @@ def announce(
             "cut": cut,
             "labeller_saw": run.pairs.labeller_saw,
         },
+        "base_weights": base_fingerprint(run.path, models.revision_of(run.path, run.policy)),
         "versions": versions(),
     }
     if PartialState().is_main_process:
