@@ -298,6 +298,36 @@ def _run_label(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _run_merge(arguments: argparse.Namespace) -> int:
+    if arguments.no_check and arguments.prompts:
+        raise ConfigError(
+            f"--prompts {arguments.prompts} is what is measured on, and --no-check measures "
+            "nothing. Leave one of them out."
+        )
+    from ifllm_hf.alignment.merge.run import merge_adapter
+
+    merged = merge_adapter(
+        arguments.adapter,
+        arguments.out,
+        base=arguments.base,
+        load_in_4bit=arguments.load_in_4bit or None,
+        dtype=arguments.dtype,
+        shard_size=arguments.shard_size,
+        check=not arguments.no_check,
+        prompts=arguments.prompts,
+        n_prompts=arguments.n_prompts,
+        max_tokens=arguments.max_tokens,
+        trust_remote_code=arguments.trust_remote_code,
+        say=_say,
+    )
+    if arguments.json:
+        _print_json(merged.record)
+    else:
+        _show(merged.text())
+    _say(f"{merged.record['adapter']} -> {_shown(merged.folder.absolute())}")
+    return 0
+
+
 def _run_demo(arguments: argparse.Namespace) -> int:
     from ifllm_hf.demo import run_demo
 
@@ -327,5 +357,6 @@ _COMMANDS = {
     "score": _run_score,
     "benchmark": _run_benchmark,
     "label": _run_label,
+    "merge": _run_merge,
     "demo": _run_demo,
 }

@@ -80,6 +80,22 @@ behaviour contradicts loses confidence; assumes that click errors do not depend 
 the preference); all (both where there is a click, behaviour elsewhere). --nu is the share of clicks
 that are mistakes.
 """
+_MERGE = """\
+Merge an adapter into the weights that it was trained on, and measure what that changed.
+
+ADAPTER is the folder of a run of recipes/sft.py or dpo.py, one of its checkpoints, any LoRA adapter
+of PEFT, or ORG/NAME. Of our runs run.json says what the base was: NF4 weights are dequantised, then
+merged. OUT is a whole model for transformers, vLLM and llama.cpp, with tokenizer, chat template and
+a card that says how near it is to what was trained.
+
+  ifllm merge outputs/dpo-qwen3-4b outputs/qwen3-merged
+  ifllm merge outputs/smoke merged --no-check        # measure nothing
+  ifllm merge outputs/dpo merged --base models/my-sft   # the base lies elsewhere
+  ifllm merge ORG/adapter merged --load-in-4bit      # of others, trained on NF4 weights
+  ifllm merge outputs/dpo merged --prompts held-out.jsonl --n-prompts 100
+
+Prints KL(trained, served) and, beside it, KL(trained, base): how far training moved the model.
+"""
 _DEMO = """\
 The whole line in minutes, on a CPU: prepare, load, score by worker, pairs, one short DPO run.
 
@@ -230,6 +246,34 @@ def parser() -> argparse.ArgumentParser:
     _flag(label, "--check", "show three pairs, assert the side")
     _flag(label, "--json", "print the report as JSON")
     _flag(label, "--overwrite", "replace OUT")
+
+    merge = _command(commands, "merge", "an adapter and its base as one model", _MERGE)
+    merge.add_argument("adapter", metavar="ADAPTER", help="folder of an adapter, or ORG/NAME")
+    merge.add_argument("out", type=Path, metavar="OUT", help="folder to write; empty or not there")
+    merge.add_argument(
+        "--base", metavar="MODEL", help="where the base is (default: as the adapter says)"
+    )
+    _flag(merge, "--load-in-4bit", "an adapter without run.json was trained on NF4 weights")
+    merge.add_argument(
+        "--dtype",
+        choices=["bfloat16", "float16", "float32"],
+        default="bfloat16",
+        help="of what is written (default: bfloat16)",
+    )
+    merge.add_argument(
+        "--shard-size", default="4GB", metavar="SIZE", help="largest file (default: 4GB)"
+    )
+    _flag(merge, "--no-check", "do not measure how near it is to what was trained")
+    merge.add_argument(
+        "--prompts",
+        metavar="DATA",
+        help="file or dataset to measure on (default: the readers that the run held out; where its "
+        "data are not here, made-up prompts)",
+    )
+    _number(merge, "--n-prompts", "prompts to measure on (default: 50)", least=1, default=50)
+    _number(merge, "--max-tokens", "of each answer, at most (default: 64)", least=1, default=64)
+    _flag(merge, "--trust-remote-code", "run the code that the base brings along; read it first")
+    _flag(merge, "--json", "print what was measured as JSON")
 
     demo = _command(commands, "demo", "the whole line in minutes", _DEMO)
     demo.add_argument("source", nargs="?", metavar="SOURCE", help="as in `ifllm prepare`")

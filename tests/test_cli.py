@@ -24,7 +24,7 @@ from ifllm_hf.errors import EXTRAS, DataError, missing_extra
 
 ROOT = Path(__file__).parents[1]
 NAMES = {"sklearn": "scikit-learn", "markdown_it": "markdown-it-py"}
-COMMANDS = ("prepare", "review", "push", "features", "score", "benchmark", "label", "demo")
+COMMANDS = ("prepare", "review", "push", "features", "score", "benchmark", "label", "merge", "demo")
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

@@ -6,6 +6,7 @@ In the order of the work (nothing heavy is imported here; each file is imported 
 * `pairs`: open pairs from anywhere, and turn them into what the model reads
 * `policy`: the model that is trained; what every run on pairs has in common
 * `dpo`, `sft`: the losses, the trainers, whole runs: `recipes/dpo.py`, `recipes/sft.py`
+* `merge`: an adapter and its base as one model: `ifllm merge`
 * `generate`: answers of a model; `judge`: what they are worth: `recipes/judge.py`
 * `pipeline`: every model with every label source: `recipes/pipeline.py`
 """

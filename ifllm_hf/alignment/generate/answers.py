@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+from ifllm_hf.alignment.generate.answering import AnsweringWeights, weights_of
 from ifllm_hf.alignment.generate.backend import (
     STOPPED,
     Answer,
@@ -15,6 +16,7 @@ from ifllm_hf.alignment.generate.backend import (
     JudgedPrompt,
     stop_texts,
 )
+from ifllm_hf.alignment.generate.backend_choice import backend_name
 from ifllm_hf.alignment.generate.config import ModelSpec, Sampling
 from ifllm_hf.alignment.pairs.config import PromptFormat
 from ifllm_hf.alignment.policy.load import weights_id
@@ -31,13 +33,14 @@ def generate_answers(
     sampling: Sampling,
     store: Path,
     *,
+    weights: AnsweringWeights | None = None,
     backend: Backend | None = None,
     progress: bool = True,
 ) -> dict[str, Answer]:
     """Return one answer for each question; what `store` holds already is not generated again.
 
-    An answer is kept under a hash of the question as the model reads it, the weights and the
-    settings of sampling: change any of them and it is made anew.
+    An answer is kept under a hash of the question as the model reads it, the weights, their
+    precision and the settings of sampling: change any of them and it is made anew.
 
     Args:
         spec: The model, with `model` set; or a file of ready answers.
@@ -45,6 +48,7 @@ def generate_answers(
         style: How they look to the model.
         sampling: How to generate.
         store: The `.jsonl` file to keep answers in.
+        weights: What the model answers with; default: what it was trained on.
         backend: What generates; default: as `sampling.backend` says.
         progress: Whether to draw a progress bar on stderr.
 
@@ -58,16 +62,17 @@ def generate_answers(
     """
     if spec.answers is not None:
         return read_answers(spec, prompts)
-    name = backend_name(sampling)
-    weights = [weights_id(spec.model), weights_id(spec.adapter)]
-    asked = {p.prompt_id: _key(weights, p, style, sampling, name) for p in prompts}
+    weights = weights or weights_of(spec, sampling)
+    name = backend.name if backend is not None else backend_name(sampling, [(spec, weights)])
+    answering = [weights_id(spec.model), weights_id(spec.adapter), asdict(weights.precision)]
+    asked = {p.prompt_id: _key(answering, p, style, sampling, name) for p in prompts}
     with AppendFile(store) as file:
         todo = [p for p in prompts if asked[p.prompt_id] not in file.records]
         if todo:
             backend = backend or make_backend(name, style, sampling)
             title = f"{spec.name} · answers"
             with progress_bar(len(todo), title, progress) as bar:
-                for batch in backend.answer(spec, todo):
+                for batch in backend.answer(spec, todo, weights.precision):
                     for prompt, answer in batch:
                         file.add(
                             {
@@ -131,12 +136,15 @@ def make_backend(name: str, style: PromptFormat, sampling: Sampling) -> Backend:
     return TransformersBackend(style, sampling)
 
 
-_SAID_OTHERWISE = ("stop", "backend", "batch_size", "trust_remote_code")
-"""The first two stand in the key resolved; the others change no answer."""
+_SAID_OTHERWISE = (
+    *("stop", "backend", "dtype", "load_in_4bit"),
+    *("batch_size", "trust_remote_code"),
+)
+"""The first four stand in the key resolved; the others change no answer."""
 
 
 def _key(
-    weights: list[str | None],
+    answering: list[Any],
     prompt: JudgedPrompt,
     style: PromptFormat,
     sampling: Sampling,
@@ -145,21 +153,10 @@ def _key(
     said = {
         "prompt": prompt.prompt,
         "prompt_id": prompt.prompt_id,
-        "weights": weights,
+        "weights": answering,
         "eos": style.eos_token,
         "stop": stop_texts(style, sampling),
         "backend": backend,
         **{k: v for k, v in asdict(sampling).items() if k not in _SAID_OTHERWISE},
     }
     return digest(said, 24)
-
-
-def backend_name(sampling: Sampling) -> str:
-    """Return the backend that `auto` stands for here: vLLM where it is and there is a GPU."""
-    if sampling.backend != "auto":
-        return sampling.backend
-    if find_spec("vllm") is None:
-        return "transformers"
-    import torch
-
-    return "vllm" if torch.cuda.is_available() else "transformers"

@@ -12,6 +12,7 @@ from ifllm_hf.alignment.pairs.config import PromptFormat
 from ifllm_hf.alignment.pairs.messages import Message
 from ifllm_hf.alignment.pairs.prompt_tokens import prompt_tokens
 from ifllm_hf.alignment.policy import load as models
+from ifllm_hf.alignment.policy.precision import Precision
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.files import digest
 
@@ -53,10 +54,16 @@ class Answer:
 
 
 class Backend(Protocol):
-    """Something that writes answers."""
+    """Something that writes answers.
+
+    Attributes:
+        name: What it is called in settings.
+    """
+
+    name: str
 
     def answer(
-        self, spec: ModelSpec, prompts: Sequence[JudgedPrompt]
+        self, spec: ModelSpec, prompts: Sequence[JudgedPrompt], precision: Precision
     ) -> Iterator[list[tuple[JudgedPrompt, Answer]]]:
         """Yield answers a batch at a time, each question once."""
         ...

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ifllm_hf.errors import ConfigError, require_one_of
 
 BACKENDS = ("auto", "transformers", "vllm")
+AS_TRAINED = "as trained"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,9 @@ class Sampling:
         batch_size: Questions at a time; changes no answer beyond rounding.
         seed: Each question has its own stream of random numbers, made from it.
         dtype: Of the weights; default: bfloat16 on a GPU, float32 on a CPU.
-        load_in_4bit: NF4 weights, as QLoRA trained on.
+        load_in_4bit: `as trained`: an adapter answers on the weights that it was trained on (NF4
+            after QLoRA), merged weights and all others as they are, and a baseline without adapter
+            in the precision of the candidates. `true` or `false`: NF4 or 16 bit for all.
         trust_remote_code: Run the code that models bring along. Read it first.
     """
 
@@ -66,7 +69,7 @@ class Sampling:
     batch_size: int = 8
     seed: int = 0
     dtype: str | None = None
-    load_in_4bit: bool = False
+    load_in_4bit: bool | str = AS_TRAINED
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
@@ -76,6 +79,8 @@ class Sampling:
             ConfigError: A value that no generation could use.
         """
         require_one_of("generation.backend", self.backend, BACKENDS)
+        if isinstance(self.load_in_4bit, str):
+            require_one_of("generation.load_in_4bit", self.load_in_4bit, (AS_TRAINED,))
         if self.max_new_tokens < 1 or self.batch_size < 1:
             raise ConfigError(
                 f"generation: max_new_tokens {self.max_new_tokens}, batch_size {self.batch_size}; "

@@ -23,6 +23,7 @@ from ifllm_hf.alignment.generate.backend import (
 from ifllm_hf.alignment.generate.config import ModelSpec, Sampling
 from ifllm_hf.alignment.pairs.config import PromptFormat
 from ifllm_hf.alignment.policy.load import load_for_answers
+from ifllm_hf.alignment.policy.precision import Precision
 from ifllm_hf.training.pretrained import model_positions
 
 
@@ -58,20 +59,22 @@ class SeededSampling(LogitsProcessor):  # type: ignore[misc, unused-ignore]
 class TransformersBackend:
     """Loads a base model once and puts one adapter after the other onto it."""
 
+    name = "transformers"
+
     def __init__(self, style: PromptFormat, sampling: Sampling) -> None:
         """Keep the settings; nothing is loaded yet."""
         self.style, self.sampling = style, sampling
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._base: Any = None
-        self._base_name: str | None = None
+        self._loaded: tuple[str, Precision] | None = None
 
     def answer(
-        self, spec: ModelSpec, prompts: Sequence[JudgedPrompt]
+        self, spec: ModelSpec, prompts: Sequence[JudgedPrompt], precision: Precision
     ) -> Iterator[list[tuple[JudgedPrompt, Answer]]]:
         """Yield the answers of one model, a batch at a time."""
         trusted = self.sampling.trust_remote_code
         tokenizer = load_tokenizer(spec, self.style, trust_remote_code=trusted)
-        model = self._load(spec, tokenizer)
+        model = self._load(spec, tokenizer, precision)
         encoded = [(p, token_ids(tokenizer, p, self.style)) for p in prompts]
         room = room_for_prompts(model_positions(model), self.sampling, spec.model)
         fits = [(p, ids) for p, ids in encoded if room is None or len(ids) <= room]
@@ -112,18 +115,17 @@ class TransformersBackend:
             answers.append((prompt, finished_answer(text, stops, ended, len(ids) + ended)))
         return answers
 
-    def _load(self, spec: ModelSpec, tokenizer: Any) -> Any:
+    def _load(self, spec: ModelSpec, tokenizer: Any, precision: Precision) -> Any:
         assert spec.model is not None
-        if self._base_name != spec.model:
+        if self._loaded != (spec.model, precision):
             self._base = None
             self._base = load_for_answers(
                 spec.model,
-                self.sampling.dtype,
-                self.sampling.load_in_4bit,
+                precision,
                 self.device,
                 trust_remote_code=self.sampling.trust_remote_code,
             )
-            self._base_name = spec.model
+            self._loaded = (spec.model, precision)
         elif hasattr(self._base, "peft_config"):
             self._base = self._base.unload()
         # Ours alone: a model's own file may sample, or punish repetition. Set before an adapter is

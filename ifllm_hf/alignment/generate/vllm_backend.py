@@ -19,6 +19,7 @@ from ifllm_hf.alignment.generate.backend import (
 )
 from ifllm_hf.alignment.generate.config import ModelSpec, Sampling
 from ifllm_hf.alignment.pairs.config import PromptFormat
+from ifllm_hf.alignment.policy.precision import Precision
 from ifllm_hf.errors import ConfigError
 
 _BATCH = 256
@@ -28,11 +29,13 @@ _BATCH = 256
 class VLLMBackend:
     """Loads a base model once; adapters come with the requests."""
 
+    name = "vllm"
+
     def __init__(self, style: PromptFormat, sampling: Sampling) -> None:
         """Keep the settings.
 
         Raises:
-            ConfigError: vLLM is not installed, or 4-bit weights are asked for.
+            ConfigError: vLLM is not installed.
         """
         try:
             import vllm
@@ -41,24 +44,19 @@ class VLLMBackend:
                 f"generation.backend is vllm, which cannot be imported ({error}); install vllm, or "
                 "set generation.backend: transformers"
             ) from error
-        if sampling.load_in_4bit:
-            raise ConfigError(
-                "generation.load_in_4bit needs generation.backend: transformers; adapters on NF4 "
-                "weights are not what vLLM serves"
-            )
         self._vllm: Any = vllm
         self.style, self.sampling = style, sampling
         self._engine: Any = None
-        self._engine_name: str | None = None
+        self._loaded: tuple[str, Precision] | None = None
         self._adapters: dict[str, int] = {}
 
     def answer(
-        self, spec: ModelSpec, prompts: Sequence[JudgedPrompt]
+        self, spec: ModelSpec, prompts: Sequence[JudgedPrompt], precision: Precision
     ) -> Iterator[list[tuple[JudgedPrompt, Answer]]]:
         """Yield the answers of one model, a batch at a time."""
         trusted = self.sampling.trust_remote_code
         tokenizer = load_tokenizer(spec, self.style, trust_remote_code=trusted)
-        engine = self._load(str(spec.model))
+        engine = self._load(str(spec.model), precision)
         positions = int(engine.llm_engine.model_config.max_model_len)
         room = room_for_prompts(positions, self.sampling, spec.model) or positions
         stops = stop_texts(self.style, self.sampling)
@@ -100,16 +98,19 @@ class VLLMBackend:
             stop_token_ids=[tokenizer.eos_token_id],
         )
 
-    def _load(self, name: str) -> Any:
-        if self._engine_name != name:
+    def _load(self, name: str, precision: Precision) -> Any:
+        if self._loaded != (name, precision):
+            # vLLM quantises to NF4 with double quantisation as it loads; no other 4 bits get here.
+            in_4bit = {"quantization": "bitsandbytes"} if precision.in_4bit else {}
             self._engine = None
             self._engine = self._vllm.LLM(
                 model=name,
-                dtype=self.sampling.dtype or "auto",
+                dtype=precision.dtype or "auto",
+                **in_4bit,
                 enable_lora=True,
                 max_lora_rank=64,
                 seed=self.sampling.seed,
                 trust_remote_code=self.sampling.trust_remote_code,
             )
-            self._engine_name = name
+            self._loaded = (name, precision)
         return self._engine

@@ -139,6 +139,15 @@ def markdown(report: Record) -> str:
         *([warned, ""] if saw else ()),
         f"Baseline: **{report['baseline']}**. Answers: {report['answers']}.",
         "",
+        "What answered: "
+        + "; ".join(f"{name}: {m['answered_by']}" for name, m in report["models"].items())
+        + ".",
+        *(
+            f"\n**Baseline and {name} stand on weights of unlike precision: what quantisation does "
+            "is part of this comparison.**"
+            for name in report["unlike"]
+        ),
+        "",
         "Win rate counts a tie as half. Intervals: 95 %, bootstrap over readers, "
         f"{report['draws']} draws."
         + (

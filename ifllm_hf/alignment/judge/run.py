@@ -11,8 +11,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ifllm_hf.alignment.generate.answers import backend_name, generate_answers, make_backend
+from ifllm_hf.alignment.generate.answering import AnsweringWeights, answering_weights, are_alike
+from ifllm_hf.alignment.generate.answers import generate_answers, make_backend
 from ifllm_hf.alignment.generate.backend import CUT, TOO_LONG, Answer, JudgedPrompt
+from ifllm_hf.alignment.generate.backend_choice import backend_name
 from ifllm_hf.alignment.generate.config import ModelSpec
 from ifllm_hf.alignment.judge.config import JudgeConfig
 from ifllm_hf.alignment.judge.figure import figure
@@ -67,7 +69,9 @@ def run_judge(
     prompts, ledger = held_out_prompts(config.prompts, style)
     if isinstance(judge, RewardJudge):
         judge.keep_apart_from({p.user_id for p in prompts})
-    answers = _answers(config, prompts, style, folder, progress)
+    _check_there(config)
+    weights = answering_weights(config.baseline, config.candidates, config.generation)
+    answers = _answers(config, weights, prompts, style, folder, progress)
     base = answers[config.baseline.name]
     compared: dict[str, list[Comparison]] = {}
     bar = progress and config.judge.kind != "people"  # it would be drawn over the answers
@@ -105,7 +109,12 @@ def run_judge(
         "baseline": config.baseline.name,
         "baseline_answers": _endings(base.values()),
         "answers": _how_answered(config, answers),
-        "models": {s.name: _public(s) for s in (config.baseline, *config.candidates)},
+        "models": {s.name: _public(s, weights) for s in (config.baseline, *config.candidates)},
+        "unlike": [
+            s.name
+            for s in config.candidates
+            if not are_alike(weights.get(config.baseline.name), weights.get(s.name))
+        ],
         "labellers_saw_readers": [
             name for name, run in runs.items() if run.get("data", {}).get("labeller_saw")
         ],
@@ -205,8 +214,16 @@ def _trained_format(runs: Mapping[str, Mapping[str, Any]]) -> PromptFormat:
     return next(iter(styles.values()), PromptFormat())
 
 
+def _check_there(config: JudgeConfig) -> None:
+    """Refuse models that cannot be had, before an hour goes into the answers of the first."""
+    asked = [spec for spec in (config.baseline, *config.candidates) if spec.answers is None]
+    for place in {place for spec in asked for place in (spec.model, spec.adapter) if place}:
+        check_access(place)
+
+
 def _answers(
     config: JudgeConfig,
+    weights: Mapping[str, AnsweringWeights],
     prompts: Sequence[JudgedPrompt],
     style: PromptFormat,
     folder: Path,
@@ -214,13 +231,12 @@ def _answers(
 ) -> dict[str, dict[str, Answer]]:
     """Generate for one model after the other, loading a base model once."""
     specs = (config.baseline, *config.candidates)
-    name = backend_name(config.generation)
     shared = None
-    asked = [spec for spec in specs if spec.answers is None]
+    asked = [(spec, weights[spec.name]) for spec in specs if spec.name in weights]
     if asked:
-        # All of them, before an hour goes into the answers of the first.
-        for place in {place for spec in asked for place in (spec.model, spec.adapter) if place}:
-            check_access(place)
+        for spec, with_weights in asked:
+            logger.info("%s answers with %s", spec.name, with_weights.words)
+        name = backend_name(config.generation, asked)
         shared = make_backend(name, style, config.generation)
     answers = {
         spec.name: generate_answers(
@@ -229,6 +245,7 @@ def _answers(
             style,
             config.generation,
             folder / "answers" / f"{spec.name}.jsonl",
+            weights=weights.get(spec.name),
             backend=shared,
             progress=progress,
         )
@@ -313,8 +330,10 @@ def _how_answered(config: JudgeConfig, answers: Mapping[str, Mapping[str, Answer
     return how + "; cut there: " + ", ".join(f"{name} {n}" for name, n in cut.items())
 
 
-def _public(spec: ModelSpec) -> dict[str, Any]:
-    return {k: v if k == "name" else public_name(v) for k, v in asdict(spec).items()}
+def _public(spec: ModelSpec, weights: Mapping[str, AnsweringWeights]) -> dict[str, Any]:
+    named = {k: v if k == "name" else public_name(v) for k, v in asdict(spec).items()}
+    answers = weights[spec.name].words if spec.name in weights else "ready answers"
+    return {**named, "answered_by": answers}
 
 
 def _write(report: dict[str, Any], found: Mapping[str, Items], folder: Path) -> None:

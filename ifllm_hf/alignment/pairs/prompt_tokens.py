@@ -36,6 +36,29 @@ def prompt_tokens(tokenizer: Any, prompt: str | list[Message], style: PromptForm
     return alone[:shared]
 
 
+def answer_tokens(
+    tokenizer: Any, prompt: str | list[Message], answer: str, style: PromptFormat
+) -> tuple[list[int], int]:
+    """Return the tokens of a prompt and an answer, and how many of them are the prompt's.
+
+    Args:
+        tokenizer: Of the model.
+        prompt: As `format_row` writes it.
+        answer: Likewise, its prefix included; of a chat, its text.
+        style: How answers follow a prompt.
+    """
+    whole: str | list[Message]
+    if isinstance(prompt, str):
+        whole = prompt + answer
+    else:
+        whole = [*prompt, {"role": "assistant", "content": answer}]
+    alone = prompt_tokens(tokenizer, prompt, style)
+    ids = _ids(tokenizer, whole, add_generation_prompt=False)
+    if isinstance(prompt, str) and ids[-1:] != [tokenizer.eos_token_id]:
+        ids.append(tokenizer.eos_token_id)
+    return ids, _shared_length(alone, ids)
+
+
 def _ids(tokenizer: Any, text: str | list[Message], *, add_generation_prompt: bool) -> list[int]:
     if isinstance(text, str):
         return list(tokenizer(text)["input_ids"])

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from ifllm_hf.alignment.generate.config import AS_TRAINED
 from ifllm_hf.alignment.judge.config import JudgeConfig
 from ifllm_hf.alignment.judge.pooled import pool, pooled_markdown
 from ifllm_hf.alignment.judge.run import run_judge
@@ -49,6 +50,7 @@ def judge_model(
     settings = {k: v for k, v in read_yaml(str(config.judge)).items() if k not in ours}
     inputs = {
         "judge": settings,
+        "load_in_4bit": settings.get("generation", {}).get("load_in_4bit", AS_TRAINED),
         "models": {name: weights_id(place) for name, place in folders.items()},
         "baseline": [weights_id(base), weights_id(sft)],
         "data": data.fingerprint,

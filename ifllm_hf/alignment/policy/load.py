@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trl import DPOConfig, SFTConfig
 
     from ifllm_hf.alignment.policy.config import PolicyConfig
+    from ifllm_hf.alignment.policy.precision import Precision
 
 
 _MODEL_FILES = ("config.json", "adapter_config.json")
@@ -208,8 +209,7 @@ def load_model(path: str, policy: PolicyConfig, training: DPOConfig | SFTConfig)
 
 def load_for_answers(
     name: str,
-    dtype: str | None,
-    in_4bit: bool,
+    precision: Precision,
     device: torch.device,
     *,
     trust_remote_code: bool = False,
@@ -218,25 +218,21 @@ def load_for_answers(
 
     Args:
         name: A folder, or a model on the Hub.
-        dtype: Default: bfloat16 on a GPU, float32 on a CPU.
-        in_4bit: NF4 weights, with `dtype` to compute in.
+        precision: How they are loaded.
         device: Where they go.
         trust_remote_code: Whether code that lies beside them may run.
 
     Raises:
         ConfigError: They cannot be loaded.
     """
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers import AutoModelForCausalLM
 
-    dtype = dtype or ("bfloat16" if device.type == "cuda" else "float32")
-    options: dict[str, Any] = {"dtype": dtype, "device_map": {"": device.type}}
-    if in_4bit:
-        options["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=dtype,
-        )
+    options: dict[str, Any] = {
+        "dtype": precision.dtype or "auto",
+        "device_map": {"": device.type},
+    }
+    if (quantization := precision.quantization()) is not None:
+        options["quantization_config"] = quantization
     setting = "generation.trust_remote_code"
     try:
         with loading(name, trust_remote_code=trust_remote_code, setting=setting) as trusted:

@@ -19,6 +19,7 @@ from ifllm_hf.alignment.policy.adapter_base import (
     check_adapter,
     refuse_adapter_as_model,
 )
+from ifllm_hf.alignment.policy.base_weights import base_fingerprint
 from ifllm_hf.alignment.policy.run_card import card
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.files import write_whole
@@ -192,6 +193,7 @@ def announce(
             "cut": cut,
             "labeller_saw": run.pairs.labeller_saw,
         },
+        "base_weights": base_fingerprint(run.path, models.revision_of(run.path, run.policy)),
         "versions": versions(),
     }
     if PartialState().is_main_process:

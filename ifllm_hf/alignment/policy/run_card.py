@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from ifllm_hf.card_template import fill
 from ifllm_hf.training.tiny_models import TINY_PREFIX
 
 _TEMPLATE = Path(__file__).parent / "run_card.md"
+_DONE = Path(__file__).parent / "run_done.md"
 
 
 def card(record: dict[str, Any]) -> str:
@@ -16,21 +18,32 @@ def card(record: dict[str, Any]) -> str:
 
     It states what was done and claims no quality: that is measured by judging, not by training.
     """
+    base = record["used"]["base_model"]
+    made_up = base.startswith(TINY_PREFIX)
+    values = {
+        "base_model_yaml": "[]" if made_up else base,
+        "library": "transformers" if record["settings"]["method"] == "full" else "peft",
+        "stage": record["stage"],
+        "stage_title": record["stage"].upper(),
+        "model": base.split("/")[-1],
+        "dataset": record["data"]["dataset"],
+        "made_up": "" if made_up else None,
+        "done": what_was_done(record),
+        "versions": ", ".join(f"{name} {number}" for name, number in record["versions"].items()),
+    }
+    return fill(_TEMPLATE.read_text(encoding="utf-8"), values)
+
+
+def what_was_done(record: Mapping[str, Any]) -> str:
+    """Return what a card says of a run: weights, loss, prompts and pairs."""
     settings, data, used = record["settings"], record["data"], record["used"]
-    made_up = used["base_model"].startswith(TINY_PREFIX)
     fold = f" (fold {settings['eval_fold']})" if data["held_out"] else ""
     dropped = data["ledger"]["dropped"].items()
     history = settings["history"]
     values = {
         **{name: used[name] for name in ("weights", "loss", "prompt")},
-        **{name: data[name] for name in ("dataset", "train", "cut", "fingerprint")},
+        **{name: data[name] for name in ("train", "cut", "fingerprint")},
         **{name: settings[name] for name in ("suffix", "seed")},
-        "base_model_yaml": "[]" if made_up else used["base_model"],
-        "library": "transformers" if settings["method"] == "full" else "peft",
-        "stage": record["stage"],
-        "stage_title": record["stage"].upper(),
-        "model": used["base_model"].split("/")[-1],
-        "made_up": "" if made_up else None,
         "reference": used.get("reference"),
         "reference_setting": settings.get("reference"),
         "no_history": "" if history == "none" else None,
@@ -40,6 +53,5 @@ def card(record: dict[str, Any]) -> str:
         "dropped": ", ".join(f"{n} {reason}" for reason, n in dropped) or "none",
         "max_length": str(settings["max_length"]),
         "labeller_saw": data["labeller_saw"] or None,
-        "versions": ", ".join(f"{name} {number}" for name, number in record["versions"].items()),
     }
-    return fill(_TEMPLATE.read_text(encoding="utf-8"), values)
+    return fill(_DONE.read_text(encoding="utf-8"), values).rstrip("\n")

@@ -51,6 +51,11 @@ def test_vllm_gets_tokens_seeds_and_the_adapter(
     assert all(isinstance(ids, int) for ids in seen["asked"][0]["prompt_token_ids"])
     assert len({p["seed"] for p in seen["parameters"]}) == 2
     assert seen["parameters"][0]["max_tokens"] == 8
+    assert "quantization" not in seen["engine"]
+    # What QLoRA trained on is loaded as vLLM loads 4-bit weights.
+    in_4bit = Sampling(backend="vllm", max_new_tokens=8, load_in_4bit=True)
+    generate_answers(spec, prompts(2), STYLE, in_4bit, tmp_path / "a.jsonl", progress=False)
+    assert seen["engine"]["quantization"] == "bitsandbytes"
 
 
 def test_vllm_that_is_not_there_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,6 +163,45 @@ def test_a_report_names_models_whose_labeller_saw_the_judges(
     assert said in (tmp_path / "out" / "report.md").read_text()
 
 
+def test_a_report_says_what_answered(
+    tmp_path: Path, questions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ifllm_hf.alignment.judge import run as judge
+
+    specs, seen = [], {}
+    for name, method in (("q", "qlora"), ("l", "lora")):
+        (tmp_path / name).mkdir()
+        settings = {"eval_fold": 0, "method": method, "dtype": "bfloat16"}
+        (tmp_path / name / "run.json").write_text(json.dumps({"settings": settings}))
+        specs.append({"name": name, "adapter": str(tmp_path / name)})
+    given = answers(tmp_path / "given.jsonl", lambda i: f"given {i}")
+    specs.append({"name": "given", "answers": given})
+    generate = judge.generate_answers
+
+    def ready(spec: Any, *arguments: Any, weights: Any, **options: Any) -> Any:
+        seen[spec.name] = weights
+        file = answers(tmp_path / f"{spec.name}.jsonl", lambda i: f"{spec.name} {i}")
+        return generate(ModelSpec(spec.name, answers=file), *arguments, **options)
+
+    monkeypatch.setattr(judge, "generate_answers", ready)
+    monkeypatch.setattr(judge, "check_access", lambda place: None)
+    with Server() as server:
+        made = config(
+            tmp_path, questions, candidates=specs, baseline={"name": "b", "model": "m"},
+            judge=endpoint(server),
+        )  # fmt: skip
+        report = run_judge(made, progress=False)
+    assert {name: model["answered_by"] for name, model in report["models"].items()} == {
+        "b": "NF4 weights", "q": "NF4 base + adapter", "l": "float32 base + adapter",
+        "given": "ready answers",
+    }  # fmt: skip
+    assert seen["b"].precision == seen["q"].precision and seen["given"] is None
+    assert report["unlike"] == ["l"]
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "What answered: b: NF4 weights; q: NF4 base + adapter; l: float32" in text
+    assert "**Baseline and l stand on weights of unlike precision" in text
+
+
 def test_a_model_that_is_not_there_is_known_before_any_answer(
     tmp_path: Path, questions: Path, tiny: Callable[..., Path]
 ) -> None:

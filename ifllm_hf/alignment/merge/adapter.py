@@ -1,0 +1,275 @@
+"""What an adapter says of itself, where its base is, and whether the two fit."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ifllm_hf.alignment.policy.base_weights import base_fingerprint
+from ifllm_hf.alignment.policy.load import check_access
+from ifllm_hf.alignment.policy.precision import (
+    ADAPTER_CONFIG,
+    Precision,
+    run_of,
+    trained_precision,
+)
+from ifllm_hf.errors import ConfigError
+from ifllm_hf.training.pretrained import loading
+from ifllm_hf.training.run_record import public_name
+from ifllm_hf.training.tiny_models import TINY_PREFIX
+
+logger = logging.getLogger(__name__)
+
+_PREFIX = "base_model.model."
+TRUST = "--trust-remote-code"
+_FILES = ("adapter_*", "run.json", "tokenizer*", "*.jinja", "special_tokens_map.json", "*.model")
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter that may be merged.
+
+    Attributes:
+        folder: Where it is.
+        name: Its public name.
+        run: The record of our run that made it, None for adapters of others.
+        base: Where its base is: a folder, or a model on the Hub.
+        base_name: The public name of the base, as the adapter has it.
+        revision: Of the base, on the Hub.
+        precision: What it was trained on.
+    """
+
+    folder: Path
+    name: str
+    run: Mapping[str, Any] | None
+    base: str
+    base_name: str
+    revision: str | None
+    precision: Precision
+
+
+def find_adapter(
+    place: str, *, base: str | None = None, load_in_4bit: bool | None = None
+) -> Adapter:
+    """Return what is known of an adapter, and where its base is.
+
+    Args:
+        place: Folder of a run, of one of its checkpoints or of any PEFT adapter; or `ORG/NAME`.
+        base: Where the base is; default: as the adapter names it, or the tiny model of a dry run.
+        load_in_4bit: Whether it was trained on NF4 weights; default: as its `run.json` says, else
+            no.
+
+    Raises:
+        ConfigError: There is no adapter, or none that can be merged; or its base cannot be had.
+    """
+    folder = _folder_of(place)
+    config = _read_config(folder, place)
+    run = run_of(folder)
+    recorded = str(config.get("base_model_name_or_path") or "")
+    found = base or _base_of(folder, recorded)
+    try:
+        check_access(found)
+    except ConfigError as error:
+        if base is not None:
+            raise
+        raise ConfigError(
+            f"{place}: its base, {recorded or 'which it does not name'}, cannot be had ({error}); "
+            "say with --base where it is"
+        ) from error
+    if (Path(found) / ADAPTER_CONFIG).is_file():
+        raise ConfigError(f"{found}: is an adapter too; expected the base model of {place}")
+    settings = (run or {}).get("settings", {})
+    revision = settings.get("model_revision") or config.get("revision")
+    return Adapter(
+        folder=folder,
+        name=str(public_name(place)),
+        run=run,
+        base=found,
+        base_name=recorded or str(public_name(found)),
+        # A folder has no revisions, nor has another model than the recorded one this one's.
+        revision=None if base or Path(found).is_dir() or revision == "main" else revision,
+        precision=_precision(run, load_in_4bit, place),
+    )
+
+
+def check_fit(adapter: Adapter, config: Any, *, trust_remote_code: bool) -> int:
+    """Refuse an adapter whose base this is not, before weights are loaded.
+
+    Args:
+        adapter: The adapter.
+        config: Of the base, as `AutoConfig` reads it.
+        trust_remote_code: Whether code that lies beside the base may run.
+
+    Returns:
+        Number of weights of the base.
+
+    Raises:
+        ConfigError: Names or shapes do not fit, the weights are others than those of the run, or
+            the base is stored in less than 16 bit.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if getattr(config, "quantization_config", None):
+        raise ConfigError(
+            f"{adapter.base}: its weights are stored quantised, and nothing can be merged into "
+            "them; name the model that they were made from with --base"
+        )
+    with (
+        loading(adapter.base, trust_remote_code=trust_remote_code, setting=TRUST) as options,
+        torch.device("meta"),
+    ):
+        model = AutoModelForCausalLM.from_config(config, **options)
+    for name, shape in _shapes(adapter.folder).items():
+        if (problem := _misfit(model, name, shape)) is not None:
+            raise ConfigError(
+                f"{adapter.name} was trained on another model than {adapter.base}: {problem}; "
+                f"its base is called {adapter.base_name}, say with --base where it is"
+            )
+    _check_weights(adapter)
+    return sum(p.numel() for p in model.parameters())
+
+
+def _folder_of(place: str) -> Path:
+    folder = Path(place).expanduser()
+    if folder.is_dir():
+        return folder
+    if place.startswith((".", "/", "~")) or place.count("/") != 1:
+        raise ConfigError(f"{place}: no such folder; name one that holds an adapter, or ORG/NAME")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(place, allow_patterns=list(_FILES)))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ConfigError(f"{place}: cannot be downloaded ({error}); check the network") from error
+
+
+def _read_config(folder: Path, place: str) -> dict[str, Any]:
+    """Return `adapter_config.json`, once it is known to be of an adapter that can be merged."""
+    file = folder / ADAPTER_CONFIG
+    if not file.is_file():
+        whole = any(folder.glob("*.safetensors")) and (folder / "config.json").is_file()
+        raise ConfigError(
+            f"{place}: holds a whole model (method: full), so there is nothing to merge; it is "
+            "served as it is"
+            if whole
+            else f"{place}: no {ADAPTER_CONFIG} there; name the folder that training wrote an "
+            "adapter into"
+        )
+    if not any(folder.glob("adapter_model.*")):
+        raise ConfigError(f"{place}: no weights of an adapter there (adapter_model.safetensors)")
+    try:
+        config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{file}: cannot be read as JSON ({error}); copy it anew") from error
+    task = config.get("task_type")
+    if task not in (None, "CAUSAL_LM"):
+        raise ConfigError(
+            f"{place}: is an adapter for {task}; expected one of a language model (CAUSAL_LM)"
+        )
+    from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
+
+    kind = str(config.get("peft_type"))
+    tuner: Any = {str(k.value): v for k, v in PEFT_TYPE_TO_TUNER_MAPPING.items()}.get(kind)
+    if not hasattr(tuner, "merge_and_unload"):
+        raise ConfigError(f"{place}: is of kind {kind}, which cannot be merged; serve it as it is")
+    return config
+
+
+def _base_of(folder: Path, recorded: str) -> str:
+    """Return where the base is: of a dry run, the tiny model in the folder of the run."""
+    if recorded.startswith(TINY_PREFIX):
+        for run in (folder, folder.parent):
+            if (run / "tiny_model").is_dir():
+                return str(run / "tiny_model")
+        raise ConfigError(
+            f"{folder}: its base is {recorded}, a model of a dry run, but there is no tiny_model "
+            "beside it; copy the whole folder, or say with --base where it is"
+        )
+    if not recorded:
+        raise ConfigError(f"{folder}: does not name its base; say with --base where it is")
+    return recorded
+
+
+def _precision(run: Mapping[str, Any] | None, load_in_4bit: bool | None, place: str) -> Precision:
+    trained = trained_precision(run)
+    if trained is None:
+        return Precision(True, "bfloat16") if load_in_4bit else Precision()
+    if load_in_4bit is not None and load_in_4bit != trained.in_4bit:
+        raise ConfigError(
+            f"{place}: its run.json says that it was trained on {trained.words} weights; leave "
+            "--load-in-4bit out"
+        )
+    return trained
+
+
+def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of an adapter's weights by name."""
+    file = folder / "adapter_model.safetensors"
+    if not file.is_file():
+        import torch
+
+        stored = torch.load(folder / "adapter_model.bin", map_location="cpu", weights_only=True)
+        return {name: tuple(value.shape) for name, value in stored.items()}
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, "pt") as opened:
+            return {n: tuple(opened.get_slice(n).get_shape()) for n in opened.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ConfigError(f"{file}: cannot be read ({error}); copy it anew") from error
+
+
+def _misfit(model: Any, name: str, shape: tuple[int, ...]) -> str | None:
+    """Say what is wrong with one weight of an adapter; None: nothing that is known."""
+    from transformers.pytorch_utils import Conv1D
+
+    path, _, part = name.removeprefix(_PREFIX).partition(".lora_")
+    if ".base_layer" in path or "_magnitude_vector" in name:
+        return None
+    try:
+        if not part:
+            own = tuple(model.get_parameter(path).shape)
+            return None if own == shape else f"{path} is {shape}, there {own}"
+        layer = model.get_submodule(path)
+    except AttributeError:
+        # Vectors of other kinds of adapters have no counterpart in the base.
+        return f"it has no {path}" if part or path.endswith((".weight", ".bias")) else None
+    if not hasattr(layer, "weight") or len(shape) != 2 or len(layer.weight.shape) != 2:
+        return None
+    sides = tuple(layer.weight.shape)
+    wide, deep = sides if isinstance(layer, Conv1D) or part.startswith("embedding") else sides[::-1]
+    side, seen = ("in", shape[1]) if part.split("_")[-1].startswith("A") else ("out", shape[0])
+    there = wide if side == "in" else deep
+    return None if seen == there else f"{path} takes {side} {seen}, there {there}"
+
+
+def _check_weights(adapter: Adapter) -> None:
+    """Compare the base with the one of the run: by its weights, else by its name."""
+    recorded = (adapter.run or {}).get("base_weights")
+    found = base_fingerprint(adapter.base, adapter.revision)
+    if recorded and found and recorded != found:
+        raise ConfigError(
+            f"{adapter.base}: has other weights than the base that {adapter.name} was trained on "
+            f"({adapter.base_name}; fingerprint {found}, expected {recorded}); say with --base "
+            "where that is"
+        )
+    mine, theirs = (n.rstrip("/").split("/")[-1] for n in (adapter.base, adapter.base_name))
+    if not recorded and mine != theirs and not adapter.base_name.startswith(TINY_PREFIX):
+        logger.warning(
+            "%s was trained on %s and is merged into %s: shapes fit, and nothing else can be told",
+            adapter.name,
+            adapter.base_name,
+            adapter.base,
+        )
+
+
+def bytes_needed(n_weights: int, dtype: str) -> int:
+    """Return the size of a saved model, with room for its tokenizer."""
+    return math.ceil(n_weights * (4 if dtype == "float32" else 2)) + (32 << 20)

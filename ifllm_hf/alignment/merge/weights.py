@@ -1,0 +1,216 @@
+"""The base as an adapter was trained on it, and what both make together in 16 bit.
+
+4-bit weights are read before anything is computed with them: on CPUs with AVX512-BF16 bitsandbytes
+repacks them at the first forward in eval mode, and what is dequantised after that is noise.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ifllm_hf.alignment.merge.adapter import TRUST, Adapter
+from ifllm_hf.alignment.policy.precision import ADAPTER_CONFIG
+from ifllm_hf.errors import ConfigError
+from ifllm_hf.progress import progress_bar
+from ifllm_hf.training.pretrained import loading
+
+if TYPE_CHECKING:
+    import torch
+
+    from ifllm_hf.alignment.policy.precision import Precision
+
+logger = logging.getLogger(__name__)
+
+
+def load_base(
+    adapter: Adapter,
+    device: torch.device,
+    *,
+    precision: Precision | None = None,
+    trust_remote_code: bool = False,
+) -> Any:
+    """Load the base of an adapter as it was trained on it.
+
+    Args:
+        adapter: The adapter.
+        device: Where the weights go.
+        precision: Another precision than that.
+        trust_remote_code: Whether code that lies beside them may run.
+
+    Raises:
+        ConfigError: They cannot be loaded.
+    """
+    from transformers import AutoModelForCausalLM
+
+    how = precision or adapter.precision
+    options: dict[str, Any] = {
+        "dtype": how.dtype or "auto",
+        "device_map": {"": device.type},
+        "quantization_config": how.quantization(),
+    }
+    try:
+        with loading(adapter.base, trust_remote_code=trust_remote_code, setting=TRUST) as trusted:
+            return AutoModelForCausalLM.from_pretrained(
+                adapter.base,
+                revision=adapter.revision,
+                **{k: v for k, v in options.items() if v is not None},
+                **trusted,
+            ).eval()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{adapter.base}: cannot be loaded ({error}); check it") from error
+
+
+def put_on(model: Any, adapter: Adapter) -> Any:
+    """Return a model with the adapter on it.
+
+    Raises:
+        ConfigError: Some of its weights have no place in the model, or are not there.
+    """
+    from peft import PeftModel
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Found missing adapter keys")
+        # Of Conv1D layers it is known how they lie; a QLoRA run of GPT-2 has seen them turned.
+        warnings.filterwarnings("ignore", "fan_in_fan_out is set")
+        warnings.filterwarnings("ignore", ".*gradient_checkpointing.*", FutureWarning)
+        warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`")
+        try:
+            return PeftModel.from_pretrained(model, str(adapter.folder)).eval()
+        except (RuntimeError, ValueError, UserWarning) as error:
+            said = " ".join(str(error).split())[:300]
+            raise ConfigError(
+                f"{adapter.name}: does not fit {adapter.base} ({said}); say with --base what it "
+                "was trained on"
+            ) from error
+
+
+def take_4bit_weights(plain: Any, quantised: Any) -> int:
+    """Put the values of 4-bit weights into a model that is not quantised, layer by layer.
+
+    Args:
+        plain: The same model in 16 bit. GPT-2 keeps its layers as `Conv1D`, whose weights lie the
+            other way round than those of the 4-bit layers that stand for them.
+        quantised: Freshly loaded: nothing has been computed with it.
+
+    Returns:
+        How many layers were 4-bit.
+
+    Raises:
+        RuntimeError: Its weights are repacked (a defect of the caller).
+    """
+    import torch
+    from bitsandbytes.functional import dequantize_4bit
+    from bitsandbytes.nn.modules import Linear4bit
+    from transformers.pytorch_utils import Conv1D
+
+    layers: list[tuple[str, Any]]
+    layers = [(n, part) for n, part in quantised.named_modules() if isinstance(part, Linear4bit)]
+    with torch.no_grad():
+        for name, layer in layers:
+            state = layer.weight.quant_state
+            if getattr(state, "packing_format_for_cpu", False):
+                raise RuntimeError(f"{name}: repacked for a CPU; dequantise before any forward")
+            values = dequantize_4bit(layer.weight.data, state)
+            target = plain.get_submodule(name)
+            if isinstance(target, Conv1D):
+                values = values.T
+            target.weight.copy_(values)
+    return len(layers)
+
+
+def merge(model: Any, adapter: Adapter, *, show: bool = True) -> Any:
+    """Return the model with the adapter merged into its weights.
+
+    Each sum is made in float32 and rounded once; elsewhere weights keep their dtype.
+
+    Args:
+        model: The base, not quantised.
+        adapter: What is merged into it.
+        show: Whether to draw a progress bar on stderr.
+
+    Raises:
+        ConfigError: The adapter does not fit, cannot be merged, or makes a weight infinite.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    _untie(model, adapter)
+    merged = put_on(model, adapter)
+    layers = [part for part in merged.modules() if isinstance(part, BaseTunerLayer)]
+    try:
+        merged.base_model._check_merge_allowed()
+        with progress_bar(len(layers), "merging", show, delay=2) as bar:
+            for layer in layers:
+                _merge_layer(layer)
+                bar.update(1)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "All adapters are already merged")
+            warnings.filterwarnings("ignore", "Input and output embeddings are no longer tied")
+            return merged.merge_and_unload()
+    except (ValueError, NotImplementedError, RuntimeError) as error:
+        raise ConfigError(
+            f"{adapter.name}: cannot be merged ({' '.join(str(error).split())}); serve the adapter "
+            "on its base"
+        ) from error
+
+
+def _merge_layer(layer: Any) -> None:
+    base = layer.get_base_layer()
+    kept = [(p, p.dtype) for p in base.parameters(recurse=False) if p.is_floating_point()]
+    for parameter, _ in kept:
+        parameter.data = parameter.data.float()
+    layer.merge(safe_merge=True)
+    for parameter, dtype in kept:
+        parameter.data = parameter.data.to(dtype)
+
+
+def _untie(model: Any, adapter: Adapter) -> None:
+    """Give the output embedding weights of its own where the adapter changes one of both alone.
+
+    In training the two share the weights of the base, and what the adapter adds to one of them
+    never reached the other; merged in place it would.
+    """
+    from torch import nn
+
+    into, out = model.get_input_embeddings(), model.get_output_embeddings()
+    if out is None or into is None or out.weight is not into.weight:
+        return
+    config = json.loads((adapter.folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    if config.get("ensure_weight_tying"):
+        return
+    names = {id(part): name for name, part in model.named_modules()}
+    ends = [names[id(part)].rsplit(".", 1)[-1] for part in (into, out)]
+    touched = config.get("target_modules") or []
+    touched = [touched] if isinstance(touched, str) else touched
+    touched = [*touched, *(config.get("modules_to_save") or [])]
+    if not any(target.rsplit(".", 1)[-1] in ends for target in touched):
+        return
+    out.weight = nn.Parameter(out.weight.detach().clone(), requires_grad=False)
+    model.config.tie_word_embeddings = False
+    model.config.get_text_config().tie_word_embeddings = False
+    logger.warning("input and output embeddings are no longer the same, as the adapter left them")
+
+
+def save_model(model: Any, folder: Path, *, dtype: str, shard_size: str) -> None:
+    """Write weights in shards, with config and generation config.
+
+    Args:
+        model: The merged model; its weights are rounded to `dtype`.
+        folder: Where to.
+        dtype: `bfloat16`, `float16` or `float32`.
+        shard_size: Largest shard, such as `4GB`.
+    """
+    import torch
+
+    model.to(getattr(torch, dtype))
+    model.config.dtype = dtype
+    settings = model.generation_config
+    if settings is not None:
+        try:
+            settings.validate(strict=True)
+        except ValueError:  # a temperature without sampling, as many bases have; saving refuses it
+            settings.do_sample = True
+    model.save_pretrained(folder, max_shard_size=shard_size)
