@@ -42,6 +42,7 @@ class AdapterPrecision:
             else {}
         )
         super().__init__(model, *args, **kwargs)  # type: ignore[call-arg]
+        keep_unpacked(self.model)  # TRL may have loaded it
         if is_peft_model(self.model):
             self._train_in_float32(earlier)
 
@@ -54,4 +55,5 @@ class AdapterPrecision:
         mixed = self.accelerator.mixed_precision != "no"
         for name, weight in self.model.named_parameters():
             if weight.requires_grad and (mixed or "modules_to_save" not in name):
-                weight.data = earlier.get(name, weight.data).float()
+                # Setting a trainer up may have moved the model to the GPU.
+                weight.data = earlier.get(name, weight.data).to(weight.device, torch.float32)
