@@ -36,7 +36,7 @@ def check_training(training: TrainingArguments) -> None:
         if getattr(training, name) < least:
             raise ConfigError(f"{name} is {getattr(training, name)}; expected {least} or more")
     check_bf16(training, "recipes/configs/smoke.yaml")
-    check_packages(training)
+    check_packages(vars(training))
 
 
 @dataclass

@@ -168,7 +168,7 @@ class RewardTrainingConfig(TrainingArguments):  # type: ignore[misc, unused-igno
         if self.remove_unused_columns:
             raise ConfigError("remove_unused_columns would remove the behaviour; leave it false")
         check_bf16(self, "recipes/configs/reward-smoke.yaml")
-        check_packages(self)
+        check_packages(vars(self))
         self.label_names = ["confidence"]
         self.prediction_loss_only = True
         if self.validation_share:
