@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ifllm_hf.errors import ConfigError
+from ifllm_hf.training.optional_packages import check_packages
 
 
 def check_launch(training: Any) -> None:
@@ -22,8 +23,8 @@ def check_launch(training: Any) -> None:
         training: transformers' `TrainingArguments`.
 
     Raises:
-        ConfigError: One process for several GPUs; fewer processes than the launcher was asked for;
-            processes that would each train alone.
+        ConfigError: One process for several GPUs, or with `fsdp`; fewer processes than the launcher
+            was asked for; processes that would each train alone.
     """
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if launched > 1 and training.world_size == 1:
@@ -33,6 +34,11 @@ def check_launch(training: Any) -> None:
         )
     if launched == 1:
         _check_launcher()
+    if training.fsdp and training.parallel_mode.value != "distributed":
+        raise ConfigError(
+            "fsdp shards over processes, and there is one; start with: accelerate launch "
+            f"--config_file recipes/accelerate/fsdp2.yaml {_this_script()} ..., or remove fsdp"
+        )
     # Spread over the GPUs by its layers, the Trainer leaves a model in one process.
     spread = "device_map" in (getattr(training, "model_init_kwargs", None) or {})
     if training.n_gpu > 1 and not spread:
@@ -53,17 +59,22 @@ def check_alone() -> None:
         )
 
 
-def check_pipeline_launch(settings: Mapping[str, Any]) -> None:
-    """Refuse to train in this process where it sees several GPUs.
+def check_pipeline_launch(settings: Mapping[str, Any], launch: Sequence[str] | None) -> None:
+    """Refuse what the recipe of a pipeline would refuse, before anything is labelled for it.
 
     Args:
-        settings: Of the recipe that would run here.
+        settings: Of the recipe.
+        launch: The command in front of it; None: it trains in this process.
 
     Raises:
-        ConfigError: It does.
+        ConfigError: A package that its settings need is missing, or it would train in this process,
+            which sees several GPUs.
     """
     import torch
 
+    check_packages(settings)
+    if launch is not None:
+        return
     on_cpu = settings.get("use_cpu") or _is_true("ACCELERATE_USE_CPU")
     spread = "device_map" in (settings.get("model_init_kwargs") or {})
     alone = int(os.environ.get("LOCAL_RANK", "-1")) == -1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from ifllm_hf.errors import ConfigError
@@ -26,23 +27,27 @@ _TRACKERS = {"azure_ml": "azureml", "comet_ml": "comet", "flyte": "flytekit"}
 _BRINGS = {"azure_ml": "azureml-sdk", "comet_ml": "comet-ml", "flyte": "flytekit"}
 
 
-def check_packages(training: Any) -> None:
+def check_packages(settings: Mapping[str, Any]) -> None:
     """Refuse settings whose packages are not installed; transformers says so after the data.
 
     Args:
-        training: transformers' `TrainingArguments`, before or after its own checks.
+        settings: Of transformers' `TrainingArguments` (`vars` of them), before or after its checks.
 
     Raises:
         ConfigError: A tracker (`report_to`), DeepSpeed, Liger kernels or an optimiser is missing.
     """
-    reports = training.report_to or []
+    reports = settings.get("report_to") or []
     for tracker in [reports] if isinstance(reports, str) else reports:
         _check_tracker(tracker)
-    if training.deepspeed or os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
+    if (
+        settings.get("deepspeed")
+        or os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true"
+    ):
         _need("deepspeed", "deepspeed", "DeepSpeed", "shard with recipes/accelerate/fsdp2.yaml")
-    if training.use_liger_kernel:
+    if settings.get("use_liger_kernel"):
         _need("liger_kernel", "liger-kernel", "use_liger_kernel", "remove it")
-    optimizer = str(getattr(training.optim, "value", training.optim))
+    optimizer = settings.get("optim", "")
+    optimizer = str(getattr(optimizer, "value", optimizer))
     for names, module, package in _OPTIMIZERS:
         if re.match(names, optimizer):
             _need(module, package, f"optim {optimizer}", "set optim: adamw_torch")

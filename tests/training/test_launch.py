@@ -79,10 +79,11 @@ def test_a_cpu_one_process_for_each_and_a_model_spread_by_layers_are_let_pass(
         check_launch(training)
     training.model_init_kwargs = {"device_map": "auto"}
     check_launch(training)
-    check_pipeline_launch({"use_cpu": True})
-    check_pipeline_launch({"model_init_kwargs": {"device_map": "auto"}})
+    check_pipeline_launch({"use_cpu": True}, None)
+    check_pipeline_launch({"model_init_kwargs": {"device_map": "auto"}}, None)
+    check_pipeline_launch({}, ["accelerate", "launch"])
     monkeypatch.setenv("LOCAL_RANK", "0")
-    check_pipeline_launch({})
+    check_pipeline_launch({}, None)
 
 
 def test_processes_that_would_each_train_alone_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,6 +91,11 @@ def test_processes_that_would_each_train_alone_are_refused(monkeypatch: pytest.M
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="each would train alone.*--use_cpu true"):
         check_launch(training)
+
+
+def test_one_process_shards_nothing() -> None:
+    with pytest.raises(ConfigError, match="fsdp shards over processes.*fsdp2.yaml"):
+        check_launch(settings(use_cpu=True, fsdp=True))
 
 
 @pytest.mark.parametrize("name", ["pipeline", "judge"])

@@ -123,16 +123,16 @@ def run_pipeline(
         What stands now.
 
     Raises:
-        IFLLMError: The data cannot be read, nobody could judge, or `launch: null` where one process
-            would train on several GPUs.
+        IFLLMError: The data cannot be read, nobody could judge, a package is missing, or
+            `launch: null` where one process would train on several GPUs.
     """
     out = Path(config.output_dir)
     if out.exists() and not out.is_dir():
         raise OutputError(f"output_dir {out}: is a file; name a folder, new or of this pipeline")
     outcome = PipelineStatus(cells={m: {s.name: WAITING for s in sources} for m in models})
-    if config.launch is None and not dry:
+    if not dry:
         for file in models.values():
-            check_pipeline_launch({**read_yaml(file), **config.settings})
+            check_pipeline_launch({**read_yaml(file), **config.settings}, config.launch)
     folder = find_data(config.data, out, dry=dry, card=card)
     if folder is None:
         return outcome

@@ -38,7 +38,7 @@ def check_training(training: TrainingArguments) -> None:
             raise ConfigError(f"{name} is {getattr(training, name)}; expected {least} or more")
     check_push(training)
     check_bf16(training, "recipes/configs/smoke.yaml")
-    check_packages(training)
+    check_packages(vars(training))
 
 
 @dataclass

@@ -174,7 +174,7 @@ class RewardTrainingConfig(TrainingArguments):  # type: ignore[misc, unused-igno
                 f"ifllm push model ORG/NAME --from {self.output_dir}"
             )
         check_bf16(self, "recipes/configs/reward-smoke.yaml")
-        check_packages(self)
+        check_packages(vars(self))
         self.label_names = ["confidence"]
         self.prediction_loss_only = True
         if self.validation_share:

@@ -61,7 +61,7 @@ def run(path: Path, *overrides: str, dry: bool = False) -> PipelineStatus:
     return run_pipeline(config, models, sources, say=lambda text: None, dry=dry)
 
 
-def test_two_gpus_without_a_launcher_are_refused_before_anything_is_labelled(
+def test_what_every_run_would_refuse_is_refused_before_anything_is_labelled(
     files: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
@@ -71,6 +71,10 @@ def test_two_gpus_without_a_launcher_are_refused_before_anything_is_labelled(
         run(file)
     assert not (tmp_path / "out").exists()
     assert run(file, dry=True).cells["small"]["second"] == WAITING
+    known = "transformers.integrations.integration_utils"
+    monkeypatch.setattr(f"{known}.is_trackio_available", lambda: False)
+    with pytest.raises(ConfigError, match="report_to is trackio"):
+        run(files(settings={"report_to": "trackio"}, launch=["accelerate", "launch"]))
     trainer = Trainer(monkeypatch)
     assert all_done(run(files(settings={"use_cpu": False}, launch=["accelerate", "launch"])))
     assert len(trainer.asked) == 4
