@@ -100,7 +100,7 @@ class VLLMBackend:
 
     def _load(self, name: str, precision: Precision) -> Any:
         if self._loaded != (name, precision):
-            # vLLM quantises to NF4 with double quantisation as it loads; no other 4 bits get here.
+            # vLLM quantises as it loads, to NF4 with double quantisation: see `backend_choice`.
             in_4bit = {"quantization": "bitsandbytes"} if precision.in_4bit else {}
             self._engine = None
             self._engine = self._vllm.LLM(

@@ -34,9 +34,10 @@ from ifllm_hf.alignment.judge.verdict import (
 )
 from ifllm_hf.alignment.pairs.config import PromptFormat
 from ifllm_hf.alignment.policy.load import check_access
+from ifllm_hf.alignment.policy.precision import run_of
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.files import whole_file, write_whole
-from ifllm_hf.training.run_record import public_name, read_run, versions
+from ifllm_hf.training.run_record import public_name, versions
 
 logger = logging.getLogger(__name__)
 
@@ -168,7 +169,7 @@ def _runs(specs: Sequence[ModelSpec]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for spec in specs:
         place = spec.adapter or spec.model
-        run = read_run(Path(place)) if place and Path(place).is_dir() else None
+        run = run_of(Path(place)) if place and Path(place).is_dir() else None
         if run is not None:
             found[spec.name] = run
     return found

@@ -137,8 +137,8 @@ def merge(model: Any, adapter: Adapter, *, show: bool = True) -> Any:
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    _untie(model, adapter)
     merged = put_on(model, adapter)
+    _untie(model, adapter)
     layers = [part for part in merged.modules() if isinstance(part, BaseTunerLayer)]
     try:
         merged.base_model._check_merge_allowed()
@@ -173,24 +173,19 @@ def _untie(model: Any, adapter: Adapter) -> None:
     In training the two share the weights of the base, and what the adapter adds to one of them
     never reached the other; merged in place it would.
     """
+    from peft.tuners.tuners_utils import BaseTunerLayer
     from torch import nn
 
-    into, out = model.get_input_embeddings(), model.get_output_embeddings()
-    if out is None or into is None or out.weight is not into.weight:
-        return
+    ends = [model.get_input_embeddings(), model.get_output_embeddings()]
+    if not any(isinstance(part, BaseTunerLayer) for part in ends):
+        return  # nothing is added in place
+    into, out = (p.get_base_layer() if isinstance(p, BaseTunerLayer) else p for p in ends)
     config = json.loads((adapter.folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    if config.get("ensure_weight_tying"):
-        return
-    names = {id(part): name for name, part in model.named_modules()}
-    ends = [names[id(part)].rsplit(".", 1)[-1] for part in (into, out)]
-    touched = config.get("target_modules") or []
-    touched = [touched] if isinstance(touched, str) else touched
-    touched = [*touched, *(config.get("modules_to_save") or [])]
-    if not any(target.rsplit(".", 1)[-1] in ends for target in touched):
+    if out is None or out.weight is not into.weight or config.get("ensure_weight_tying"):
         return
     out.weight = nn.Parameter(out.weight.detach().clone(), requires_grad=False)
-    model.config.tie_word_embeddings = False
-    model.config.get_text_config().tie_word_embeddings = False
+    for part in (model.config, model.config.get_text_config()):
+        part.tie_word_embeddings = False
     logger.warning("input and output embeddings are no longer the same, as the adapter left them")
 
 

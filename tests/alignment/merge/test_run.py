@@ -153,7 +153,8 @@ def test_a_checkpoint_is_merged_by_the_record_of_its_run(trained: Trained, tmp_p
 )
 @pytest.mark.parametrize("settings", [{"target_modules": ["q_proj", "lm_head"]},
     {"target_modules": ["embed_tokens", "q_proj"]}, {"modules_to_save": ["lm_head"]},
-    {"use_dora": True}, {"target_modules": "all-linear", "use_rslora": True}])  # fmt: skip
+    {"target_modules": "lm_head|.*q_proj"}, {"use_dora": True},
+    {"target_modules": "all-linear", "use_rslora": True}])  # fmt: skip
 def test_adapters_of_others_keep_what_they_learned(
     tiny: Callable[..., Path], tmp_path: Path, settings: dict[str, Any]
 ) -> None:
@@ -244,6 +245,41 @@ def test_card_and_records_say_what_was_merged_and_measured(
     for file in out.iterdir():
         assert str(adapter.parent).encode() not in file.read_bytes(), file
     assert f"{kl['trained_served']:.2g}" in merge.text()
+
+
+def test_the_served_folder_answers_as_the_trained_model(trained: Trained, tmp_path: Path) -> None:
+    from ifllm_hf.alignment.generate.config import ModelSpec
+    from tests.helpers.alignment.asked_prompts import prompts, write
+
+    adapter, out = trained(dtype="float32", learning_rate=2e-2), tmp_path / "out"
+    merged(adapter, out, check=False, dtype="float32")
+    base = str(adapter / "tiny_model")
+    settings = {"max_new_tokens": 12, "temperature": 0.0}
+    specs = (ModelSpec("a", base, str(adapter)), ModelSpec("m", str(out)), ModelSpec("b", base))
+    by_adapter, by_merged, by_base = (
+        write(spec, tmp_path / f"{spec.name}.jsonl", prompts(3), **settings) for spec in specs
+    )
+    assert by_adapter == by_merged != by_base
+
+
+def test_an_adapter_on_the_hub_is_fetched(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    adapter, asked = trained(), []
+
+    def fetched(name: str, allow_patterns: list[str]) -> str:
+        asked.append(name)
+        if name == "ORG/gone":
+            raise OSError("no network")
+        return str(adapter)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetched)
+    record = merged(Path("ORG/adapter"), tmp_path / "out", check=False).record
+    assert asked == ["ORG/adapter"] and record["adapter"] == "ORG/adapter"
+    with pytest.raises(ConfigError, match="no network"):
+        merged(Path("ORG/gone"), tmp_path / "other")
 
 
 def test_without_a_check_nothing_is_measured_and_the_card_says_so(
