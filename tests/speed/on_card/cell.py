@@ -243,13 +243,16 @@ class _Training:
         self.batches: list[list[dict[str, Any]]] = []
         self.step_ends: list[float] = []
         self._counter = Launches(self._cuda) if counted else None
-        memory = PeakMemory(self._cuda)
         start = self.now()
         trainer.train()
         self.seconds = self.now() - start
-        self.memory = memory.end()
+        self.memory = self._memory.end()
         if self._counter is not None:
             self.launches = self._counter.total()
+
+    def train_begins(self) -> None:
+        # Here, not before: on a CPU what the trainer sets up is not what training takes.
+        self._memory = PeakMemory(self._cuda)
 
     def step_begins(self) -> None:
         if self.first_begins_s is None:
@@ -331,6 +334,9 @@ def _callback(run: _Training) -> Any:
     from transformers import TrainerCallback
 
     class Clock(TrainerCallback):
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            run.train_begins()
+
         def on_step_begin(self, *_: Any, **__: Any) -> None:
             run.step_begins()
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from on_card.cell import Task
 
 _LONGEST_PROMPT = 24
+# Fewer have other lengths than the IFLLM pairs by chance.
+_FEWEST = 36
 
 
 def trainer_of(task: Task, place: Path) -> tuple[Any, Any, float, float]:
@@ -88,7 +90,7 @@ def _write_pairs(task: Task, training: Any, file: Path) -> None:
     """Write made-up pairs: the longest first, then usual ones, and four that are held out."""
     from bench_dpo import pairs
 
-    n = step_pairs_of(task, training) * (task.warm_up + task.steps)
+    n = max(_FEWEST, step_pairs_of(task, training) * (task.warm_up + task.steps))
     usual = pairs((task.pairs if task.kind == "pairs" else n) + 4)
     rows = [
         {side: row[side][: -(-len(row[side]) // task.shorter)] for side in
