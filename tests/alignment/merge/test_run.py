@@ -142,6 +142,35 @@ def test_an_adapter_that_went_on_from_sft_holds_both(trained: Trained, tmp_path:
     assert 1e-3 < by_dpo < by_both
 
 
+def test_an_sft_adapter_is_merged_and_its_card_names_no_reference(tmp_path: Path) -> None:
+    from ifllm_hf.alignment.pairs.config import PairDataConfig
+    from ifllm_hf.alignment.policy.config import PolicyConfig
+    from ifllm_hf.alignment.sft.config import PairSFTConfig
+    from ifllm_hf.alignment.sft.run import run_sft
+
+    training = PairSFTConfig(
+        output_dir=str(tmp_path / "sft"), use_cpu=True, bf16=False, max_steps=2, disable_tqdm=True,
+        gradient_checkpointing=False, max_length=256, dataloader_pin_memory=False,
+    )  # fmt: skip
+    policy = PolicyConfig(model_name_or_path="tiny-random/qwen3", lora_r=4)
+    adapter = run_sft(policy, training, PairDataConfig(dataset="made-up", eval_fold=3))
+    kl = merged(adapter, tmp_path / "out").record["kl"]
+    assert kl["trained_served"] < 1e-5
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "Reference model" not in card and "Loss:" in card
+
+
+def test_shapes_that_fit_under_another_name_are_merged_with_a_warning(
+    tiny: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    adapter = plain_adapter(tiny(), tmp_path / "adapter")
+    merged(adapter, tmp_path / "out", base=str(tiny(seed=7)), check=False)
+    # PEFT writes down where the base lay; what is published does not.
+    for file in (tmp_path / "out").iterdir():
+        assert str(tiny().parent).encode() not in file.read_bytes(), file
+    assert f"trained on {tiny().name}" in caplog.text and "nothing else can be told" in caplog.text
+
+
 def test_a_checkpoint_is_merged_by_the_record_of_its_run(trained: Trained, tmp_path: Path) -> None:
     run = trained(save_steps=2)
     record = merged(run / "checkpoint-2", tmp_path / "out").record
