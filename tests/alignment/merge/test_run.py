@@ -83,6 +83,37 @@ def test_4_bit_weights_are_read_before_a_cpu_repacks_them(trained: Trained, tmp_
     assert torch.equal(served.weight, expected.to(torch.bfloat16))
 
 
+@pytest.mark.filterwarnings("ignore:Merge lora module to 4-bit")
+def test_the_merged_model_is_a_hundred_times_nearer_than_other_ways_to_serve(
+    trained: Trained, tmp_path: Path
+) -> None:
+    """The adapter on the 16-bit base, and merged into the 4-bit weights."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from ifllm_hf.alignment.merge import divergence, weights
+    from ifllm_hf.alignment.merge.adapter import find_adapter
+    from ifllm_hf.alignment.merge.questions import find_questions, style_of
+    from ifllm_hf.alignment.policy.precision import Precision
+
+    adapter, cpu = find_adapter(str(trained())), torch.device("cpu")
+    tokenizer = AutoTokenizer.from_pretrained(adapter.folder)
+    style = style_of(adapter.run, tokenizer)
+    asked = find_questions(adapter.run, style, 4).asked
+    model = divergence.in_float32(weights.put_on(weights.load_base(adapter, cpu), adapter))
+    texts = divergence.tokenized(asked, tokenizer, style, model, max_tokens=64, show=False)
+    said = divergence.trained_answers(model, texts, show=False)
+    merged(trained(), tmp_path / "out", check=False)
+    in_16bit = weights.load_base(adapter, cpu, precision=Precision(dtype="bfloat16"))
+    into_4bit = weights.put_on(weights.load_base(adapter, cpu), adapter).merge_and_unload()
+    served = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype="auto").eval()
+    ours, on_16bit, in_nf4 = (
+        float(divergence.served_divergence(divergence.in_float32(m), said, show=False).mean())
+        for m in (served, weights.put_on(in_16bit, adapter), into_4bit)
+    )
+    assert ours < on_16bit / 100 and ours < in_nf4 / 100
+
+
 def test_repacked_weights_are_never_dequantised(tiny: Callable[..., Path]) -> None:
     import torch
     from transformers import AutoModelForCausalLM
