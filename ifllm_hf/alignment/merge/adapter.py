@@ -90,7 +90,9 @@ def find_adapter(
         name=str(public_name(place)),
         run=run,
         base=found,
-        base_name=recorded or str(public_name(found)),
+        base_name=recorded
+        if recorded.startswith(TINY_PREFIX)
+        else str(public_name(recorded or found)),
         # A folder has no revisions, nor has another model than the recorded one this one's.
         revision=None if base or Path(found).is_dir() or revision == "main" else revision,
         precision=_precision(run, load_in_4bit, place),

@@ -103,8 +103,8 @@ class PolicyConfig(ModelConfig):  # type: ignore[misc, unused-ignore]
             )
         if self.sft_adapter and self.method == "full":
             raise ConfigError(
-                "sft_adapter is set but method is full; merge the adapter into 16-bit weights "
-                "first and name that folder as model_name_or_path, or use method: lora"
+                "sft_adapter is set but method is full; run `ifllm merge` on the adapter and name "
+                "the folder that it writes as model_name_or_path, or use method: lora"
             )
         self.use_peft = self.method != "full"
         self.load_in_4bit = self.method == "qlora"

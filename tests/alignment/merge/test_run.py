@@ -83,6 +83,37 @@ def test_4_bit_weights_are_read_before_a_cpu_repacks_them(trained: Trained, tmp_
     assert torch.equal(served.weight, expected.to(torch.bfloat16))
 
 
+@pytest.mark.filterwarnings("ignore:Merge lora module to 4-bit")
+def test_the_merged_model_is_a_hundred_times_nearer_than_other_ways_to_serve(
+    trained: Trained, tmp_path: Path
+) -> None:
+    """The adapter on the 16-bit base, and merged into the 4-bit weights."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from ifllm_hf.alignment.merge import divergence, weights
+    from ifllm_hf.alignment.merge.adapter import find_adapter
+    from ifllm_hf.alignment.merge.questions import find_questions, style_of
+    from ifllm_hf.alignment.policy.precision import Precision
+
+    adapter, cpu = find_adapter(str(trained())), torch.device("cpu")
+    tokenizer = AutoTokenizer.from_pretrained(adapter.folder)
+    style = style_of(adapter.run, tokenizer)
+    asked = find_questions(adapter.run, style, 4).asked
+    model = divergence.in_float32(weights.put_on(weights.load_base(adapter, cpu), adapter))
+    texts = divergence.tokenized(asked, tokenizer, style, model, max_tokens=64, show=False)
+    said = divergence.trained_answers(model, texts, show=False)
+    merged(trained(), tmp_path / "out", check=False)
+    in_16bit = weights.load_base(adapter, cpu, precision=Precision(dtype="bfloat16"))
+    into_4bit = weights.put_on(weights.load_base(adapter, cpu), adapter).merge_and_unload()
+    served = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype="auto").eval()
+    ours, on_16bit, in_nf4 = (
+        float(divergence.served_divergence(divergence.in_float32(m), said, show=False).mean())
+        for m in (served, weights.put_on(in_16bit, adapter), into_4bit)
+    )
+    assert ours < on_16bit / 100 and ours < in_nf4 / 100
+
+
 def test_repacked_weights_are_never_dequantised(tiny: Callable[..., Path]) -> None:
     import torch
     from transformers import AutoModelForCausalLM
@@ -140,6 +171,35 @@ def test_an_adapter_that_went_on_from_sft_holds_both(trained: Trained, tmp_path:
     by_dpo = (logits(served, base) - logits(alone, base)).abs().max()
     by_both = (logits(served, base) - logits(expected.base_model.unload(), base)).abs().max()
     assert 1e-3 < by_dpo < by_both
+
+
+def test_an_sft_adapter_is_merged_and_its_card_names_no_reference(tmp_path: Path) -> None:
+    from ifllm_hf.alignment.pairs.config import PairDataConfig
+    from ifllm_hf.alignment.policy.config import PolicyConfig
+    from ifllm_hf.alignment.sft.config import PairSFTConfig
+    from ifllm_hf.alignment.sft.run import run_sft
+
+    training = PairSFTConfig(
+        output_dir=str(tmp_path / "sft"), use_cpu=True, bf16=False, max_steps=2, disable_tqdm=True,
+        gradient_checkpointing=False, max_length=256, dataloader_pin_memory=False,
+    )  # fmt: skip
+    policy = PolicyConfig(model_name_or_path="tiny-random/qwen3", lora_r=4)
+    adapter = run_sft(policy, training, PairDataConfig(dataset="made-up", eval_fold=3))
+    kl = merged(adapter, tmp_path / "out").record["kl"]
+    assert kl["trained_served"] < 1e-5
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "Reference model" not in card and "Loss:" in card
+
+
+def test_shapes_that_fit_under_another_name_are_merged_with_a_warning(
+    tiny: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    adapter = plain_adapter(tiny(), tmp_path / "adapter")
+    merged(adapter, tmp_path / "out", base=str(tiny(seed=7)), check=False)
+    # PEFT writes down where the base lay; what is published does not.
+    for file in (tmp_path / "out").iterdir():
+        assert str(tiny().parent).encode() not in file.read_bytes(), file
+    assert f"trained on {tiny().name}" in caplog.text and "nothing else can be told" in caplog.text
 
 
 def test_a_checkpoint_is_merged_by_the_record_of_its_run(trained: Trained, tmp_path: Path) -> None:
