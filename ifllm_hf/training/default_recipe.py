@@ -53,6 +53,8 @@ def choose_recipe(
 ) -> Chosen:
     """Choose the smallest model that fits the device and can be had, else the dry run.
 
+    Of two that need the same memory, the one that is less to download.
+
     Args:
         device: What the run could use.
         offers: Recipes of real models.
@@ -65,7 +67,7 @@ def choose_recipe(
     here = f"{device.name}, {device.free_gb:.1f} GB free"
     if not device.bf16:
         return Chosen(smoke, f"{here}, without the bfloat16 that real models train in: {dry}")
-    by_size = sorted(offers, key=lambda offer: offer.memory_gb)
+    by_size = sorted(offers, key=lambda offer: (offer.memory_gb, offer.download_gb))
     fitting = [offer for offer in by_size if offer.memory_gb <= device.free_gb]
     if not fitting:
         least = by_size[0]

@@ -62,9 +62,11 @@ def test_the_hub_is_asked_of_one_model_where_one_will_do() -> None:
 def test_what_a_model_needs_stands_in_the_head_of_its_recipe() -> None:
     found = {offer.file.stem: offer for offer in offers("dpo")}
     assert len(found) == 8 and offers("sft") == offers("dpo")
-    assert found["qwen2.5-1.5b"] == min(found.values(), key=lambda offer: offer.memory_gb)
+    assert found["qwen2.5-1.5b"] == min(
+        found.values(), key=lambda offer: (offer.memory_gb, offer.download_gb)
+    )
     assert found["qwen3-4b"].model == "Qwen/Qwen3-4B-Base"
-    assert (found["qwen3-4b"].memory_gb, found["qwen3-4b"].download_gb) == (7.6, 8.0)
+    assert (found["qwen3-4b"].memory_gb, found["qwen3-4b"].download_gb) == (8.4, 8.0)
     (reward,) = offers("reward")
     assert (reward.file.stem, reward.model) == ("reward", "answerdotai/ModernBERT-base")
     assert (reward.memory_gb, reward.download_gb) == (8.4, 0.6)

@@ -20,10 +20,10 @@ from ifllm_hf.alignment.generate.backend_choice import backend_name
 from ifllm_hf.alignment.generate.config import ModelSpec, Sampling
 from ifllm_hf.alignment.pairs.config import PromptFormat
 from ifllm_hf.alignment.policy.load import weights_id
+from ifllm_hf.append_file import AppendFile
 from ifllm_hf.errors import DataError
 from ifllm_hf.files import digest
 from ifllm_hf.progress import progress_bar
-from ifllm_hf.training.append_file import AppendFile
 
 
 def generate_answers(

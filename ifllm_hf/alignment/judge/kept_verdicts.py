@@ -15,9 +15,9 @@ from ifllm_hf.alignment.judge.verdict import (
     Verdict,
     content_key,
 )
+from ifllm_hf.append_file import AppendFile
 from ifllm_hf.errors import DataError
 from ifllm_hf.progress import progress_bar
-from ifllm_hf.training.append_file import AppendFile
 
 NOT_YET = "not judged yet"
 

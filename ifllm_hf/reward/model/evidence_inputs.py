@@ -44,7 +44,8 @@ def context_rows(
                 f"row {row}, field '{TURN}': {turn!r}; expected the number of the turn in its "
                 "conversation, from 1, or null."
             )
-        chars = [0 if text is None else len(text) for text in sides]
+        # 0 says that an answer is not known; one that is empty is shorter than all others.
+        chars = [0 if text is None else max(1, len(text)) for text in sides]
         shared = (sum(chars), question_chars(question), number, len(sides))
         out += [np.array([n, *shared], dtype=np.float32) for n in chars]
     return out

@@ -20,7 +20,6 @@ from ifllm_hf.reward.scoring.load_scorer import load_scorer, place_of_scorer
 logger = logging.getLogger(__name__)
 
 Messages = Sequence[Mapping[str, Any]]
-_SHORTEST = " "
 
 
 class AnswerReward:
@@ -72,9 +71,7 @@ class AnswerReward:
         known.sort(key=lambda row: len(questions[row]) + len(str(answers[row])))
         for start in range(0, len(known), self.batch_size):
             rows = known[start : start + self.batch_size]
-            # To the model no characters are an unknown length, which is better than a short one.
-            texts = [[answers[row] or _SHORTEST] for row in rows]
-            scores = self._score([questions[row] for row in rows], texts)
+            scores = self._score([questions[row] for row in rows], [[answers[row]] for row in rows])
             for row, score in zip(rows, scores, strict=True):
                 if not math.isfinite(score):
                     raise DataError(

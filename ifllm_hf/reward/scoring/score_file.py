@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from ifllm_hf.append_file import AppendFile
 from ifllm_hf.behavior.features.baseline import ORDER_COLUMNS
 from ifllm_hf.behavior.features.habits import HABIT, reader_habits
 from ifllm_hf.behavior.features.table import refuse_doubled
@@ -23,7 +24,6 @@ from ifllm_hf.reward.pretrained.heads import ALL, Heads
 from ifllm_hf.reward.scoring.held_out import HELD_OUT
 from ifllm_hf.reward.scoring.load_scorer import load_scorer, place_of_scorer
 from ifllm_hf.reward.training.examples import columns_to_read
-from ifllm_hf.training.append_file import AppendFile
 from ifllm_hf.training.run_record import public_name
 
 VALUES = (

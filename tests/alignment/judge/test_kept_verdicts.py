@@ -125,7 +125,7 @@ def test_a_file_of_something_else_is_refused_by_name(
 
 
 def test_half_an_emoji_is_read_back_as_it_was(tmp_path: Path) -> None:
-    from ifllm_hf.training.append_file import AppendFile
+    from ifllm_hf.append_file import AppendFile
 
     for _ in range(2):
         with AppendFile(tmp_path / "x.jsonl") as file:

@@ -57,8 +57,10 @@ def loaded_by_the_user(folder: Path) -> Any:
 
 def to_answer_with(folder: Path) -> Any:
     from ifllm_hf.alignment.policy.load import load_for_answers
+    from ifllm_hf.alignment.policy.precision import Precision
 
-    return load_for_answers(str(folder), "float32", True, torch.device("cpu"))
+    precision = Precision(True, "float32")
+    return load_for_answers(str(folder), precision, torch.device("cpu"))
 
 
 def adapted(model: Any) -> Any:

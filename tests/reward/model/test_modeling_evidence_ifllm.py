@@ -217,6 +217,11 @@ def test_neither_padding_nor_the_batch_nor_what_follows_reading_changes_a_score(
     np.testing.assert_array_equal(leads(model, encoded(processor, with_habits(later))), expected)
 
 
+def test_an_empty_answer_is_short_and_a_missing_one_unknown(processor: IFLLMProcessor) -> None:
+    batch = processor([None] * 3, [[""], ["no"], [None]], return_tensors="pt")
+    assert batch["context"][:, 0].tolist() == [1, 2, 0]
+
+
 def test_habits_come_from_earlier_turns_alone(
     model: Any, turns: list[dict[str, Any]], processor: IFLLMProcessor
 ) -> None:

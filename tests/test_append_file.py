@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from ifllm_hf.append_file import AppendFile
 from ifllm_hf.errors import DataError, OutputError
-from ifllm_hf.training.append_file import AppendFile
 
 
 def test_two_runs_do_not_write_into_one_file(tmp_path: Path) -> None:
