@@ -99,13 +99,6 @@ def test_conversations_are_read_by_their_last_turns(reads_text: Path) -> None:
     assert found == [pytest.approx(plain, abs=1e-5)] * 4 + [None, None]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_empty_answer_is_scored_as_a_space(kind: str, tmp_path: Path) -> None:
-    folder = saved(tmp_path / "reward", kind=kind, evidence_head=True)
-    empty, space = ifllm_hf.reward_func(folder)([QUESTION] * 2, ["", " "])
-    assert empty == pytest.approx(space, abs=1e-5)
-
-
 def test_an_empty_answer_is_no_better_than_a_short_one() -> None:
     empty, short = ifllm_hf.reward_func()([QUESTION] * 2, ["", "no"])
     assert empty is not None and short is not None and empty < short
