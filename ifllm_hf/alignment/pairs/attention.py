@@ -84,7 +84,7 @@ def _spread(
     tokens = torch.cat([_by_token(x) for x in tensors], dim=1)
     wide: torch.Tensor = _Spread.apply(tokens.flatten(1), *look_up)  # type: ignore[no-untyped-call]
     by_head = wide.view(-1, *tokens.shape[1:])
-    return by_head.split([x.shape[1] for x in tensors], dim=1)
+    return torch.split(by_head, [x.shape[1] for x in tensors], dim=1)
 
 
 def pair_attention(
@@ -126,7 +126,7 @@ def pair_attention(
     # One split instead of a slice a group: its gradient is one `cat`, not a sum of padded slices.
     sizes = [answers * length for answers, length in groups]
     wide = _spread((query, key, value), tuple(look_up))
-    parts = zip(*(x.split(sizes) for x in wide), strict=True)
+    parts = zip(*(torch.split(x, sizes) for x in wide), strict=True)
     outputs = []
     for (answers, length), part in zip(groups, parts, strict=True):
         mask = None
@@ -214,7 +214,7 @@ def _torch_varlen(
     from torch.nn.attention.varlen import varlen_attn
 
     assert not dropout  # it has none, and `attention_for` knows
-    out: torch.Tensor = varlen_attn(
+    out = varlen_attn(
         query,
         key,
         value,
@@ -226,6 +226,7 @@ def _torch_varlen(
         window_size=(window, 0),
         enable_gqa=query.shape[1] != key.shape[1],
     )
+    assert isinstance(out, torch.Tensor)  # nothing else was asked for
     return out
 
 

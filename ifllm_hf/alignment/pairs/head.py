@@ -100,7 +100,7 @@ def target_log_probs(
         )[0]
     elif weight.requires_grad or (bias is not None and bias.requires_grad):
         size = _chunk(weight)
-        parts = zip(hidden.split(size), targets.split(size), strict=True)
+        parts = zip(torch.split(hidden, size), torch.split(targets, size), strict=True)
         again = [checkpoint(_scores, h, weight, bias, t, use_reentrant=False) for h, t in parts]
         found = torch.cat(again)
     else:
@@ -125,8 +125,11 @@ class _FrozenHead(torch.autograd.Function):
     def forward(ctx: Any, hidden: torch.Tensor, *head: Any) -> torch.Tensor:
         weight, bias, targets = head
         size = _chunk(weight)
-        scores, gradients = [], []
-        for tokens, wanted in zip(hidden.split(size), targets.split(size), strict=True):
+        scores: list[torch.Tensor] = []
+        gradients: list[torch.Tensor] = []
+        for tokens, wanted in zip(
+            torch.split(hidden, size), torch.split(targets, size), strict=True
+        ):
             if not ctx.needs_input_grad[0]:
                 scores.append(_scores(tokens, weight, bias, wanted))
                 continue

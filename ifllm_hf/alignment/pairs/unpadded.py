@@ -207,4 +207,6 @@ def answer_log_probs(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         scored_at=inputs["scored_at"],
         targets=inputs["targets"],
     )
-    return by_token[inputs["scored"]] * inputs["answer_mask"]
+    scored, mask = inputs["scored"], inputs["answer_mask"]
+    answers: torch.Tensor = by_token[scored] * mask
+    return answers
