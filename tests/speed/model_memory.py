@@ -137,14 +137,16 @@ def model_on_meta(name: str, config: Any, method: str | None = None) -> Any:
     from transformers import AutoModelForCausalLM
     from trl.trainer.utils import add_fused_lm_head, disable_dropout_in_model
 
-    from ifllm_hf.alignment.pairs import unpadded
+    from ifllm_hf.alignment.pairs.attention import IN_GROUPS
+    from ifllm_hf.alignment.pairs.head import add_answer_head
 
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
         if method is None:
             return model
-        model.set_attn_implementation(unpadded.ATTENTION)
+        model.set_attn_implementation(IN_GROUPS)
         add_fused_lm_head(model)
+        add_answer_head(model)
         disable_dropout_in_model(model)  # as in training: attention is then never materialised
         settings = recipe(name)
         targets = settings["lora_target_modules"]

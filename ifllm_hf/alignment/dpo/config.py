@@ -36,7 +36,7 @@ class PairDPOConfig(DPOConfig):  # type: ignore[misc, unused-ignore]
     """TRL's `DPOConfig` with a loss that knows the confidence of each pair.
 
     TRL's other defaults stay as they are (`disable_dropout` is true, so `lora_dropout` has no
-    effect); `ddp_find_unused_parameters` is false.
+    effect); `ddp_find_unused_parameters` and `logging_nan_inf_filter` are false.
     TRL's `loss_type`, `label_smoothing` and relatives are refused: the fields below replace them.
     """
 
@@ -68,6 +68,11 @@ class PairDPOConfig(DPOConfig):  # type: ignore[misc, unused-ignore]
 
     ddp_find_unused_parameters: bool | None = setting(
         False, "Off: every trained weight is used in every step."
+    )
+    logging_nan_inf_filter: bool = setting(
+        False,
+        "Off: to look for a loss that is no number, the processor waits for the device after each "
+        "micro batch; the log shows such a loss as it is.",
     )
     remove_padding: bool = setting(
         True,

@@ -19,6 +19,8 @@ from trl.trainer.utils import add_fused_lm_head, use_adapter
 
 from ifllm_hf.alignment.dpo import reference_cache
 from ifllm_hf.alignment.pairs import unpadded
+from ifllm_hf.alignment.pairs.attention import IN_GROUPS, attention_for
+from ifllm_hf.alignment.pairs.head import add_answer_head
 from ifllm_hf.alignment.policy.adapter_precision import AdapterPrecision
 from ifllm_hf.errors import ConfigError
 
@@ -58,12 +60,19 @@ class NamedReferenceTrainer(AdapterPrecision, DPOTrainer):  # type: ignore[misc,
             self.padded = next(filter(None, map(unpadded.reason_to_pad, models)), None)
         self.data_collator.padded = self.padded is not None
         if self.padded is None:
+            half = {"bf16": torch.bfloat16, "fp16": torch.float16}
+            device, mixed = self.accelerator.device, self.accelerator.mixed_precision
+            forms = {attention_for(m, device, half.get(mixed, m.dtype)) for m in models}
+            form = forms.pop() if len(forms) == 1 else IN_GROUPS
+            self.data_collator.variable = form != IN_GROUPS
             for model in models:
-                model.set_attn_implementation(unpadded.ATTENTION)
+                model.set_attn_implementation(form)
         else:
             logger.info("batches are padded: %s", self.padded)
         # TRL's head also returns entropy, mean logits and accuracy, each a pass over all logits.
         add_fused_lm_head(policy)
+        for model in models:
+            add_answer_head(model)
 
     def _answer_log_probs(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         """Return log probabilities of tokens of answers, (2 pairs, scored), 0 off `answer_mask`."""

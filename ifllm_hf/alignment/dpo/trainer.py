@@ -7,6 +7,7 @@ TRL on the same batch and fails when the signatures move; the run refuses anothe
   lay the pairs out without padding (`unpadded`);
 * `_prepare_dataset`: count what TRL drops because the prompt fills `max_length`, and cut answers;
   leave out pairs that are equal up to there;
+* `_get_train_sampler`: batches of about equal tokens for several processes (`balance`);
 * `_get_num_items_in_batch`: pairs and chosen tokens of the whole accumulated batch, on all ranks;
 * `compute_ref_log_probs`, `_precompute_ref_logps`: the reference is the one that was named, and its
   log probabilities are kept from run to run (`reference_cache`);
@@ -40,6 +41,7 @@ from ifllm_hf.alignment.dpo.gradient_share import GradientShare
 from ifllm_hf.alignment.dpo.losses import nll_loss, preference_loss
 from ifllm_hf.alignment.dpo.named_reference import NamedReferenceTrainer
 from ifllm_hf.alignment.dpo.reference_cache import row_lengths
+from ifllm_hf.alignment.pairs.balance import BalancedSampler
 from ifllm_hf.alignment.pairs.collator import PairCollator, batch_counts
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.training.local_paths import WithoutLocalPaths
@@ -201,6 +203,20 @@ class PairDPOTrainer(WithoutLocalPaths, NamedReferenceTrainer):
         self.cut[dataset_name] = int((row_lengths(prepared) > limit).sum())
         return prepared
 
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Any:
+        processes = self.accelerator.num_processes
+        if (
+            processes == 1
+            or self.padded is not None
+            or self.accelerator.split_batches
+            or self.args.train_sampling_strategy != "random"
+        ):
+            return super()._get_train_sampler(train_dataset)
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        tokens = _tokens_read(dataset, self.args.max_length)
+        return BalancedSampler(tokens, self.args.train_batch_size, processes, seed)
+
     def _get_num_items_in_batch(
         self, batch_samples: list[dict[str, Any]], device: torch.device
     ) -> torch.Tensor | None:
@@ -316,6 +332,17 @@ def _rows_that_differ(prepared: Dataset, max_length: int | None) -> list[int]:
         if row["chosen_ids"][:room] != row["rejected_ids"][:room]:
             differ.append(i)
     return differ
+
+
+def _tokens_read(prepared: Dataset, max_length: int | None) -> list[int]:
+    """Return the tokens of each pair as `unpadded` lays it out."""
+    tokens = []
+    for row in prepared.select_columns(["prompt_ids", "chosen_ids", "rejected_ids"]):
+        prompt = len(row["prompt_ids"])
+        room = None if max_length is None else max_length - prompt
+        answers = (len(row[side][:room]) for side in ("chosen_ids", "rejected_ids"))
+        tokens.append(max(prompt - 1, 0) + sum(answers))
+    return tokens
 
 
 def _confidence_of(dataset: Dataset) -> np.ndarray[Any, np.dtype[np.float64]]:

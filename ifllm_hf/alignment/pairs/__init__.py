@@ -7,4 +7,6 @@
 * `format`: history, suffix, prompt template; one fold of readers held out
 * `prompt_tokens`: what a model reads before an answer, in training and when it is asked
 * `collator`, `unpadded`: one batch; both answers of a pair in one row, without padding
+* `attention`, `head`: the two layers that know of it
+* `balance`: batches of about equal tokens for processes that wait for each other
 """

@@ -22,9 +22,11 @@ class PairCollator(DataCollatorForPreference):  # type: ignore[misc, unused-igno
 
     Attributes:
         padded: Whether to pad as TRL does, for models that cannot read `collate_unpadded`.
+        variable: Whether attention takes rows of any length in one call (`collate_unpadded`).
     """
 
     padded: bool = True
+    variable: bool = False
 
     def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         """Return the batch."""
@@ -34,7 +36,7 @@ class PairCollator(DataCollatorForPreference):  # type: ignore[misc, unused-igno
             batch["answer_mask"] = batch["completion_mask"][:, 1:]
             batch["answer_lengths"] = batch["completion_mask"].sum(dim=1)
         else:
-            batch = {**collate_unpadded(examples, self.max_length)}
+            batch = {**collate_unpadded(examples, self.max_length, variable=self.variable)}
             for name in _REFERENCE:
                 if name in examples[0]:
                     batch[name] = torch.tensor([example[name] for example in examples])

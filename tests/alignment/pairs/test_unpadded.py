@@ -29,10 +29,12 @@ def test_each_token_stands_once_and_the_end_of_the_prompt_twice() -> None:
     #        shared    chosen  rejected |  chosen     rejected
     assert batch["input_ids"].tolist() == [[1, 2, 3, 4, 3, 6, 9, 10, 11, 9]]
     assert batch["position_ids"].tolist() == [[0, 1, 2, 3, 2, 3, 0, 1, 2, 0]]
-    assert batch["shift_labels"].tolist() == [[-100, -100, 4, 5, 6, 7, 10, 11, 12, 13]]
+    assert batch["scored_at"].tolist() == [2, 3, 4, 5, 6, 7, 8, 9]
+    assert batch["targets"].tolist() == [4, 5, 6, 7, 10, 11, 12, 13]
+    assert batch["scored"].tolist() == [[0, 1, 0], [4, 5, 6], [2, 3, 0], [7, 0, 0]]
     assert batch["answer_lengths"].tolist() == [2, 3, 2, 1]  # 8 is beyond max_length
     assert batch["answer_mask"].tolist() == [[1, 1, 0], [1, 1, 1], [1, 1, 0], [1, 0, 0]]
-    assert batch["groups"] == [(1, 1), (1, 3), (2, 4)]
+    assert batch["groups"] == [(1, 1), (1, 3), (1, 4), (1, 4)]
     assert batch["rows"].tolist() == [9, 6, 7, 8, 0, 1, 2, 3, 0, 1, 4, 5]
     assert batch["rows"][batch["place"]].tolist() == list(range(10))
     assert (batch["shared"].tolist(), batch["shared_place"].tolist()) == ([0, 1], [8, 9])
@@ -69,7 +71,8 @@ def test_the_first_token_of_all_is_not_scored() -> None:
 
     batch = collate_unpadded([example([], [4, 5, 6], [7, 8])], max_length=None)
     assert batch["input_ids"].tolist() == [[4, 5, 7]]
-    assert batch["shift_labels"].tolist() == [[5, 6, 8]]
+    assert batch["scored_at"].tolist() == [0, 1, 2]
+    assert batch["targets"].tolist() == [5, 6, 8]
     assert batch["answer_lengths"].tolist() == [3, 2]
 
 
@@ -109,6 +112,8 @@ def test_layers_that_look_back_a_little_equal_the_padded_batch() -> None:
     from trl.trainer.dpo_trainer import DataCollatorForPreference
 
     from ifllm_hf.alignment.pairs import unpadded
+    from ifllm_hf.alignment.pairs.attention import IN_GROUPS
+    from ifllm_hf.alignment.pairs.head import add_answer_head
 
     torch.manual_seed(0)
     model = MistralForCausalLM(
@@ -127,8 +132,9 @@ def test_layers_that_look_back_a_little_equal_the_padded_batch() -> None:
     from trl.trainer.utils import add_fused_lm_head
 
     assert unpadded.reason_to_pad(model) is None
-    model.set_attn_implementation(unpadded.ATTENTION)
+    model.set_attn_implementation(IN_GROUPS)
     add_fused_lm_head(model)
+    add_answer_head(model)
     with torch.no_grad():
         seen = unpadded.answer_log_probs(model, unpadded.collate_unpadded(examples, None))
         np.testing.assert_allclose(seen.sum(dim=1), expected, rtol=1e-4)
