@@ -22,6 +22,8 @@ from ifllm_hf.alignment.policy.run import (
 
 logger = logging.getLogger(__name__)
 
+_FEW_PAIRS, _EPOCHS_OF_FEW = 200, 2.0
+
 
 def run_dpo(policy: PolicyConfig, training: PairDPOConfig, data: PairDataConfig) -> Path:
     """Train, and put the adapter, its settings and its card into `training.output_dir` itself.
@@ -75,6 +77,7 @@ def run_dpo(policy: PolicyConfig, training: PairDPOConfig, data: PairDataConfig)
             "nll_reduction sum: the NLL counts hundreds of nats per pair and the preference less "
             "than one, so this is fine-tuning on the chosen answers; compare loss/preference"
         )
+    _warn_of_few_pairs(len(trainer.train_dataset), training)
     train_and_save(trainer, run)
     mass = trainer.gradient_mass
     share = (mass / mass.sum()).round(4).tolist() if mass.sum() > 0 else None
@@ -85,6 +88,22 @@ def run_dpo(policy: PolicyConfig, training: PairDPOConfig, data: PairDataConfig)
         step0_margin=trainer.step0_margin,
         gradient_share_by_confidence_decile=share,
     )
+
+
+def _warn_of_few_pairs(n: int, training: PairDPOConfig) -> None:
+    """Say where a fixed number of steps repeats a few pairs: answers then become worse."""
+    if training.max_steps <= 0 or n >= _FEW_PAIRS:
+        return
+    read = training.max_steps * training.train_batch_size * training.gradient_accumulation_steps
+    epochs = read * training.world_size / max(1, n)
+    if epochs > _EPOCHS_OF_FEW:
+        logger.warning(
+            "max_steps %d reads %d pairs %.1f times; few pairs that are read often make answers "
+            "worse, not better: set num_train_epochs (1 or 2) instead, or bring more pairs",
+            training.max_steps,
+            n,
+            epochs,
+        )
 
 
 def _loss(training: PairDPOConfig, trainer: PairDPOTrainer) -> str:

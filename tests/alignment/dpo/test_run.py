@@ -262,6 +262,25 @@ def test_full_fine_tuning_against_another_base(run: Run, tiny: Callable[..., Pat
 
 
 @pytest.mark.parametrize(
+    ("settings", "warned"),
+    [
+        ({"per_device_train_batch_size": 16, "max_steps": 3}, True),
+        (
+            {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4, "max_steps": 3},
+            True,
+        ),
+        ({"per_device_train_batch_size": 16, "max_steps": 2}, False),
+        ({"per_device_train_batch_size": 16, "max_steps": -1, "num_train_epochs": 3}, False),
+    ],
+)
+def test_few_pairs_that_a_number_of_steps_reads_often_are_warned_of(
+    run: Run, caplog: pytest.LogCaptureFixture, settings: dict[str, Any], warned: bool
+) -> None:
+    run(save_strategy="no", eval_fold=None, **settings)
+    assert ("few pairs that are read often make answers worse" in caplog.text) == warned
+
+
+@pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"nll_reduction": "sum"}, "hundreds of nats per pair"),
