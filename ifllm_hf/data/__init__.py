@@ -10,5 +10,6 @@ In the order in which bytes pass through:
 * `prepared`: the folder `./ifllm` and its `datasets` builder; `schema`: its columns; `card_head`,
   `marker`: the YAML of its card, and how it is recognised by that
 
-Beside them `synthetic`: made-up releases with known truth.
+Beside them `synthetic`: made-up releases with known truth; `known_truth`: a made-up world in which
+the quality of every answer can be computed.
 """
