@@ -8,6 +8,7 @@ model" has an answer that is a number.
 * `sentences`: an answer as statements, its text, and back
 * `true_score`: what an answer is worth, with the parts
 * `answer_writers`: writers good and bad
+* `readers_of_worlds`: what a made-up release takes: texts from here, readers who like what is true
 
     >>> world = known_world()
     >>> question = world.questions("test")[0]
@@ -22,6 +23,11 @@ model" has an answer that is a number.
 from __future__ import annotations
 
 from ifllm_hf.data.known_truth.answer_writers import AnswerWriter, some_writer
+from ifllm_hf.data.known_truth.readers_of_worlds import (
+    PairsInTurn,
+    TrueTaste,
+    WrittenTexts,
+)
 from ifllm_hf.data.known_truth.sentences import (
     Filler,
     Item,
@@ -38,10 +44,13 @@ __all__ = [
     "Filler",
     "Item",
     "Nonsense",
+    "PairsInTurn",
     "Statement",
     "TownQuestion",
     "TrueScore",
+    "TrueTaste",
     "World",
+    "WrittenTexts",
     "known_world",
     "parse_answer",
     "render_answer",

@@ -5,6 +5,7 @@
 * `script`: what a reader does when
 * `reader`: where eyes and pointer go
 * `observe`: what the site's listener records of that
+* `readers_wanted`: the settings: texts, taste, behaviour, clicks
 * `story`: who takes part, what they like, which defects go where
 * `tables`, `writer`: the files
 * `truth`: what is true of all of it
@@ -25,7 +26,8 @@ import polars as pl
 from ifllm_hf.data.raw.csv_tables import QUERY_LOGS, RECORD_INFO, TASK_TABLE
 from ifllm_hf.data.synthetic import story, tables, texts
 from ifllm_hf.data.synthetic.reader import Recording, simulate
-from ifllm_hf.data.synthetic.story import SYNTHETIC_PREFIX, Conversation, StoryTurn, Strengths
+from ifllm_hf.data.synthetic.readers_wanted import Readers, Shown, Taste, Texts
+from ifllm_hf.data.synthetic.story import SYNTHETIC_PREFIX, Conversation, StoryTurn
 from ifllm_hf.data.synthetic.truth import (
     FOLDER,
     PHASE,
@@ -39,9 +41,20 @@ from ifllm_hf.data.synthetic.writer import Written, write_behavior
 from ifllm_hf.errors import ConfigError, OutputError
 from ifllm_hf.files import polars_disk_errors, whole_folder
 
-__all__ = ["SYNTHETIC_PREFIX", "Defect", "Truth", "read_truth", "write_synthetic_release"]
+__all__ = [
+    "SYNTHETIC_PREFIX",
+    "Defect",
+    "Readers",
+    "Shown",
+    "Taste",
+    "Texts",
+    "Truth",
+    "count_turns",
+    "read_truth",
+    "write_synthetic_release",
+]
 
-_PLAN_SEED = 0x1F11
+_PLAN_SEED, _CLICK_SEED = 0x1F11, 0xC11C
 _TICKS_PER_PART = 500_000
 
 
@@ -75,18 +88,15 @@ def write_synthetic_release(
     *,
     conversations: int = 24,
     seed: int = 0,
-    behavior_strength: float = 0.9,
-    click_error: float = 0.05,
-    text_strength: float = 0.2,
+    readers: Readers | None = None,
     defects: bool = True,
     ticks_per_turn: int = 1200,
 ) -> Truth:
     """Write a made-up release; the same arguments give the same bytes.
 
     `out/dataset/` holds the release, `out/truth/` the truth. Readers like one of the two answers
-    (pointwise: this answer or the previous one). In the share `behavior_strength` of the turns
-    their behaviour speaks for it: 60 to 72 % of the reading time and, mostly, the last look; in the
-    others it speaks against it, so 0.5 tells nothing. Real effects are much smaller.
+    (pointwise: this answer or the previous one). Where their behaviour speaks for an answer, it
+    gets 60 to 72 % of the reading time and, mostly, the last look. Real effects are much smaller.
 
     With `defects`, all kinds appear from 24 conversations on: doubled_abs_gaze, doubled_upload (a
     batch stands twice in all files of a pointwise task, in the rel files of a pairwise one),
@@ -94,16 +104,14 @@ def write_synthetic_release(
     stray_quote, missing_in_rel, zero_date, crlf_in_llm_name, error_answer, crlf_in_answer,
     blank_lines_in_answer, unlabelled, pointwise_in_odd_task, no_behavior, behavior_without_query,
     duplicated_task, never_done, html_entities, no_consent, duplicated_worker. Windows with
-    unescaped quotes and commas are everywhere, as in the real files.
+    unescaped quotes and commas are everywhere, as in the real files. Answers that come from
+    outside (`readers.texts`) stay as they are given.
 
     Args:
         out: Folder to make; it must not exist or be empty.
-        conversations: How many conversations the query log has, half of them pairwise.
+        conversations: How many conversations the query log has.
         seed: Of all randomness.
-        behavior_strength: Share of turns whose behaviour speaks for the answer that is liked.
-        click_error: Share of ratings that name the wrong answer.
-        text_strength: 0: length does not matter, 1: the longer answer is always liked; between,
-            it is liked with probability 0.5 + 0.5 * text_strength.
+        readers: What they see, like, do and say; default: `Readers()`.
         defects: Whether to damage the release as the real one is.
         ticks_per_turn: Mean number of ticks per turn, at about 11 ticks per second.
 
@@ -111,16 +119,16 @@ def write_synthetic_release(
         The truth, which `read_truth(out)` reads back.
 
     Raises:
-        ConfigError: A number is out of its range.
+        ConfigError: A number is out of its range, or a function of `readers` gives what cannot be
+            used.
         OutputError: `out` is taken or cannot be written.
     """
     out = Path(out)
+    readers = readers or Readers()
     settings: dict[str, Any] = {
         "conversations": conversations,
         "seed": seed,
-        "behavior_strength": behavior_strength,
-        "click_error": click_error,
-        "text_strength": text_strength,
+        **readers.described(),
         "defects": defects,
         "ticks_per_turn": ticks_per_turn,
     }
@@ -130,36 +138,56 @@ def write_synthetic_release(
             f"{out}: exists already; expected a new or empty folder. Name another one or remove it."
         )
     with whole_folder(out) as aside:
-        truth = _write(aside, settings)
+        truth = _write(aside, settings, readers)
     truth.folder = out / FOLDER
     return truth
 
 
 def _check(settings: dict[str, Any]) -> None:
     """Check the ranges of the arguments."""
-    for name in ("behavior_strength", "click_error", "text_strength"):
-        if not 0 <= settings[name] <= 1:
-            raise ConfigError(
-                f"{name} is {settings[name]}; expected a share from 0 to 1. Change the argument."
-            )
     for name, low in (("conversations", 1), ("ticks_per_turn", 100), ("seed", 0)):
-        if settings[name] < low:
+        if settings.get(name, low) < low:
             raise ConfigError(
                 f"{name} is {settings[name]}; expected {low} or more. Change the argument."
             )
 
 
-def _write(out: Path, settings: dict[str, Any]) -> Truth:
+def count_turns(
+    conversations: int, *, seed: int = 0, readers: Readers | None = None, defects: bool = True
+) -> int:
+    """Return how many turns a release of `write_synthetic_release` asks `readers.texts` for.
+
+    Raises:
+        ConfigError: A number is out of its range.
+    """
+    settings = {"conversations": conversations, "seed": seed, "defects": defects}
+    _check(settings)
+    planned, extra = _plan(settings, readers or Readers())
+    return sum(len(conversation.query_ids) for conversation in [*planned, *extra])
+
+
+def _plan(
+    settings: dict[str, Any], readers: Readers
+) -> tuple[list[Conversation], list[Conversation]]:
+    """Plan the conversations of the query log, and those that have behaviour alone."""
+    rng = np.random.default_rng([_PLAN_SEED, settings["seed"]])
+    planned = story.plan_conversations(
+        rng, settings["conversations"], pairwise_only=readers.pairwise_only
+    )
+    extra = story.plan_defects(rng, planned) if settings["defects"] else []
+    if readers.texts is not None:
+        for conversation in planned:
+            conversation.defects -= story.OF_ANSWERS
+    return planned, extra
+
+
+def _write(out: Path, settings: dict[str, Any], readers: Readers) -> Truth:
     """Write release and truth into `out`."""
     seed, damaged = settings["seed"], settings["defects"]
+    first_turn = 0
     (out / "dataset" / "user_behavior").mkdir(parents=True)
     (out / FOLDER / "ticks").mkdir(parents=True)
-    rng = np.random.default_rng([_PLAN_SEED, seed])
-    planned = story.plan_conversations(rng, settings["conversations"])
-    extra = story.plan_defects(rng, planned) if damaged else []
-    strengths = Strengths(
-        settings["behavior_strength"], settings["text_strength"], settings["click_error"]
-    )
+    planned, extra = _plan(settings, readers)
     parts = _Parts(out / FOLDER / "ticks")
     turn_rows: list[dict[str, Any]] = []
     found: list[Defect] = []
@@ -170,8 +198,10 @@ def _write(out: Path, settings: dict[str, Any]) -> Truth:
     ):
         for conversation in [*planned, *extra]:
             rng = np.random.default_rng([seed, conversation.index])
+            clicks = np.random.default_rng([_CLICK_SEED, seed, conversation.index])
             topic = texts.TOPICS[int(rng.integers(len(texts.TOPICS)))]
-            turns = story.write_turns(rng, conversation, topic, strengths)
+            turns = story.write_turns(rng, clicks, conversation, topic, readers, first_turn)
+            first_turn += len(turns)
             recording = simulate(
                 rng,
                 conversation.screen,
@@ -267,6 +297,7 @@ def _turn_truth(
                 "kind": conversation.kind,
                 "layout": conversation.screen.layout,
                 "liked": turn.liked if paired or k else None,
+                "liking_b": turn.liking_b if paired or k else None,
                 "behavior_points_to": turn.points_to,
                 "click": turn.click,
                 "click_is_mistake": turn.mistake,

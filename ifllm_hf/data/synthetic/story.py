@@ -9,6 +9,7 @@ import numpy as np
 
 from ifllm_hf.data.synthetic import texts
 from ifllm_hf.data.synthetic.page import Layout, Screen
+from ifllm_hf.data.synthetic.readers_wanted import Readers, Shown
 from ifllm_hf.data.synthetic.script import Habit, TurnPlan
 
 UTC = dt.UTC
@@ -24,6 +25,7 @@ ZERO_DATE, CRLF_NAME, ERROR_ANSWER = "zero_date", "crlf_in_llm_name", "error_ans
 CRLF_ANSWER, BLANK_LINES, UNLABELLED = "crlf_in_answer", "blank_lines_in_answer", "unlabelled"
 ODD_POINTWISE, NO_BEHAVIOR = "pointwise_in_odd_task", "no_behavior"
 NO_QUERY, DOUBLED_UPLOAD = "behavior_without_query", "doubled_upload"
+OF_ANSWERS = {CRLF_ANSWER, BLANK_LINES, ERROR_ANSWER}
 
 
 @dataclass
@@ -84,21 +86,13 @@ class StoryTurn:
     answers: list[str]
     bullets: bool
     liked: str  # pointwise: "a" better than the previous one, "b" worse
+    liking_b: float  # probability that "b" is liked
     longer: str
     points_to: str  # which answer the behaviour speaks for
     click: str | None
     mistake: bool
     likert: list[int]
     plan: TurnPlan
-
-
-@dataclass(frozen=True)
-class Strengths:
-    """How strongly length and behaviour tell, and how often the click is a mistake."""
-
-    behavior: float
-    text: float
-    click_error: float
 
 
 def cast_users(rng: np.random.Generator, count: int) -> list[User]:
@@ -118,7 +112,9 @@ def cast_users(rng: np.random.Generator, count: int) -> list[User]:
     return users
 
 
-def plan_conversations(rng: np.random.Generator, count: int) -> list[Conversation]:
+def plan_conversations(
+    rng: np.random.Generator, count: int, *, pairwise_only: bool = False
+) -> list[Conversation]:
     """Plan who has which conversation when; the first worker has about a fifth of them."""
     n_users = min(count, max(6, round(0.18 * count)))
     users = cast_users(rng, n_users)
@@ -135,7 +131,7 @@ def plan_conversations(rng: np.random.Generator, count: int) -> list[Conversatio
     conversations, used = [], 0
     for index in range(count):
         user = int(owner[index])
-        sides = 2 - index % 2
+        sides = 2 if pairwise_only else 2 - index % 2
         task_id = next_task[user] + (2 - sides)
         next_task[user] += 2
         seconds = _SPAN_S * index / count + float(rng.uniform(0, 600))
@@ -229,39 +225,73 @@ def _free_task(conversations: list[Conversation], target: Conversation) -> int:
 
 
 def write_turns(
-    rng: np.random.Generator, conversation: Conversation, topic: str, strengths: Strengths
+    rng: np.random.Generator,
+    clicks: np.random.Generator,
+    conversation: Conversation,
+    topic: str,
+    readers: Readers,
+    first_turn: int,
 ) -> list[StoryTurn]:
-    """Make up the turns of a conversation: texts, likings, clicks."""
-    columns = conversation.screen.columns
+    """Make up the turns of a conversation: texts, likings, clicks.
+
+    Args:
+        rng: Source of randomness.
+        clicks: Another, which decides which turns are rated.
+        conversation: Its plan.
+        topic: What it is about.
+        readers: What is wanted of them.
+        first_turn: Number of its first turn in the release.
+
+    Raises:
+        ConfigError: A function of `readers` gives what cannot be used.
+    """
+    sides, columns = conversation.sides, conversation.screen.columns
     turns: list[StoryTurn] = []
     for k in range(len(conversation.query_ids)):
         bullets = bool(rng.random() < 0.47)
-        lengths = np.clip(rng.lognormal(7.1, 0.45, conversation.sides), 60, 3000)
-        answers = [texts.make_answer(rng, int(n), bullets=bullets) for n in lengths]
-        answers = _spoil(conversation, k, answers)
-        shown = [texts.displayed(answer) for answer in answers]
-        layouts = [Layout(text, columns, source) for text, source in shown]
-        if conversation.sides == 2:
-            longer = "a" if len(answers[0]) >= len(answers[1]) else "b"
+        given = readers.write(first_turn + k, sides)
+        if given is None:
+            lengths = np.clip(rng.lognormal(7.1, 0.45, sides), 60, 3000)
+            answers = [texts.make_answer(rng, int(n), bullets=bullets) for n in lengths]
+            answers = _spoil(conversation, k, answers)
         else:
-            longer = "a" if k == 0 or len(answers[0]) >= len(turns[-1].answers[0]) else "b"
-        liked = longer if rng.random() < 0.5 + 0.5 * strengths.text else _other(longer)
-        points_to = liked if rng.random() < strengths.behavior else _other(liked)
-        mistake = bool(rng.random() < strengths.click_error)
-        click: str | None = _other(liked) if mistake else liked
+            bullets, answers = False, given[1]  # nobody asked that source for bullet points
+        # Drawn before anything is decided: no setting moves the draws of another.
+        likes, points, errs = rng.random(), rng.random(), rng.random()
         good, bad = int(rng.choice([4, 4, 4, 5, 5])), int(rng.choice([2, 3, 3, 4, 4]))
-        likert = [good if click == side else bad for side in _SIDES[: conversation.sides]]
-        asked = conversation.sides == 2 or k > 0
-        if UNLABELLED in conversation.defects and k + 1 == len(conversation.query_ids):
+        prompt = texts.make_prompt(rng, topic) if given is None else given[0]
+        rated = clicks.random() < readers.click_share
+
+        asked = sides == 2 or k > 0
+        before = turns[-1] if turns else None
+        a = Shown(prompt, answers[0])
+        b = Shown(prompt, answers[-1])
+        if sides == 1 and before is not None:
+            b = Shown(before.prompt, before.answers[0])
+        longer = "a" if len(a.answer) >= len(b.answer) else "b"
+        # The first of a pointwise conversation has nothing to be compared with.
+        liking_b = readers.likes_b(a, b) if asked or readers.taste is None else 0.5
+        if liking_b is not None:
+            liked = "b" if likes < liking_b else "a"
+        else:
+            of_longer = 0.5 + 0.5 * readers.text_strength
+            liked = longer if likes < of_longer else _other(longer)
+            liking_b = of_longer if longer == "b" else 1 - of_longer
+        points_to = liked if points < readers.behavior_strength else _other(liked)
+        mistake = bool(errs < readers.click_error)
+        click: str | None = _other(liked) if mistake else liked
+        likert = [good if click == side else bad for side in _SIDES[:sides]]
+        last = k + 1 == len(conversation.query_ids)
+        if not asked or not rated or UNLABELLED in conversation.defects and last:
             click, mistake = None, False
-        if not asked:
-            click, mistake = None, False
+        layouts = [Layout(text, columns, source) for text, source in map(texts.displayed, answers)]
         turns.append(
             StoryTurn(
-                prompt=texts.make_prompt(rng, topic),
+                prompt=prompt,
                 answers=answers,
                 bullets=bullets,
                 liked=liked,
+                liking_b=liking_b,
                 longer=longer,
                 points_to=points_to,
                 click=click,

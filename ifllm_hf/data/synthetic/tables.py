@@ -111,7 +111,7 @@ def task_rows(
     user = conversation.user.user_id
     chosen = turns[int(rng.integers(len(turns)))]
     answer = chosen.answers[0]
-    sentence = answer.splitlines()[0]
+    sentence = (answer.splitlines() or [""])[0]  # a model may say nothing
     defects: list[Defect] = []
     place = TASK_TABLE
     if with_defects and conversation.index < 2:

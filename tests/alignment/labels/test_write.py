@@ -484,10 +484,13 @@ def test_labels_of_a_made_up_release_are_right_more_often_than_its_clicks(tmp_pa
     if missing:
         pytest.skip(f"the features have no column {missing}")
     from ifllm_hf.data.prepared.prepare import prepare
-    from ifllm_hf.data.synthetic import write_synthetic_release
+    from ifllm_hf.data.synthetic import Readers, write_synthetic_release
 
     truth = write_synthetic_release(
-        tmp_path / "release", conversations=300, click_error=0.2, ticks_per_turn=120
+        tmp_path / "release",
+        conversations=300,
+        readers=Readers(click_error=0.2),
+        ticks_per_turn=120,
     )
     prepare(tmp_path / "release", tmp_path / "ifllm", progress=False)
     turns = labels.read_turns_with_features(tmp_path / "ifllm")

@@ -15,6 +15,7 @@ import pytest
 
 from ifllm_hf.data.synthetic import (
     SYNTHETIC_PREFIX,
+    Readers,
     Truth,
     page,
     read_truth,
@@ -239,9 +240,7 @@ def test_behavior_tells_as_strongly_as_asked(
     truth = write_synthetic_release(
         tmp_path / "r",
         conversations=50,
-        behavior_strength=strength,
-        click_error=0.2,
-        text_strength=0.8,
+        readers=Readers(behavior_strength=strength, click_error=0.2, text_strength=0.8),
         defects=False,
         ticks_per_turn=130,
     )
@@ -307,8 +306,6 @@ def test_truth_is_read_back_the_same(damaged: Truth) -> None:
 def test_bad_arguments_and_taken_places_are_refused(tmp_path: Path) -> None:
     for wrong in (
         {"conversations": 0},
-        {"behavior_strength": 1.5},
-        {"click_error": -0.1},
         {"ticks_per_turn": 5},
     ):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
