@@ -8,5 +8,6 @@ In the order of the work (nothing heavy is imported here; each file is imported 
 * `dpo`, `sft`: the losses, the trainers, whole runs: `recipes/dpo.py`, `recipes/sft.py`
 * `merge`: an adapter and its base as one model: `ifllm merge`
 * `generate`: answers of a model; `judge`: what they are worth: `recipes/judge.py`
+* `pretrained`: a small language model whose answers have a true score
 * `pipeline`: every model with every label source: `recipes/pipeline.py`
 """
