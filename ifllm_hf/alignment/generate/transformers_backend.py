@@ -22,7 +22,7 @@ from ifllm_hf.alignment.generate.backend import (
 )
 from ifllm_hf.alignment.generate.config import ModelSpec, Sampling
 from ifllm_hf.alignment.pairs.config import PromptFormat
-from ifllm_hf.alignment.policy.load import load_for_answers
+from ifllm_hf.alignment.policy.load import load_in_precision
 from ifllm_hf.alignment.policy.precision import Precision
 from ifllm_hf.training.pretrained import model_positions
 
@@ -119,7 +119,7 @@ class TransformersBackend:
         assert spec.model is not None
         if self._loaded != (spec.model, precision):
             self._base = None
-            self._base = load_for_answers(
+            self._base = load_in_precision(
                 spec.model,
                 precision,
                 self.device,

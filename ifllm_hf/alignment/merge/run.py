@@ -14,7 +14,7 @@ from ifllm_hf.alignment.merge.adapter import TRUST, Adapter, bytes_needed, check
 from ifllm_hf.alignment.merge.card import is_far, merge_card
 from ifllm_hf.alignment.merge.chat_template import chat_template_of
 from ifllm_hf.alignment.merge.questions import Questions, find_questions, style_of
-from ifllm_hf.alignment.policy.load import load_tokenizer
+from ifllm_hf.alignment.policy.load import load_in_precision, load_tokenizer
 from ifllm_hf.alignment.policy.precision import MERGE_FILE, Precision
 from ifllm_hf.errors import OutputError, require_one_of
 from ifllm_hf.files import whole_folder, write_json, write_whole
@@ -216,16 +216,15 @@ def _measured(
     show: bool,
 ) -> dict[str, Any]:
     """Return what `merge.json` says of the distance, read from the weights as they were written."""
-    from transformers import AutoModelForCausalLM
-
     from ifllm_hf.alignment.merge.divergence import in_float32, served_divergence
 
-    model = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype="auto",
-        device_map={"": _device(n_weights).type},
+    model = load_in_precision(
+        str(folder),
+        Precision(),
+        _device(n_weights),
         trust_remote_code=trust_remote_code,
-    ).eval()
+        trusted_by=TRUST,
+    )
     served = served_divergence(in_float32(model), trained, show=show)
     written = all(one.answer is None for one in questions.asked)
     return {

@@ -6,17 +6,16 @@ repacks them at the first forward in eval mode, and what is dequantised after th
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifllm_hf.alignment.merge.adapter import TRUST, Adapter
-from ifllm_hf.alignment.policy.precision import ADAPTER_CONFIG
+from ifllm_hf.alignment.policy.adapter_base import ADAPTER_CONFIG, read_adapter_config
+from ifllm_hf.alignment.policy.load import load_in_precision
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.progress import progress_bar
-from ifllm_hf.training.pretrained import loading
 
 if TYPE_CHECKING:
     import torch
@@ -44,24 +43,14 @@ def load_base(
     Raises:
         ConfigError: They cannot be loaded.
     """
-    from transformers import AutoModelForCausalLM
-
-    how = precision or adapter.precision
-    options: dict[str, Any] = {
-        "dtype": how.dtype or "auto",
-        "device_map": {"": device.type},
-        "quantization_config": how.quantization(),
-    }
-    try:
-        with loading(adapter.base, trust_remote_code=trust_remote_code, setting=TRUST) as trusted:
-            return AutoModelForCausalLM.from_pretrained(
-                adapter.base,
-                revision=adapter.revision,
-                **{k: v for k, v in options.items() if v is not None},
-                **trusted,
-            ).eval()
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{adapter.base}: cannot be loaded ({error}); check it") from error
+    return load_in_precision(
+        adapter.base,
+        precision or adapter.precision,
+        device,
+        revision=adapter.revision,
+        trust_remote_code=trust_remote_code,
+        trusted_by=TRUST,
+    )
 
 
 def put_on(model: Any, adapter: Adapter) -> Any:
@@ -180,7 +169,7 @@ def _untie(model: Any, adapter: Adapter) -> None:
     if not any(isinstance(part, BaseTunerLayer) for part in ends):
         return  # nothing is added in place
     into, out = (p.get_base_layer() if isinstance(p, BaseTunerLayer) else p for p in ends)
-    config = json.loads((adapter.folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    config = read_adapter_config(adapter.folder / ADAPTER_CONFIG)
     if out is None or out.weight is not into.weight or config.get("ensure_weight_tying"):
         return
     out.weight = nn.Parameter(out.weight.detach().clone(), requires_grad=False)

@@ -207,20 +207,24 @@ def load_model(path: str, policy: PolicyConfig, training: DPOConfig | SFTConfig)
     return model
 
 
-def load_for_answers(
+def load_in_precision(
     name: str,
     precision: Precision,
     device: torch.device,
     *,
+    revision: str | None = None,
     trust_remote_code: bool = False,
+    trusted_by: str = "generation.trust_remote_code",
 ) -> Any:
-    """Load weights to generate with: 4-bit as QLoRA has them, or in one dtype.
+    """Load weights to compute with: 4-bit as QLoRA has them, or in one dtype.
 
     Args:
         name: A folder, or a model on the Hub.
         precision: How they are loaded.
         device: Where they go.
+        revision: On the Hub.
         trust_remote_code: Whether code that lies beside them may run.
+        trusted_by: The name of `trust_remote_code` where it was given.
 
     Raises:
         ConfigError: They cannot be loaded.
@@ -230,18 +234,18 @@ def load_for_answers(
     options: dict[str, Any] = {
         "dtype": precision.dtype or "auto",
         "device_map": {"": device.type},
+        "revision": revision,
     }
     if (quantization := precision.quantization()) is not None:
         options["quantization_config"] = quantization
-    setting = "generation.trust_remote_code"
     try:
-        with loading(name, trust_remote_code=trust_remote_code, setting=setting) as trusted:
+        with loading(name, trust_remote_code=trust_remote_code, setting=trusted_by) as trusted:
             model = AutoModelForCausalLM.from_pretrained(name, **options, **trusted)
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"{name}: cannot be loaded ({error}); check the name and the generation settings"
+            f"{name}: cannot be loaded ({error}); check the name and the settings"
         ) from error
-    keep_unpacked(model)  # what answers is what was trained, to the last scale
+    keep_unpacked(model)  # what is computed with is what was trained, to the last scale
     return model
 
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 MERGE_FILE = "merge.json"
 """Beside merged weights: what they were merged from."""
 
-ADAPTER_CONFIG = "adapter_config.json"
-
 
 @dataclass(frozen=True)
 class Precision:
