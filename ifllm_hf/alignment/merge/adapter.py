@@ -11,15 +11,16 @@ from typing import Any
 
 from ifllm_hf.alignment.policy.adapter_base import (
     ADAPTER_CONFIG,
+    adapter_shapes,
     empty_model,
     misfit,
-    read_adapter_config,
 )
 from ifllm_hf.alignment.policy.base_weights import has_weights_of
 from ifllm_hf.alignment.policy.load import check_access
 from ifllm_hf.alignment.policy.precision import Precision, run_of, trained_precision
 from ifllm_hf.errors import ConfigError
-from ifllm_hf.training.run_record import public_name
+from ifllm_hf.files import read_json_object
+from ifllm_hf.training.run_record import RUN_FILE, public_name
 from ifllm_hf.training.tiny_models import TINY_PREFIX
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,11 @@ def find_adapter(
     folder = _folder_of(place)
     config = _read_config(folder, place)
     run = run_of(folder)
+    if run is not None and (missing := {"settings", "data", "used"} - run.keys()):
+        raise ConfigError(
+            f"{place}: its {RUN_FILE} is no record of recipes/sft.py or dpo.py (it has no "
+            f"{', '.join(sorted(missing))}); copy the record of the run, or remove the file"
+        )
     recorded = str(config.get("base_model_name_or_path") or "")
     found = base or _base_of(folder, recorded)
     try:
@@ -123,7 +129,7 @@ def check_fit(adapter: Adapter, config: Any, *, trust_remote_code: bool) -> int:
             f"{adapter.base}: no language model can be made of its config "
             f"({type(config).__name__}); say with --base where the base of {adapter.name} is"
         )
-    if (wrong := misfit(model, adapter.folder)) is not None:
+    if (wrong := misfit(model, adapter_shapes(adapter.folder))) is not None:
         raise ConfigError(
             f"{adapter.name} was trained on another model than {adapter.base}: {wrong}; "
             f"its base is called {adapter.base_name}, say with --base where it is"
@@ -161,7 +167,7 @@ def _read_config(folder: Path, place: str) -> dict[str, Any]:
         )
     if not any(folder.glob("adapter_model.*")):
         raise ConfigError(f"{place}: no weights of an adapter there (adapter_model.safetensors)")
-    config = read_adapter_config(file)
+    config = read_json_object(file)
     task = config.get("task_type")
     if task not in (None, "CAUSAL_LM"):
         raise ConfigError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ifllm_hf.alignment.policy.base_weights import has_weights_of
 from ifllm_hf.alignment.policy.precision import run_of
 from ifllm_hf.errors import ConfigError
+from ifllm_hf.files import read_json_object
 from ifllm_hf.training.pretrained import loading
 from ifllm_hf.training.run_record import public_name
 from ifllm_hf.training.tiny_models import TINY_PREFIX
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ifllm_hf.alignment.policy.config import PolicyConfig
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_WEIGHTS = (ADAPTER_WEIGHTS, "adapter_model.bin")
 
 
 def refuse_adapter_as_model(name: str) -> None:
@@ -29,7 +31,7 @@ def refuse_adapter_as_model(name: str) -> None:
     folder = Path(name)
     if not (folder / ADAPTER_CONFIG).is_file() or (folder / "config.json").is_file():
         return
-    base = read_adapter_config(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+    base = read_json_object(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
     raise ConfigError(
         f"model_name_or_path {name} is an adapter of {base} and no model; name that base, and for "
         f"DPO --sft_adapter {name}"
@@ -50,7 +52,7 @@ def check_adapter(place: str, setting: str, policy: PolicyConfig, training: Any)
             fingerprint is not known; or layers that it changes are not there or of another shape.
     """
     file = _file(place, ADAPTER_CONFIG, setting)
-    config = read_adapter_config(file)
+    config = read_json_object(file)
     model = str(policy.model_name_or_path)
     trained_on = str(config.get("base_model_name_or_path"))
     here = str(policy.public_name or model)
@@ -66,6 +68,9 @@ def check_adapter(place: str, setting: str, policy: PolicyConfig, training: Any)
             f"name that base (where {public_name(model)} holds its weights under another name: "
             f"--public_name {trained_on})"
         )
+    if not Path(place).is_dir():
+        _file(place, ADAPTER_WEIGHTS, setting)
+    shapes = adapter_shapes(file.parent)
     if config.get("peft_type") == "LORA" and not model.startswith(TINY_PREFIX):
         from transformers import AutoConfig
 
@@ -73,9 +78,7 @@ def check_adapter(place: str, setting: str, policy: PolicyConfig, training: Any)
         with loading(model, trust_remote_code=trusted) as options:
             of_base = AutoConfig.from_pretrained(model, revision=policy.model_revision, **options)
         empty = empty_model(of_base, trust_remote_code=trusted)
-        if not Path(place).is_dir():
-            _file(place, ADAPTER_WEIGHTS, setting)
-        if empty is not None and (wrong := misfit(empty, file.parent)):
+        if empty is not None and (wrong := misfit(empty, shapes)) is not None:
             raise ConfigError(
                 f"{setting} {place} does not fit {model}: {wrong}; name the base that it was "
                 "trained on"
@@ -103,21 +106,6 @@ def _file(place: str, name: str, setting: str) -> Path:
         ) from error
 
 
-def read_adapter_config(file: Path) -> dict[str, Any]:
-    """Return `adapter_config.json`.
-
-    Raises:
-        ConfigError: It cannot be read.
-    """
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{file}: cannot be read as JSON ({error}); copy it anew") from error
-    if not isinstance(config, dict):
-        raise ConfigError(f"{file}: holds no JSON object, and PEFT writes one; copy it anew")
-    return config
-
-
 def _last(name: str) -> str:
     return name.rstrip("/").rsplit("/", 1)[-1]
 
@@ -139,29 +127,34 @@ def empty_model(config: Any, *, trust_remote_code: bool) -> Any | None:
         return None
 
 
-def misfit(model: Any, adapter: Path) -> str | None:
+def misfit(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     """Say which weight of an adapter has no counterpart of its shape in a model; None: all fit.
 
     Args:
-        model: The base, its weights are not looked at.
-        adapter: Folder of the adapter.
-
-    Raises:
-        ConfigError: The weights of the adapter cannot be read.
+        model: The base; its weights are not looked at.
+        shapes: Of the adapter, as `adapter_shapes` returns them.
     """
-    found = (_misfit(model, name, shape) for name, shape in sorted(_shapes(adapter).items()))
+    found = (_misfit(model, name, shape) for name, shape in sorted(shapes.items()))
     return next((wrong for wrong in found if wrong is not None), None)
 
 
-def _shapes(adapter: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of an adapter's weights by name."""
+def adapter_shapes(adapter: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of an adapter's weights by name; none where they lie in another form.
+
+    Args:
+        adapter: Its folder.
+
+    Raises:
+        ConfigError: The file of weights cannot be read.
+    """
     import torch
     from safetensors import SafetensorError, safe_open
 
-    file = adapter / ADAPTER_WEIGHTS
+    file = next((f for n in _WEIGHTS if (f := adapter / n).is_file()), None)
+    if file is None:
+        return {}  # FSDP shards a checkpoint in a way of its own
     try:
-        if not file.is_file():
-            file = adapter / "adapter_model.bin"
+        if file.suffix == ".bin":
             stored = torch.load(file, map_location="cpu", weights_only=True)
             return {name: tuple(value.shape) for name, value in stored.items()}
         with safe_open(file, "pt") as opened:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -247,6 +248,37 @@ def load_in_precision(
         ) from error
     keep_unpacked(model)  # what is computed with is what was trained, to the last scale
     return model
+
+
+def put_adapter(model: Any, place: str, *, name: str, base: str) -> Any:
+    """Return a loaded model with an adapter on it, to compute with.
+
+    Args:
+        model: The base.
+        place: Folder of the adapter, or its name on the Hub.
+        name: Of the adapter, for messages.
+        base: Of the base, likewise.
+
+    Raises:
+        ConfigError: Some of its weights cannot be read, have no place in the model, or are missing.
+    """
+    from peft import PeftModel
+    from safetensors import SafetensorError
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Found missing adapter keys")
+        # Of Conv1D layers it is known how they lie; a QLoRA run of GPT-2 has seen them turned.
+        warnings.filterwarnings("ignore", "fan_in_fan_out is set")
+        warnings.filterwarnings("ignore", ".*gradient_checkpointing.*", FutureWarning)
+        warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`")
+        try:
+            return PeftModel.from_pretrained(model, place).eval()
+        except (OSError, RuntimeError, ValueError, UserWarning, SafetensorError) as error:
+            said = " ".join(str(error).split())[:300]
+            raise ConfigError(
+                f"{name}: does not fit {base} ({said}); copy it anew, or name the base that it was "
+                "trained on"
+            ) from error
 
 
 def _check_targets(model: Any, policy: PolicyConfig) -> None:
