@@ -103,6 +103,23 @@ def write_json(path: Path, content: Any, *, indent: int | None = 2) -> None:
     write_whole(path, json.dumps(content, indent=indent, sort_keys=True, default=str) + "\n")
 
 
+def read_json_object(file: Path) -> dict[str, Any]:
+    """Return the JSON object in a file.
+
+    Raises:
+        ConfigError: It cannot be read, or holds something else.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file}: cannot be read as JSON ({error}); copy it anew") from error
+    if not isinstance(content, dict):
+        raise ConfigError(
+            f"{file}: holds {type(content).__name__} and no JSON object; copy it anew"
+        )
+    return content
+
+
 def write_parquet(path: Path, table: pl.DataFrame) -> None:
     """Write a table as Parquet, whole or not at all. Raises OutputError as `whole_file` does."""
     with whole_file(path) as aside, polars_disk_errors():

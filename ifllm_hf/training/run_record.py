@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ifllm_hf.errors import ConfigError
-from ifllm_hf.files import write_json
+from ifllm_hf.files import read_json_object, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -75,12 +75,13 @@ def write_run(folder: Path, record: dict[str, Any]) -> None:
 
 
 def read_run(folder: Path) -> dict[str, Any] | None:
-    """Return what an earlier run wrote there, or None."""
+    """Return what an earlier run wrote there, or None.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
     file = folder / RUN_FILE
-    if not file.exists():
-        return None
-    record: dict[str, Any] = json.loads(file.read_text())
-    return record
+    return read_json_object(file) if file.exists() else None
 
 
 def check_same_base(before: str | None, base: str, folder: Path) -> None:

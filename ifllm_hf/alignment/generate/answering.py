@@ -6,9 +6,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ifllm_hf.alignment.generate.config import AS_TRAINED, ModelSpec, Sampling
+from ifllm_hf.alignment.policy.base_weights import has_weights_of
 from ifllm_hf.alignment.policy.precision import Precision, read_merge, run_of, trained_precision
+from ifllm_hf.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +37,17 @@ def weights_of(spec: ModelSpec, sampling: Sampling) -> AnsweringWeights:
     Args:
         spec: The model.
         sampling: Says in `load_in_4bit` and `dtype` what is asked for.
+
+    Raises:
+        ConfigError: The model is not the base that the adapter was trained on.
     """
-    recorded = _recorded(spec.adapter) if spec.adapter else None
+    run = _run_of(spec.adapter) if spec.adapter else None
+    if run is not None and has_weights_of(run, str(spec.model)) is False:
+        raise ConfigError(
+            f"{spec.name}: {spec.model} has other weights than the base that {spec.adapter} was "
+            "trained on, by their fingerprint; name that base as model"
+        )
+    recorded = trained_precision(run)
     precision = recorded or Precision()
     if isinstance(sampling.load_in_4bit, bool):
         precision = replace(precision, in_4bit=sampling.load_in_4bit)
@@ -103,10 +115,10 @@ def _computed(precision: Precision, sampling: Sampling) -> Precision:
     return replace(precision, dtype=sampling.dtype or trained or by_device)
 
 
-def _recorded(adapter: str) -> Precision | None:
-    """Return what an adapter was trained on, None if nothing says it."""
+def _run_of(adapter: str) -> dict[str, Any] | None:
+    """Return the record of the run that made an adapter, None if there is none."""
     if Path(adapter).is_dir():
-        return trained_precision(run_of(Path(adapter)))
+        return run_of(Path(adapter))
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
@@ -114,7 +126,7 @@ def _recorded(adapter: str) -> Precision | None:
     from ifllm_hf.training.run_record import RUN_FILE
 
     try:
-        return trained_precision(run_of(Path(hf_hub_download(adapter, RUN_FILE)).parent))
+        return run_of(Path(hf_hub_download(adapter, RUN_FILE)).parent)
     except (HfHubHTTPError, LocalEntryNotFoundError, httpx.RequestError, OSError, ValueError) as e:
         logger.warning("%s: no %s there (%s)", adapter, RUN_FILE, type(e).__name__)
         return None

@@ -82,8 +82,11 @@ class Sampling:
             ConfigError: A value that no generation could use.
         """
         require_one_of("generation.backend", self.backend, BACKENDS)
-        if isinstance(self.load_in_4bit, str):
-            require_one_of("generation.load_in_4bit", self.load_in_4bit, (AS_TRAINED,))
+        if isinstance(self.load_in_4bit, str) and self.load_in_4bit != AS_TRAINED:
+            raise ConfigError(
+                f"generation.load_in_4bit is {self.load_in_4bit!r}; expected one of {AS_TRAINED}, "
+                "true, false"
+            )
         if self.max_new_tokens < 1 or self.batch_size < 1:
             raise ConfigError(
                 f"generation: max_new_tokens {self.max_new_tokens}, batch_size {self.batch_size}; "

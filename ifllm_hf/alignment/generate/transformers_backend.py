@@ -22,7 +22,7 @@ from ifllm_hf.alignment.generate.backend import (
 )
 from ifllm_hf.alignment.generate.config import ModelSpec, Sampling
 from ifllm_hf.alignment.pairs.config import PromptFormat
-from ifllm_hf.alignment.policy.load import load_for_answers
+from ifllm_hf.alignment.policy.load import load_in_precision, put_adapter
 from ifllm_hf.alignment.policy.precision import Precision
 from ifllm_hf.training.pretrained import model_positions
 
@@ -119,7 +119,7 @@ class TransformersBackend:
         assert spec.model is not None
         if self._loaded != (spec.model, precision):
             self._base = None
-            self._base = load_for_answers(
+            self._base = load_in_precision(
                 spec.model,
                 precision,
                 self.device,
@@ -137,7 +137,5 @@ class TransformersBackend:
             pad_token_id=tokenizer.pad_token_id,
         )
         if spec.adapter is not None:
-            from peft import PeftModel
-
-            self._base = PeftModel.from_pretrained(self._base, spec.adapter)
+            self._base = put_adapter(self._base, spec.adapter, name=spec.adapter, base=spec.model)
         return self._base.eval()

@@ -118,9 +118,10 @@ def _find(name: str) -> Callable[[str, str], Any]:
         sys.path.append(here)
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # whatever the file does when it is read
+        said = " ".join(f"{type(error).__name__}: {error}".split())
         raise ConfigError(
-            f"judge.model is {name!r}, which cannot be had ({error}); expected {_FORM}"
+            f"judge.model is {name!r}, which cannot be had ({said}); expected {_FORM}"
         ) from error
     if not callable(found):
         raise ConfigError(f"judge.model is {name!r}, which is no function; expected {_FORM}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Mapping
@@ -10,22 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ifllm_hf.alignment.policy.base_weights import base_fingerprint
-from ifllm_hf.alignment.policy.load import check_access
-from ifllm_hf.alignment.policy.precision import (
+from ifllm_hf.alignment.policy.adapter_base import (
     ADAPTER_CONFIG,
-    Precision,
-    run_of,
-    trained_precision,
+    adapter_shapes,
+    empty_model,
+    misfit,
 )
+from ifllm_hf.alignment.policy.base_weights import has_weights_of
+from ifllm_hf.alignment.policy.load import check_access
+from ifllm_hf.alignment.policy.precision import Precision, run_of, trained_precision
 from ifllm_hf.errors import ConfigError
-from ifllm_hf.training.pretrained import loading
-from ifllm_hf.training.run_record import public_name
+from ifllm_hf.files import read_json_object
+from ifllm_hf.training.run_record import RUN_FILE, public_name
 from ifllm_hf.training.tiny_models import TINY_PREFIX
 
 logger = logging.getLogger(__name__)
 
-_PREFIX = "base_model.model."
 TRUST = "--trust-remote-code"
 _FILES = ("adapter_*", "run.json", "tokenizer*", "*.jinja", "special_tokens_map.json", "*.model")
 
@@ -70,6 +69,11 @@ def find_adapter(
     folder = _folder_of(place)
     config = _read_config(folder, place)
     run = run_of(folder)
+    if run is not None and (missing := {"settings", "data", "used"} - run.keys()):
+        raise ConfigError(
+            f"{place}: its {RUN_FILE} is no record of recipes/sft.py or dpo.py (it has no "
+            f"{', '.join(sorted(missing))}); copy the record of the run, or remove the file"
+        )
     recorded = str(config.get("base_model_name_or_path") or "")
     found = base or _base_of(folder, recorded)
     try:
@@ -114,25 +118,22 @@ def check_fit(adapter: Adapter, config: Any, *, trust_remote_code: bool) -> int:
         ConfigError: Names or shapes do not fit, the weights are others than those of the run, or
             the base is stored in less than 16 bit.
     """
-    import torch
-    from transformers import AutoModelForCausalLM
-
     if getattr(config, "quantization_config", None):
         raise ConfigError(
             f"{adapter.base}: its weights are stored quantised, and nothing can be merged into "
             "them; name the model that they were made from with --base"
         )
-    with (
-        loading(adapter.base, trust_remote_code=trust_remote_code, setting=TRUST) as options,
-        torch.device("meta"),
-    ):
-        model = AutoModelForCausalLM.from_config(config, **options)
-    for name, shape in _shapes(adapter.folder).items():
-        if (problem := _misfit(model, name, shape)) is not None:
-            raise ConfigError(
-                f"{adapter.name} was trained on another model than {adapter.base}: {problem}; "
-                f"its base is called {adapter.base_name}, say with --base where it is"
-            )
+    model = empty_model(config, trust_remote_code=trust_remote_code)
+    if model is None:
+        raise ConfigError(
+            f"{adapter.base}: no language model can be made of its config "
+            f"({type(config).__name__}); say with --base where the base of {adapter.name} is"
+        )
+    if (wrong := misfit(model, adapter_shapes(adapter.folder))) is not None:
+        raise ConfigError(
+            f"{adapter.name} was trained on another model than {adapter.base}: {wrong}; "
+            f"its base is called {adapter.base_name}, say with --base where it is"
+        )
     _check_weights(adapter)
     return sum(p.numel() for p in model.parameters())
 
@@ -166,10 +167,7 @@ def _read_config(folder: Path, place: str) -> dict[str, Any]:
         )
     if not any(folder.glob("adapter_model.*")):
         raise ConfigError(f"{place}: no weights of an adapter there (adapter_model.safetensors)")
-    try:
-        config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{file}: cannot be read as JSON ({error}); copy it anew") from error
+    config = read_json_object(file)
     task = config.get("task_type")
     if task not in (None, "CAUSAL_LM"):
         raise ConfigError(
@@ -211,59 +209,16 @@ def _precision(run: Mapping[str, Any] | None, load_in_4bit: bool | None, place: 
     return trained
 
 
-def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of an adapter's weights by name."""
-    file = folder / "adapter_model.safetensors"
-    if not file.is_file():
-        import torch
-
-        stored = torch.load(folder / "adapter_model.bin", map_location="cpu", weights_only=True)
-        return {name: tuple(value.shape) for name, value in stored.items()}
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, "pt") as opened:
-            return {n: tuple(opened.get_slice(n).get_shape()) for n in opened.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ConfigError(f"{file}: cannot be read ({error}); copy it anew") from error
-
-
-def _misfit(model: Any, name: str, shape: tuple[int, ...]) -> str | None:
-    """Say what is wrong with one weight of an adapter; None: nothing that is known."""
-    from transformers.pytorch_utils import Conv1D
-
-    path, _, part = name.removeprefix(_PREFIX).partition(".lora_")
-    if ".base_layer" in path or "_magnitude_vector" in name:
-        return None
-    try:
-        if not part:
-            own = tuple(model.get_parameter(path).shape)
-            return None if own == shape else f"{path} is {shape}, there {own}"
-        layer = model.get_submodule(path)
-    except AttributeError:
-        # Vectors of other kinds of adapters have no counterpart in the base.
-        return f"it has no {path}" if part or path.endswith((".weight", ".bias")) else None
-    if not hasattr(layer, "weight") or len(shape) != 2 or len(layer.weight.shape) != 2:
-        return None
-    sides = tuple(layer.weight.shape)
-    wide, deep = sides if isinstance(layer, Conv1D) or part.startswith("embedding") else sides[::-1]
-    side, seen = ("in", shape[1]) if part.split("_")[-1].startswith("A") else ("out", shape[0])
-    there = wide if side == "in" else deep
-    return None if seen == there else f"{path} takes {side} {seen}, there {there}"
-
-
 def _check_weights(adapter: Adapter) -> None:
     """Compare the base with the one of the run: by its weights, else by its name."""
-    recorded = (adapter.run or {}).get("base_weights")
-    found = base_fingerprint(adapter.base, adapter.revision)
-    if recorded and found and recorded != found:
+    same = has_weights_of(adapter.run, adapter.base, adapter.revision)
+    if same is False:
         raise ConfigError(
             f"{adapter.base}: has other weights than the base that {adapter.name} was trained on "
-            f"({adapter.base_name}; fingerprint {found}, expected {recorded}); say with --base "
-            "where that is"
+            f"({adapter.base_name}), by their fingerprint; say with --base where that is"
         )
     mine, theirs = (n.rstrip("/").split("/")[-1] for n in (adapter.base, adapter.base_name))
-    if not recorded and mine != theirs and not adapter.base_name.startswith(TINY_PREFIX):
+    if same is None and mine != theirs and not adapter.base_name.startswith(TINY_PREFIX):
         logger.warning(
             "%s was trained on %s and is merged into %s: shapes fit, and nothing else can be told",
             adapter.name,

@@ -55,4 +55,4 @@ def merge_card(merge: Mapping[str, Any], run: Mapping[str, Any] | None) -> str:
 
 def is_far(kl: Mapping[str, Any]) -> bool:
     """Tell whether merging moved the model by a sizable share of what training did."""
-    return bool(kl["trained_served"] > FAR * kl["trained_base"])
+    return not kl["trained_served"] <= FAR * kl["trained_base"]  # nor is NaN near

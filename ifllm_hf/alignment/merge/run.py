@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -14,9 +15,9 @@ from ifllm_hf.alignment.merge.adapter import TRUST, Adapter, bytes_needed, check
 from ifllm_hf.alignment.merge.card import is_far, merge_card
 from ifllm_hf.alignment.merge.chat_template import chat_template_of
 from ifllm_hf.alignment.merge.questions import Questions, find_questions, style_of
-from ifllm_hf.alignment.policy.load import load_tokenizer
+from ifllm_hf.alignment.policy.load import load_in_precision, load_tokenizer
 from ifllm_hf.alignment.policy.precision import MERGE_FILE, Precision
-from ifllm_hf.errors import OutputError, require_one_of
+from ifllm_hf.errors import ConfigError, OutputError, require_one_of
 from ifllm_hf.files import whole_folder, write_json, write_whole
 from ifllm_hf.training.local_paths import remove_local_paths
 from ifllm_hf.training.pretrained import loading
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DTYPES = ("bfloat16", "float16", "float32")
+_SIZE = re.compile(r"[1-9]\d*(KB|MB|GB|TB)")
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,8 @@ def merge_adapter(
     from transformers import AutoConfig
 
     require_one_of("--dtype", dtype, DTYPES)
+    if not _SIZE.fullmatch(shard_size):
+        raise ConfigError(f"--shard-size is {shard_size!r}; expected a size such as 4GB or 500MB")
     adapter = find_adapter(place, base=base, load_in_4bit=load_in_4bit)
     _check_free(out)
     with loading(adapter.base, trust_remote_code=trust_remote_code, setting=TRUST) as trusted:
@@ -118,7 +122,7 @@ def merge_adapter(
     compared = Compared(questions, tokenizer, style, max_tokens) if questions is not None else None
     with whole_folder(out) as folder:
         say(f"{adapter.name}: trained on {adapter.precision.words} weights of {adapter.base_name}")
-        merged, trained = _merged(adapter, compared, n_weights, trust_remote_code, show)
+        merged, trained = _merged(adapter, compared, n_weights, dtype, trust_remote_code, show)
         say(f"writing {n_weights / 1e6:,.0f} million weights in {dtype}")
         own_template = _save(
             merged, tokenizer, style if adapter.run else None, folder, dtype, shard_size
@@ -167,6 +171,7 @@ def _merged(
     adapter: Adapter,
     compared: Compared | None,
     n_weights: int,
+    dtype: str,
     trust_remote_code: bool,
     show: bool,
 ) -> tuple[Any, Trained | None]:
@@ -204,7 +209,7 @@ def _merged(
         del model
     del base
     gc.collect()
-    return weights.merge(plain, adapter, show=show), trained
+    return weights.merge(plain, adapter, dtype=dtype, show=show), trained
 
 
 def _measured(
@@ -216,16 +221,15 @@ def _measured(
     show: bool,
 ) -> dict[str, Any]:
     """Return what `merge.json` says of the distance, read from the weights as they were written."""
-    from transformers import AutoModelForCausalLM
-
     from ifllm_hf.alignment.merge.divergence import in_float32, served_divergence
 
-    model = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype="auto",
-        device_map={"": _device(n_weights).type},
+    model = load_in_precision(
+        str(folder),
+        Precision(),
+        _device(n_weights),
         trust_remote_code=trust_remote_code,
-    ).eval()
+        trusted_by=TRUST,
+    )
     served = served_divergence(in_float32(model), trained, show=show)
     written = all(one.answer is None for one in questions.asked)
     return {

@@ -6,17 +6,17 @@ repacks them at the first forward in eval mode, and what is dequantised after th
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifllm_hf.alignment.merge.adapter import TRUST, Adapter
-from ifllm_hf.alignment.policy.precision import ADAPTER_CONFIG
+from ifllm_hf.alignment.policy.adapter_base import ADAPTER_CONFIG
+from ifllm_hf.alignment.policy.load import load_in_precision, put_adapter
 from ifllm_hf.errors import ConfigError
+from ifllm_hf.files import read_json_object
 from ifllm_hf.progress import progress_bar
-from ifllm_hf.training.pretrained import loading
 
 if TYPE_CHECKING:
     import torch
@@ -44,48 +44,19 @@ def load_base(
     Raises:
         ConfigError: They cannot be loaded.
     """
-    from transformers import AutoModelForCausalLM
-
-    how = precision or adapter.precision
-    options: dict[str, Any] = {
-        "dtype": how.dtype or "auto",
-        "device_map": {"": device.type},
-        "quantization_config": how.quantization(),
-    }
-    try:
-        with loading(adapter.base, trust_remote_code=trust_remote_code, setting=TRUST) as trusted:
-            return AutoModelForCausalLM.from_pretrained(
-                adapter.base,
-                revision=adapter.revision,
-                **{k: v for k, v in options.items() if v is not None},
-                **trusted,
-            ).eval()
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{adapter.base}: cannot be loaded ({error}); check it") from error
+    return load_in_precision(
+        adapter.base,
+        precision or adapter.precision,
+        device,
+        revision=adapter.revision,
+        trust_remote_code=trust_remote_code,
+        trusted_by=TRUST,
+    )
 
 
 def put_on(model: Any, adapter: Adapter) -> Any:
-    """Return a model with the adapter on it.
-
-    Raises:
-        ConfigError: Some of its weights have no place in the model, or are not there.
-    """
-    from peft import PeftModel
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", "Found missing adapter keys")
-        # Of Conv1D layers it is known how they lie; a QLoRA run of GPT-2 has seen them turned.
-        warnings.filterwarnings("ignore", "fan_in_fan_out is set")
-        warnings.filterwarnings("ignore", ".*gradient_checkpointing.*", FutureWarning)
-        warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`")
-        try:
-            return PeftModel.from_pretrained(model, str(adapter.folder)).eval()
-        except (RuntimeError, ValueError, UserWarning) as error:
-            said = " ".join(str(error).split())[:300]
-            raise ConfigError(
-                f"{adapter.name}: does not fit {adapter.base} ({said}); say with --base what it "
-                "was trained on"
-            ) from error
+    """Return a model with the adapter on it; see `put_adapter`."""
+    return put_adapter(model, str(adapter.folder), name=adapter.name, base=adapter.base)
 
 
 def take_4bit_weights(plain: Any, quantised: Any) -> int:
@@ -122,19 +93,22 @@ def take_4bit_weights(plain: Any, quantised: Any) -> int:
     return len(layers)
 
 
-def merge(model: Any, adapter: Adapter, *, show: bool = True) -> Any:
+def merge(model: Any, adapter: Adapter, *, dtype: str, show: bool = True) -> Any:
     """Return the model with the adapter merged into its weights.
 
-    Each sum is made in float32 and rounded once; elsewhere weights keep their dtype.
+    Each sum is made in float32 and rounded once, to what is saved; elsewhere weights keep their
+    dtype.
 
     Args:
         model: The base, not quantised.
         adapter: What is merged into it.
+        dtype: Of what is saved.
         show: Whether to draw a progress bar on stderr.
 
     Raises:
         ConfigError: The adapter does not fit, cannot be merged, or makes a weight infinite.
     """
+    import torch
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     merged = put_on(model, adapter)
@@ -144,7 +118,7 @@ def merge(model: Any, adapter: Adapter, *, show: bool = True) -> Any:
         merged.base_model._check_merge_allowed()
         with progress_bar(len(layers), "merging", show, delay=2) as bar:
             for layer in layers:
-                _merge_layer(layer)
+                _merge_layer(layer, getattr(torch, dtype))
                 bar.update(1)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "All adapters are already merged")
@@ -157,14 +131,13 @@ def merge(model: Any, adapter: Adapter, *, show: bool = True) -> Any:
         ) from error
 
 
-def _merge_layer(layer: Any) -> None:
-    base = layer.get_base_layer()
-    kept = [(p, p.dtype) for p in base.parameters(recurse=False) if p.is_floating_point()]
-    for parameter, _ in kept:
-        parameter.data = parameter.data.float()
+def _merge_layer(layer: Any, dtype: torch.dtype) -> None:
+    weights = [p for p in layer.get_base_layer().parameters(recurse=False) if p.is_floating_point()]
+    for weight in weights:
+        weight.data = weight.data.float()
     layer.merge(safe_merge=True)
-    for parameter, dtype in kept:
-        parameter.data = parameter.data.to(dtype)
+    for weight in weights:
+        weight.data = weight.data.to(dtype)
 
 
 def _untie(model: Any, adapter: Adapter) -> None:
@@ -180,7 +153,7 @@ def _untie(model: Any, adapter: Adapter) -> None:
     if not any(isinstance(part, BaseTunerLayer) for part in ends):
         return  # nothing is added in place
     into, out = (p.get_base_layer() if isinstance(p, BaseTunerLayer) else p for p in ends)
-    config = json.loads((adapter.folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    config = read_json_object(adapter.folder / ADAPTER_CONFIG)
     if out is None or out.weight is not into.weight or config.get("ensure_weight_tying"):
         return
     out.weight = nn.Parameter(out.weight.detach().clone(), requires_grad=False)
@@ -197,10 +170,18 @@ def save_model(model: Any, folder: Path, *, dtype: str, shard_size: str) -> None
         folder: Where to.
         dtype: `bfloat16`, `float16` or `float32`.
         shard_size: Largest shard, such as `4GB`.
+
+    Raises:
+        ConfigError: A weight is too large for the dtype.
     """
     import torch
 
     model.to(getattr(torch, dtype))
+    for name, weight in model.named_parameters():
+        if not bool(weight.isfinite().all()):
+            raise ConfigError(
+                f"{name} has weights that {dtype} does not hold; write bfloat16 (--dtype)"
+            )
     model.config.dtype = dtype
     settings = model.generation_config
     if settings is not None:

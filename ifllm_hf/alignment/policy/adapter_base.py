@@ -1,22 +1,25 @@
-"""An adapter belongs to one base: told by the name it keeps and by its shapes, before any work."""
+"""An adapter belongs to one base: told by weights, else name, and by shapes, before any work."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
+from ifllm_hf.alignment.policy.base_weights import has_weights_of
+from ifllm_hf.alignment.policy.precision import run_of
 from ifllm_hf.errors import ConfigError
+from ifllm_hf.files import read_json_object
 from ifllm_hf.training.pretrained import loading
 from ifllm_hf.training.run_record import public_name
 from ifllm_hf.training.tiny_models import TINY_PREFIX
 
 if TYPE_CHECKING:
-    from trl import DPOConfig, SFTConfig
-
     from ifllm_hf.alignment.policy.config import PolicyConfig
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_WEIGHTS = (ADAPTER_WEIGHTS, "adapter_model.bin")
 
 
 def refuse_adapter_as_model(name: str) -> None:
@@ -28,7 +31,7 @@ def refuse_adapter_as_model(name: str) -> None:
     folder = Path(name)
     if not (folder / ADAPTER_CONFIG).is_file() or (folder / "config.json").is_file():
         return
-    base = _read(folder / ADAPTER_CONFIG, name).get("base_model_name_or_path")
+    base = read_json_object(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
     raise ConfigError(
         f"model_name_or_path {name} is an adapter of {base} and no model; name that base, and for "
         f"DPO --sft_adapter {name}"
@@ -45,22 +48,37 @@ def check_adapter(place: str, setting: str, policy: PolicyConfig, training: Any)
         training: Whether the base's own code is trusted.
 
     Raises:
-        ConfigError: It is no adapter, its base has another name, or layers that it changes are not
-            there or have another shape.
+        ConfigError: It is no adapter; its base has other weights, or another name where their
+            fingerprint is not known; or layers that it changes are not there or of another shape.
     """
-    config = _read(_file(place, ADAPTER_CONFIG, setting), f"{setting} {place}")
+    file = _file(place, ADAPTER_CONFIG, setting)
+    config = read_json_object(file)
     model = str(policy.model_name_or_path)
     trained_on = str(config.get("base_model_name_or_path"))
     here = str(policy.public_name or model)
-    if _last(trained_on) != _last(here):
+    same = has_weights_of(run_of(file.parent), model, policy.model_revision)
+    if same is False:
+        raise ConfigError(
+            f"{setting} {place} was trained on {trained_on} with other weights than those of "
+            f"{public_name(model)}; name the base that it was trained on"
+        )
+    if same is None and _last(trained_on) != _last(here):
         raise ConfigError(
             f"{setting} {place} was trained on {trained_on}, and model_name_or_path is {here}; "
             f"name that base (where {public_name(model)} holds its weights under another name: "
             f"--public_name {trained_on})"
         )
+    if not Path(place).is_dir():
+        _file(place, ADAPTER_WEIGHTS, setting)
+    shapes = adapter_shapes(file.parent)
     if config.get("peft_type") == "LORA" and not model.startswith(TINY_PREFIX):
-        wrong = _misfit(_shapes(place, setting), _layers(model, policy, training))
-        if wrong:
+        from transformers import AutoConfig
+
+        trusted = training.trust_remote_code
+        with loading(model, trust_remote_code=trusted) as options:
+            of_base = AutoConfig.from_pretrained(model, revision=policy.model_revision, **options)
+        empty = empty_model(of_base, trust_remote_code=trusted)
+        if empty is not None and (wrong := misfit(empty, shapes)) is not None:
             raise ConfigError(
                 f"{setting} {place} does not fit {model}: {wrong}; name the base that it was "
                 "trained on"
@@ -88,72 +106,88 @@ def _file(place: str, name: str, setting: str) -> Path:
         ) from error
 
 
-def _read(file: Path, what: str) -> dict[str, Any]:
-    try:
-        config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{what}: {ADAPTER_CONFIG} cannot be read ({error}); train it again"
-        ) from error
-    return config
-
-
 def _last(name: str) -> str:
     return name.rstrip("/").rsplit("/", 1)[-1]
 
 
-def _shapes(place: str, setting: str) -> dict[str, list[int]]:
-    """Return the shapes in the file of weights; nothing where they lie in another form."""
-    from safetensors import safe_open
+def empty_model(config: Any, *, trust_remote_code: bool) -> Any | None:
+    """Return a language model without memory for its weights; None where none can be made so.
 
-    if Path(place).is_dir() and not (Path(place) / ADAPTER_WEIGHTS).is_file():
-        return {}
-    with safe_open(_file(place, ADAPTER_WEIGHTS, setting), framework="pt") as weights:
-        return {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
-
-
-def _layers(
-    model: str, policy: PolicyConfig, training: DPOConfig | SFTConfig
-) -> dict[str, tuple[int, int] | None]:
-    """Return how many values each layer takes and gives, by name; None where it is no plain one.
-
-    Empty where the model cannot be made without its weights.
+    Args:
+        config: Of the model.
+        trust_remote_code: As for `loading`.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    trusted = training.trust_remote_code
-    with loading(model, trust_remote_code=trusted) as options:
-        config = AutoConfig.from_pretrained(model, revision=policy.model_revision, **options)
     try:
         with torch.device("meta"):  # shapes alone: no memory, no time
-            empty = AutoModelForCausalLM.from_config(config, trust_remote_code=trusted)
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
     except (ValueError, TypeError, RuntimeError, ImportError):
-        return {}
-    found: dict[str, tuple[int, int] | None] = {}
-    for name, part in empty.named_modules():
-        weight = getattr(part, "weight", None)
-        found[name] = None
-        if weight is not None and weight.dim() == 2:
-            first, second = weight.shape
-            # GPT-2's Conv1D keeps its weights the other way round than Linear.
-            found[name] = (first, second) if type(part).__name__ == "Conv1D" else (second, first)
-    return found
+        return None
 
 
-def _misfit(shapes: dict[str, list[int]], layers: dict[str, tuple[int, int] | None]) -> str | None:
-    """Say which layer of an adapter has no counterpart of its shape; None: all fit."""
-    for key, shape in sorted(shapes.items()):
-        name, _, part = key.removeprefix("base_model.model.").rpartition(".lora_")
-        if not name or part not in ("A.weight", "B.weight") or not layers:
-            continue  # embeddings and layers that are trained whole
-        if name not in layers:
-            return f"it changes {name}, which is not there"
-        if (size := layers[name]) is None:
-            continue
-        takes, gives = size
-        have, need = (shape[1], takes) if part == "A.weight" else (shape[0], gives)
-        if have != need:
-            side = "takes" if part == "A.weight" else "gives"
-            return f"{name} {side} {need} values, and the adapter is made for {have}"
-    return None
+def misfit(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Say which weight of an adapter has no counterpart of its shape in a model; None: all fit.
+
+    Args:
+        model: The base; its weights are not looked at.
+        shapes: Of the adapter, as `adapter_shapes` returns them.
+    """
+    found = (_misfit(model, name, shape) for name, shape in sorted(shapes.items()))
+    return next((wrong for wrong in found if wrong is not None), None)
+
+
+def adapter_shapes(adapter: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of an adapter's weights by name; none where they lie in another form.
+
+    Args:
+        adapter: Its folder.
+
+    Raises:
+        ConfigError: The file of weights cannot be read.
+    """
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    file = next((f for n in _WEIGHTS if (f := adapter / n).is_file()), None)
+    if file is None:
+        return {}  # FSDP shards a checkpoint in a way of its own
+    try:
+        if file.suffix == ".bin":
+            stored = torch.load(file, map_location="cpu", weights_only=True)
+            return {name: tuple(value.shape) for name, value in stored.items()}
+        with safe_open(file, "pt") as opened:
+            return {n: tuple(opened.get_slice(n).get_shape()) for n in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, RuntimeError, EOFError, UnpicklingError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise ConfigError(f"{file}: cannot be read ({said}); copy it anew") from error
+
+
+def _misfit(model: Any, name: str, shape: tuple[int, ...]) -> str | None:
+    """Say what is wrong with one weight of an adapter; None: nothing that is known."""
+    from transformers.pytorch_utils import Conv1D
+
+    path, _, part = name.removeprefix("base_model.model.").partition(".lora_")
+    if ".base_layer" in path or "_magnitude_vector" in name:
+        return None
+    try:
+        if not part:
+            own = tuple(model.get_parameter(path).shape)
+            return None if own == shape else f"{path} is {own}, and the adapter's is {shape}"
+        layer = model.get_submodule(path)
+    except AttributeError:
+        # Vectors of other kinds of adapters have no counterpart in the base.
+        known = part or path.endswith((".weight", ".bias"))
+        return f"it changes {path}, which is not there" if known else None
+    if not hasattr(layer, "weight") or len(shape) != 2 or len(layer.weight.shape) != 2:
+        return None
+    sides = tuple(layer.weight.shape)
+    # GPT-2's Conv1D and embeddings keep their weights the other way round than Linear.
+    wide, deep = sides if isinstance(layer, Conv1D) or part.startswith("embedding") else sides[::-1]
+    is_a = part.split("_")[-1].startswith("A")
+    made_for, there = (shape[1], wide) if is_a else (shape[0], deep)
+    if made_for == there:
+        return None
+    side = "takes" if is_a else "gives"
+    return f"{path} {side} {there} values, and the adapter is made for {made_for}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 _PLACES, _BYTES = 64, 4096
 
@@ -29,7 +31,7 @@ def base_fingerprint(model: str, revision: str | None = None) -> str | None:
         if not isinstance(cached, str):
             return None
         folder = Path(cached).parent
-    files = sorted(folder.glob("*.safetensors"))
+    files = sorted(folder.glob("model*.safetensors"))  # others may lie beside what is loaded
     content = hashlib.sha256()
     for file in files:
         with file.open("rb") as opened:
@@ -41,3 +43,21 @@ def base_fingerprint(model: str, revision: str | None = None) -> str | None:
                 opened.seek(first + (size - first) * i // _PLACES)
                 content.update(opened.read(_BYTES))
     return content.hexdigest()[:16] if files else None
+
+
+def has_weights_of(
+    run: Mapping[str, Any] | None, model: str, revision: str | None = None
+) -> bool | None:
+    """Tell whether a model has the weights that the adapter of a run was trained on.
+
+    Args:
+        run: The record of the run; None: there is none.
+        model: A folder, or a model on the Hub.
+        revision: On the Hub.
+
+    Returns:
+        None where the run, or the model, does not say.
+    """
+    recorded = (run or {}).get("base_weights")
+    found = base_fingerprint(model, revision) if recorded else None
+    return None if found is None else bool(found == recorded)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -207,20 +208,24 @@ def load_model(path: str, policy: PolicyConfig, training: DPOConfig | SFTConfig)
     return model
 
 
-def load_for_answers(
+def load_in_precision(
     name: str,
     precision: Precision,
     device: torch.device,
     *,
+    revision: str | None = None,
     trust_remote_code: bool = False,
+    trusted_by: str = "generation.trust_remote_code",
 ) -> Any:
-    """Load weights to generate with: 4-bit as QLoRA has them, or in one dtype.
+    """Load weights to compute with: 4-bit as QLoRA has them, or in one dtype.
 
     Args:
         name: A folder, or a model on the Hub.
         precision: How they are loaded.
         device: Where they go.
+        revision: On the Hub.
         trust_remote_code: Whether code that lies beside them may run.
+        trusted_by: The name of `trust_remote_code` where it was given.
 
     Raises:
         ConfigError: They cannot be loaded.
@@ -230,19 +235,50 @@ def load_for_answers(
     options: dict[str, Any] = {
         "dtype": precision.dtype or "auto",
         "device_map": {"": device.type},
+        "revision": revision,
     }
     if (quantization := precision.quantization()) is not None:
         options["quantization_config"] = quantization
-    setting = "generation.trust_remote_code"
     try:
-        with loading(name, trust_remote_code=trust_remote_code, setting=setting) as trusted:
+        with loading(name, trust_remote_code=trust_remote_code, setting=trusted_by) as trusted:
             model = AutoModelForCausalLM.from_pretrained(name, **options, **trusted)
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"{name}: cannot be loaded ({error}); check the name and the generation settings"
+            f"{name}: cannot be loaded ({error}); check the name and the settings"
         ) from error
-    keep_unpacked(model)  # what answers is what was trained, to the last scale
+    keep_unpacked(model)  # what is computed with is what was trained, to the last scale
     return model
+
+
+def put_adapter(model: Any, place: str, *, name: str, base: str) -> Any:
+    """Return a loaded model with an adapter on it, to compute with.
+
+    Args:
+        model: The base.
+        place: Folder of the adapter, or its name on the Hub.
+        name: Of the adapter, for messages.
+        base: Of the base, likewise.
+
+    Raises:
+        ConfigError: Some of its weights cannot be read, have no place in the model, or are missing.
+    """
+    from peft import PeftModel
+    from safetensors import SafetensorError
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Found missing adapter keys")
+        # Of Conv1D layers it is known how they lie; a QLoRA run of GPT-2 has seen them turned.
+        warnings.filterwarnings("ignore", "fan_in_fan_out is set")
+        warnings.filterwarnings("ignore", ".*gradient_checkpointing.*", FutureWarning)
+        warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`")
+        try:
+            return PeftModel.from_pretrained(model, place).eval()
+        except (OSError, RuntimeError, ValueError, UserWarning, SafetensorError) as error:
+            said = " ".join(str(error).split())[:300]
+            raise ConfigError(
+                f"{name}: does not fit {base} ({said}); copy it anew, or name the base that it was "
+                "trained on"
+            ) from error
 
 
 def _check_targets(model: Any, policy: PolicyConfig) -> None:

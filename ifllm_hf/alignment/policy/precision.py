@@ -5,12 +5,12 @@ Importing this module imports neither torch nor transformers.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ifllm_hf.files import read_json_object
 from ifllm_hf.training.run_record import read_run
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 MERGE_FILE = "merge.json"
 """Beside merged weights: what they were merged from."""
-
-ADAPTER_CONFIG = "adapter_config.json"
 
 
 @dataclass(frozen=True)
@@ -91,9 +89,10 @@ def trained_precision(run: Mapping[str, Any] | None) -> Precision | None:
 
 
 def read_merge(folder: Path) -> dict[str, Any] | None:
-    """Return what merged weights were merged from; None: the folder holds none."""
+    """Return what merged weights were merged from; None: the folder holds none.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
     file = folder / MERGE_FILE
-    if not file.is_file():
-        return None
-    merge: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return merge
+    return read_json_object(file) if file.is_file() else None

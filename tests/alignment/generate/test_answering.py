@@ -165,3 +165,34 @@ def test_without_vllm_transformers_answers(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(backend_choice, "_has_vllm", lambda: False)
     assert backend_name(Sampling(), []) == "transformers"
     assert make_backend("transformers", STYLE, Sampling()).name == "transformers"
+
+
+def test_an_adapter_of_other_weights_answers_nothing(
+    tiny: Callable[..., Path], recorded: Recorded
+) -> None:
+    """Shapes fit, and what answered would be neither model."""
+    from ifllm_hf.alignment.policy.base_weights import base_fingerprint
+
+    place = recorded("lora", method="lora")
+    record = {"settings": {"method": "lora"}, "base_weights": base_fingerprint(str(tiny()))}
+    (Path(place) / RUN_FILE).write_text(json.dumps(record))
+    assert weights_of(ModelSpec("mine", str(tiny()), place), Sampling()).precision
+    with pytest.raises(ConfigError, match="other: .*llama-7 has other weights than the base"):
+        weights_of(ModelSpec("other", str(tiny(seed=7)), place), Sampling())
+
+
+def test_files_that_are_cut_are_one_line(tiny: Callable[..., Path], tmp_path: Path) -> None:
+    adapter = plain_adapter(tiny(), tmp_path / "adapter")
+    file = adapter / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:2000])
+    spec = ModelSpec("cut", str(tiny()), str(adapter))
+    with pytest.raises(ConfigError, match="does not fit .*copy it anew") as caught:
+        write(spec, tmp_path / "answers.jsonl", prompts(1), max_new_tokens=4)
+    assert "\n" not in str(caught.value)
+    for name, weights in ((RUN_FILE, spec), (MERGE_FILE, ModelSpec("merged", str(adapter)))):
+        (adapter / name).write_text("{")
+        with pytest.raises(ConfigError, match=f"{name}: cannot be read as JSON"):
+            weights_of(weights, Sampling())
+        (adapter / name).unlink()
+    with pytest.raises(ConfigError, match="'maybe'; expected one of as trained, true, false"):
+        Sampling(load_in_4bit="maybe")

@@ -88,6 +88,16 @@ def test_a_name_that_leads_nowhere_is_refused(name: str) -> None:
         FunctionJudge(settings)
 
 
+@pytest.mark.parametrize("content", ["def f(:", "raise RuntimeError('two\\nlines')", "1 / 0"])
+def test_a_file_that_cannot_be_run_is_one_line(mine: Path, content: str) -> None:
+    name = f"broken_{abs(hash(content))}"
+    (mine / f"{name}.py").write_text(content)
+    settings = build(JudgeConfig, smallest(kind="function", model=f"{name}.f"), "t").judge
+    with pytest.raises(ConfigError, match="Error: .*expected package.module.function") as caught:
+        FunctionJudge(settings)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_verdict_is_of_the_code_that_gave_it(mine: Path) -> None:
     settings = build(JudgeConfig, smallest(kind="function", model="truths:words"), "t").judge
     before = FunctionJudge(settings).identity

@@ -132,6 +132,50 @@ def test_repacked_weights_are_never_dequantised(tiny: Callable[..., Path]) -> No
         take_4bit_weights(plain, quantised)
 
 
+def test_what_is_written_in_float32_was_not_rounded_before(
+    trained: Trained, tmp_path: Path
+) -> None:
+    """Of an adapter on bfloat16 weights: the sum has more digits than its parts."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    out = tmp_path / "out"
+    kl = merged(trained(method="lora"), out, dtype="float32").record["kl"]
+    assert kl["trained_served"] < 1e-11
+    weight = AutoModelForCausalLM.from_pretrained(out).model.layers[0].mlp.down_proj.weight
+    assert weight.dtype == torch.float32 and not torch.equal(weight, weight.bfloat16().float())
+
+
+def test_weights_too_large_for_float16_are_not_written(
+    tiny: Callable[..., Path], tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    adapter = plain_adapter(tiny(), tmp_path / "adapter")
+    file = adapter / "adapter_model.safetensors"
+    save_file({n: w * 1e4 for n, w in load_file(file).items()}, file)
+    with pytest.raises(ConfigError, match="q_proj.weight has weights that float16 does not hold"):
+        merged(adapter, tmp_path / "out", base=str(tiny()), dtype="float16", check=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_files_beside_the_weights_of_a_base_change_nothing(
+    tiny: Callable[..., Path], tmp_path: Path
+) -> None:
+    from ifllm_hf.alignment.policy.base_weights import base_fingerprint
+
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny(), copy)
+    shutil.copy(copy / "model.safetensors", copy / "consolidated.safetensors")
+    assert base_fingerprint(str(copy)) == base_fingerprint(str(tiny())) is not None
+
+
+def test_a_distance_that_is_no_number_is_far() -> None:
+    from ifllm_hf.alignment.merge.card import is_far
+
+    assert is_far({"trained_served": float("nan"), "trained_base": 1.0})
+
+
 def test_measuring_repacks_nothing(trained: Trained) -> None:
     """The kernel of such CPUs computes in bfloat16, which would be measured instead."""
     import torch
@@ -435,9 +479,18 @@ def test_what_cannot_be_merged_is_one_line(
     refused(run, "is taken", OutputError, to=taken / "file")
     refused(run, "no such folder", base=str(tmp_path / "nowhere"))
     refused(run, "is an adapter too", base=str(run))
-    refused(run, "trained on another model.*gpt2.*no model.layers", base=str(tiny("gpt2")))
-    refused(run, "has other weights.*fingerprint", base=str(tiny(seed=7)))
+    refused(
+        run,
+        "trained on another model.*gpt2.*changes model.layers.* not there",
+        base=str(tiny("gpt2")),
+    )
+    refused(run, "has other weights.*by their fingerprint", base=str(tiny(seed=7)))
     refused(run, "float16, float32", dtype="int8")
+    refused(run, "--shard-size is 'foo'; expected .* 4GB", shard_size="foo")
+    other = tmp_path / "t5"
+    other.mkdir()
+    (other / "config.json").write_text('{"model_type": "t5"}')
+    refused(run, "no language model can be made of its config .T5Config", base=str(other))
     lora = trained(method="lora")
     refused(lora, "trained on bfloat16 weights", load_in_4bit=True)
 
@@ -452,6 +505,16 @@ def test_what_cannot_be_merged_is_one_line(
         ({"peft_type": "PROMPT_TUNING"}, "PROMPT_TUNING, which cannot be merged"),
     ):
         (alone / "adapter_config.json").write_text(json.dumps(config | change))
+        refused(alone, match)
+    (alone / "adapter_config.json").write_text("[1]")
+    refused(alone, "adapter_config.json: holds list and no JSON object")
+    shutil.copy(run / "adapter_config.json", alone)
+    for content, match in (
+        ('{"settings":', "run.json: cannot be read as JSON"),
+        ("[]", "run.json: holds list"),
+        ('{"settings": {"method": "qlora"}}', "its run.json is no record .*no data, used"),
+    ):
+        (alone / "run.json").write_text(content)
         refused(alone, match)
     (alone / "adapter_model.safetensors").unlink()
     refused(alone, "no weights of an adapter")
@@ -470,7 +533,7 @@ def test_a_base_of_another_size_is_named_with_both_sizes(
     shutil.copytree(tiny(), other)
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps(config | {"hidden_size": 32, "head_dim": 16}))
-    with pytest.raises(ConfigError, match=r"q_proj takes in 64, there 32"):
+    with pytest.raises(ConfigError, match=r"q_proj takes 32 values, .* made for 64"):
         merged(adapter, tmp_path / "out", base=str(other))
 
 

@@ -88,6 +88,36 @@ def test_another_name_is_refused_unless_it_is_said_to_be_the_same(
         start(**mine, public_name="org/other")
 
 
+def test_the_record_of_a_run_tells_the_base_by_its_weights(
+    tiny: Start, start: Start, tmp_path: Path
+) -> None:
+    from ifllm_hf.alignment.policy.base_weights import base_fingerprint
+
+    made = adapter(tiny(), tmp_path / "sft")
+    (made / "run.json").write_text(json.dumps({"base_weights": base_fingerprint(str(tiny()))}))
+    renamed = copied(tiny(), tmp_path / "renamed")
+    with pytest.raises(SourceError, match=GETS_TO_THE_DATA):
+        start(model_name_or_path=str(renamed), sft_adapter=str(made))
+    other = copied(tiny(seed=7), tmp_path / "other" / tiny().name)
+    with pytest.raises(ConfigError, match="with other weights than those of"):
+        start(model_name_or_path=str(other), sft_adapter=str(made))
+
+
+def test_files_of_an_adapter_that_are_cut_are_one_line(
+    tiny: Start, start: Start, tmp_path: Path
+) -> None:
+    made = adapter(tiny(), tmp_path / "sft")
+    weights = made / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:2000])
+    mine = {"model_name_or_path": str(tiny()), "sft_adapter": str(made)}
+    for model in (str(tiny()), "tiny-random/llama"):
+        with pytest.raises(ConfigError, match="adapter_model.safetensors: cannot be read"):
+            start(**mine | {"model_name_or_path": model}, public_name=str(tiny()))
+    (made / "run.json").write_text("{")
+    with pytest.raises(ConfigError, match="run.json: cannot be read as JSON"):
+        start(**mine)
+
+
 def test_another_shape_under_the_same_name_is_refused(
     tiny: Start, start: Start, tmp_path: Path
 ) -> None:

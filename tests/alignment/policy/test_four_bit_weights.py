@@ -56,11 +56,11 @@ def loaded_by_the_user(folder: Path) -> Any:
 
 
 def to_answer_with(folder: Path) -> Any:
-    from ifllm_hf.alignment.policy.load import load_for_answers
+    from ifllm_hf.alignment.policy.load import load_in_precision
     from ifllm_hf.alignment.policy.precision import Precision
 
     precision = Precision(True, "float32")
-    return load_for_answers(str(folder), precision, torch.device("cpu"))
+    return load_in_precision(str(folder), precision, torch.device("cpu"))
 
 
 def adapted(model: Any) -> Any:
