@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help setup setup-test demo test check style bench card reward-report benchmark-report late-reading clean webgazer-test peers-test mutation-test
+.PHONY: help setup setup-test demo test check style bench card reward-report benchmark-report late-reading known-truth clean webgazer-test peers-test mutation-test
 
 help:
 	@echo "make demo   set up, then the whole line in minutes: data, scores by worker, pairs, DPO"
@@ -23,6 +23,7 @@ help:
 	@echo "            REPORT=--quick: one repeat, an hour"
 	@echo "make benchmark-report  the benchmark on the public release, as README and cards quote it"
 	@echo "make late-reading  fit the model that comes with the package on DATA (default: ifllm)"
+	@echo "make known-truth  train the small language model that comes with the package: five minutes"
 	@echo "make peers-test  fetch the tests of transformers into a temporary folder, run them on our models"
 	@echo "make mutation-test  change the code in 60 places of each room and see whether a test fails: half"
 	@echo "            an hour a room; ROOM=data, alignment, metrics, server or reward: that one alone"
@@ -91,6 +92,10 @@ reward-report: setup
 DATA ?= ifllm
 late-reading: setup
 	$(BIN)/python -m ifllm_hf.reward.pretrained.build $(DATA)
+
+# The language model that comes with the package, from nothing but a seed: `make known-truth`.
+known-truth: setup
+	$(BIN)/python -m ifllm_hf.alignment.pretrained.base_model
 
 style: setup
 	$(BIN)/ruff check --fix .

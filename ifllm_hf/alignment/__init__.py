@@ -7,5 +7,6 @@ In the order of the work (nothing heavy is imported here; each file is imported 
 * `policy`: the model that is trained; what every run on pairs has in common
 * `dpo`, `sft`: the losses, the trainers, whole runs: `recipes/dpo.py`, `recipes/sft.py`
 * `generate`: answers of a model; `judge`: what they are worth: `recipes/judge.py`
+* `pretrained`: a small language model whose answers have a true score
 * `pipeline`: every model with every label source: `recipes/pipeline.py`
 """

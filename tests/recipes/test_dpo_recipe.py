@@ -46,10 +46,10 @@ def parse(*arguments: str) -> Any:
 
 def test_there_is_one_recipe_per_model() -> None:
     of_dpo = [f for f in CONFIGS.glob("*.yaml") if "preference_loss:" in f.read_text()]
-    assert {file.stem for file in of_dpo} == {*MODELS, "smoke"}
+    assert {file.stem for file in of_dpo} == {*MODELS, "smoke", "known-truth"}
 
 
-@pytest.mark.parametrize("name", [*MODELS, "smoke"])
+@pytest.mark.parametrize("name", [*MODELS, "smoke", "known-truth"])
 def test_a_recipe_opens_with_its_command_and_says_what_it_costs(name: str) -> None:
     text = (CONFIGS / f"{name}.yaml").read_text()
     assert text.startswith(
@@ -58,7 +58,7 @@ def test_a_recipe_opens_with_its_command_and_says_what_it_costs(name: str) -> No
     )
     settings = yaml.safe_load(text)
     assert settings["eval_fold"] == JUDGE_FOLD
-    if name != "smoke":
+    if name in MODELS:
         assert "ESTIMATED (arithmetic, never measured)" in text
         assert settings["model_name_or_path"] == MODELS[name][0]
         assert settings["method"] == "qlora" and settings["preference_loss"] == "cdpo"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ifllm_hf.errors import ConfigError, require_one_of
+from ifllm_hf.reward.pretrained.shipped import place_of_language_model
 
 BACKENDS = ("auto", "transformers", "vllm")
 
@@ -18,7 +19,7 @@ class ModelSpec:
 
     Attributes:
         name: Name in the report.
-        model: Base model, on the Hub or a folder; default: that of the baseline.
+        model: Base model, on the Hub, a folder or `known-truth`; default: that of the baseline.
         adapter: LoRA adapter on it (a folder that `recipes/sft.py` or `recipes/dpo.py` wrote).
         answers: Instead of a model: a `.jsonl` file of `prompt_id` or `question`, and `answer`.
     """
@@ -39,6 +40,8 @@ class ModelSpec:
                 f"{self.name}: has answers and a model; name one of them, so that it is clear whose"
                 " answers are judged"
             )
+        if self.model is not None:
+            object.__setattr__(self, "model", place_of_language_model(self.model))
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from ifllm_hf.alignment.pairs.messages import text_of
 from ifllm_hf.alignment.pairs.source import open_pairs
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.files import shipped_folder
+from ifllm_hf.reward.pretrained.shipped import KNOWN_TRUTH
 from ifllm_hf.training.settings_file import read_yaml
 from ifllm_hf.training.tiny_models import TINY_PREFIX
 
@@ -142,10 +143,11 @@ def recipe_files() -> list[Path]:
 
 
 def _is_of_a_model(file: Path) -> bool:
-    """Whether a recipe trains a real model on pairs: it names a loss, and no tiny random model."""
+    """Whether a recipe trains a real model on pairs: it names a loss, and none made for tests."""
     settings = read_yaml(file)
     name = str(settings.get("model_name_or_path"))
-    return "preference_loss" in settings and not name.startswith(TINY_PREFIX)
+    made_up = name == KNOWN_TRUTH or name.startswith(TINY_PREFIX)
+    return "preference_loss" in settings and not made_up
 
 
 def _formats(templates: Sequence[Path]) -> dict[PromptFormat, list[str]]:

@@ -11,6 +11,7 @@ from transformers import TrainingArguments
 from trl import ModelConfig
 
 from ifllm_hf.errors import ConfigError, require_one_of
+from ifllm_hf.reward.pretrained.shipped import place_of_language_model
 from ifllm_hf.training.device import check_bf16
 from ifllm_hf.training.optional_packages import check_packages
 from ifllm_hf.training.setting import setting
@@ -48,6 +49,11 @@ class PolicyConfig(ModelConfig):  # type: ignore[misc, unused-ignore]
     float32 for full fine-tuning (a bf16 weight would swallow most updates).
     """
 
+    model_name_or_path: str | None = setting(
+        None,
+        "Model on the Hub, or a folder; known-truth: the one that comes with the package; "
+        "tiny-random/llama and its like: random weights, for dry runs.",
+    )
     dtype: str | None = setting(
         None,
         "Dtype of the weights, and of 4-bit compute. Default: bfloat16 with an adapter, float32 "
@@ -93,6 +99,7 @@ class PolicyConfig(ModelConfig):  # type: ignore[misc, unused-ignore]
                 "model_name_or_path is missing; name a Hub model, a local folder or "
                 "tiny-random/llama"
             )
+        self.model_name_or_path = place_of_language_model(self.model_name_or_path)
         require_one_of("method", self.method, METHODS)
         if self.load_in_8bit or (self.load_in_4bit and self.method != "qlora"):
             raise ConfigError(

@@ -71,7 +71,7 @@ class AnswerWriter:
 
 def some_writer(rng: np.random.Generator) -> AnswerWriter:
     """Draw a writer: most are good, some are not."""
-    skill = float(rng.beta(1.5, 1.0))
+    skill = float(rng.beta(1.6, 0.8))
     return AnswerWriter(
         knows=0.35 + 0.64 * skill,
         omits=0.1 * (1 - skill),
