@@ -17,6 +17,7 @@ from ifllm_hf.alignment.labels.write import write_labels
 from ifllm_hf.alignment.pairs.config import JUDGE_FOLD
 from ifllm_hf.alignment.pairs.messages import text_of
 from ifllm_hf.behavior.features.table import FEATURE_COLUMNS
+from ifllm_hf.errors import NothingLabelledError
 from ifllm_hf.files import read_parquet, write_parquet
 
 BINS = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -32,8 +33,9 @@ class RightLabels:
     which is what a confidence speaks of.
 
     Attributes:
-        pairs: Pairs that are trained on.
-        confidence: Their mean confidence.
+        pairs: Pairs that are trained on; 0: labels say nothing, and nothing is trained.
+        held_out: Pairs of the readers who are held out.
+        confidence: Mean confidence of the pairs that are trained on.
         liked: How many of them name the answer that is liked.
         decided: How many have answers of different true scores.
         right: How many of these name the better one.
@@ -43,6 +45,7 @@ class RightLabels:
     """
 
     pairs: int
+    held_out: int
     confidence: float
     liked: int
     decided: int
@@ -61,7 +64,7 @@ def label_cell(cell: TruthCell, world: MadeWorld, out: Path, *, nu: float) -> Ri
         nu: Rate of wrong clicks that `both` and `all` assume.
 
     Raises:
-        DataError: Too few readers or clicks, or no pair is left.
+        DataError: Too few readers or clicks.
     """
     turns = world.turns
     if cell.source == cells.ORACLE:
@@ -69,17 +72,20 @@ def label_cell(cell: TruthCell, world: MadeWorld, out: Path, *, nu: float) -> Ri
     if cell.damage == cells.PERMUTED:
         turns = behavior_of_others(turns, cell.seed)
     source, inputs = cells.SOURCES[cell.source]
-    report = write_labels(
-        turns,
-        out,
-        source=source,
-        model=None if inputs is None else label_model(inputs),
-        nu=nu,
-        seed=cell.seed,
-        judge_fold=None if inputs is None else JUDGE_FOLD,
-        overwrite=True,  # of a run that was interrupted
-        progress=False,
-    )
+    try:
+        report = write_labels(
+            turns,
+            out,
+            source=source,
+            model=None if inputs is None else label_model(inputs),
+            nu=nu,
+            seed=cell.seed,
+            judge_fold=None if inputs is None else JUDGE_FOLD,
+            overwrite=True,  # of a run that was interrupted
+            progress=False,
+        )
+    except NothingLabelledError:
+        return RightLabels(0, 0, 0.0, 0, 0, 0, {"all": turns.height}, [])
     pairs = read_parquet(out)
     if cell.damage == cells.SWAPPED:
         names = {a: b for one, other in _SIDES for a, b in ((one, other), (other, one))}
@@ -117,6 +123,7 @@ def right_labels(
     whole = rows.select(*counts).row(0, named=True)
     return RightLabels(
         pairs=whole["pairs"],
+        held_out=pairs.height - whole["pairs"],
         confidence=round(whole["confidence"] / max(whole["pairs"], 1), 6),
         liked=whole["liked"],
         decided=whole["decided"],

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from ifllm_hf.alignment.known_truth.cell_labels import label_cell
@@ -46,14 +47,15 @@ def run_cell(grid: TruthGrid, cell: TruthCell) -> dict[str, Any]:
         pairs = beside(run.folder, ".parquet")
         labels = label_cell(cell, world, pairs, nu=grid.click_error)
         clock.append(time.monotonic())
-        settings = {**grid.training, "preference_loss": cell.loss, "seed": cell.seed}
-        with contextlib.redirect_stdout(sys.stderr):  # stdout is for the report
-            train(Training(DPO, settings, pairs, run.folder), None)
+        if labels.pairs:
+            _train(grid, cell, pairs, run.folder, labels.held_out)
         clock.append(time.monotonic())
         questions = asked["prompt"].unique(maintain_order=True).to_list()
         before = _scores(questions, ask(grid, questions, place / "base", cell.seed))
         kept = beside(run.folder, "-answers")
-        after = _scores(questions, ask(grid, questions, kept, cell.seed, run.folder))
+        after = before
+        if labels.pairs:
+            after = _scores(questions, ask(grid, questions, kept, cell.seed, run.folder))
         clock.append(time.monotonic())
     steps = zip(("world", "labels", "training", "answers"), clock, clock[1:], strict=False)
     return {
@@ -67,6 +69,14 @@ def run_cell(grid: TruthGrid, cell: TruthCell) -> dict[str, Any]:
         "seconds": {name: round(end - start, 1) for name, start, end in steps},
         "versions": versions(),
     }
+
+
+def _train(grid: TruthGrid, cell: TruthCell, pairs: Path, folder: Path, held_out: int) -> None:
+    settings = {**grid.training, "preference_loss": cell.loss, "seed": cell.seed}
+    if not held_out:  # labels say nothing of these readers, and the recipe would look for them
+        settings["eval_fold"] = None
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for the report
+        train(Training(DPO, settings, pairs, folder), None)
 
 
 Scored = dict[str, list[TrueScore]]

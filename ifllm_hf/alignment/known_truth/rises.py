@@ -147,7 +147,7 @@ class Rises:
             "seeds": len(found),
             "pairs": pairs / len(found),
             "right": right / decided if decided else float("nan"),
-            "liked": liked / pairs,
+            "liked": liked / pairs if pairs else float("nan"),
         }
 
     def reliability(self, setting: Setting) -> list[dict[str, Any]]:

@@ -96,7 +96,14 @@ def test_nobody_held_out_is_one_line(world: MadeWorld) -> None:
         MadeWorld(turns, world.truth).asked_by_judges()
 
 
-@pytest.mark.parametrize("source", ["explicit", "reward", "text", "all", "both"])
+def test_labels_that_say_nothing_are_no_pairs(world: MadeWorld, tmp_path: Path) -> None:
+    same = MadeWorld(world.turns.with_columns(response_b=pl.col("response_a")), world.truth)
+    found = label_cell(cell("explicit"), same, tmp_path / "p.parquet", nu=0.05)
+    assert (found.pairs, found.held_out, found.bins) == (0, 0, [])
+    assert found.dropped == {"all": world.turns.height}
+
+
+@pytest.mark.parametrize("source", ["reward", "text", "all", "both"])
 def test_no_click_at_all_is_one_line(world: MadeWorld, source: str, tmp_path: Path) -> None:
     silent = MadeWorld(world.turns.with_columns(preference=pl.lit(None, pl.String)), world.truth)
     with pytest.raises(DataError) as caught:

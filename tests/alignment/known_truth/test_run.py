@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from ifllm_hf.alignment.known_truth import cell_run
 from ifllm_hf.alignment.known_truth import run as grid_run
+from ifllm_hf.alignment.known_truth.cell_labels import RightLabels
 from ifllm_hf.alignment.known_truth.config import Block, TruthGrid
 from ifllm_hf.alignment.known_truth.results_file import read_results
 from ifllm_hf.alignment.known_truth.run import run_grid
+from ifllm_hf.alignment.pairs.config import JUDGE_FOLD
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.files import shipped_folder
 
@@ -125,3 +128,27 @@ def test_more_turns_than_questions_is_one_line(tmp_path: Path) -> None:
     grid = small(tmp_path, TRUTH, conversations=2000)
     (said,) = run_grid(grid).errors.values()
     assert said.startswith("conversations is 2000: ") and "4301 questions; lower it" in said
+
+
+def test_labels_that_say_nothing_leave_the_model_as_it_is(
+    both: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def says_nothing(cell: Any, world: Any, out: Path, *, nu: float) -> RightLabels:
+        return RightLabels(0, 0, 0.0, 0, 0, 0, {"all": 9}, [])
+
+    grid = replace(both[0], results=str(tmp_path / "results.jsonl"), blocks=(TRUTH,))
+    monkeypatch.setattr("ifllm_hf.alignment.known_truth.cell_run.label_cell", says_nothing)
+    outcome = run_grid(grid)
+    (line,) = read_results(grid.results_file).values()
+    assert outcome.errors == {} and rise(line) == 0
+    assert outcome.report is not None and "| 0 | nan | +0.00 [" in outcome.report.read_text()
+
+
+def test_pairs_of_no_held_out_reader_are_trained_on(
+    both: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(cell_run, "train", lambda training, launch: seen.append(training))
+    for held_out in (3, 0):
+        cell_run._train(both[0], both[0].cells()[0], tmp_path / "p", tmp_path / "f", held_out)
+    assert [training.settings["eval_fold"] for training in seen] == [JUDGE_FOLD, None]
