@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help setup setup-test demo test check style bench reward-report benchmark-report late-reading known-truth clean webgazer-test peers-test mutation-test
+.PHONY: help setup setup-test demo test check style bench card reward-report benchmark-report late-reading known-truth clean webgazer-test peers-test mutation-test
 
 help:
 	@echo "make demo   set up, then the whole line in minutes: data, scores by worker, pairs, DPO"

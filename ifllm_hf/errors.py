@@ -28,6 +28,10 @@ class DataError(IFLLMError):
     """Values that no step downstream can use; the message names the row and the field."""
 
 
+class NothingLabelledError(DataError):
+    """No pair is left to be labelled: clicks or behaviour say nothing."""
+
+
 class OutputError(IFLLMError):
     """A result cannot be written: the place is taken, or the disk is full."""
 

@@ -10,4 +10,5 @@ In the order of the work (nothing heavy is imported here; each file is imported 
 * `generate`: answers of a model; `judge`: what they are worth: `recipes/judge.py`
 * `pretrained`: a small language model whose answers have a true score
 * `pipeline`: every model with every label source: `recipes/pipeline.py`
+* `known_truth`: the same where the truth can be computed, as a grid: `recipes/known_truth.py`
 """

@@ -1,6 +1,7 @@
 """What labels are worth where clicks are rare: most are hidden, and labels are held to them.
 
 python -m ifllm_hf.alignment.labels.hidden_clicks ./ifllm     # the table of docs/label.md
+python -m ifllm_hf.alignment.labels.hidden_clicks ./ifllm --inputs gaze+mouse
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from ifllm_hf.alignment.labels.label_file import BEHAVIOR
+from ifllm_hf.alignment.labels.signals import INPUTS, label_model
 from ifllm_hf.alignment.labels.write import ALL, read_turns_with_features, write_labels
 from ifllm_hf.errors import IFLLMError
 from ifllm_hf.files import read_parquet
@@ -31,6 +33,7 @@ def hidden_clicks(
     *,
     draws: int = 5,
     seed: int = 0,
+    inputs: str = "best",
     progress: bool = True,
 ) -> list[dict[str, Any]]:
     """Hide clicks, label every pair by `all`, and compare the labels with the hidden clicks.
@@ -43,6 +46,7 @@ def hidden_clicks(
         shares: Of the turns with a click, those that keep it.
         draws: How often clicks are hidden anew.
         seed: Of the draws.
+        inputs: What the labelling model sees; see `labels.signals.INPUTS`.
         progress: Whether to draw a progress bar on stderr.
 
     Returns:
@@ -56,6 +60,7 @@ def hidden_clicks(
     """
     clicked = turns.filter(pl.col("preference").is_in(["a", "b"]))["query_id"].sort().to_numpy()
     clicks = turns.select("query_id", click="preference")
+    model = None if inputs == "best" else label_model(inputs)
     records = []
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -71,7 +76,13 @@ def hidden_clicks(
                 )
                 out = Path(folder) / "pairs.parquet"
                 report = write_labels(
-                    seen, out, source=ALL, seed=draw, overwrite=True, progress=False
+                    seen,
+                    out,
+                    source=ALL,
+                    model=model,
+                    seed=draw,
+                    overwrite=True,
+                    progress=False,
                 )
                 bits.append({origin: of["bits"] for origin, of in report.origins.items()})
                 told = read_parquet(out).filter(pl.col("origin") == BEHAVIOR)
@@ -133,10 +144,13 @@ def main() -> int:
     )
     parser.add_argument("data", type=Path, help="a folder written by `ifllm prepare`")
     parser.add_argument("--draws", type=int, default=5, help="how often clicks are hidden anew")
+    parser.add_argument(
+        "--inputs", choices=INPUTS, default="best", help="what the labelling model sees"
+    )
     arguments = parser.parse_args()
     try:
         turns = read_turns_with_features(arguments.data)
-        print(as_markdown(hidden_clicks(turns, draws=arguments.draws)))  # noqa: T201
+        print(as_markdown(hidden_clicks(turns, draws=arguments.draws, inputs=arguments.inputs)))  # noqa: T201
     except IFLLMError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1

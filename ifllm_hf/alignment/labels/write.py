@@ -52,7 +52,7 @@ from ifllm_hf.benchmark.protocol.rows import swap_sides, tick_columns
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.schema import SCHEMAS, TURNS
 from ifllm_hf.data.tables.preferences import build_preferences
-from ifllm_hf.errors import ConfigError, DataError, require_one_of
+from ifllm_hf.errors import ConfigError, DataError, NothingLabelledError, require_one_of
 from ifllm_hf.files import read_parquet
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.baselines.protocol import Model, config_hash
@@ -128,8 +128,8 @@ def write_labels(
     Raises:
         ConfigError: An unknown source or suffix, a nu out of range, or no model.
         OutputError: The place is taken or cannot be written.
-        DataError: A column is missing, an id is doubled, there are too few workers or clicks, or no
-            pair is left.
+        DataError: A column is missing, an id is doubled, or there are too few workers or clicks.
+        NothingLabelledError: No pair is left.
     """
     out = Path(out)
     require_one_of("source", source, SOURCES)
@@ -172,7 +172,7 @@ def write_labels(
     if source in (REWARD, ALL) and "tie" in ledger.dropped:
         ledger.dropped["undecided"] = ledger.dropped.pop("tie")
     if not pairs.height:
-        raise DataError(
+        raise NothingLabelledError(
             f"0 of {ledger.seen} turns can be labelled by '{source}' (dropped: {ledger.dropped}); "
             "expected pairwise turns with a preference. Check the data, or choose another source"
         )

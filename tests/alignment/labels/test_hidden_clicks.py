@@ -5,6 +5,7 @@ import pytest
 
 from ifllm_hf.alignment.labels import write as labels
 from ifllm_hf.alignment.labels.hidden_clicks import as_markdown, hidden_clicks
+from ifllm_hf.errors import DataError
 from tests.helpers.labelled_turns import GapModel, make_turns
 
 
@@ -39,3 +40,9 @@ def test_turns_are_left_as_they_are() -> None:
     before = turns.clone()
     hidden_clicks(turns, shares=(0.5,), draws=1, progress=False)
     assert turns.equals(before)
+
+
+def test_the_labelling_model_sees_the_inputs_that_are_asked_for() -> None:
+    turns, _ = make_turns(workers=10, per_worker=10)
+    with pytest.raises(DataError, match="no column gaze_late_20pct_log_ratio"):
+        hidden_clicks(turns, shares=(0.5,), draws=1, inputs="gaze", progress=False)

@@ -1,0 +1,74 @@
+"""The figure of a grid: the rise of the true score against the strength of behaviour."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ifllm_hf.alignment.known_truth.cells import ALL, ALL_GAZE_MOUSE, EXPLICIT, ORACLE, REWARD, TEXT
+from ifllm_hf.alignment.known_truth.release_place import release_place
+from ifllm_hf.alignment.known_truth.rises import Rises, Setting
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_LINES = {
+    REWARD: ("behaviour and length", "#c27b22"),
+    ALL: ("clicks, behaviour and length elsewhere", "#1f6fb2"),
+    ALL_GAZE_MOUSE: ("clicks, behaviour alone elsewhere", "#7b3fa0"),
+}
+_LEVELS = {
+    EXPLICIT: ("clicks alone", "#444444"),
+    TEXT: ("text alone", "#7a9a3a"),
+    ORACLE: ("the truly better answer", "#aaaaaa"),
+}
+_EDGES = (0.55, 1.0)
+
+
+def rise_figure(rises: Rises) -> Figure:
+    """Draw a panel for each share of clicks; a grey band is where the public release stands."""
+    from ifllm_hf.benchmark.report.figures import blank_figure
+
+    plain = [s for s in rises.by_setting if s[3:] == ("cdpo", None)]
+    shares = sorted({s[1] for s in plain if s[1] is not None}) or [1.0]
+    canvas, axes = blank_figure(4.2 * len(shares), 4.0, columns=len(shares))
+    place = release_place(rises)
+    for axis, share in zip(axes, shares, strict=True):
+        if place is not None:  # inf is drawn as the edge
+            ends = np.clip([place.low, place.high], *_EDGES)
+            axis.axvspan(*ends, color="#eeeeee", zorder=0, label="public release")
+        for source, (name, colour) in _LEVELS.items():
+            for setting in plain:
+                if setting[0] == source and setting[1] in (share, None):
+                    _level(axis, rises, setting, name, colour)
+        for source, (name, colour) in _LINES.items():
+            points = [s for s in plain if s[0] == source and s[1] == share]
+            _line(axis, rises, sorted(points, key=lambda s: s[2] or 0), name, colour)
+        axis.axhline(0, color="black", lw=0.8, ls=":")
+        axis.set_xlabel("strength of behaviour")
+        axis.set_title(f"a click on {share:.0%} of the turns", fontsize=10)
+        axis.set_xlim(*_EDGES)
+    axes[0].set_ylabel("rise of the true score, 95 % over seeds and readers")
+    axes[-1].legend(fontsize=8, loc="best")
+    low = min(axis.get_ylim()[0] for axis in axes)
+    high = max(axis.get_ylim()[1] for axis in axes)
+    for axis in axes:
+        axis.set_ylim(low, high)
+    return canvas
+
+
+def _level(axis: Any, rises: Rises, setting: Setting, name: str, colour: str) -> None:
+    found = rises.rise(setting)
+    axis.axhline(found.estimate, color=colour, lw=1.5, ls="--", label=name)
+    axis.axhspan(found.low, found.high, color=colour, alpha=0.12, lw=0)
+
+
+def _line(axis: Any, rises: Rises, settings: list[Setting], name: str, colour: str) -> None:
+    if not settings:
+        return
+    found = [rises.rise(setting) for setting in settings]
+    strengths = [setting[2] for setting in settings]
+    for x, one in zip(strengths, found, strict=True):
+        axis.plot([x, x], [one.low, one.high], color=colour, lw=2)
+    axis.plot(strengths, [one.estimate for one in found], "o-", color=colour, ms=5, label=name)
