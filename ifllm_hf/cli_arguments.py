@@ -97,7 +97,7 @@ a card that says how near it is to what was trained.
 Prints KL(trained, served) and, beside it, KL(trained, base): how far training moved the model.
 """
 _DEMO = """\
-The whole line in minutes, on a CPU: prepare, load, score by worker, pairs, one short DPO run.
+The whole line in minutes, on a CPU: prepare, load, score by worker, pairs, two short DPO runs.
 
   ifllm demo                      # the release, or made-up data without network
   ifllm demo --synthetic 40 --out outputs/made-up

@@ -12,12 +12,19 @@ import polars as pl
 import pytest
 
 ROOT = Path(__file__).parents[1]
+# As `ifllm demo --synthetic 16 --out out`, with fewer readers in the world of known truth.
+_SMALL_DEMO = """
+import functools, sys
+from ifllm_hf import cli, demo
+demo.run_demo = functools.partial(demo.run_demo, world=45)
+sys.exit(cli.main(["demo", "--synthetic", "16", "--out", "out"]))
+"""
 
 
 @pytest.mark.slow
 def test_the_demo_goes_from_made_up_data_to_an_adapter(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "ifllm_hf", "demo", "--synthetic", "16", "--out", "out"],
+        [sys.executable, "-c", _SMALL_DEMO],
         cwd=tmp_path,
         env={
             **os.environ,
@@ -37,11 +44,19 @@ def test_the_demo_goes_from_made_up_data_to_an_adapter(tmp_path: Path) -> None:
     pairs = pl.read_parquet(out / "pairs.parquet")
     assert {"prompt", "chosen", "rejected", "confidence"} <= set(pairs.columns)
     assert (pairs["chosen"] != pairs["rejected"]).all()
-    assert (out / "dpo" / "adapter_model.safetensors").is_file()
-    adapter = json.loads((out / "dpo" / "adapter_config.json").read_text())
-    assert str(tmp_path) not in json.dumps(adapter), "no path of this machine in what is published"
+    adapters = sorted((out / "known-truth").rglob("adapter_config.json"))
+    assert len(adapters) == 2
+    for adapter in adapters:
+        assert (adapter.parent / "adapter_model.safetensors").is_file()
+        published = json.dumps(json.loads(adapter.read_text()))
+        assert str(tmp_path) not in published, "no path of this machine in what is published"
+    for name in ("clicks alone", "clicks and behaviour"):
+        row = next(line for line in table.splitlines() if line.startswith(name))
+        pairs, before, after, rise = row.removeprefix(name).split()[:4]
+        assert int(pairs) > 0 and 1 <= float(before) <= 10
+        assert float(rise) == pytest.approx(float(after) - float(before), abs=0.011)
     assert "made up" in (out / "ifllm" / "README.md").read_text().lower()
-    for line in ("data", "pairs", "adapter", "Next:"):
+    for line in ("data", "pairs", "adapters", "Next:"):
         assert line in done.stderr
 
 

@@ -71,7 +71,8 @@ class AnswerReward:
         known.sort(key=lambda row: len(questions[row]) + len(str(answers[row])))
         for start in range(0, len(known), self.batch_size):
             rows = known[start : start + self.batch_size]
-            scores = self._score([questions[row] for row in rows], [[answers[row]] for row in rows])
+            texts = [[str(answers[row])] for row in rows]
+            scores = self._score([questions[row] for row in rows], texts)
             for row, score in zip(rows, scores, strict=True):
                 if not math.isfinite(score):
                     raise DataError(
