@@ -66,14 +66,13 @@ class AnswerReward:
         if len(questions) != len(answers):
             raise DataError(f"{len(questions)} prompts for {len(answers)} completions")
         rewards: list[float | None] = [None] * len(answers)
-        known = [row for row, answer in enumerate(answers) if answer is not None]
+        known = [(row, answer) for row, answer in enumerate(answers) if answer is not None]
         # Those of similar length together: less of a batch is padding.
-        known.sort(key=lambda row: len(questions[row]) + len(str(answers[row])))
+        known.sort(key=lambda one: len(questions[one[0]]) + len(one[1]))
         for start in range(0, len(known), self.batch_size):
-            rows = known[start : start + self.batch_size]
-            texts = [[str(answers[row])] for row in rows]
-            scores = self._score([questions[row] for row in rows], texts)
-            for row, score in zip(rows, scores, strict=True):
+            some = known[start : start + self.batch_size]
+            scores = self._score([questions[row] for row, _ in some], [[text] for _, text in some])
+            for (row, _), score in zip(some, scores, strict=True):
                 if not math.isfinite(score):
                     raise DataError(
                         f"completion {row}: the reward is {score}; check the weights of "
