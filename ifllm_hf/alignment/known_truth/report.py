@@ -10,6 +10,7 @@ import numpy as np
 from ifllm_hf.alignment.known_truth.cells import (
     ALL,
     ALL_GAZE_MOUSE,
+    COIN,
     EXPLICIT,
     PERMUTED,
     SOURCES,
@@ -36,6 +37,11 @@ _NAMES = {
     "all": "clicks, behaviour and length elsewhere",
     "all-gaze+mouse": "clicks, behaviour alone elsewhere",
     "oracle": "the truly better answer",
+}
+_BROKEN = {
+    SWAPPED: "chosen and rejected exchanged",
+    COIN: "chosen and rejected by a coin",
+    PERMUTED: "behaviour of other readers",
 }
 _COMMAND = "python recipes/known_truth.py --report"
 
@@ -188,13 +194,12 @@ def _answer(rises: Rises) -> str:
 
 
 def _of_behavior(rises: Rises, setting: Setting) -> Iterator[str]:
-    """Yield what is left when behaviour is that of other readers, in any strength: nothing else."""
+    """Yield how much more it is than with labels that behaviour says nothing about."""
     for other in rises.by_setting:
-        if (other[0], other[1], other[4]) == (setting[0], setting[1], PERMUTED):
+        if other[:2] == setting[:2] and other[4] in (PERMUTED, COIN):
             found = rises.difference(setting, other)
             if found is not None:
-                more = f"{_said(found, '+')} more than with the behaviour of other readers"
-                yield f"  * of which by behaviour: {more}"
+                yield f"  * {_said(found, '+')} more than with {_BROKEN[str(other[4])]}"
 
 
 def _place(rises: Rises) -> str:
@@ -299,9 +304,8 @@ def _losses(rises: Rises) -> str:
 
 
 def _broken(rises: Rises) -> str:
-    said = {SWAPPED: "chosen and rejected exchanged", PERMUTED: "behaviour of other readers"}
     rows = [
-        f"| {said[str(s[4])]} | {_of(s)} | "
+        f"| {_BROKEN[str(s[4])]} | {_of(s)} | "
         f"{len(rises.seeds(s))} | {rises.labels(s)['right']:.2f} | {_said(rises.rise(s), '+')} | "
         f"{_said(rises.difference(s, (*s[:3], 'cdpo', None)), '+')} |"
         for s in sorted((s for s in rises.by_setting if s[4] is not None), key=str)

@@ -40,7 +40,7 @@ def test_every_part_is_there(record: Any, tmp_path: Path) -> None:
         "| 20% | clicks | ",
         "| 20% | clicks, behaviour and length elsewhere | 0.95 | 2 | 300 | 0.80 | +0.75 [",
         "strength 0.75, clicks, behaviour and length elsewhere: +0.10 [",
-        "of which by behaviour: +0.65 [",
+        "] more than with behaviour of other readers",
         "ratio 1.40 [",
         "## Where the public release stands",
         "elsewhere | 0.75 | behavior | 0.7-0.8 | 300 | 0.75 | 0.60 | 0.80 |",
