@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from ifllm_hf.alignment.known_truth import cells
@@ -22,6 +23,7 @@ from ifllm_hf.files import read_parquet, write_parquet
 
 BINS = (0.5, 0.6, 0.7, 0.8, 0.9)
 """Lower ends of the bins of confidence; the last one holds 1 as well."""
+_COIN_SEED = 0xC01
 _SIDES = (("chosen", "rejected"), ("history_chosen", "history_rejected"))
 
 
@@ -87,9 +89,9 @@ def label_cell(cell: TruthCell, world: MadeWorld, out: Path, *, nu: float) -> Ri
     except NothingLabelledError:
         return RightLabels(0, 0, 0.0, 0, 0, 0, {"all": turns.height}, [])
     pairs = read_parquet(out)
-    if cell.damage == cells.SWAPPED:
-        names = {a: b for one, other in _SIDES for a, b in ((one, other), (other, one))}
-        pairs = pairs.rename(names).select(pairs.columns)
+    if cell.damage in (cells.SWAPPED, cells.COIN):
+        drawn = np.random.default_rng([_COIN_SEED, cell.seed]).random(pairs.height)
+        pairs = exchange(pairs, drawn < (1 if cell.damage == cells.SWAPPED else 0.5))
         write_parquet(out, pairs)
     return right_labels(pairs, world, report.ledger.dropped)
 
@@ -130,6 +132,16 @@ def right_labels(
         right=whole["right"],
         dropped=dict(dropped or {}),
         bins=bins.sort("origin", "low").to_dicts(),
+    )
+
+
+def exchange(pairs: pl.DataFrame, which: npt.NDArray[np.bool_]) -> pl.DataFrame:
+    """Return the pairs with chosen and rejected exchanged in some of them."""
+    asked = pl.Series("which", which)
+    return pairs.with_columns(
+        pl.when(asked).then(pl.col(other)).otherwise(pl.col(one)).alias(one)
+        for pair in _SIDES
+        for one, other in (pair, pair[::-1])
     )
 
 

@@ -23,9 +23,11 @@ SOURCES = {
 }
 """`ifllm label --source` and `--inputs` of each. `oracle` is the answer that is truly better, as if
 it had been clicked. `best`, the default of `ifllm label`, sees the lengths of the answers, too."""
-SWAPPED, PERMUTED = "swapped", "permuted"
-DAMAGES = (SWAPPED, PERMUTED)
-"""Lines broken on purpose: chosen and rejected exchanged; behaviour given to other readers."""
+SWAPPED, COIN, PERMUTED = "swapped", "coin", "permuted"
+DAMAGES = (SWAPPED, COIN, PERMUTED)
+"""Lines broken on purpose: chosen and rejected exchanged; exchanged in every other pair, by a coin,
+which leaves what training on so many answers of its own does to a model; behaviour given to other
+readers, which leaves that and the lengths."""
 _BLIND_TO_STRENGTH = (EXPLICIT, TEXT, ORACLE)
 
 

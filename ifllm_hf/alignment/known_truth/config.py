@@ -34,7 +34,7 @@ class Block:
         shares: Shares of the turns with a click.
         strengths: Of behaviour, 0.5 to 1.
         losses: Preference losses.
-        damage: swapped, permuted: lines broken on purpose; nothing: whole ones.
+        damage: swapped, coin, permuted: lines broken on purpose; nothing: whole ones.
     """
 
     name: str

@@ -27,13 +27,16 @@ _EDGES = (0.55, 1.0)
 
 
 def rise_figure(rises: Rises) -> Figure:
-    """Draw a panel for each share of clicks; a grey band is where the public release stands."""
+    """Draw a panel for each share of clicks; a grey band is where the public release stands.
+
+    That is by labels of behaviour alone: lengths tell something else on the release than here.
+    """
     from ifllm_hf.benchmark.report.figures import blank_figure
 
     plain = [s for s in rises.by_setting if s[3:] == ("cdpo", None)]
     shares = sorted({s[1] for s in plain if s[1] is not None}) or [1.0]
     canvas, axes = blank_figure(4.2 * len(shares), 4.0, columns=len(shares))
-    place = release_place(rises)
+    place = release_place(rises, ALL_GAZE_MOUSE)
     for axis, share in zip(axes, shares, strict=True):
         if place is not None:  # inf is drawn as the edge
             ends = np.clip([place.low, place.high], *_EDGES)

@@ -10,6 +10,7 @@ import numpy as np
 from ifllm_hf.alignment.known_truth.cells import (
     ALL,
     ALL_GAZE_MOUSE,
+    COIN,
     EXPLICIT,
     PERMUTED,
     SOURCES,
@@ -36,6 +37,11 @@ _NAMES = {
     "all": "clicks, behaviour and length elsewhere",
     "all-gaze+mouse": "clicks, behaviour alone elsewhere",
     "oracle": "the truly better answer",
+}
+_BROKEN = {
+    SWAPPED: "chosen and rejected exchanged",
+    COIN: "chosen and rejected by a coin",
+    PERMUTED: "behaviour of other readers",
 }
 _COMMAND = "python recipes/known_truth.py --report"
 
@@ -181,6 +187,7 @@ def _answer(rises: Rises) -> str:
                 f"{_said(rises.difference(setting, versus), '+')} more than clicks alone; {said}"
             )
             lines += _of_behavior(rises, setting)
+            lines += _less_coins(rises, setting, versus)
     if not lines:
         return ""
     title = f"## A click on {SHARE:.0%} of the turns: does behaviour add to it?"
@@ -188,13 +195,26 @@ def _answer(rises: Rises) -> str:
 
 
 def _of_behavior(rises: Rises, setting: Setting) -> Iterator[str]:
-    """Yield what is left when behaviour is that of other readers, in any strength: nothing else."""
+    """Yield how much more it is than with labels that behaviour says nothing about."""
     for other in rises.by_setting:
-        if (other[0], other[1], other[4]) == (setting[0], setting[1], PERMUTED):
+        if other[:2] == setting[:2] and other[4] == PERMUTED:
             found = rises.difference(setting, other)
             if found is not None:
-                more = f"{_said(found, '+')} more than with the behaviour of other readers"
-                yield f"  * of which by behaviour: {more}"
+                yield f"  * {_said(found, '+')} more than with {_BROKEN[str(other[4])]}"
+
+
+def _less_coins(rises: Rises, setting: Setting, versus: Setting) -> Iterator[str]:
+    """Yield the comparison after what a coin does with as many pairs is taken off both."""
+    coins = {s[:2]: s for s in rises.by_setting if s[4] == COIN}
+    if {setting[:2], versus[:2]} <= coins.keys():
+        above, below = coins[setting[:2]], coins[versus[:2]]
+        ratio = rises.ratio(setting, versus, (above, below))
+        said = ratio.undefined if ratio.value is None else f"ratio {_said(ratio.value)}"
+        found, clicks = rises.difference(setting, above), rises.difference(versus, below)
+        yield (
+            f"  * less what a coin does with as many pairs: {_said(found, '+')}, of clicks alone "
+            f"{_said(clicks, '+')}; {said}"
+        )
 
 
 def _place(rises: Rises) -> str:
@@ -226,7 +246,9 @@ def _place(rises: Rises) -> str:
             "",
             *lines,
             "",
-            "That places its labels, not its readers: nobody knows what these like.",
+            "By behaviour alone is the better measure of its strength: lengths tell something else "
+            "on the release than here. Either places its labels, not its readers: nobody knows "
+            "what these like.",
         ]
     )
 
@@ -299,9 +321,8 @@ def _losses(rises: Rises) -> str:
 
 
 def _broken(rises: Rises) -> str:
-    said = {SWAPPED: "chosen and rejected exchanged", PERMUTED: "behaviour of other readers"}
     rows = [
-        f"| {said[str(s[4])]} | {_of(s)} | "
+        f"| {_BROKEN[str(s[4])]} | {_of(s)} | "
         f"{len(rises.seeds(s))} | {rises.labels(s)['right']:.2f} | {_said(rises.rise(s), '+')} | "
         f"{_said(rises.difference(s, (*s[:3], 'cdpo', None)), '+')} |"
         for s in sorted((s for s in rises.by_setting if s[4] is not None), key=str)

@@ -116,15 +116,25 @@ class Rises:
         values = self._over_seeds(setting, seeds) - self._over_seeds(versus, seeds)
         return self._interval(values, seeds)
 
-    def ratio(self, setting: Setting, versus: Setting) -> RiseRatio:
+    def ratio(
+        self, setting: Setting, versus: Setting, nulls: tuple[Setting, Setting] | None = None
+    ) -> RiseRatio:
         """Return the rise divided by that of another setting.
 
         Where the interval of the divisor does not lie above 0, a ratio says nothing.
+
+        Args:
+            setting: Whose rise is divided.
+            versus: Whose rise it is divided by.
+            nulls: Settings whose rises are taken off first: off `setting`, and off `versus`.
         """
-        seeds = self.seeds(setting, versus)
+        seeds = self.seeds(setting, versus, *(nulls or ()))
         if not seeds:
-            return RiseRatio(None, "no seed has both")
-        below = self._over_seeds(versus, seeds)
+            return RiseRatio(None, "no seed has all of them")
+        above, below = (self._over_seeds(one, seeds) for one in (setting, versus))
+        if nulls is not None:
+            above = above - self._over_seeds(nulls[0], seeds)
+            below = below - self._over_seeds(nulls[1], seeds)
         divisor = self._interval(below, seeds)
         if not divisor.low > 0:
             return RiseRatio(
@@ -132,8 +142,7 @@ class Rises:
                 f"not defined: the rise that it would be divided by, {divisor.estimate:+.2f} "
                 f"[{divisor.low:.2f}, {divisor.high:.2f}], is not surely above 0",
             )
-        there = np.where(below == 0, np.nan, below)
-        values = self._over_seeds(setting, seeds) / there
+        values = above / np.where(below == 0, np.nan, below)
         kept = np.concatenate([values[:1], values[1:][np.isfinite(values[1:])]])
         return RiseRatio(self._interval(kept, seeds))
 

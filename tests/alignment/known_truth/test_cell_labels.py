@@ -35,6 +35,13 @@ def test_exchanged_labels_are_always_wrong(world: MadeWorld, tmp_path: Path) -> 
     assert found.right == 0 and found.decided > 100
 
 
+def test_a_coin_is_right_half_the_time(world: MadeWorld, tmp_path: Path) -> None:
+    found = label_cell(cell("oracle", "coin"), world, tmp_path / "p.parquet", nu=0.05)
+    assert abs(found.right / found.decided - 0.5) < 0.1
+    row = pl.read_parquet(tmp_path / "p.parquet").row(0, named=True)
+    assert text_of(row["chosen"]) != text_of(row["rejected"])
+
+
 def test_clicks_are_mostly_what_is_liked(world: MadeWorld, tmp_path: Path) -> None:
     found = label_cell(cell("explicit"), world, tmp_path / "p.parquet", nu=0.05)
     assert 0.85 < found.liked / found.pairs < 1

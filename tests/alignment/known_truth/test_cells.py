@@ -38,7 +38,7 @@ def test_the_committed_grid_begins_with_the_core_and_runs_each_cell_once() -> No
     whole = [c for c in cells if c.damage is None and c.loss == "cdpo" and c.seed == 0]
     assert {c.share for c in whole if c.source == "all"} == {0.05, 0.2, 1.0}
     assert {c.strength for c in whole if c.source == "reward"} == {0.6, 0.75, 0.95}
-    assert {c.damage for c in cells} == {None, "swapped", "permuted"}
+    assert {c.damage for c in cells} == {None, "swapped", "coin", "permuted"}
     assert {c.loss for c in cells} == {"cdpo", "rdpo_paper", "dpo"}
 
 

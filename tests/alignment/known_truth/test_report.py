@@ -27,6 +27,8 @@ def lines(record: Any) -> list[Any]:
             record(seed, source="all", strength=0.95, damage="swapped", rise=(-0.5, -0.4)),
             record(seed, source="oracle", share=None, damage="swapped", rise=(-0.9, -0.8)),
             record(seed, source="all", strength=0.95, damage="permuted", rise=(0.1, 0.1)),
+            record(seed, source="all", strength=0.95, damage="coin", rise=(0.05, 0.05)),
+            record(seed, damage="coin", rise=(0.15, 0.15)),
         ]
     return some
 
@@ -35,12 +37,13 @@ def test_every_part_is_there(record: Any, tmp_path: Path) -> None:
     file = write_report(lines(record), tmp_path)
     said = file.read_text()
     for part in (
-        "# Known truth: 20 cells of 2 seeds",
+        "# Known truth: 24 cells of 2 seeds",
         "base 0",
         "| 20% | clicks | ",
         "| 20% | clicks, behaviour and length elsewhere | 0.95 | 2 | 300 | 0.80 | +0.75 [",
         "strength 0.75, clicks, behaviour and length elsewhere: +0.10 [",
-        "of which by behaviour: +0.65 [",
+        "] more than with behaviour of other readers",
+        "  * less what a coin does with as many pairs: +0.30 [0.25, 0.35], of clicks alone +0.10 [",
         "ratio 1.40 [",
         "## Where the public release stands",
         "elsewhere | 0.75 | behavior | 0.7-0.8 | 300 | 0.75 | 0.60 | 0.80 |",

@@ -45,6 +45,20 @@ def test_three_times_the_rise_is_a_ratio_of_three(record: Any) -> None:
     assert rises.difference(ALL, CLICKS).estimate == pytest.approx(1.0)
 
 
+def test_what_a_coin_does_is_taken_off_both(record: Any) -> None:
+    rises = Rises(
+        [
+            record(0, rise=(0.6, 0.6)),
+            record(0, damage="coin", rise=(0.1, 0.1)),
+            of_all(record, rise=(1.4, 1.4)),
+            of_all(record, damage="coin", rise=(0.4, 0.4)),
+        ]
+    )
+    nulls = ((*ALL[:4], "coin"), (*CLICKS[:4], "coin"))
+    assert rises.ratio(ALL, CLICKS, nulls).value.estimate == pytest.approx(2.0)
+    assert rises.ratio(ALL, CLICKS, nulls[::-1]).value.estimate == pytest.approx(1.3 / 0.2)
+
+
 @pytest.mark.parametrize("rise", [(-0.4, 0.6), (-0.5, -0.6), (0.0, 0.0)])
 def test_a_ratio_is_not_defined_where_clicks_alone_do_not_rise(record: Any, rise: Any) -> None:
     found = Rises([record(0, rise=rise), of_all(record)]).ratio(ALL, CLICKS)
