@@ -16,6 +16,10 @@ class SourceError(IFLLMError):
     """A release cannot be opened: missing folder, broken archive, unsafe member name."""
 
 
+class WithdrawnMeanwhileError(SourceError):
+    """A session was withdrawn while it was read."""
+
+
 class DownloadError(IFLLMError):
     """The pinned release could not be fetched, or does not have the expected content."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -29,6 +30,8 @@ class ConversationRows:
         ticks: One row per instant in file order, the columns of `schema.TICKS`; may be empty.
             `query_id` says to which turn a tick belongs; null ticks appear in `ticks` only.
         reading_end_source: By `query_id`, "rating_zone" or "fallback".
+        turns: Its rows of `schema.TURNS`, where the source holds no table of all turns.
+        tasks: The rows of `tasks` that are to be written with it; none where the source holds them.
     """
 
     conversation_id: str
@@ -38,6 +41,23 @@ class ConversationRows:
     fold: int
     ticks: pa.Table
     reading_end_source: Mapping[int, str] = field(default_factory=dict)
+    turns: Sequence[Mapping[str, Any]] = ()
+    tasks: Sequence[Mapping[str, Any]] = ()
+
+
+Table = pl.DataFrame | Callable[[Path], Iterable[pl.DataFrame]] | None
+"""A table as `write_prepared` takes it: whole; or a function that yields its parts from the folder
+with all turns written; or None: its rows come with the conversations."""
+
+
+@dataclass(frozen=True)
+class TablesToWrite:
+    """The tables beside the ticks, as `write_prepared` takes them."""
+
+    turns: pl.DataFrame | None
+    preferences: Table
+    tasks: Table
+    workers: Table
 
 
 @dataclass
@@ -63,11 +83,8 @@ class Recordings(ABC):
     workers: pl.DataFrame
     folds: dict[str, int]
     table_ledgers: dict[str, Ledger]
-    file_ledgers: dict[str, Ledger] = field(default_factory=dict)
+    file_ledgers: Mapping[str, Ledger] = field(default_factory=dict)
     agreement: Agreement = field(default_factory=Agreement)
-
-    MADE_FROM_OTHERS: ClassVar[frozenset[str]]
-    """Tables whose rows are made from rows that another ledger has counted."""
 
     @abstractmethod
     def conversations(self) -> Iterator[ConversationRows]:
@@ -82,9 +99,8 @@ class Recordings(ABC):
         for name, ledger in sorted(self.file_ledgers.items()):
             kinds.setdefault(name.rsplit("/", 1)[1], []).append(ledger)
         behavior = {kind: total(ledgers, kind) for kind, ledgers in kinds.items()}
-        read = [
-            ledger for n, ledger in self.table_ledgers.items() if n not in self.MADE_FROM_OTHERS
-        ]
+        # Pairs are made from turns, which are counted.
+        read = [ledger for name, ledger in self.table_ledgers.items() if name != "preferences"]
         everything = total([*read, *behavior.values()])
         return {
             "tables": {name: ledger.to_dict() for name, ledger in self.table_ledgers.items()},
@@ -93,6 +109,33 @@ class Recordings(ABC):
             "files": {name: ledger.to_dict() for name, ledger in sorted(self.file_ledgers.items())},
             "total": everything.to_dict(),
         }
+
+    def tables_to_write(self) -> TablesToWrite:
+        """Return the tables beside the ticks."""
+        return TablesToWrite(self.turns, self.preferences, self.tasks, self.workers)
+
+    def expected_conversations(self) -> int:
+        """Return about how many conversations will come: the length of a progress bar."""
+        return self.turns["conversation_id"].n_unique()
+
+    def facts(self) -> dict[str, int]:
+        """Return the counts of turns, readers and conversations, once everything is read."""
+        turns = self.turns
+        return {
+            "turns": turns.height,
+            "workers": turns["user_id"].n_unique(),
+            "conversations": turns["conversation_id"].n_unique(),
+            "pairwise": int((turns["kind"] == "pairwise").sum()),
+            "pointwise": int((turns["kind"] == "pointwise").sum()),
+            "preference_a": int((turns["preference"] == "a").sum()),
+            "preference_b": int((turns["preference"] == "b").sum()),
+            "conversations_with_behavior": len({n.rsplit("/", 1)[0] for n in self.file_ledgers}),
+            "workers_with_behavior": len({n.split("/", 1)[0] for n in self.file_ledgers}),
+        }
+
+    def check_at_the_end(self) -> None:
+        """Raise an error if what was read may not be published any more; a release always may."""
+        return
 
     def card(self, known: dict[str, Any]) -> str | None:
         """Return the text of a card of its own, once everything is read; None: the usual one."""

@@ -7,7 +7,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -47,8 +47,7 @@ class Release(Recordings):
     """A release that was opened; see `Recordings`."""
 
     source: Source
-
-    MADE_FROM_OTHERS = frozenset({"preferences"})
+    file_ledgers: dict[str, Ledger] = field(default_factory=dict)
 
     def conversations(self) -> Iterator[ConversationRows]:
         """Yield the tick table of every conversation that has behaviour files, in their order.

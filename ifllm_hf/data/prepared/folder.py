@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,10 +23,11 @@ from ifllm_hf.data.card_head import split_card
 from ifllm_hf.data.marker import MARKER, is_prepared, prepared_version
 from ifllm_hf.data.prepared.shards import (
     SHARD_BYTES,
+    RowWriter,
     ShardWriter,
     TickRows,
     conform,
-    write_table,
+    write_parts,
 )
 from ifllm_hf.data.schema import CONFIGS, DEFAULT_CONFIG, SCHEMA_VERSION, SCHEMAS
 from ifllm_hf.errors import OutputError, TableError
@@ -35,7 +36,9 @@ from ifllm_hf.files import whole_folder
 if TYPE_CHECKING:
     import polars as pl
 
-    from ifllm_hf.data.recordings import ConversationRows
+    from ifllm_hf.data.recordings import ConversationRows, Table
+
+_BESIDE_TICKS = ("preferences", "tasks", "workers")
 
 # What may lie in a folder that a new one replaces; anything else is somebody's own work.
 _OWN_NAMES = frozenset((*CONFIGS, "README.md", "figures"))
@@ -171,11 +174,11 @@ def check_target(out: str | os.PathLike[str]) -> None:
 def write_prepared(
     out: str | os.PathLike[str],
     *,
-    turns: pl.DataFrame,
+    turns: pl.DataFrame | None,
     conversations: Iterable[ConversationRows],
-    preferences: pl.DataFrame,
-    tasks: pl.DataFrame,
-    workers: pl.DataFrame,
+    preferences: Table,
+    tasks: Table,
+    workers: Table,
     card: str | Callable[[Path], str],
     shard_bytes: int = SHARD_BYTES,
 ) -> PreparedFolder:
@@ -183,10 +186,11 @@ def write_prepared(
 
     Args:
         out: The folder to write or to replace.
-        turns: The columns of `schema.TURNS`, in their final order.
+        turns: The columns of `schema.TURNS`, in their final order; None: they come with the
+            conversations.
         conversations: The ticks, one conversation after the other; taken one at a time.
-        preferences: The `preferences` config.
-        tasks: The `tasks` config.
+        preferences: The `preferences` config; see `recordings.Table`.
+        tasks: The `tasks` config; None: its rows come with the conversations.
         workers: The `workers` config.
         card: The text of README.md, or a function that gets the folder with all tables written
             (it may add `figures/`) and returns the text. `configs:` and the marker are added.
@@ -203,19 +207,28 @@ def write_prepared(
     check_target(out)
     advice = "free some space or choose another place with --out"
     with whole_folder(out, advice=advice) as folder:
-        rows = TickRows(folder, _arrow(turns), shard_bytes)
+        rows = TickRows(folder, None if turns is None else _arrow(turns), shard_bytes)
+        writers = {config: ShardWriter(folder, config) for config in _BESIDE_TICKS}
+        of_tasks = RowWriter(writers["tasks"], SCHEMAS["tasks"], shard_bytes)
         for conversation in conversations:
             rows.add(conversation)
+            of_tasks.add(conversation.tasks)
         counts = rows.close()
-        for config, table in (("preferences", preferences), ("tasks", tasks), ("workers", workers)):
-            writer = ShardWriter(folder, config)
-            write_table(writer, conform(_arrow(table), SCHEMAS[config], config), shard_bytes)
-            counts[config] = writer.close()
+        of_tasks.flush()
+        for config, table in zip(_BESIDE_TICKS, (preferences, tasks, workers), strict=True):
+            write_parts(writers[config], _parts(table, config, folder), shard_bytes)
+            counts[config] = writers[config].close()
         text = card(folder) if callable(card) else card
         (folder / "README.md").write_text(with_card_metadata(text, folder), encoding="utf-8")
         check_target(out)  # hours may have passed
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     return PreparedFolder(out, {config: counts[config] for config in CONFIGS}, size)
+
+
+def _parts(table: Table, config: str, folder: Path) -> Iterator[pa.Table]:
+    frames = () if table is None else table(folder) if callable(table) else (table,)
+    for frame in frames:
+        yield conform(_arrow(frame), SCHEMAS[config], config)
 
 
 def _arrow(frame: pl.DataFrame) -> pa.Table:

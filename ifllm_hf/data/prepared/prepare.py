@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections import Counter
@@ -14,11 +15,12 @@ from ifllm_hf.data.prepared.exports_of_sessions import note_export
 from ifllm_hf.data.prepared.folder import PreparedFolder, check_target, write_prepared
 from ifllm_hf.data.recordings import ConversationRows, Recordings
 from ifllm_hf.data.release import open_release
-from ifllm_hf.errors import ConfigError, SourceError
+from ifllm_hf.errors import ConfigError, SourceError, WithdrawnMeanwhileError
 from ifllm_hf.progress import progress_bar
 
 RELEASE_VARIABLE = "IFLLM_RELEASE"
 DEFAULT_FOLDER = Path("ifllm")
+_ATTEMPTS = 3  # to read sessions of which none is withdrawn meanwhile
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class PrepareReport:
             "bytes": self.folder.n_bytes,
             "facts": self.facts,
             "quality": self.quality,
-            "ledgers": self.ledgers,
+            "ledgers": {**self.ledgers, "files": dict(self.ledgers["files"])},
         }
 
 
@@ -86,10 +88,20 @@ def prepare(
         IFLLMError: See `open_release`, `open_sessions` and `write_prepared`. Nothing is left
             behind.
     """
+    check_target(out)
+    place = find_release(source, progress=progress)
+    for _ in range(_ATTEMPTS - 1):
+        with contextlib.suppress(WithdrawnMeanwhileError):
+            return _prepare(open_recordings(place, public=public), out, progress, card)
+    return _prepare(open_recordings(place, public=public), out, progress, card)
+
+
+def _prepare(
+    release: Recordings, out: str | os.PathLike[str], progress: bool, card: CardWriter | None
+) -> PrepareReport:
     from ifllm_hf.data.sessions.collected import CollectedSessions
 
-    check_target(out)
-    release = open_recordings(find_release(source, progress=progress), public=public)
+    tables = release.tables_to_write()
     ends: Counter[str] = Counter()
 
     def known() -> dict[str, Any]:
@@ -101,6 +113,7 @@ def prepare(
         }
 
     def text(folder: Path) -> str:
+        release.check_at_the_end()  # the last step before the folder takes its place
         so_far = known()
         if (own := release.card(so_far)) is not None:
             return own
@@ -109,11 +122,11 @@ def prepare(
     with release.source:
         written = write_prepared(
             out,
-            turns=release.turns,
+            turns=tables.turns,
             conversations=_shown(release, ends, progress),
-            preferences=release.preferences,
-            tasks=release.tasks,
-            workers=release.workers,
+            preferences=tables.preferences,
+            tasks=tables.tasks,
+            workers=tables.workers,
             card=text,
         )
         if isinstance(release, CollectedSessions):
@@ -121,7 +134,7 @@ def prepare(
         return PrepareReport(
             folder=written,
             source=release.source.name,
-            facts=_facts(release),
+            facts=release.facts(),
             **known(),
         )
 
@@ -194,7 +207,7 @@ def is_synthetic(release: Recordings) -> bool:
 
 
 def _shown(release: Recordings, ends: Counter[str], progress: bool) -> Iterator[ConversationRows]:
-    total, title = release.turns["conversation_id"].n_unique(), "Reading behaviour"
+    total, title = release.expected_conversations(), "Reading behaviour"
     with progress_bar(total, title, progress, unit="conversation", leave=True, delay=1) as bar:
         for rows in release.conversations():
             ends.update(rows.reading_end_source.values())
@@ -205,21 +218,6 @@ def _shown(release: Recordings, ends: Counter[str], progress: bool) -> Iterator[
 
 def _quality(release: Recordings, ends: Counter[str]) -> dict[str, Any]:
     return {"agreement": release.agreement.to_dict(), "reading_end": dict(sorted(ends.items()))}
-
-
-def _facts(release: Recordings) -> dict[str, int]:
-    turns = release.turns
-    return {
-        "turns": turns.height,
-        "workers": turns["user_id"].n_unique(),
-        "conversations": turns["conversation_id"].n_unique(),
-        "pairwise": int((turns["kind"] == "pairwise").sum()),
-        "pointwise": int((turns["kind"] == "pointwise").sum()),
-        "preference_a": int((turns["preference"] == "a").sum()),
-        "preference_b": int((turns["preference"] == "b").sum()),
-        "conversations_with_behavior": len({n.rsplit("/", 1)[0] for n in release.file_ledgers}),
-        "workers_with_behavior": len({n.split("/", 1)[0] for n in release.file_ledgers}),
-    }
 
 
 def _plain_card(release: Recordings) -> str:

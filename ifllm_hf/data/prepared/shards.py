@@ -7,9 +7,10 @@ contiguous arrays (no Python lists anywhere) and written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +34,9 @@ SHARD_BYTES = 64 * 2**20
 
 # Rows of one shard where no ticks bound it; a turn with its history is about 10 kB of text.
 _TURNS_WITHOUT_TICKS = 2000
+
+_JOINED = 64  # conversations
+_ROWS_OF_A_TABLE = 1000
 
 
 def conform(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
@@ -142,6 +146,56 @@ def write_table(writer: ShardWriter, table: pa.Table, shard_bytes: int = SHARD_B
         writer.write(table.slice(start, step))
 
 
+def write_parts(
+    writer: ShardWriter, parts: Iterable[pa.Table], shard_bytes: int = SHARD_BYTES
+) -> None:
+    """Write a table that comes in parts; memory holds one shard of about `shard_bytes`."""
+    waiting: list[pa.Table] = []
+    size = 0
+    for part in parts:
+        if waiting and size + part.nbytes > shard_bytes:
+            write_table(writer, pa.concat_tables(waiting), shard_bytes)
+            waiting, size = [], 0
+        waiting.append(part)
+        size += part.nbytes
+    if waiting:
+        write_table(writer, pa.concat_tables(waiting), shard_bytes)
+
+
+class RowWriter:
+    """Writes rows that come a few at a time, in shards of about `shard_bytes`."""
+
+    def __init__(self, writer: ShardWriter, schema: pa.Schema, shard_bytes: int) -> None:
+        """Write rows of `schema` with `writer`."""
+        self._writer = writer
+        self._schema = schema
+        self._shard_bytes = shard_bytes
+        self._rows: list[Mapping[str, Any]] = []
+        self._tables: list[pa.Table] = []
+        self._size = 0
+
+    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Take some rows."""
+        self._rows += rows
+        if len(self._rows) >= _ROWS_OF_A_TABLE:
+            self._join()
+            if self._size > self._shard_bytes:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what is left."""
+        self._join()
+        if self._tables:
+            write_table(self._writer, pa.concat_tables(self._tables), self._shard_bytes)
+        self._tables, self._size = [], 0
+
+    def _join(self) -> None:
+        if self._rows:
+            self._tables.append(pa.Table.from_pylist(self._rows, schema=self._schema))
+            self._size += self._tables[-1].nbytes
+        self._rows = []
+
+
 class TickRows:
     """Builds the rows of `pairwise`, `pointwise` and `ticks` from conversations as they come.
 
@@ -150,19 +204,23 @@ class TickRows:
     ticks has empty lists, never null. A conversation without ticks has no row in `ticks`.
     """
 
-    def __init__(self, folder: Path, turns: pa.Table, shard_bytes: int = SHARD_BYTES) -> None:
+    def __init__(
+        self, folder: Path, turns: pa.Table | None, shard_bytes: int = SHARD_BYTES
+    ) -> None:
         """Open the three configs under `folder`.
 
         Args:
             folder: An existing directory.
-            turns: The columns of `schema.TURNS`, in their final order.
+            turns: The columns of `schema.TURNS`, in their final order; None: each conversation
+                brings its own.
             shard_bytes: Size at which the gathered ticks are written.
         """
-        self._turns = conform(turns, TURNS, "turns").combine_chunks()
+        whole = TURNS.empty_table() if turns is None else turns
+        self._turns = conform(whole, TURNS, "turns").combine_chunks()
         self._writers = {c: ShardWriter(folder, c) for c in ("pairwise", "pointwise", "ticks")}
         self._shard_bytes = shard_bytes
         self._pending: list[ConversationRows] = []
-        self._pending_bytes = 0
+        self._gathered = _Gathered()
         self._rows_of: dict[str, list[int]] = {}
         for row, conversation in enumerate(self._turns["conversation_id"].to_pylist()):
             self._rows_of.setdefault(conversation, []).append(row)
@@ -179,11 +237,12 @@ class TickRows:
         if name in self._seen:
             raise TableError(f"ticks: conversation {name} came twice; expected once.")
         self._seen.add(name)
-        size = conversation.ticks.nbytes
-        if self._pending and self._pending_bytes + size > self._shard_bytes:
+        full = self._gathered.size + conversation.ticks.nbytes > self._shard_bytes
+        if self._pending and (full or self._gathered.turns_size > self._shard_bytes):
             self._flush()
-        self._pending.append(conversation)
-        self._pending_bytes += size
+        self._gathered.add(conversation)
+        # Which conversation it was; its rows lie with those of the others.
+        self._pending.append(replace(conversation, ticks=TICKS.empty_table(), turns=(), tasks=()))
 
     def close(self) -> dict[str, int]:
         """Write what is left and return the number of rows per config."""
@@ -193,25 +252,29 @@ class TickRows:
         self._flush(left[:_TURNS_WITHOUT_TICKS])
         for start in range(_TURNS_WITHOUT_TICKS, len(left), _TURNS_WITHOUT_TICKS):
             rows = np.array(left[start : start + _TURNS_WITHOUT_TICKS], dtype=np.int64)
-            self._write_turns(TICKS.empty_table(), rows, {})
+            self._write_turns(TICKS.empty_table(), self._turns.take(pa.array(rows)), {})
         return {config: writer.close() for config, writer in self._writers.items()}
 
     def _flush(self, more_rows: Sequence[int] = ()) -> None:
         """Write the conversations that wait, and the turns at `more_rows`, which have no ticks."""
-        pending, self._pending, self._pending_bytes = self._pending, [], 0
-        tables = [conform(c.ticks, TICKS, f"ticks of {c.conversation_id}") for c in pending]
-        ticks = pa.concat_tables([TICKS.empty_table(), *tables]).combine_chunks()
-        self._write_conversations(pending, ticks)
+        pending, self._pending = self._pending, []
+        gathered, self._gathered = self._gathered, _Gathered()
+        ticks, own_turns = gathered.tables()
+        self._write_conversations(pending, gathered.lengths, ticks)
         rows = [row for c in pending for row in self._rows_of.get(c.conversation_id, ())]
         rows.extend(more_rows)
+        of_table = self._turns.take(pa.array(rows, pa.int64()))
+        turns = pa.concat_tables([of_table, own_turns]).combine_chunks()
         sources = {q: s for c in pending for q, s in c.reading_end_source.items()}
-        self._write_turns(ticks, np.array(rows, dtype=np.int64), sources)
+        self._write_turns(ticks, turns, sources)
 
-    def _write_conversations(self, pending: list[ConversationRows], ticks: pa.Table) -> None:
-        kept = [c for c in pending if c.ticks.num_rows]
+    def _write_conversations(
+        self, pending: list[ConversationRows], lengths: list[int], ticks: pa.Table
+    ) -> None:
+        kept = [c for c, n in zip(pending, lengths, strict=True) if n]
         if not kept:
             return
-        offsets = np.cumsum([0, *(c.ticks.num_rows for c in kept)])
+        offsets = np.cumsum([0, *(n for n in lengths if n)])
         columns = {
             "conversation_id": pa.array([c.conversation_id for c in kept], pa.string()),
             "user_id": pa.array([c.user_id for c in kept], pa.string()),
@@ -222,9 +285,8 @@ class TickRows:
         }
         self._writers["ticks"].write(pa.table(columns))
 
-    def _write_turns(self, ticks: pa.Table, rows: np.ndarray, sources: Mapping[int, str]) -> None:
-        """Write the turns at `rows` of the turn table with their ticks."""
-        turns = self._turns.take(pa.array(rows))
+    def _write_turns(self, ticks: pa.Table, turns: pa.Table, sources: Mapping[int, str]) -> None:
+        """Write turns with their ticks."""
         query_ids = turns["query_id"].to_numpy()
         place = _places(ticks["query_id"], query_ids)
         for kind in ("pairwise", "pointwise"):
@@ -260,6 +322,49 @@ class TickRows:
         columns["reading_end_source"] = pa.array(source, pa.string())
         columns.update(_as_lists(own, offsets, TURN_TICK_COLUMNS))
         self._writers[kind].write(pa.table(columns))
+
+
+class _Gathered:
+    """The ticks and turns of the conversations that wait for their shard.
+
+    A table of one short conversation takes twice its bytes in descriptions of 40 columns, so small
+    ones are joined as they come.
+    """
+
+    def __init__(self) -> None:
+        self.lengths: list[int] = []
+        self.size = 0
+        self.turns_size = 0
+        self._ticks: list[pa.Table] = []
+        self._turns: list[pa.Table] = []
+        self._small: list[pa.Table] = []
+        self._small_turns: list[Mapping[str, Any]] = []
+
+    def add(self, conversation: ConversationRows) -> None:
+        ticks = conform(conversation.ticks, TICKS, f"ticks of {conversation.conversation_id}")
+        self.lengths.append(ticks.num_rows)
+        self.size += conversation.ticks.nbytes
+        self._small.append(ticks)
+        self._small_turns += conversation.turns
+        if len(self._small) == _JOINED:
+            self._join()
+
+    def tables(self) -> tuple[pa.Table, pa.Table]:
+        """Return all ticks, and all turns that came with them."""
+        self._join()
+        ticks = pa.concat_tables([TICKS.empty_table(), *self._ticks]).combine_chunks()
+        turns = pa.concat_tables([TURNS.empty_table(), *self._turns])
+        self._ticks, self._turns = [], []
+        return ticks, turns
+
+    def _join(self) -> None:
+        if self._small:
+            self._ticks.append(pa.concat_tables(self._small).combine_chunks())
+        if self._small_turns:
+            turns = pa.Table.from_pylist(self._small_turns, schema=TURNS)
+            self.turns_size += turns.nbytes
+            self._turns.append(turns)
+        self._small, self._small_turns = [], []
 
 
 def _places(query_ids: pa.ChunkedArray, turn_ids: np.ndarray) -> np.ndarray:

@@ -32,6 +32,21 @@ def validator(definition: str, anything: str | None = None) -> jsonschema_rs.Val
     )
 
 
+def all_fit(values: list[Any], definition: str) -> bool:
+    """Tell whether each of many values fits, in one call."""
+    try:
+        return _validator_of_lists(definition).is_valid(values)
+    except ValueError:
+        return False
+
+
+@cache
+def _validator_of_lists(definition: str) -> jsonschema_rs.Validator:
+    items = {"type": "array", "items": {"$ref": f"#/$defs/{definition}"}}
+    of_one = {name: value for name, value in schema().items() if name != "$ref"}
+    return jsonschema_rs.validator_for({**of_one, **items})
+
+
 def fits(value: Any, definition: str, anything: str | None = None) -> bool:
     """Tell whether a value is what `validator` asks for."""
     try:

@@ -11,9 +11,9 @@ moves. `t_ms` is that, less the time the page was hidden; `epoch_ms` adds the lo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +24,7 @@ from ifllm_hf.data.schema import TICKS, VIEW_COLUMNS
 from ifllm_hf.data.sessions.events import (
     LEDGERS,
     SCROLLED,
+    LoadEvents,
     count_refused,
     page_loads,
     well_formed,
@@ -79,15 +80,17 @@ class SessionTicks:
 
 @dataclass
 class _Rows:
-    """Ticks as they are gathered, one list entry each, and where phases of a turn begin.
+    """Ticks as they are gathered, and where phases of a turn begin.
 
-    `view` holds the few values of `VIEW_COLUMNS`: index of the tick, column, value.
+    `values` holds [ticks, columns] of each page load; `view` the few values of `VIEW_COLUMNS`:
+    index of the tick, column, value.
     """
 
-    values: list[tuple[Any, ...]] = field(default_factory=list)
+    values: list[NDArray[np.float64]] = field(default_factory=list)
     view: list[tuple[int, str, float]] = field(default_factory=list)
     rating_from: dict[int, int] = field(default_factory=dict)
     after_from: dict[int, int] = field(default_factory=dict)
+    count: int = 0
 
 
 _COLUMNS = "channel load t_ms epoch_ms turn side x y rx ry offset distance valid idle_ms control"
@@ -120,7 +123,7 @@ def session_ticks(
         ledger.check()
     columns = _arrays(rows)
     turn = columns["turn"].astype(np.int64)
-    unknown = np.isin(turn, [number for number in turns], invert=True) & (turn >= 0)
+    unknown = np.isin(turn, list(turns), invert=True) & (turn >= 0)
     for code, name in enumerate(("pointer", "gaze", "view")):
         lost = unknown & (columns["channel"] == code)
         ledgers[name].repair("turn is not in the file", int(lost.sum()))
@@ -130,73 +133,126 @@ def session_ticks(
     view = _view_columns(rows, turn, turns, ledgers)
     phase, sources = _phases(rows, columns, turn, turns)
     table = _table(columns, view, turn, phase, turns)
-    names = np.array([turns[k].conversation_id if k >= 0 else home for k in turn.tolist()], object)
+    names = list(dict.fromkeys([home, *(t.conversation_id for t in turns.values())]))
+    place = _of_turn(turn, {n: names.index(t.conversation_id) for n, t in turns.items()}, none=0)
     tables = {}
-    for name in dict.fromkeys([home, *(t.conversation_id for t in turns.values())]):
-        part = table.filter(pa.array(names == name, pa.bool_()))
+    for number, name in enumerate(names):
+        part = table.filter(pa.array(place == number)) if len(names) > 1 else table
         label = pa.repeat(pa.scalar(name), part.num_rows)
         tables[name] = part.set_column(0, TICKS.field("conversation_id"), label)
     return SessionTicks(tables, sources, ledgers)
 
 
-def _gather(rows: _Rows, load: int, origin_ms: float, events: list[tuple[list[Any], int]]) -> None:
-    hidden_ms, hidden_since = 0.0, None
-    control = 0
-    pointed: set[Any] = set()  # turns in which the pointer has been on an answer
-    moved_ms: float | None = None
-    last_xy: tuple[float, float] | None = None
-    for event, turn in events:
-        kind, t = event[0], float(event[1])
-        page_ms = (t if hidden_since is None else hidden_since) - hidden_ms
-        if kind == "p" and event[3] is not None:
-            pointed.add(event[2])
-        if kind == "p" and (event[4], event[5]) != last_xy:
-            last_xy, moved_ms = (event[4], event[5]), page_ms
-        idle_ms = None if moved_ms is None else page_ms - moved_ms
-        if kind in _CODE:
-            valid = event[10] if kind == "g" else -1
-            rows.values.append(
-                (_CODE[kind], load, page_ms, origin_ms + t, turn, _SIDE[event[3]])
-                + tuple(event[4:10])
-                + (valid, idle_ms, control if kind == "p" else 0)
-            )
-        elif kind in ("s", "w"):
-            row = len(rows.values)
-            nowhere = (None,) * 6
-            rows.values.append(
-                (_VIEW, load, page_ms, origin_ms + t, turn, 0, *nowhere, -1, idle_ms, 0)
-            )
-            if kind == "s":
-                rows.view.append((row, SCROLLED[event[2]], event[3]))
-            else:
-                side = event[3].lower()
-                first, last = (0, -1) if event[4] is None else event[4:]
-                rows.view.append((row, f"visible_from_char_{side}", first))
-                rows.view.append((row, f"visible_to_char_{side}", last + 1))
-        elif kind == "v":
-            if event[2] == "visible":
-                hidden_ms += 0.0 if hidden_since is None else t - hidden_since
-                hidden_since = None
-            elif hidden_since is None:
-                hidden_since = t
-        elif kind == "r" and event[2] is not None:
-            action, name, via = event[3], event[4], event[6]
-            # Where the pointer rests when the answers appear, a control may appear under it, or on
-            # its way to them: nobody rates before reading began.
-            passed = action == "enter" and via == "pointer" and event[2] not in pointed
-            if action in ("enter", "choose") and not passed:
-                rows.rating_from.setdefault(event[2], len(rows.values))
-            if action == "choose" and name == "submit":
-                rows.after_from.setdefault(event[2], len(rows.values))
-            if via == "pointer" and action in ("enter", "leave"):
-                control = int(action == "enter")
+def _gather(rows: _Rows, load: int, origin_ms: float, found: LoadEvents) -> None:
+    """Add the ticks of a page load."""
+    events, n = found.events, len(found.events)
+    t = np.array([event[1] for event in events], np.float64)
+    page_ms = _page_ms(found, t)
+    ticks = found.are("pgsw")
+    row_of = rows.count + np.cumsum(ticks) - ticks  # of the tick, or of the next one
+    points = found.where("pg")
+    names = _COLUMNS.split()
+    column = {name: np.full(n, np.nan) for name in names}
+    column["channel"][:] = _VIEW
+    column["load"][:] = load
+    column["t_ms"], column["epoch_ms"], column["turn"] = page_ms, origin_ms + t, found.turns
+    column["side"][:] = column["control"][:] = 0
+    column["valid"][:] = -1
+    mouse = np.zeros(n, np.bool_)
+    if points.size:
+        told = list(zip(*(events[i] for i in points.tolist()), strict=True))
+        column["channel"][points] = [_CODE[kind] for kind in told[0]]
+        column["side"][points] = [_SIDE[response] for response in told[3]]
+        for i, name in enumerate(("x", "y", "rx", "ry", "offset", "distance"), 4):
+            column[name][points] = np.array(told[i], np.float64)  # None becomes NaN
+        mouse = column["channel"] == _MOUSE
+        valid = np.array(told[10], np.float64)
+        column["valid"][points] = np.where(mouse[points], -1, valid)
+    column["idle_ms"] = _idle_ms(page_ms, np.flatnonzero(mouse), column["x"], column["y"])
+    column["control"] = np.where(
+        mouse, _controls(rows, found, mouse & (column["side"] > 0), row_of), 0
+    )
+    for i in found.where("sw").tolist():
+        event, row = events[i], int(row_of[i])
+        if event[0] == "s":
+            rows.view.append((row, SCROLLED[event[2]], event[3]))
+        else:
+            side = event[3].lower()
+            first, last = (0, -1) if event[4] is None else event[4:]
+            rows.view.append((row, f"visible_from_char_{side}", first))
+            rows.view.append((row, f"visible_to_char_{side}", last + 1))
+    rows.values.append(np.column_stack([column[name][ticks] for name in names]))
+    rows.count += int(ticks.sum())
+
+
+def _page_ms(found: LoadEvents, t: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return [n] the clock of the page, which stands still while it is hidden."""
+    hidden_ms, since = 0.0, math.nan
+    states = [(hidden_ms, since)]
+    changes = found.where("v")
+    for i in changes.tolist():
+        if found.events[i][2] == "visible":
+            hidden_ms += 0.0 if math.isnan(since) else float(t[i]) - since
+            since = math.nan
+        elif math.isnan(since):
+            since = float(t[i])
+        states.append((hidden_ms, since))
+    hidden, hidden_since = _state_of_each(states, changes, len(t)).T
+    shown_ms: NDArray[np.float64] = np.where(np.isnan(hidden_since), t, hidden_since) - hidden
+    return shown_ms
+
+
+def _idle_ms(
+    page_ms: NDArray[np.float64],
+    mouse: NDArray[np.int64],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return [n] the time since the pointer, told at the positions `mouse`, was elsewhere."""
+    moved = np.ones(len(mouse), np.bool_)
+    moved[1:] = (np.diff(x[mouse]) != 0) | (np.diff(y[mouse]) != 0)
+    last = np.full(len(page_ms), -1)
+    last[mouse[moved]] = mouse[moved]
+    last = np.maximum.accumulate(last)
+    return np.where(last >= 0, page_ms - page_ms[last], np.nan)
+
+
+def _controls(
+    rows: _Rows, found: LoadEvents, on_answer: NDArray[np.bool_], row_of: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Note where phases begin; return [n] whether the pointer is in a rating control."""
+    of_turn, first = np.unique(found.turns[on_answer], return_index=True)
+    pointed = dict(zip(of_turn.tolist(), np.flatnonzero(on_answer)[first].tolist(), strict=True))
+    control, states, changes = 0, [(0,)], []
+    for i in found.where("r").tolist():
+        _, _, turn, action, name, _, via = found.events[i]
+        if turn is None:
+            continue
+        # Where the pointer rests when the answers appear, a control may appear under it, or on
+        # its way to them: nobody rates before reading began.
+        passed = action == "enter" and via == "pointer" and pointed.get(turn, i) >= i
+        if action in ("enter", "choose") and not passed:
+            rows.rating_from.setdefault(turn, int(row_of[i]))
+        if action == "choose" and name == "submit":
+            rows.after_from.setdefault(turn, int(row_of[i]))
+        if via == "pointer" and action in ("enter", "leave"):
+            control = int(action == "enter")
+            states.append((control,))
+            changes.append(i)
+    return _state_of_each(states, np.array(changes, np.int64), len(row_of))[:, 0]
+
+
+def _state_of_each(
+    states: Sequence[tuple[float, ...]], changes: NDArray[np.int64], n: int
+) -> NDArray[np.float64]:
+    """Return [n, k] the state after the last change before each event: `states` has one more."""
+    lengths = np.diff(np.concatenate([[0], changes, [n]]))
+    return np.repeat(np.array(states, np.float64), lengths, axis=0)
 
 
 def _arrays(rows: _Rows) -> dict[str, NDArray[np.float64]]:
     names = _COLUMNS.split()
-    table = np.array(
-        [[np.nan if v is None else v for v in row] for row in rows.values], dtype=np.float64
-    ).reshape(-1, len(names))
+    table = np.concatenate([np.empty((0, len(names))), *rows.values])
     return {name: table[:, i].copy() for i, name in enumerate(names)}
 
 
@@ -294,7 +350,7 @@ def _table(
     turns: Mapping[int, SessionTurn],
 ) -> pa.Table:
     n = len(turn)
-    query_id = np.array([turns[k].query_id if k >= 0 else -1 for k in turn.tolist()], np.int64)
+    query_id = _of_turn(turn, {number: t.query_id for number, t in turns.items()}, none=-1)
     surfaces = np.where(columns["side"] > 0, ON_RESPONSE, ON_NOTHING)
     surfaces = np.where(columns["control"] > 0, ON_RATING, surfaces)
     surfaces = np.where(columns["channel"] == _VIEW, -1, surfaces).astype(np.int8)  # no point
@@ -334,6 +390,13 @@ def _table(
                 made[f"{channel}_rel_{axis}_px_{letter}"] = float_column(value)
     empty = {f.name: pa.nulls(n, f.type) for f in TICKS if f.name not in made}
     return pa.table([{**empty, **made}[name] for name in TICKS.names], schema=TICKS)
+
+
+def _of_turn(turn: NDArray[np.int64], values: Mapping[int, int], *, none: int) -> NDArray[np.int64]:
+    """Return [n] the value of each tick's turn, which is one of `values`; `none` for none."""
+    numbers = np.array(sorted(values), np.int64)
+    of_number = np.array([values[number] for number in numbers.tolist()] + [none], np.int64)
+    return of_number[np.where(turn < 0, len(numbers), np.searchsorted(numbers, turn))]
 
 
 def _whole(values: NDArray[np.float64]) -> pa.Array:

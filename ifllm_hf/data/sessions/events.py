@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.sessions.event_schema import fits
+from ifllm_hf.data.sessions.event_schema import all_fit, fits
 from ifllm_hf.data.sessions.session_file import Session
 
 SCROLLED = {"window": "scroll_y_px", "A": "scroll_y_px_a", "B": "scroll_y_px_b"}
@@ -18,6 +24,8 @@ _LEDGER_OF_REFUSED = {"pointer": "pointer", "gaze": "gaze", "scroll": "view", "v
 # Kinds without a column of their own; what they tell of time, turn and phase is used.
 _CONTEXT = {"v": "visibility", "r": "rating control", "e": "app", "f": "focus"}
 _CONTEXT |= {"l": "layout", "c": "selection"}
+
+_kind, _time = itemgetter(0), itemgetter(1)
 
 
 def page_loads(session: Session) -> list[tuple[float, list[Any]]]:
@@ -34,17 +42,20 @@ def page_loads(session: Session) -> list[tuple[float, list[Any]]]:
 
 def well_formed(events: list[Any], ledgers: Mapping[str, Ledger]) -> list[list[Any]]:
     """Return the events that fit, by time; the others are counted, and those without a tick."""
-    good = []
-    for event in events:
-        if _fits(event):
-            good.append(event)
-            if event[0] in _CONTEXT:
-                ledgers["other"].drop(f"no tick: {_CONTEXT[event[0]]}")
-        else:
+    good = events
+    if not all_fit(events, "event") or not all(_is_range(e) for e in events if e[0] == "w"):
+        good = []
+        for event in events:
+            if fits(event, "event") and (event[0] != "w" or _is_range(event)):
+                good.append(event)
+                continue
             kind = event[0] if isinstance(event, list) and event else None
             name = _LEDGER.get(kind, "other") if isinstance(kind, str) else "other"
             ledgers[name].drop("malformed")
-    return sorted(good, key=lambda event: event[1])
+    for kind, n in Counter(map(_kind, good)).items():
+        if kind in _CONTEXT:
+            ledgers["other"].drop(f"no tick: {_CONTEXT[kind]}", n)
+    return sorted(good, key=_time)
 
 
 def count_refused(session: Session, ledgers: Mapping[str, Ledger]) -> None:
@@ -55,38 +66,65 @@ def count_refused(session: Session, ledgers: Mapping[str, Ledger]) -> None:
             ledgers[name].drop(f"refused by the server: {reason}", n)
 
 
+@dataclass(frozen=True)
+class LoadEvents:
+    """The events of a page load that fit, in order of time.
+
+    Attributes:
+        events: As they were sent.
+        kinds: [n] their first letters, as ASCII codes.
+        turns: [n] the turn that each belongs to, -1 for none; of kinds without a tick, undefined.
+    """
+
+    events: list[list[Any]]
+    kinds: NDArray[np.uint8]
+    turns: NDArray[np.int64]
+
+    def where(self, kinds: str) -> NDArray[np.int64]:
+        """Return the positions of the events of some kinds."""
+        return np.flatnonzero(self.are(kinds))
+
+    def are(self, kinds: str) -> NDArray[np.bool_]:
+        """Return [n], whether an event is of one of some kinds."""
+        return np.isin(self.kinds, np.frombuffer(kinds.encode(), np.uint8))
+
+
 def with_turns(
     events: list[list[Any]],
     ledgers: Mapping[str, Ledger],
     withheld: Collection[int],
     reason: str,
-) -> list[tuple[list[Any], int]]:
-    """Add the turn to every event, -1 for none; drop what belongs to a withheld one."""
-    good = []
-    shown = -1  # the turn on the page, as the events before tell
-    for event in events:
-        kind = event[0]
-        turn = shown
-        if kind in ("p", "g", "w", "r", "c"):
-            turn = -1 if event[2] is None else event[2]
-        elif kind == "l" or (kind == "e" and event[2] in ("start", "shown")):
+) -> LoadEvents:
+    """Add the turn to every event; drop what belongs to a withheld one."""
+    kinds = np.frombuffer("".join(map(_kind, events)).encode(), np.uint8)
+    found = LoadEvents(events, kinds, np.full(len(events), -1, np.int64))
+    turns = found.turns
+    named = found.where("pgwrc")
+    turns[named] = [-1 if (turn := events[i][2]) is None else turn for i in named.tolist()]
+    # The turn on the page, as the last event before tells that knows it.
+    tells = np.zeros(len(events), np.bool_)
+    points = found.where("pg")
+    tells[points] = [events[i][3] is None for i in points.tolist()]
+    for i in found.where("le").tolist():
+        event = events[i]
+        if event[0] == "l" or event[2] in ("start", "shown"):
             told = event[-1]["turn"]
-            turn = shown = -1 if told is None else told
-        if kind in ("p", "g") and event[3] is None:
-            shown = turn
-        if kind not in _LEDGER:
-            good.append((event, turn))
-        elif turn in withheld:
-            ledgers[_LEDGER[kind]].drop(reason)
-        else:
-            ledgers[_LEDGER[kind]].keep()
-            good.append((event, turn))
-    return good
+            turns[i], tells[i] = -1 if told is None else told, True
+    last = np.maximum.accumulate(np.where(tells, np.arange(len(events)), -1))
+    scrolls = found.where("s")
+    turns[scrolls] = np.where(last[scrolls] >= 0, turns[last[scrolls]], -1)
+    gone = np.isin(turns, list(withheld)) & found.are("".join(_LEDGER))
+    for kind, ledger in _LEDGER.items():
+        mine = found.are(kind)
+        ledgers[ledger].keep(int((mine & ~gone).sum()))
+        ledgers[ledger].drop(reason, int((mine & gone).sum()))
+    if not gone.any():
+        return found
+    stay = np.flatnonzero(~gone)
+    return LoadEvents([events[i] for i in stay.tolist()], kinds[stay], turns[stay])
 
 
-def _fits(event: Any) -> bool:
-    """Tell what the schema says, and that a range has both ends in order, or neither."""
-    if not fits(event, "event"):
-        return False
-    first, last = event[4:] if event[0] == "w" else (None, None)
+def _is_range(event: list[Any]) -> bool:
+    """Tell whether a visible range has both ends in order, or neither."""
+    first, last = event[4:]
     return (first is None) == (last is None) and (first is None or first <= last)

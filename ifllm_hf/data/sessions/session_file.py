@@ -68,6 +68,19 @@ def tombstone(session_id: str) -> str:
     return digest(session_id)
 
 
+def read_first_line(path: Path) -> Record | None:
+    """Return the consent of a session file, None if it is not there: nothing may be used then.
+
+    Raises:
+        SourceError: The file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return _consent(file.readline(), path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
 def read_session(path: Path, *, events: bool = True) -> Session | None:
     """Read a session file.
 
@@ -82,18 +95,17 @@ def read_session(path: Path, *, events: bool = True) -> Session | None:
     Raises:
         SourceError: The file cannot be read.
     """
-    name = SESSION_NAME.fullmatch(path.name)
-    if name is None:
+    if not SESSION_NAME.fullmatch(path.name):
         raise SourceError(f"{path}: expected a file named s_<22 characters>.jsonl.")
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise SourceError(f"{path}: cannot be read ({error}). Check its permissions.") from error
+        raise _unreadable(path, error) from error
     lines = data.splitlines(keepends=True)
-    first = _decode(lines[0]) if lines else "empty file"
-    if isinstance(first, str) or not fits(first, "session_line") or first["session_id"] != name[1]:
+    first = _consent(lines[0], path) if lines else None
+    if first is None:
         return None
-    session = Session(name[1], first, content=digest(data))
+    session = Session(path.stem, first, content=digest(data))
     session.lines.keep()
     seen: set[tuple[str, int]] = set()
     for line in lines[1:]:
@@ -107,6 +119,17 @@ def read_session(path: Path, *, events: bool = True) -> Session | None:
             session.lines.drop(reason)
     session.lines.check()
     return session
+
+
+def _consent(line: bytes, path: Path) -> Record | None:
+    """Return the first line of the session that `path` names; `line` may hold more than one."""
+    first = _decode(line.splitlines(keepends=True)[0]) if line else "empty file"
+    of_session = not isinstance(first, str) and fits(first, "session_line")
+    return first if of_session and first["session_id"] == path.stem else None  # type: ignore[index, return-value]
+
+
+def _unreadable(path: Path, error: OSError) -> SourceError:
+    return SourceError(f"{path}: cannot be read ({error}). Check its permissions.")
 
 
 def _decode(line: bytes) -> Record | str:

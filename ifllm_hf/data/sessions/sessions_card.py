@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
+from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import polars as pl
-
 from ifllm_hf.card_template import fill
 from ifllm_hf.data.card_head import card_head
 from ifllm_hf.data.sessions.session_file import Session
+from ifllm_hf.data.sessions.session_rows import SessionRows
 
 WAITING_KEY = "ifllm_questions_not_reviewed"
 """In the card's YAML: how many questions of the export nobody has reviewed; 0 in a public one."""
@@ -39,53 +39,97 @@ def waiting_questions(folder: str | os.PathLike[str]) -> int:
     return waiting if isinstance(waiting, int) else 0
 
 
+class SessionTally:
+    """Counts what the card says of sessions, one at a time.
+
+    Attributes:
+        sessions: How many.
+        turns: Those that are exported, by kind.
+        preferences: Of the exported pairs, by answer.
+        conversations: Those with a turn.
+        readers: Those with a turn.
+        waiting: Questions that nobody has reviewed.
+        consents: Sessions by version of the text.
+        without_gaze: Sessions without any calibration.
+        errors_px: Of validations, by when they were.
+        rates: Samples per second of the same.
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.sessions = self.conversations = self.readers = self.waiting = self.without_gaze = 0
+        self.turns: Counter[str] = Counter()
+        self.preferences: Counter[str | None] = Counter()
+        self.consents: Counter[str] = Counter()
+        self.errors_px = {when: array("d") for when in ("before", "after")}
+        self.rates = {when: array("d") for when in ("before", "after")}
+
+    def add(self, session: Session, rows: SessionRows) -> None:
+        """Count a session."""
+        self.sessions += 1
+        self.conversations += len(rows.tasks)
+        self.readers += bool(rows.turns)
+        self.waiting += len(rows.waiting)
+        self.turns.update(row["kind"] for row in rows.turns.values())
+        self.preferences.update(row["preference"] for row in rows.turns.values())
+        self.consents[session.first["consent"].get("version", "?")] += 1
+        self.without_gaze += not session.calibrations
+        for record in session.calibrations:
+            if record.get("mean_px") is not None:
+                self.errors_px[record["when"]].append(float(record["mean_px"]))
+                self.rates[record["when"]].append(float(record.get("samples_per_s") or 0))
+
+    def facts(self) -> dict[str, int]:
+        """Return what `Recordings.facts` returns."""
+        return {
+            "turns": self.turns.total(),
+            "workers": self.readers,
+            "conversations": self.conversations,
+            "pairwise": self.turns["pairwise"],
+            "pointwise": self.turns["pointwise"],
+            "preference_a": self.preferences["a"],
+            "preference_b": self.preferences["b"],
+            "conversations_with_behavior": self.sessions,
+            "workers_with_behavior": self.sessions,
+        }
+
+
 def sessions_card(
-    turns: pl.DataFrame,
-    sessions: Sequence[Session],
-    total: Mapping[str, Any],
-    *,
-    waiting: int,
-    public: bool,
-    made_up: bool,
+    tally: SessionTally, total: Mapping[str, Any], *, public: bool, made_up: bool
 ) -> str:
     """Return the text of the card, which claims nothing of the release.
 
     Args:
-        turns: The questions of the export.
-        sessions: Those they were asked in.
+        tally: Of the sessions.
         total: The ledger of all that was read, complete.
-        waiting: Questions of these sessions that nobody has reviewed.
-        public: Whether they were left out.
+        public: Whether questions that nobody has reviewed were left out.
         made_up: Whether no person stands behind the numbers.
     """
-    consents = Counter(s.first["consent"].get("version", "?") for s in sessions)
     values = {
         "title": "Collected reading sessions" + (" (MADE UP)" if made_up else ""),
-        "waiting": 0 if public else waiting,
-        "turns": turns.height,
-        "pairs": int((turns["kind"] == "pairwise").sum()),
-        "singles": int((turns["kind"] == "pointwise").sum()),
-        "readers": turns["user_id"].n_unique(),
+        "waiting": 0 if public else tally.waiting,
+        "turns": tally.turns.total(),
+        "pairs": tally.turns["pairwise"],
+        "singles": tally.turns["pointwise"],
+        "readers": tally.readers,
         "seen": total["seen"],
         "kept": total["kept"],
         "dropped": ", ".join(f"{why} {n:,}" for why, n in total["dropped"].items()) or "none",
-        "consents": ", ".join(f"{version} ({n})" for version, n in sorted(consents.items())),
-        "gaze": _gaze(sessions),
-        "left_out": waiting if public else None,
-        "not_reviewed": None if public else waiting,
+        "consents": ", ".join(f"{version} ({n})" for version, n in sorted(tally.consents.items())),
+        "gaze": _gaze(tally),
+        "left_out": tally.waiting if public else None,
+        "not_reviewed": None if public else tally.waiting,
     }
     return fill(_TEMPLATE.read_text(encoding="utf-8"), values)
 
 
-def _gaze(sessions: Sequence[Session]) -> str:
-    records = [c for s in sessions for c in s.calibrations if c.get("mean_px") is not None]
-    said = f"{sum(not s.calibrations for s in sessions)} sessions are mouse alone."
-    for when in ("before", "after"):
-        errors = [float(c["mean_px"]) for c in records if c["when"] == when]
+def _gaze(tally: SessionTally) -> str:
+    said = f"{tally.without_gaze} sessions are mouse alone."
+    for when, errors in tally.errors_px.items():
         if errors:
-            rates = [float(c.get("samples_per_s") or 0) for c in records if c["when"] == when]
             said += (
                 f" Webcam gaze, validated {when} the questions in {len(errors)} sessions: median "
-                f"error {median(errors):.0f} px, {median(rates):.1f} samples per second."
+                f"error {median(errors):.0f} px, {median(tally.rates[when]):.1f} samples per "
+                "second."
             )
     return said + " An error of 100 to 200 px is several lines of text."

@@ -163,7 +163,7 @@ def test_what_goes_wrong_in_the_middle_leaves_all_as_it_was(
     if where == "reading":
         monkeypatch.setattr(release_module, "read_ticks", third(fault, release_module.read_ticks))
     elif where == "writing":
-        monkeypatch.setattr(folder, "write_table", third(fault, folder.write_table))
+        monkeypatch.setattr(folder, "write_parts", third(fault, folder.write_parts))
     elif where == "card":
         card = fault
     else:

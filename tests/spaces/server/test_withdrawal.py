@@ -202,7 +202,7 @@ def test_export_is_made_again_without_the_session(
     store = make_store(exports=exports)
     kept, leaving = write_sessions(store.folder, 2, turns=1, steps=5)
     if public:  # somebody read every question
-        monkeypatch.setattr("ifllm_hf.data.sessions.collected.PUBLISH", None)
+        monkeypatch.setattr("ifllm_hf.data.sessions.session_rows.PUBLISH", None)
     monkeypatch.setattr("ifllm_space.server.withdrawal.session_id_of", lambda code: code)
     prepare(store.folder, exports, progress=False, public=public)
 
