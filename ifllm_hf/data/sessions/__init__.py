@@ -6,6 +6,7 @@
 * `session_rows`: the rows that one session adds to the tables
 * `past`: what was said before a turn, for models, readers and exports alike
 * `collected`: a folder of sessions as `Recordings`, one in memory at a time, so that prepare,
-  features, benchmark and labels run on it unchanged; `sessions_card`: what its export says of itself
+  features, benchmark and labels run on it unchanged
+* `sessions_card`: what its export says of itself
 * `review`: a human decides on every question before it is public
 """
