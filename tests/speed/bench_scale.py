@@ -1,12 +1,30 @@
-"""Ten times the data: time in proportion, memory that does not grow with the conversations."""
+"""Ten times the data: time in proportion, memory that does not grow with the conversations.
+
+    IFLLM_BENCH_SESSIONS=2000 python tests/speed/run.py scale
+
+Of fewer than 2,000 sessions of 20 kB the first shard is not full, so memory still grows.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import os
 import tempfile
+from pathlib import Path
 
 from measuring import Row, row, run_python
 
 SMALL, TIMES = 60, 10
+FEW = int(os.environ.get("IFLLM_BENCH_SESSIONS", "2000"))
+_ORIGINALS = """
+from pathlib import Path
+from tests.helpers.made_up_sessions import write_session
+for i in range(8):
+    kind = "pairwise" if i % 4 else "pointwise"
+    write_session(Path(sys.argv[1]), i, steps=int(sys.argv[2]), kind=kind)
+"""
+_STEPS = {20: 110, 200: 1580, 1000: 8000}  # by kB of a session of two turns
 _WRITE = """
 from pathlib import Path
 from ifllm_hf.data.synthetic import write_synthetic_release
@@ -19,6 +37,11 @@ prepare(sys.argv[1], sys.argv[2], progress=False)
 
 
 def main() -> list[Row]:
+    """Measure releases, then collected sessions."""
+    return _releases() + _sessions()
+
+
+def _releases() -> list[Row]:
     """Prepare two synthetic releases of the same make."""
     figures = []
     with tempfile.TemporaryDirectory() as place:
@@ -42,3 +65,44 @@ def main() -> list[Row]:
             f"{memory:.2f} GB and {memory_big:.2f} GB; a chunk is up to 0.1 GB",
         ),
     ]
+
+
+def _sessions() -> list[Row]:
+    """Prepare folders of copies of a few made-up sessions."""
+    figures = {}
+    for kb, count in (
+        (20, FEW),
+        (20, FEW * TIMES),
+        (1000, max(3, FEW * 3 // 20)),
+        (200, FEW // 10),
+    ):
+        with tempfile.TemporaryDirectory() as place:
+            copies(Path(place) / "sessions", count, kb)
+            figures[kb, count] = run_python(_PREPARE, f"{place}/sessions", f"{place}/out")
+    few, many = figures[20, FEW][2], figures[20, FEW * TIMES][2]
+    rows = [
+        row(f"{count} sessions of {kb} kB, peak memory", memory, "GB", 0.6, f"CPU {cpu:.1f} s")
+        for (kb, count), (_, cpu, memory) in figures.items()
+    ]
+    note = f"{few:.3f} GB and {many:.3f} GB"
+    rows.append(
+        row(f"{TIMES} times the sessions, times the peak memory", many / few, "x", 1.1, note)
+    )
+    cpu = figures[200, FEW // 10][1]
+    rows.append(row("sessions of 200 kB per CPU second, with the start", FEW // 10 / cpu))
+    return rows
+
+
+def copies(folder: Path, count: int, kb: int) -> None:
+    """Write so many sessions, each a copy of one of eight under an id of its own."""
+    folder.mkdir()
+    with tempfile.TemporaryDirectory() as place:
+        run_python(_ORIGINALS, place, str(_STEPS[kb]))
+        files = sorted(Path(place).iterdir())
+        originals = [(file.stem.encode(), file.read_bytes()) for file in files]
+    for i in range(count):
+        of_i = hashlib.sha256(str(i).encode()).digest()[:16]
+        session_id = "s_" + base64.urlsafe_b64encode(of_i).decode().rstrip("=")
+        former, content = originals[i % len(originals)]
+        copy = content.replace(former, session_id.encode())
+        (folder / f"{session_id}.jsonl").write_bytes(copy)

@@ -36,6 +36,7 @@ SHARD_BYTES = 64 * 2**20
 _TURNS_WITHOUT_TICKS = 2000
 
 _JOINED = 64  # conversations
+_SMALL_BYTES = 100_000
 _ROWS_OF_A_TABLE = 1000
 
 
@@ -359,7 +360,9 @@ class _Gathered:
 
     def _join(self) -> None:
         if self._small:
-            self._ticks.append(pa.concat_tables(self._small).combine_chunks())
+            joined = pa.concat_tables(self._small)
+            few = joined.nbytes < _JOINED * _SMALL_BYTES
+            self._ticks.append(joined.combine_chunks() if few else joined)
         if self._small_turns:
             turns = pa.Table.from_pylist(self._small_turns, schema=TURNS)
             self.turns_size += turns.nbytes

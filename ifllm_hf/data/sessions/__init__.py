@@ -5,8 +5,7 @@
 * `session_file`: a file's lines, each kept or counted; `events`, `event_ticks`: events become ticks
 * `session_rows`: the rows that one session adds to the tables
 * `past`: what was said before a turn, for models, readers and exports alike
-* `collected`: a folder of sessions as `Recordings`, one in memory at a time, so that prepare,
-  features, benchmark and labels run on it unchanged
-* `sessions_card`: what its export says of itself
+* `collected`: a folder of sessions as `Recordings`, one at a time, so that prepare, features,
+  benchmark and labels run on it unchanged; `sessions_card`: what its export says of itself
 * `review`: a human decides on every question before it is public
 """

@@ -32,24 +32,23 @@ def validator(definition: str, anything: str | None = None) -> jsonschema_rs.Val
     )
 
 
-def all_fit(values: list[Any], definition: str) -> bool:
-    """Tell whether each of many values fits, in one call."""
-    try:
-        return _validator_of_lists(definition).is_valid(values)
-    except ValueError:
-        return False
-
-
 @cache
-def _validator_of_lists(definition: str) -> jsonschema_rs.Validator:
-    items = {"type": "array", "items": {"$ref": f"#/$defs/{definition}"}}
-    of_one = {name: value for name, value in schema().items() if name != "$ref"}
-    return jsonschema_rs.validator_for({**of_one, **items})
+def _quick_validator(definition: str, anything: str | None) -> jsonschema_rs.Validator:
+    """Return a validator that says the same in half the time, but not why.
+
+    Kinds of events differ in their first letter, so no event fits two: the first will do.
+    """
+    definitions = schema()["$defs"]
+    definitions = {**definitions, "event": {"anyOf": definitions["event"]["oneOf"]}}
+    definitions |= {anything: True} if anything else {}
+    return jsonschema_rs.validator_for(
+        {**schema(), "$defs": definitions, "$ref": f"#/$defs/{definition}"}
+    )
 
 
 def fits(value: Any, definition: str, anything: str | None = None) -> bool:
     """Tell whether a value is what `validator` asks for."""
     try:
-        return validator(definition, anything).is_valid(value)
+        return _quick_validator(definition, anything).is_valid(value)
     except ValueError:  # a number or string that JSON cannot hold
         return False

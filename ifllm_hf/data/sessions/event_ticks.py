@@ -117,8 +117,8 @@ def session_ticks(
     rows = _Rows()
     count_refused(session, ledgers)
     for load, (origin_ms, events) in enumerate(page_loads(session)):
-        good = with_turns(well_formed(events, ledgers), ledgers, withheld, reason)
-        _gather(rows, load, origin_ms, good)
+        good = well_formed(events, ledgers, all_fit=session.events_fit)
+        _gather(rows, load, origin_ms, with_turns(good, ledgers, withheld, reason))
     for ledger in ledgers.values():
         ledger.check()
     columns = _arrays(rows)

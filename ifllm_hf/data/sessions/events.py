@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from operator import itemgetter
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.sessions.event_schema import all_fit, fits
+from ifllm_hf.data.sessions.event_schema import fits
 from ifllm_hf.data.sessions.session_file import Session
 
 SCROLLED = {"window": "scroll_y_px", "A": "scroll_y_px_a", "B": "scroll_y_px_b"}
@@ -40,10 +41,18 @@ def page_loads(session: Session) -> list[tuple[float, list[Any]]]:
     ]
 
 
-def well_formed(events: list[Any], ledgers: Mapping[str, Ledger]) -> list[list[Any]]:
-    """Return the events that fit, by time; the others are counted, and those without a tick."""
+def well_formed(
+    events: list[Any], ledgers: Mapping[str, Ledger], *, all_fit: bool = False
+) -> list[list[Any]]:
+    """Return the events that fit, by time; the others are counted, and those without a tick.
+
+    Args:
+        events: Of a page load.
+        ledgers: By name; see `LEDGERS`.
+        all_fit: Whether it is known that all fit the schema, which is cheap to ask of whole lines.
+    """
     good = events
-    if not all_fit(events, "event") or not all(_is_range(e) for e in events if e[0] == "w"):
+    if not all_fit or not all(_is_range(event) for event in events if event[0] == "w"):
         good = []
         for event in events:
             if fits(event, "event") and (event[0] != "w" or _is_range(event)):
@@ -86,7 +95,7 @@ class LoadEvents:
 
     def are(self, kinds: str) -> NDArray[np.bool_]:
         """Return [n], whether an event is of one of some kinds."""
-        return np.isin(self.kinds, np.frombuffer(kinds.encode(), np.uint8))
+        return _one_of(kinds)[self.kinds]
 
 
 def with_turns(
@@ -122,6 +131,14 @@ def with_turns(
         return found
     stay = np.flatnonzero(~gone)
     return LoadEvents([events[i] for i in stay.tolist()], kinds[stay], turns[stay])
+
+
+@cache
+def _one_of(kinds: str) -> NDArray[np.bool_]:
+    """Return [256], whether an ASCII code is one of some letters: `np.isin` would sort."""
+    table = np.zeros(256, np.bool_)
+    table[list(kinds.encode())] = True
+    return table
 
 
 def _is_range(event: list[Any]) -> bool:

@@ -14,6 +14,7 @@ import pytest
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.prepared.prepare import PrepareReport, prepare
 from ifllm_hf.data.schema import VIEW_COLUMNS
+from ifllm_hf.data.sessions import session_file
 from ifllm_hf.data.sessions.collected import open_sessions, query_id_of, reader_of
 from ifllm_hf.data.sessions.session_file import read_session
 from ifllm_hf.data.tables.folds import fold_of_unknown
@@ -168,6 +169,7 @@ def test_seen_is_kept_plus_dropped(report: PrepareReport) -> None:
     assert ledgers["source_files"]["seen"] == 26
 
 
+@pytest.mark.parametrize("quick", [True, False])
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
@@ -189,8 +191,10 @@ def test_seen_is_kept_plus_dropped(report: PrepareReport) -> None:
     ],
 )
 def test_a_damaged_line_is_counted_and_the_rest_kept(
-    one: TrueSession, damage: str, reason: str
+    one: TrueSession, damage: str, reason: str, quick: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if not quick:  # as without the extra that brings orjson
+        monkeypatch.setattr(session_file, "orjson", None)
     whole = ticks_of(one.path.parent)
     one.path.write_bytes(one.path.read_bytes() + damage.encode("latin-1"))
     session = read_session(one.path)
