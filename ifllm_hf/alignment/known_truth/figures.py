@@ -35,7 +35,7 @@ def rise_figure(rises: Rises) -> Figure:
 
     plain = [s for s in rises.by_setting if s[3:] == ("cdpo", None)]
     shares = sorted({s[1] for s in plain if s[1] is not None}) or [1.0]
-    canvas, axes = blank_figure(4.2 * len(shares), 4.0, columns=len(shares))
+    canvas, axes = blank_figure(5.0 * len(shares), 4.8, columns=len(shares))
     place = release_place(rises, ALL_GAZE_MOUSE)
     for axis, share in zip(axes, shares, strict=True):
         if place is not None:  # inf is drawn as the edge
@@ -53,7 +53,8 @@ def rise_figure(rises: Rises) -> Figure:
         axis.set_title(f"a click on {share:.0%} of the turns", fontsize=10)
         axis.set_xlim(*_EDGES)
     axes[0].set_ylabel("rise of the true score, 95 % over seeds and readers")
-    axes[-1].legend(fontsize=8, loc="best")
+    handles, names = axes[-1].get_legend_handles_labels()
+    canvas.legend(handles, names, fontsize=8, loc="outside lower center", ncols=2)
     low = min(axis.get_ylim()[0] for axis in axes)
     high = max(axis.get_ylim()[1] for axis in axes)
     for axis in axes:
