@@ -13,7 +13,8 @@ import pytest
 
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.prepared.prepare import prepare
-from ifllm_hf.data.sessions.collected import open_sessions
+from ifllm_hf.data.sessions.collected import CollectedSessions, open_sessions
+from ifllm_hf.data.sessions.session_file import Session, read_session
 from tests.helpers.spaces.accessibility import serious_faults
 from tests.helpers.spaces.running import Space
 from tests.helpers.spaces.taking_part import agree, ask, finish, rate
@@ -62,6 +63,16 @@ def check_accessibility(page: Any, part: str = ".ifllm-collect:not([hidden])") -
 def session_of(space: Space, before: set[Path]) -> Path:
     (file,) = set(space.sessions.glob("s_*.jsonl")) - before
     return file
+
+
+def read(space: Space, before: set[Path]) -> tuple[Session, CollectedSessions]:
+    """Return the session that came since, and a folder of it alone."""
+    file = session_of(space, before)
+    opened = open_sessions(space.sessions)
+    opened.sessions = [known for known in opened.sessions if known.session_id == file.stem]
+    session = read_session(file)
+    assert session is not None
+    return session, opened
 
 
 def test_from_consent_to_a_pair_for_trl(space: Space, page: Any, tmp_path: Path) -> None:
@@ -242,9 +253,7 @@ def test_a_reload_in_the_middle_of_a_turn_goes_on(space: Space, page: Any) -> No
     page.get_by_role("button", name="Send the rating").click()
     page.get_by_role("heading", name="Another question").wait_for()
     finish(page)
-    opened = open_sessions(space.sessions)
-    session = next(s for s in opened.sessions if s.session_id == session_of(space, before).stem)
-    opened.sessions = [session]
+    session, opened = read(space, before)
     (conversation,) = opened.conversations()
     assert conversation.kind == "pointwise"
     assert len(set(conversation.ticks["page_load"].to_pylist())) >= 1
@@ -268,10 +277,8 @@ def test_a_lost_connection_costs_nothing(space: Space, page: Any, context: Any) 
     context.set_offline(False)
     page.get_by_role("heading", name="Another question").wait_for()
     finish(page)
-    opened = open_sessions(space.sessions)
-    session = next(s for s in opened.sessions if s.session_id == session_of(space, before).stem)
+    session, opened = read(space, before)
     assert session.ratings[0]["preference"] == "tie"
-    opened.sessions = [session]
     (conversation,) = opened.conversations()
     assert conversation.ticks["mouse_char"].drop_null()[0].as_py() >= 0
 
@@ -311,8 +318,7 @@ def test_the_keyboard_alone_is_enough(space: Space, page: Any) -> None:
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Another question").wait_for()
     finish(page)
-    opened = open_sessions(space.sessions)
-    session = next(s for s in opened.sessions if s.session_id == session_of(space, before).stem)
+    session, _ = read(space, before)
     assert session.ratings[0]["preference"] == "a" and session.end
 
 
