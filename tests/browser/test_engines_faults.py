@@ -238,7 +238,7 @@ def test_a_page_that_is_shown_again_sends_again(recorded: RecordedPage) -> None:
     browser = recorded.browser
     recorded.record()
     browser.load(f"{recorded.server.url}page/page.css")  # within the site, so it may be put aside
-    browser.js("void setTimeout(() => history.back(), 50)")
+    browser.back()
     browser.wait("window.ready")
     before = len(recorded.events())
     recorded.move()

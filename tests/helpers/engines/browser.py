@@ -46,6 +46,10 @@ class Browser(ABC):
         """Load the page again, as a reader does."""
 
     @abstractmethod
+    def back(self) -> None:
+        """Go back to the page before, as a reader does."""
+
+    @abstractmethod
     def resize(self, width: int, height: int) -> None:
         """Give the viewport this size."""
 

@@ -45,6 +45,9 @@ class Chromium(Browser):
     def reload(self) -> None:
         self.tab.reload()
 
+    def back(self) -> None:
+        self.tab.go_back()
+
     def resize(self, width: int, height: int) -> None:
         self._size = (width, height)
         self.tab.set_viewport_size({"width": width, "height": height})

@@ -71,6 +71,9 @@ class Firefox(Browser):
     def reload(self) -> None:
         self._send("browsingContext.reload", context=self.tab, wait="complete")
 
+    def back(self) -> None:
+        self._send("browsingContext.traverseHistory", context=self.tab, delta=-1)
+
     def resize(self, width: int, height: int) -> None:
         self._size = (width, height)
         self._send(

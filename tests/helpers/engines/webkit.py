@@ -68,6 +68,9 @@ class WebKit(Browser):
     def reload(self) -> None:
         self._driver.refresh()
 
+    def back(self) -> None:
+        self._driver.back()
+
     def resize(self, width: int, height: int) -> None:
         self._driver.set_window_rect(0, 0, width, height)
         inner = self._driver.execute_script("return [innerWidth, innerHeight]")
