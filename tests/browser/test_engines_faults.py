@@ -1,7 +1,7 @@
 """What breaks on the reader's side costs nothing that was sealed, and stores nothing twice.
 
-In Chromium, Firefox and WebKit alike. Where a driver cannot turn the network off, the server is
-away instead; what answers a server or a proxy may give is in `test_capture_faults.py`.
+In Chromium, Firefox and WebKit alike. WebKit's driver cannot turn the network off: there the server
+is away instead. What answers a server or a proxy may give is in `test_capture_faults.py`.
 """
 
 from __future__ import annotations
