@@ -52,6 +52,7 @@ def _run_prepare(arguments: argparse.Namespace) -> int:
     from ifllm_hf.data.sessions.collected import is_sessions_folder
     from ifllm_hf.hub.cards.dataset_card import write_card
 
+    _check_ranks(arguments)
     if arguments.models and not is_sessions_folder(arguments.source or ""):
         raise ConfigError(
             f"--models compares cards with the withdrawals of a folder of sessions, and SOURCE is "
@@ -67,6 +68,17 @@ def _run_prepare(arguments: argparse.Namespace) -> int:
         _refuse_to_replace_recordings(arguments.out)
         report = prepare_synthetic(
             arguments.synthetic, arguments.out, seed=arguments.seed, card=write_card
+        )
+    elif arguments.tasks is not None:
+        from ifllm_hf.data.ranks.engines import engine_for
+        from ifllm_hf.data.ranks.run import prepare_in_ranks
+
+        report = prepare_in_ranks(
+            arguments.source,
+            arguments.out,
+            tasks=arguments.tasks,
+            engine=engine_for(arguments.workers),
+            public=arguments.public,
         )
     else:
         report = prepare(arguments.source, arguments.out, card=write_card, public=arguments.public)
@@ -95,6 +107,19 @@ def _run_prepare(arguments: argparse.Namespace) -> int:
         _say("The numbers are MADE UP: this release is synthetic.")
     _say(f'Next, in Python: load_dataset("{_shown(report.folder.path)}")')
     return 0
+
+
+def _check_ranks(arguments: argparse.Namespace) -> None:
+    if arguments.tasks is None and arguments.workers is not None:
+        raise ConfigError(
+            f"--workers {arguments.workers} says how many ranks run at once, and --tasks how many "
+            "there are. Give both, or none."
+        )
+    if arguments.tasks is not None and arguments.source is None:
+        raise ConfigError(
+            f"--tasks {arguments.tasks} cuts collected sessions into ranks; name their folder as "
+            "SOURCE, or leave it out."
+        )
 
 
 def _refuse_source_of_synthetic(arguments: argparse.Namespace) -> None:

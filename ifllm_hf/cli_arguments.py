@@ -20,6 +20,10 @@ that the Space collected is read in the same way.
   ifllm prepare release.tar.xz --out data/ifllm --json > ledger.json
   ifllm prepare --synthetic 50 --out made-up  # made-up data, no network
   ifllm prepare sessions --out ./collected --models models/   # which models know who withdrew?
+  ifllm prepare sessions --out ./collected --tasks 64 --workers 8   # many sessions, in ranks
+
+Ranks are parts of the sessions that processes do side by side. After a kill the same command does
+what is left; the tables are those of a run without --tasks.
 """
 _REVIEW = """\
 Decide, question by question, what of the collected sessions may become public.
@@ -125,6 +129,8 @@ def parser() -> argparse.ArgumentParser:
     _number(prepare, "--synthetic", "make up a release of N conversations", least=1)
     _number(prepare, "--seed", "of the made-up release (default: 0)", least=0, default=0)
     _flag(prepare, "--public", "of sessions: only what somebody has reviewed")
+    _number(prepare, "--tasks", "of sessions: prepare them in N ranks", least=1)
+    _number(prepare, "--workers", "ranks at once (default: the cores of this machine)", least=1)
     prepare.add_argument(
         "--models",
         nargs="+",

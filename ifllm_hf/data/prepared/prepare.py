@@ -99,10 +99,40 @@ def prepare(
 def _prepare(
     release: Recordings, out: str | os.PathLike[str], progress: bool, card: CardWriter | None
 ) -> PrepareReport:
-    from ifllm_hf.data.sessions.collected import CollectedSessions
-
     tables = release.tables_to_write()
     ends: Counter[str] = Counter()
+
+    def write(text: Callable[[Path], str]) -> PreparedFolder:
+        return write_prepared(
+            out,
+            turns=tables.turns,
+            conversations=_shown(release, ends, progress),
+            preferences=tables.preferences,
+            tasks=tables.tasks,
+            workers=tables.workers,
+            card=text,
+        )
+
+    with release.source:
+        return write_and_report(release, ends, write, card=card)
+
+
+def write_and_report(
+    release: Recordings,
+    ends: Counter[str],
+    write: Callable[[Callable[[Path], str]], PreparedFolder],
+    *,
+    card: CardWriter | None = None,
+) -> PrepareReport:
+    """Write a prepared folder and say what was seen on the way.
+
+    Args:
+        release: What is prepared; its counts are complete once the tables are written.
+        ends: How the ends of reading were found; complete at the same time.
+        write: Writes the folder; it gets the function that returns the text of the card.
+        card: See `prepare`.
+    """
+    from ifllm_hf.data.sessions.collected import CollectedSessions
 
     def known() -> dict[str, Any]:
         return {
@@ -119,24 +149,15 @@ def _prepare(
             return own
         return _plain_card(release) if card is None else card(folder, so_far)
 
-    with release.source:
-        written = write_prepared(
-            out,
-            turns=tables.turns,
-            conversations=_shown(release, ends, progress),
-            preferences=tables.preferences,
-            tasks=tables.tasks,
-            workers=tables.workers,
-            card=text,
-        )
-        if isinstance(release, CollectedSessions):
-            note_export(release.source.folder, written.path)
-        return PrepareReport(
-            folder=written,
-            source=release.source.name,
-            facts=release.facts(),
-            **known(),
-        )
+    written = write(text)
+    if isinstance(release, CollectedSessions):
+        note_export(release.source.folder, written.path)
+    return PrepareReport(
+        folder=written,
+        source=release.source.name,
+        facts=release.facts(),
+        **known(),
+    )
 
 
 def prepare_synthetic(

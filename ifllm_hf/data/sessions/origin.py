@@ -1,0 +1,139 @@
+"""The files of a folder of sessions: which there are, in which order, and who is in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.data.raw.release_source import Origin
+from ifllm_hf.data.sessions.session_file import (
+    SESSION_NAME,
+    TOMBSTONES,
+    read_first_line,
+    session_files,
+    tombstone,
+)
+from ifllm_hf.data.synthetic.story import SYNTHETIC_PREFIX
+from ifllm_hf.data.tables.workers import QUASI_IDENTIFIERS
+from ifllm_hf.files import digest
+
+READER_PREFIX = "reader_"
+WITHDRAWN, NO_CONSENT = "withdrawn", "no consent on its first line"
+
+Told = tuple[str | None, ...]
+"""What a reader said of themselves, in the order of `QUASI_IDENTIFIERS`."""
+
+
+def is_sessions_folder(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a folder holds collected sessions, or is a copy of their Hub repository."""
+    return folder_of_sessions(Path(path)) is not None
+
+
+def folder_of_sessions(path: Path) -> Path | None:
+    """Return the folder with the session files: `path`, or `sessions` in it; None: neither."""
+    for folder in (path, path / "sessions"):
+        if folder.is_dir() and session_files(folder):
+            return folder
+    return None
+
+
+def reader_of(session_id: str, *, made_up: bool = False) -> str:
+    """Return the pseudonym of a session's reader: the beginning of what a tombstone would keep."""
+    prefix = SYNTHETIC_PREFIX if made_up else READER_PREFIX
+    return prefix + tombstone(session_id)[:16]
+
+
+def read_tombstones(folder: Path) -> frozenset[str]:
+    """Return the hashes of the sessions that were withdrawn from a folder."""
+    path = folder / TOMBSTONES
+    return frozenset(path.read_text(encoding="ascii").split()) if path.exists() else frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSession:
+    """What is known of a session from its first line.
+
+    Attributes:
+        session_id: Names its file.
+        user_id: The pseudonym of its reader.
+        created_ms: When it began: sessions come in this order.
+        told: What its reader said of themselves.
+    """
+
+    session_id: str
+    user_id: str
+    created_ms: float
+    told: Told
+
+
+@dataclass
+class SessionsOrigin(Origin):
+    """The files of a folder of sessions.
+
+    Attributes:
+        folder: Where they lie.
+        ledger: Of the files.
+        contents: By session id, the sha256 of its file as it was read; None: not read yet.
+    """
+
+    folder: Path
+    ledger: Ledger = field(default_factory=lambda: Ledger("files"))
+    contents: dict[str, bytes | None] = field(default_factory=dict)
+    name: str = "sessions"
+
+    def path_of(self, session_id: str) -> Path:
+        """Return the file of a session."""
+        return self.folder / f"{session_id}.jsonl"
+
+    def fingerprint(self) -> str:
+        """Return the digest of names and contents; free once the sessions were read."""
+        names = sorted((self.path_of(session_id).name, of) for session_id, of in self._read())
+        return digest("".join(f"{name}\0{of}\n" for name, of in names))
+
+    def _read(self) -> Iterator[tuple[str, str]]:
+        for session_id, content in self.contents.items():
+            known = content.hex() if content else digest(self.path_of(session_id).read_bytes())
+            yield session_id, known
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+
+def list_sessions(
+    folder: Path, withdrawn: Collection[str]
+) -> tuple[SessionsOrigin, list[KnownSession]]:
+    """Read the first line of every session file of a folder.
+
+    Args:
+        folder: It holds the files.
+        withdrawn: Tombstones; their sessions are counted as dropped.
+
+    Returns:
+        The files, and the sessions that may be read, in the order in which they began.
+
+    Raises:
+        SourceError: A file cannot be read.
+    """
+    origin = SessionsOrigin(folder, name=str(folder))
+    sessions: list[KnownSession] = []
+    same: dict[Told, Told] = {}  # few answers, many readers
+    for file in session_files(folder):
+        session_id = SESSION_NAME.fullmatch(file.name)[1]  # type: ignore[index]
+        if tombstone(session_id) in withdrawn:
+            origin.ledger.drop(WITHDRAWN)
+        elif (first := read_first_line(file)) is None:
+            origin.ledger.drop(NO_CONSENT)
+        else:
+            origin.ledger.keep()
+            user_id = reader_of(session_id, made_up="made_up" in first.get("versions", {}))
+            answers = first.get("demographics") or {}
+            told = tuple(answers.get(name) for name in QUASI_IDENTIFIERS)
+            created_ms = first.get("created_epoch_ms", 0)
+            known = KnownSession(session_id, user_id, created_ms, same.setdefault(told, told))
+            sessions.append(known)
+            origin.contents[session_id] = None
+    sessions.sort(key=lambda s: (s.created_ms, s.session_id))
+    return origin, sessions
