@@ -11,10 +11,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ifllm_hf.cli_arguments import parser
 from ifllm_hf.errors import ConfigError, IFLLMError, missing_extra
+
+if TYPE_CHECKING:
+    from ifllm_hf.remote_path import Place
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -130,11 +133,14 @@ def _refuse_source_of_synthetic(arguments: argparse.Namespace) -> None:
         )
 
 
-def _refuse_to_replace_recordings(out: Path) -> None:
+def _refuse_to_replace_recordings(out: str) -> None:
     """Keep made-up data from taking the place, and the name, of what people did."""
     from ifllm_hf.data.card_head import card_head
     from ifllm_hf.data.marker import is_prepared
+    from ifllm_hf.remote_path import is_remote
 
+    if is_remote(out):
+        raise ConfigError(f"{out}: made-up data are written here alone. Name a folder with --out.")
     if not is_prepared(out):
         return
     tags = card_head(out).get("tags")
@@ -147,9 +153,10 @@ def _refuse_to_replace_recordings(out: Path) -> None:
 
 def _name_affected(sessions: str, models: Sequence[str]) -> None:
     from ifllm_hf.data.sessions.collected import read_tombstones
+    from ifllm_hf.remote_path import place_of
     from ifllm_hf.training.withdrawn_readers import affected_models
 
-    affected = affected_models(models, read_tombstones(Path(sessions)))
+    affected = affected_models(models, read_tombstones(place_of(sessions)))
     for model in affected:
         _say(
             f"{model.model} learned from {len(model.readers)} readers who have withdrawn: "
@@ -163,14 +170,19 @@ def _run_review(arguments: argparse.Namespace) -> int:
     from ifllm_hf.data.sessions.review import decide, write_decisions
 
     sessions = open_sessions(arguments.sessions)
+    folder = sessions.source.folder
+    assert isinstance(folder, Path)
     decided = decide(sessions.waiting, ask=input, say=_say)
-    write_decisions(sessions.source.folder, decided)
+    write_decisions(folder, decided)
     _say(f"{len(decided)} decided, {len(sessions.waiting) - len(decided)} wait.")
     return 0
 
 
-def _shown(path: Path) -> str:
+def _shown(path: Place) -> str:
     """Return a path as one would type it here."""
+    if not isinstance(path, Path):
+        # The Hub's datasets are loaded by their names.
+        return str(path).removeprefix("hf://datasets/")
     return f"./{path.relative_to(Path.cwd())}" if path.is_relative_to(Path.cwd()) else str(path)
 
 

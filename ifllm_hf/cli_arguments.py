@@ -21,9 +21,11 @@ that the Space collected is read in the same way.
   ifllm prepare --synthetic 50 --out made-up  # made-up data, no network
   ifllm prepare sessions --out ./collected --models models/   # which models know who withdrew?
   ifllm prepare sessions --out ./collected --tasks 64 --workers 8   # many sessions, in ranks
+  ifllm prepare hf://datasets/ORG/sessions --out hf://datasets/ORG/collected
 
-Ranks are parts of the sessions that processes do side by side. After a kill the same command does
-what is left; the tables are those of a run without --tasks.
+Sessions, and FOLDER, may also lie where a URL of fsspec names them: hf://, s3://, memory://. Ranks
+are parts of the sessions that processes do side by side; after a kill the same command does what is
+left. The tables are those of a run without --tasks.
 """
 _REVIEW = """\
 Decide, question by question, what of the collected sessions may become public.
@@ -123,7 +125,7 @@ def parser() -> argparse.ArgumentParser:
         "source", nargs="?", metavar="SOURCE", help="release, archive, URL or sessions; see above"
     )
     prepare.add_argument(
-        "--out", type=Path, default=Path("ifllm"), metavar="FOLDER", help="default: ./ifllm"
+        "--out", default="ifllm", metavar="FOLDER", help="path or URL (default: ./ifllm)"
     )
     _flag(prepare, "--json", "print the ledgers as JSON")
     _number(prepare, "--synthetic", "make up a release of N conversations", least=1)

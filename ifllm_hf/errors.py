@@ -40,6 +40,10 @@ class OutputError(IFLLMError):
     """A result cannot be written: the place is taken, or the disk is full."""
 
 
+class RemoteError(IFLLMError):
+    """A place that a URL names cannot be read or written."""
+
+
 class UnfinishedError(IFLLMError):
     """Work that several processes or machines share is not done yet; the same command goes on."""
 

@@ -32,6 +32,7 @@ from ifllm_hf.data.prepared.shards import (
 from ifllm_hf.data.schema import CONFIGS, DEFAULT_CONFIG, SCHEMA_VERSION, SCHEMAS
 from ifllm_hf.errors import OutputError, TableError
 from ifllm_hf.files import whole_folder
+from ifllm_hf.remote_path import Place
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,7 +45,7 @@ ADVICE = "free some space or choose another place with --out"
 """What to do when a prepared folder cannot be written."""
 
 # What may lie in a folder that a new one replaces; anything else is somebody's own work.
-_OWN_NAMES = frozenset((*CONFIGS, "README.md", "figures"))
+OWN_NAMES = frozenset((*CONFIGS, "README.md", "figures"))
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class PreparedFolder:
         n_bytes: Size of all its files.
     """
 
-    path: Path
+    path: Place
     rows: dict[str, int]
     n_bytes: int
 
@@ -166,7 +167,7 @@ def check_target(out: str | os.PathLike[str]) -> None:
             f"{out}: exists and is not a prepared folder, so it is not overwritten. "
             "Choose another place or move it away."
         )
-    foreign = sorted(names - _OWN_NAMES)
+    foreign = sorted(names - OWN_NAMES)
     if foreign:
         raise OutputError(
             f"{out}: besides prepared data it holds {', '.join(foreign[:5])}, which would be lost. "

@@ -20,9 +20,11 @@ import polars as pl
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.schema import SCHEMA_VERSION
 from ifllm_hf.data.sessions.origin import KnownSession, list_sessions, read_tombstones
+from ifllm_hf.data.sessions.session_file import session_files
 from ifllm_hf.data.tables.workers import QUASI_IDENTIFIERS
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.files import read_json_object, scan_parquet, write_json, write_parquet
+from ifllm_hf.remote_path import Place, RemotePath, place_of
 from ifllm_hf.version import __version__
 
 LISTING = "listing.json"
@@ -55,9 +57,9 @@ class Listing:
     ledger: Ledger
 
     @property
-    def source(self) -> Path:
+    def source(self) -> Place:
         """The folder of the sessions."""
-        return Path(self.settings["source"])
+        return place_of(self.settings["source"])
 
     def part(self, rank: int) -> list[KnownSession]:
         """Return the sessions of a rank in their order."""
@@ -69,7 +71,7 @@ class Listing:
         return [parts[rank] for rank in range(self.ranks)]
 
 
-def write_listing(work: Path, folder: Path, settings: dict[str, Any]) -> Listing:
+def write_listing(work: Path, folder: Place, settings: dict[str, Any]) -> Listing:
     """List the sessions of a folder and cut them into parts.
 
     Args:
@@ -82,7 +84,9 @@ def write_listing(work: Path, folder: Path, settings: dict[str, Any]) -> Listing
         OutputError: The listing cannot be written.
     """
     origin, sessions = list_sessions(folder, read_tombstones(folder))
-    ranks = cut([_bytes(origin.path_of(known.session_id)) for known in sessions], settings["tasks"])
+    sizes = _sizes(folder)
+    # Whoever is not there any more withdrew just now: their rank will count that.
+    ranks = cut([1 + sizes.get(known.session_id, 0) for known in sessions], settings["tasks"])
     rows = [
         (rank, known.session_id, known.user_id, known.created_ms, *known.told)
         for rank, known in zip(ranks, sessions, strict=True)
@@ -136,10 +140,15 @@ def cut(sizes: Sequence[int], parts: int) -> list[int]:
     return [int(part) for part in np.unique(wanted, return_inverse=True)[1]]
 
 
-def _bytes(file: Path) -> int:
-    with suppress(OSError):  # somebody withdrew just now: its rank will count that
-        return file.stat().st_size + 1
-    return 1
+def _sizes(folder: Place) -> dict[str, int]:
+    """Return the bytes of the sessions by their ids."""
+    if isinstance(folder, RemotePath):
+        return {name.removesuffix(".jsonl"): size or 0 for name, size in folder.sizes().items()}
+    sizes = {}
+    for file in session_files(folder):
+        with suppress(FileNotFoundError):
+            sizes[file.stem] = file.stat().st_size
+    return sizes
 
 
 def _sessions(rows: pl.LazyFrame) -> defaultdict[int, list[KnownSession]]:

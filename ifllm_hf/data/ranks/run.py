@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ifllm_hf.data.prepared.elsewhere import place_to_write
 from ifllm_hf.data.prepared.folder import check_target
 from ifllm_hf.data.prepared.prepare import PrepareReport
 from ifllm_hf.data.ranks.engines import Engine
@@ -21,6 +22,7 @@ from ifllm_hf.data.sessions.session_file import session_files
 from ifllm_hf.errors import ConfigError, UnfinishedError, WithdrawnMeanwhileError
 from ifllm_hf.files import held
 from ifllm_hf.progress import progress_bar
+from ifllm_hf.remote_path import Place, hint, is_remote, place_of
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +50,9 @@ def prepare_in_ranks(
     ranks were killed. What is done stays in the working folder until all ranks are joined.
 
     Args:
-        source: A folder of collected sessions.
-        out: The folder to write; an older prepared folder there is replaced when the new one is
-            complete.
+        source: A folder of collected sessions, here or as a URL.
+        out: The folder to write, here or as a URL; an older prepared folder there is replaced when
+            the new one is complete.
         tasks: How many ranks.
         engine: What runs them.
         public: Only what somebody has reviewed.
@@ -63,15 +65,33 @@ def prepare_in_ranks(
         UnfinishedError: Ranks are left: they were killed, or files were damaged again and again.
         WithdrawnMeanwhileError: Sessions were withdrawn again and again.
     """
+    with place_to_write(out) as here:
+        # Until what is joined has been put elsewhere, its ranks stay.
+        report = _prepare_here(source, here, tasks, engine, public, progress, keep=is_remote(out))
+    return report.at(out)
+
+
+def _prepare_here(
+    source: str | os.PathLike[str],
+    out: Path,
+    tasks: int,
+    engine: Engine,
+    public: bool,
+    progress: bool,
+    *,
+    keep: bool,
+) -> PrepareReport:
     check_target(out)
-    folder = folder_of_sessions(Path(source))
+    place = place_of(source)
+    folder = folder_of_sessions(place)
     if folder is None:
         raise ConfigError(
             f"{source}: holds no collected sessions, and only they are prepared in ranks. Leave "
-            "--tasks out, or give the folder of the sessions."
+            f"--tasks out, or give the folder of the sessions{hint(place)}."
         )
     work = working_folder(out)
-    settings = {"source": os.path.realpath(folder), "tasks": tasks, "public": public}
+    named = os.path.realpath(folder) if isinstance(folder, Path) else str(folder)
+    settings = {"source": named, "tasks": tasks, "public": public}
     busy = f"{out}: another run is writing it ({work}); wait for it, or choose another --out."
     with held(work / "run", busy):
         try:
@@ -80,12 +100,13 @@ def prepare_in_ranks(
             if not (work / LISTING).exists():
                 shutil.rmtree(work, ignore_errors=True)
             raise
-        report = _run(listing, Path(out), engine, progress)
-        shutil.rmtree(work, ignore_errors=True)
-    return report
+        report = _run(listing, out, engine, progress)
+        if not keep:
+            shutil.rmtree(work, ignore_errors=True)
+        return report
 
 
-def _listing(work: Path, folder: Path, settings: dict[str, Any]) -> Listing:
+def _listing(work: Path, folder: Place, settings: dict[str, Any]) -> Listing:
     """Return the listing that stands in the working folder, or make it."""
     if not (work / LISTING).exists():
         return write_listing(work, folder, settings)

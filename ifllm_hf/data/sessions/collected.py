@@ -56,6 +56,7 @@ from ifllm_hf.data.tables.preferences import build_preferences
 from ifllm_hf.data.tables.workers import QUASI_IDENTIFIERS, withhold_rare
 from ifllm_hf.data.ticks.turn_agreement import Agreement
 from ifllm_hf.errors import SourceError, WithdrawnMeanwhileError
+from ifllm_hf.remote_path import RemotePath, hint, place_of
 
 __all__ = [
     "READER_PREFIX",
@@ -314,22 +315,27 @@ class CollectedSessions(Recordings):
         )
 
 
-def open_sessions(path: str | os.PathLike[str], *, public: bool = False) -> CollectedSessions:
+def open_sessions(
+    path: str | os.PathLike[str] | RemotePath, *, public: bool = False
+) -> CollectedSessions:
     """Open a folder of collected sessions; the first line of each is read.
 
     Args:
-        path: The folder of an app, or a copy of the Hub repository it pushes to.
+        path: The folder of an app, or the Hub repository it pushes to or a copy of that: its path
+            or URL.
         public: Leave out every turn whose question nobody has reviewed, and every free text.
 
     Raises:
         SourceError: There is no session in it.
+        RemoteError: A URL cannot be read.
         DataError: `reviews.csv` is damaged.
     """
-    folder = folder_of_sessions(Path(path))
+    place = place_of(path)
+    folder = folder_of_sessions(place)
     if folder is None:
         raise SourceError(
             f"{path}: no session file in it. Expected s_<22 characters>.jsonl, as the collecting "
-            "app writes them; give its sessions folder."
+            f"app writes them; give its sessions folder{hint(place)}."
         )
     withdrawn = read_tombstones(folder)
     origin, sessions = list_sessions(folder, withdrawn)

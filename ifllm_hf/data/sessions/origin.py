@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.raw.release_source import Origin
 from ifllm_hf.data.sessions.session_file import (
-    SESSION_NAME,
     TOMBSTONES,
+    Record,
     read_first_line,
     session_files,
     tombstone,
@@ -19,20 +19,22 @@ from ifllm_hf.data.sessions.session_file import (
 from ifllm_hf.data.synthetic.story import SYNTHETIC_PREFIX
 from ifllm_hf.data.tables.workers import QUASI_IDENTIFIERS
 from ifllm_hf.files import digest
+from ifllm_hf.remote_path import Place, RemotePath, place_of
 
 READER_PREFIX = "reader_"
+_AT_ONCE = 16  # first lines that are asked for elsewhere
 WITHDRAWN, NO_CONSENT = "withdrawn", "no consent on its first line"
 
 Told = tuple[str | None, ...]
 """What a reader said of themselves, in the order of `QUASI_IDENTIFIERS`."""
 
 
-def is_sessions_folder(path: str | os.PathLike[str]) -> bool:
+def is_sessions_folder(path: str | os.PathLike[str] | RemotePath) -> bool:
     """Tell whether a folder holds collected sessions, or is a copy of their Hub repository."""
-    return folder_of_sessions(Path(path)) is not None
+    return folder_of_sessions(place_of(path)) is not None
 
 
-def folder_of_sessions(path: Path) -> Path | None:
+def folder_of_sessions(path: Place) -> Place | None:
     """Return the folder with the session files: `path`, or `sessions` in it; None: neither."""
     for folder in (path, path / "sessions"):
         if folder.is_dir() and session_files(folder):
@@ -46,7 +48,7 @@ def reader_of(session_id: str, *, made_up: bool = False) -> str:
     return prefix + tombstone(session_id)[:16]
 
 
-def read_tombstones(folder: Path) -> frozenset[str]:
+def read_tombstones(folder: Place) -> frozenset[str]:
     """Return the hashes of the sessions that were withdrawn from a folder."""
     path = folder / TOMBSTONES
     return frozenset(path.read_text(encoding="ascii").split()) if path.exists() else frozenset()
@@ -79,12 +81,12 @@ class SessionsOrigin(Origin):
         contents: By session id, the sha256 of its file as it was read; None: not read yet.
     """
 
-    folder: Path
+    folder: Place
     ledger: Ledger = field(default_factory=lambda: Ledger("files"))
     contents: dict[str, bytes | None] = field(default_factory=dict)
     name: str = "sessions"
 
-    def path_of(self, session_id: str) -> Path:
+    def path_of(self, session_id: str) -> Place:
         """Return the file of a session."""
         return self.folder / f"{session_id}.jsonl"
 
@@ -103,7 +105,7 @@ class SessionsOrigin(Origin):
 
 
 def list_sessions(
-    folder: Path, withdrawn: Collection[str]
+    folder: Place, withdrawn: Collection[str]
 ) -> tuple[SessionsOrigin, list[KnownSession]]:
     """Read the first line of every session file of a folder.
 
@@ -120,20 +122,31 @@ def list_sessions(
     origin = SessionsOrigin(folder, name=str(folder))
     sessions: list[KnownSession] = []
     same: dict[Told, Told] = {}  # few answers, many readers
+    files = []
     for file in session_files(folder):
-        session_id = SESSION_NAME.fullmatch(file.name)[1]  # type: ignore[index]
-        if tombstone(session_id) in withdrawn:
+        if tombstone(file.stem) in withdrawn:
             origin.ledger.drop(WITHDRAWN)
-        elif (first := read_first_line(file)) is None:
-            origin.ledger.drop(NO_CONSENT)
         else:
-            origin.ledger.keep()
-            user_id = reader_of(session_id, made_up="made_up" in first.get("versions", {}))
-            answers = first.get("demographics") or {}
-            told = tuple(answers.get(name) for name in QUASI_IDENTIFIERS)
-            created_ms = first.get("created_epoch_ms", 0)
-            known = KnownSession(session_id, user_id, created_ms, same.setdefault(told, told))
-            sessions.append(known)
-            origin.contents[session_id] = None
+            files.append(file)
+    for file, first in zip(files, _first_lines(files), strict=True):
+        if first is None:
+            origin.ledger.drop(NO_CONSENT)
+            continue
+        origin.ledger.keep()
+        user_id = reader_of(file.stem, made_up="made_up" in first.get("versions", {}))
+        answers = first.get("demographics") or {}
+        told = tuple(answers.get(name) for name in QUASI_IDENTIFIERS)
+        created_ms = first.get("created_epoch_ms", 0)
+        sessions.append(KnownSession(file.stem, user_id, created_ms, same.setdefault(told, told)))
+        origin.contents[file.stem] = None
     sessions.sort(key=lambda s: (s.created_ms, s.session_id))
     return origin, sessions
+
+
+def _first_lines(files: Sequence[Place]) -> Iterator[Record | None]:
+    """Yield the first lines in order; elsewhere each takes a while, so several are asked for."""
+    if not any(isinstance(file, RemotePath) for file in files):
+        yield from map(read_first_line, files)
+        return
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        yield from threads.map(read_first_line, files)
