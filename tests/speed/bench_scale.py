@@ -35,10 +35,28 @@ from ifllm_hf.data.prepared.prepare import prepare
 prepare(sys.argv[1], sys.argv[2], progress=False)
 """
 
+_RANKS = """
+import json, time
+from pathlib import Path
+from ifllm_hf.data.ranks.engines import engine_for
+from ifllm_hf.data.ranks.rank import run_rank
+from ifllm_hf.data.ranks.run import prepare_in_ranks, working_folder
+source, out, workers = sys.argv[1:4]
+def timed(work, rank):
+    began = time.time()
+    run_rank(work, rank)
+    (work / f"{rank}.time").write_text(json.dumps([began, time.time()]))
+def engine(work, ranks, done):
+    engine_for(int(workers), rank=timed)(work, ranks, done)
+    began, ended = zip(*(json.loads(file.read_text()) for file in work.glob("*.time")))
+    Path(out + ".span").write_text(str(max(ended) - min(began)))
+prepare_in_ranks(source, out, tasks=8, engine=engine, progress=False)
+"""
+
 
 def main() -> list[Row]:
-    """Measure releases, then collected sessions."""
-    return _releases() + _sessions()
+    """Measure releases, collected sessions, then the same in ranks."""
+    return _releases() + _sessions() + ranks()
 
 
 def _releases() -> list[Row]:
@@ -91,6 +109,30 @@ def _sessions() -> list[Row]:
     cpu = figures[200, FEW // 10][1]
     rows.append(row("sessions of 200 kB per CPU second, with the start", FEW // 10 / cpu))
     return rows
+
+
+def ranks() -> list[Row]:
+    """Prepare one folder in eight ranks, one at once and two: from the first rank's start on."""
+    count, spans, whole = max(8, FEW // 10), {}, {}
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")  # as engines set it
+    with tempfile.TemporaryDirectory() as place:
+        copies(Path(place) / "sessions", count, 200)
+        for at_once in (1, 2):
+            out = f"{place}/out-{at_once}"
+            whole[at_once], _, _ = run_python(_RANKS, f"{place}/sessions", out, str(at_once))
+            spans[at_once] = float(Path(f"{out}.span").read_text())
+    load = os.getloadavg()[0]
+    return [
+        row(
+            f"{count} sessions of 200 kB in ranks, two at once against one, start-up left out",
+            spans[1] / spans[2],
+            "x",
+            1.7,
+            f"{spans[1]:.1f} s and {spans[2]:.1f} s; with start-up, listing and joining "
+            f"{whole[1]:.1f} s and {whole[2]:.1f} s; load {load:.1f} on {os.cpu_count()} cores",
+            at_most=False,
+        )
+    ]
 
 
 def copies(folder: Path, count: int, kb: int) -> None:
