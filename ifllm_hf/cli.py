@@ -73,14 +73,20 @@ def _run_prepare(arguments: argparse.Namespace) -> int:
             arguments.synthetic, arguments.out, seed=arguments.seed, card=write_card
         )
     elif arguments.tasks is not None:
-        from ifllm_hf.data.ranks.engines import engine_for
+        from ifllm_hf.data.ranks.clusters import find_engine
         from ifllm_hf.data.ranks.run import prepare_in_ranks
 
+        engine = find_engine(
+            arguments.engine,
+            arguments.workers,
+            exchange=arguments.exchange,
+            settings=dict(arguments.engine_args),
+        )
         report = prepare_in_ranks(
             arguments.source,
             arguments.out,
             tasks=arguments.tasks,
-            engine=engine_for(arguments.workers),
+            engine=engine,
             public=arguments.public,
         )
     else:
@@ -113,10 +119,11 @@ def _run_prepare(arguments: argparse.Namespace) -> int:
 
 
 def _check_ranks(arguments: argparse.Namespace) -> None:
-    if arguments.tasks is None and arguments.workers is not None:
+    of_ranks = (arguments.workers, arguments.exchange, *arguments.engine_args)
+    if arguments.tasks is None and (arguments.engine != "local" or any(of_ranks)):
         raise ConfigError(
-            f"--workers {arguments.workers} says how many ranks run at once, and --tasks how many "
-            "there are. Give both, or none."
+            "--workers, --engine, --engine-args and --exchange say how ranks are run, and --tasks "
+            "how many there are. Add --tasks, or leave them out."
         )
     if arguments.tasks is not None and arguments.source is None:
         raise ConfigError(

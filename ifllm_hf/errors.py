@@ -58,6 +58,7 @@ EXTRAS = {
     **dict.fromkeys(("evaluate", "trl"), "train"),
     **dict.fromkeys(("gradio", "markdown_it", "orjson"), "space"),
     "matplotlib": "plot",
+    **dict.fromkeys(("datatrove", "ray"), "scale"),
 }
 """What the base install lacks, and the extra that brings it."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property, total_ordering, wraps
 from pathlib import Path, PurePosixPath
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -205,10 +205,12 @@ class RemotePath:
             ) from error
 
     @_in_words
-    def unlink(self) -> None:
-        """Delete the file."""
+    def remove(self) -> None:
+        """Delete the file or folder, if it is there."""
         fs, path = self._opened
-        fs.rm_file(path)
+        fs.invalidate_cache(path)
+        with suppress(FileNotFoundError):
+            fs.rm(path, recursive=True)
 
 
 Place = Path | RemotePath

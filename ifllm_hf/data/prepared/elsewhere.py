@@ -104,17 +104,14 @@ def upload(folder: Path, place: RemotePath) -> None:
         commit_prepared(folder, repo_id, private=True, message="Prepare sessions")
         return
     (place / UNFINISHED).write_bytes(b"")
-    if _CARD in place.names():
-        (place / _CARD).unlink()
-    for inner in (*CONFIGS, "figures"):
-        for name in (place / inner).sizes():
-            (place / inner / name).unlink()
+    for name in (_CARD, *CONFIGS, "figures"):
+        (place / name).remove()
     for file in sorted(file for file in folder.rglob("*") if file.is_file()):
         name = file.relative_to(folder).as_posix()
         if name != _CARD:
             (place / name).put(file)
     (place / _CARD).put(folder / _CARD)
-    (place / UNFINISHED).unlink()
+    (place / UNFINISHED).remove()
 
 
 def commit_prepared(

@@ -6,7 +6,8 @@
 
 * `listing`: the sessions are listed once and cut into parts
 * `rank`: one part becomes shards and a record, or nothing
-* `engines`: ranks in this process, or in several
+* `engines`: ranks in this process, or in several; `clusters`: on several machines
+* `exchange`: how ranks come from machines that share no disk; `one_rank`: what a cluster starts
 * `join`: records and shards of all ranks become one prepared folder
 * `run`: all of it; the same command goes on where it stopped
 """

@@ -28,7 +28,7 @@ from ifllm_hf.remote_path import Place, RemotePath, place_of
 from ifllm_hf.version import __version__
 
 LISTING = "listing.json"
-_SESSIONS = "sessions.parquet"
+SESSIONS = "sessions.parquet"
 _COLUMNS = {
     "rank": pl.Int32,
     "session_id": pl.String,
@@ -63,11 +63,11 @@ class Listing:
 
     def part(self, rank: int) -> list[KnownSession]:
         """Return the sessions of a rank in their order."""
-        return _sessions(scan_parquet([self.work / _SESSIONS]).filter(rank=rank))[rank]
+        return _sessions(scan_parquet([self.work / SESSIONS]).filter(rank=rank))[rank]
 
     def parts(self) -> list[list[KnownSession]]:
         """Return the sessions of every rank."""
-        parts = _sessions(scan_parquet([self.work / _SESSIONS]))
+        parts = _sessions(scan_parquet([self.work / SESSIONS]))
         return [parts[rank] for rank in range(self.ranks)]
 
 
@@ -91,7 +91,7 @@ def write_listing(work: Path, folder: Place, settings: dict[str, Any]) -> Listin
         (rank, known.session_id, known.user_id, known.created_ms, *known.told)
         for rank, known in zip(ranks, sessions, strict=True)
     ]
-    write_parquet(work / _SESSIONS, pl.DataFrame(rows, schema=_COLUMNS, orient="row"))
+    write_parquet(work / SESSIONS, pl.DataFrame(rows, schema=_COLUMNS, orient="row"))
     content = {
         "key": uuid4().hex,
         "package": __version__,

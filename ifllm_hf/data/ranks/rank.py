@@ -76,6 +76,7 @@ def _write(listing: Listing, rank: int, part: list[KnownSession]) -> None:
             tasks=None,
             workers=None,
         )
+        shutil.rmtree(folder / "workers")  # empty: it takes all readers
         sessions.check_at_the_end()
         record = {
             "listing": listing.key,
@@ -183,7 +184,7 @@ def _counted(
 
 
 def _shards(folder: Path) -> list[Path]:
-    return sorted(file for config in CONFIGS_OF_RANK for file in (folder / config).iterdir())
+    return sorted(folder.glob("*/*.parquet"))
 
 
 def _digest(file: Path) -> str:

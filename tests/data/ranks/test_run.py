@@ -165,7 +165,7 @@ def test_a_rank_of_another_version_is_refused(
         (["nowhere", "--tasks", "2"], "nowhere: holds no collected sessions"),
         (["--tasks", "2"], "name their folder as SOURCE"),
         (["--synthetic", "2", "--tasks", "2"], "name their folder as SOURCE"),
-        (["sessions", "--workers", "2"], "Give both"),
+        (["sessions", "--workers", "2"], "Add --tasks"),
     ],
 )
 def test_wrong_orders_end_in_one_line(
