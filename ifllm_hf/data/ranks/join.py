@@ -13,7 +13,7 @@ from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.prepared.folder import PreparedFolder, write_config, write_folder
 from ifllm_hf.data.prepared.prepare import PrepareReport, write_and_report
 from ifllm_hf.data.ranks.listing import Listing
-from ifllm_hf.data.ranks.rank import CONFIGS_OF_RANK, RANKS, Record
+from ifllm_hf.data.ranks.rank import CONFIGS_OF_RANK, RANKS, Record, read_counts
 from ifllm_hf.data.sessions.collected import CollectedSessions
 from ifllm_hf.data.sessions.origin import KnownSession, SessionsOrigin
 
@@ -46,8 +46,8 @@ def join_ranks(
         origin, sessions, {}, withdrawn=withdrawn, public=listing.settings["public"]
     )
     ends: Counter[str] = Counter()
-    for record in records:
-        whole.add_counts(record["counts"])
+    for rank, record in enumerate(records):
+        whole.add_counts(read_counts(listing.work, rank))
         ends.update(record["ends"])
     tables = partial(_tables, listing.work / RANKS, records, whole)
 

@@ -133,7 +133,7 @@ def read_record(
     withdrawn: frozenset[str],
     decisions: Decisions,
 ) -> Record | str:
-    """Return the record of a rank if what it says can be used as it is, else why not.
+    """Return the record of a rank, but its counts, if it can be used as it is; else why not.
 
     Args:
         listing: The sessions.
@@ -160,7 +160,14 @@ def read_record(
         file = folder / name
         if not file.exists() or _digest(file) != was:
             return f"was damaged: {file} is not as it was written"
+    del record["counts"]  # of all ranks they are much
     return record
+
+
+def read_counts(work: Path, rank: int) -> dict[str, Any]:
+    """Return what a rank counted; see `CollectedSessions.counts`."""
+    counts: dict[str, Any] = read_json_object(record_path(work, rank))["counts"]
+    return counts
 
 
 def by_reader(decisions: Mapping[Key, str]) -> Decisions:
