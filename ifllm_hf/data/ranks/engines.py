@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 
@@ -78,11 +78,18 @@ def _processes(
     with ThreadPoolExecutor(workers) as threads_of_workers:
         running = [threads_of_workers.submit(worker) for _ in range(min(workers, len(ranks)))]
         try:
-            wait(running, return_when=FIRST_EXCEPTION)
+            # In short turns: loky's threads take Ctrl-C away from a thread that waits.
+            while busy := [of_worker for of_worker in running if not of_worker.done()]:
+                wait(busy, timeout=0.5)
+                if any(of_worker.done() and of_worker.exception() for of_worker in running):
+                    left.clear()  # nothing new is begun, and what runs is done
+            interrupted = False
+        except BaseException:  # Ctrl-C
+            left.clear()
+            interrupted = True
+            raise
         finally:
-            left.clear()  # after an error, or Ctrl-C
-            interrupted = not all(worker.done() for worker in running)
-            for pool in pools:
+            for pool in list(pools):
                 pool.shutdown(wait=True, kill_workers=interrupted)
     for of_worker in running:
         of_worker.result()

@@ -37,7 +37,7 @@ def is_sessions_folder(path: str | os.PathLike[str] | RemotePath) -> bool:
 def folder_of_sessions(path: Place) -> Place | None:
     """Return the folder with the session files: `path`, or `sessions` in it; None: neither."""
     for folder in (path, path / "sessions"):
-        if folder.is_dir() and session_files(folder):
+        if session_files(folder):
             return folder
     return None
 

@@ -13,7 +13,7 @@ from ifllm_hf.data.ranks.run import working_folder
 from ifllm_hf.errors import ConfigError, SourceError, UnfinishedError
 from tests.helpers.made_up_sessions import write_session
 from tests.helpers.ranks import Engine, content, in_ranks
-from tests.helpers.ranks.killed import KILLED, killed_rank
+from tests.helpers.ranks.killed import KILLED, failing_rank, killed_rank
 
 
 @pytest.fixture
@@ -131,10 +131,13 @@ def test_sessions_that_came_since_are_named(
     assert content(out) == undisturbed
 
 
-def test_an_error_of_a_rank_is_that_error(sessions: Path, tmp_path: Path) -> None:
-    def unreadable(work: Path) -> None:
-        raise SourceError("a session cannot be read")
-
-    with pytest.raises(SourceError, match="cannot be read"):
-        in_ranks(sessions, tmp_path / "out", engine=Engine(after=unreadable))
-    assert len(records(tmp_path / "out")) == 5, "what is done stays"
+def test_an_error_of_a_rank_is_that_error_and_what_runs_is_done(
+    sessions: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(SourceError, match="a session cannot be read"):
+        in_ranks(sessions, out, engine=engine_for(2, rank=failing_rank))
+    assert not out.exists()
+    engine = Engine()
+    in_ranks(sessions, out, engine=engine)
+    assert 0 in engine.ran[0] and len(engine.ran[0]) < 5

@@ -10,6 +10,7 @@ from typing import Any
 
 from ifllm_hf.data.ranks import rank as rank_module
 from ifllm_hf.data.ranks.rank import run_rank
+from ifllm_hf.errors import SourceError
 
 KILLED = {1: "reading", 3: "its record"}
 """By rank, what it is doing when SIGKILL comes."""
@@ -21,6 +22,13 @@ def killed_rank(work: Path, rank: int) -> None:
         rank_module._counted = _killed_at_the_second  # type: ignore[assignment]
     elif rank in KILLED:
         rank_module.write_json = _killed  # type: ignore[assignment]
+    run_rank(work, rank)
+
+
+def failing_rank(work: Path, rank: int) -> None:
+    """Run a rank; the first one fails at once."""
+    if rank == 0:
+        raise SourceError("a session cannot be read")
     run_rank(work, rank)
 
 
