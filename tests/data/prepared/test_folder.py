@@ -16,7 +16,6 @@ import pytest
 import yaml
 
 from ifllm_hf.data.marker import MARKER, is_prepared, prepared_version
-from ifllm_hf.data.prepared import shards
 from ifllm_hf.data.prepared.folder import check_target, config_files, with_card_metadata
 from ifllm_hf.data.recordings import ConversationRows
 from ifllm_hf.data.schema import (
@@ -45,7 +44,8 @@ def test_layout_is_that_of_a_dataset_repository(tmp_path: Path) -> None:
     for config in CONFIGS:
         assert os.listdir(prepared.path / config) == ["train-00000-of-00001.parquet"]
     assert prepared.rows == {
-        "pairwise": 4, "pointwise": 2, "ticks": 3, "preferences": 1, "tasks": 1, "workers": 1
+        "pairwise": 4, "pointwise": 2, "turns": 6, "ticks": 3, "preferences": 1, "tasks": 1,
+        "workers": 1,
     }  # fmt: skip
     assert prepared.n_bytes == sum(len(data) for data in content(prepared.path).values())
     assert os.listdir(tmp_path) == ["ifllm"]
@@ -150,7 +150,7 @@ def test_full_disk_is_one_clear_error_and_leaves_nothing(
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(shards.pq, "write_table", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OutputError, match=r"ifllm: cannot be written.*No space left.*free some"):
         write(tmp_path / "ifllm")
     assert os.listdir(tmp_path) == []
