@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ifllm_hf.data.recordings import ConversationRows, Table
 
 _BESIDE_TICKS = ("preferences", "tasks", "workers")
+_WITH_TICKS = ("pairwise", "pointwise")
 
 # What may lie in a folder that a new one replaces; anything else is somebody's own work.
 _OWN_NAMES = frozenset((*CONFIGS, "README.md", "figures"))
@@ -218,11 +219,32 @@ def write_prepared(
         for config, table in zip(_BESIDE_TICKS, (preferences, tasks, workers), strict=True):
             write_parts(writers[config], _parts(table, config, folder), shard_bytes)
             counts[config] = writers[config].close()
+        light = ShardWriter(folder, "turns")
+        write_parts(light, turns_without_ticks(folder), shard_bytes)
+        counts["turns"] = light.close()
         text = card(folder) if callable(card) else card
         (folder / "README.md").write_text(with_card_metadata(text, folder), encoding="utf-8")
         check_target(out)  # hours may have passed
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     return PreparedFolder(out, {config: counts[config] for config in CONFIGS}, size)
+
+
+def turns_without_ticks(folder: Path) -> Iterator[pa.Table]:
+    """Yield the rows of `turns`: those of the finished `pairwise` and `pointwise`, in their order.
+
+    The Hub's viewer cannot show rows with thousands of ticks; these are light. Memory holds what
+    one shard has beside its ticks.
+
+    Args:
+        folder: Where both configs lie.
+    """
+    import pyarrow.parquet as pq
+
+    schema = SCHEMAS["turns"]
+    for config in _WITH_TICKS:
+        for file in sorted((folder / config).glob("train-*.parquet")):
+            with pq.ParquetFile(file) as parquet:
+                yield conform(parquet.read(columns=schema.names), schema, "turns")
 
 
 def _parts(table: Table, config: str, folder: Path) -> Iterator[pa.Table]:
