@@ -22,6 +22,7 @@ from ifllm_hf.data.schema import (
     CONFIGS,
     CONVERSATION_TICK_COLUMNS,
     SCHEMA_VERSION,
+    SCHEMAS,
     TURN_TICK_COLUMNS,
 )
 from ifllm_hf.errors import OutputError, TableError
@@ -271,6 +272,15 @@ def test_missing_shard_and_other_version_are_named(tmp_path: Path) -> None:
         config_files(tmp_path / "ifllm", "pairwise")
     with pytest.raises(TableError, match="not a prepared folder"):
         config_files(tmp_path, "pairwise")
+
+
+def test_turns_are_both_kinds_without_their_ticks(tmp_path: Path) -> None:
+    write(tmp_path / "ifllm", shard_bytes=1)
+    light = rows(tmp_path / "ifllm", "turns")
+    whole = [*rows(tmp_path / "ifllm", "pairwise"), *rows(tmp_path / "ifllm", "pointwise")]
+    assert len(whole) == 6
+    assert light == [{name: row[name] for name in SCHEMAS["turns"].names} for row in whole]
+    assert {*whole[0]} - {*light[0]} == {*TURN_TICK_COLUMNS}
 
 
 def test_reads_with_polars_as_well(tmp_path: Path) -> None:
