@@ -194,6 +194,13 @@ def _shown(path: Place) -> str:
 
 
 def _run_push(arguments: argparse.Namespace) -> int:
+    more: dict[str, Any] = {}
+    if arguments.evaluated_on is not None:
+        if arguments.what != "model":
+            raise ConfigError(
+                f"--evaluated-on belongs to a model, not to a {arguments.what}; leave it out"
+            )
+        more["evaluated_on"] = arguments.evaluated_on
     if arguments.what == "space":
         from ifllm_hf.hub.publish.space import push_space as push
     elif arguments.what == "model":
@@ -202,7 +209,7 @@ def _run_push(arguments: argparse.Namespace) -> int:
         from ifllm_hf.hub.publish.dataset import push_dataset as push
 
     # Without the flag the account or organisation decides, and may well say private.
-    url = push(arguments.folder, arguments.repository, private=arguments.private or None)
+    url = push(arguments.folder, arguments.repository, private=arguments.private or None, **more)
     sys.stdout.write(f"{url}\n")
     return 0
 

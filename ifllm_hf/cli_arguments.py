@@ -40,6 +40,10 @@ Publish on the Hugging Face Hub: a prepared dataset, the app that shows it, or a
   ifllm push dataset ORG/ifllm --from ./ifllm --private
   ifllm push space ORG/readers --from ./ifllm
   ifllm push model ORG/ifllm-reward --from outputs/reward   # with code, card and run.json
+  ifllm push model ORG/ifllm-reward --from outputs/reward --evaluated-on ORG/ifllm
+
+The last one writes the score of the readers whom the run held out into .eval_results/, beside the
+dataset that they belong to; of a run that read ORG/ifllm itself this is done without it.
 """
 _FEATURES = """\
 Compute features, one row per turn.
@@ -174,6 +178,11 @@ def parser() -> argparse.ArgumentParser:
         default=Path("ifllm"),
         metavar="FOLDER",
         help="prepared folder, or that of a model (default: ./ifllm)",
+    )
+    push.add_argument(
+        "--evaluated-on",
+        metavar="ORG/NAME",
+        help="of a model: the dataset on the Hub whose readers its run held out",
     )
     _flag(push, "--private", "make the repository a private one")
 

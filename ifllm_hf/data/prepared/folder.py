@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from ifllm_hf.data.recordings import ConversationRows, Table
 
 _BESIDE_TICKS = ("preferences", "tasks", "workers")
+_WITH_TICKS = ("pairwise", "pointwise")
 
 ADVICE = "free some space or choose another place with --out"
 """What to do when a prepared folder cannot be written."""
@@ -232,13 +233,17 @@ def write_folder(
 
     Args:
         out: The folder to write or to replace.
-        tables: Writes the shards of every config into a folder; returns the rows per config.
+        tables: Writes the shards of every config but `turns` into a folder; returns the rows per
+            config.
         card: See `Card`.
     """
     out = Path(os.path.realpath(out))
     check_target(out)
     with whole_folder(out, advice=ADVICE) as folder:
         counts = tables(folder)
+        light = ShardWriter(folder, "turns")
+        write_parts(light, turns_without_ticks(folder))
+        counts["turns"] = light.close()
         text = card(folder) if callable(card) else card
         (folder / "README.md").write_text(with_card_metadata(text, folder), encoding="utf-8")
         check_target(out)  # hours may have passed
@@ -256,7 +261,7 @@ def write_tables(
     workers: Table,
     shard_bytes: int = SHARD_BYTES,
 ) -> dict[str, int]:
-    """Write the shards of every config; without a card it is no prepared folder yet.
+    """Write the shards of every config but `turns`; without a card it is no prepared folder yet.
 
     Args:
         folder: An empty folder.
@@ -290,6 +295,24 @@ def write_config(folder: Path, config: str, table: pl.DataFrame) -> int:
     writer = ShardWriter(folder, config)
     write_parts(writer, _parts(table, config, folder))
     return writer.close()
+
+
+def turns_without_ticks(folder: Path) -> Iterator[pa.Table]:
+    """Yield the rows of `turns`: those of the finished `pairwise` and `pointwise`, in their order.
+
+    The Hub's viewer cannot show rows with thousands of ticks; these are light. Memory holds what
+    one shard has beside its ticks.
+
+    Args:
+        folder: Where both configs lie.
+    """
+    import pyarrow.parquet as pq
+
+    schema = SCHEMAS["turns"]
+    for config in _WITH_TICKS:
+        for file in sorted((folder / config).glob("train-*.parquet")):
+            with pq.ParquetFile(file) as parquet:
+                yield conform(parquet.read(columns=schema.names), schema, "turns")
 
 
 def _parts(table: Table, config: str, folder: Path) -> Iterator[pa.Table]:
