@@ -171,26 +171,30 @@ def _data(arguments: argparse.Namespace) -> Path:
 
 
 def _run_features(arguments: argparse.Namespace) -> int:
-    if arguments.out.suffix != ".parquet":
-        raise ConfigError(
-            f"{arguments.out}: features are written as Parquet; expected a name that ends in "
-            ".parquet. Rename it."
-        )
     if arguments.family == "ours":
         if arguments.repairs:
             raise ConfigError("--repairs compares the paper's features; add --set paper")
-        from ifllm_hf.behavior.features.table import write_features
-        from ifllm_hf.files import check_free
+        from ifllm_hf.behavior.features.by_shard import write_features
+        from ifllm_hf.table_parts import check_table_place
 
-        check_free(arguments.out, overwrite=arguments.overwrite)
-        table = write_features(_data(arguments), arguments.out, overwrite=arguments.overwrite)
+        check_table_place(arguments.out, overwrite=arguments.overwrite)
+        written = write_features(
+            _data(arguments), arguments.out, overwrite=arguments.overwrite, progress=True
+        )
+        turns, columns = written.select("query_id").collect().height, written.collect_schema()
     else:
         from ifllm_hf.behavior.paper.feature_file import repair_text, write_paper_features
 
+        if arguments.out.suffix != ".parquet":
+            raise ConfigError(
+                f"{arguments.out}: the paper's features are one Parquet file; expected a name that "
+                "ends in .parquet. Rename it."
+            )
         table = write_paper_features(arguments.source, arguments.out, overwrite=arguments.overwrite)
+        turns, columns = table.height, table.schema
         if arguments.repairs:
             _show(repair_text(arguments.source))
-    _say(f"{table.height} turns, {table.width - 1} columns -> {arguments.out}")
+    _say(f"{turns} turns, {len(columns) - 1} columns -> {arguments.out}")
     return 0
 
 

@@ -39,11 +39,13 @@ Compute features, one row per turn.
 
   ifllm features ours.parquet                               # of what load_dataset("ifllm") finds
   ifllm features ours.parquet --from ./mine                 # of a prepared folder, or a release
+  ifllm features ours --from ./mine                         # a folder: a shard for each of ./mine
   ifllm features paper.parquet --set paper --from release.tar.xz   # the paper's 212 columns
   ifllm features paper.parquet --set paper --repairs        # and what reading all rows changes
 
 The paper's features are defined on the raw files: --from is then a release (default:
 $IFLLM_RELEASE, else the download). Its 15 metrics and their ratios are added.
+One shard is in memory at a time. A run that is interrupted goes on where it stopped.
 """
 _SCORE = """\
 Score every pair of a dataset, or of collected sessions, with a reward model.
@@ -104,6 +106,9 @@ The whole line in minutes, on a CPU: prepare, load, score by worker, pairs, two 
 """
 
 
+_TABLE = "a .parquet file; a name without an ending: a folder of shards"
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     top = argparse.ArgumentParser(
@@ -152,7 +157,7 @@ def parser() -> argparse.ArgumentParser:
     _flag(push, "--private", "make the repository a private one")
 
     features = _command(commands, "features", "one row of features per turn", _FEATURES)
-    features.add_argument("out", type=Path, metavar="OUT.parquet", help="the file to write")
+    features.add_argument("out", type=Path, metavar="OUT", help=_TABLE)
     features.add_argument(
         "--set",
         dest="family",
@@ -166,7 +171,7 @@ def parser() -> argparse.ArgumentParser:
         "--repairs",
         "with --set paper: also read as the paper did, and print what the lost rows change",
     )
-    _flag(features, "--overwrite", "replace OUT.parquet")
+    _flag(features, "--overwrite", "replace OUT")
 
     score = _command(commands, "score", "rewards of every pair", _SCORE)
     score.add_argument(

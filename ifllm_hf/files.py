@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from ifllm_hf.errors import ConfigError, OutputError
+from ifllm_hf.errors import ConfigError, IFLLMError, OutputError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -221,6 +221,37 @@ def held(path: Path, busy: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def kept_beside(out: Path, state: str) -> Iterator[Path]:
+    """Yield a folder beside `out` for what is done so far; it is gone when the block ends.
+
+    A run that was interrupted, or whose disk was full, finds there what it had done. Where the
+    input is wrong nothing is kept.
+
+    Args:
+        out: What is being made.
+        state: Names what it is made of: of anything else nothing is found.
+
+    Raises:
+        OutputError: Another process is at it, or the folder cannot be made.
+    """
+    aside = out.with_name(f".{out.name}.{state}{PART}")
+    with held(aside, f"{out} is being written by another run; wait for it, or name another"):
+        try:
+            aside.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{aside}: cannot be made ({error}); {_ADVICE}") from error
+        try:
+            yield aside
+        except OutputError:
+            raise
+        except IFLLMError:
+            shutil.rmtree(aside)
+            raise
+        shutil.rmtree(aside)
+    Path(f"{aside}.lock").unlink(missing_ok=True)
 
 
 def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
