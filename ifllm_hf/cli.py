@@ -201,7 +201,7 @@ def _run_features(arguments: argparse.Namespace) -> int:
 def _run_score(arguments: argparse.Namespace) -> int:
     from ifllm_hf.reward.scoring.score_file import score_pairs_file
 
-    table = score_pairs_file(
+    written = score_pairs_file(
         arguments.source,
         arguments.out,
         model=arguments.model,
@@ -210,9 +210,10 @@ def _run_score(arguments: argparse.Namespace) -> int:
         overwrite=arguments.overwrite,
         say=_say,
     )
-    seen = int((~table["held_out"]).sum() or 0)
+    held_out = written.select("held_out").collect()["held_out"]
+    seen = int((~held_out).sum() or 0)
     learned = f", {seen} by a head that has learned from their reader" if seen else ""
-    _say(f"{table.height} pairs{learned} -> {arguments.out}")
+    _say(f"{len(held_out)} pairs{learned} -> {arguments.out}")
     return 0
 
 

@@ -54,9 +54,11 @@ Score every pair of a dataset, or of collected sessions, with a reward model.
   ifllm score sessions scores.parquet              # of collected sessions
   ifllm score ./ifllm scores.parquet --model outputs/reward    # any model of recipes/reward.py
   ifllm score ./ifllm scores.parquet --head fold_3  # for labels that the readers of fold 3 judge
+  ifllm score ./ifllm scores                       # a folder: a shard for each of ./ifllm
 
 A reader whom the model has learned from is scored by the head that was fitted without them; the
-column held_out says so. A run that is interrupted goes on where it stopped.
+column held_out says so. One shard is in memory at a time. A run that is interrupted goes on where
+it stopped.
 """
 _BENCHMARK = """\
 Score reward models held out by reader, with intervals, on the paper's pairs and on all of them.
@@ -177,7 +179,7 @@ def parser() -> argparse.ArgumentParser:
     score.add_argument(
         "source", metavar="DATA", help="sessions, prepared folder, release or ORG/NAME"
     )
-    score.add_argument("out", type=Path, metavar="OUT.parquet", help="the file to write")
+    score.add_argument("out", type=Path, metavar="OUT", help=_TABLE)
     score.add_argument(
         "--model",
         metavar="MODEL",
@@ -189,7 +191,7 @@ def parser() -> argparse.ArgumentParser:
         help="one head for all readers: all, or fold_0 to fold_4, each fitted without that fold",
     )
     _number(score, "--batch-size", "pairs at once (default: 32)", least=1, default=32)
-    _flag(score, "--overwrite", "replace OUT.parquet")
+    _flag(score, "--overwrite", "replace OUT")
 
     benchmark = _command(commands, "benchmark", "scores with intervals", _BENCHMARK)
     _from(benchmark)

@@ -6,6 +6,7 @@ what the reward model takes (`trajectory_history`); b less a is the same number.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -59,19 +60,32 @@ def reader_habits(rows: Any) -> FloatArray:
         DataError: A column is missing, or ticks and answers do not fit together.
     """
     frame = turns_as_polars(rows)
-    missing = [n for n in ("query_id", *ORDER_COLUMNS) if n not in frame.columns]
+    return habits_of_parts(frame, [frame])
+
+
+def habits_of_parts(turns: pl.DataFrame, parts: Iterable[pl.DataFrame]) -> FloatArray:
+    """Return `reader_habits` of turns whose ticks come a part at a time.
+
+    Args:
+        turns: All of them: `query_id` and `ORDER_COLUMNS`.
+        parts: The same with answers and ticks, in the same order.
+
+    Raises:
+        DataError: See `reader_habits`.
+    """
+    missing = [n for n in ("query_id", *ORDER_COLUMNS) if n not in turns.columns]
     if missing:
         raise DataError(
             f"the turns have no column {', '.join(missing)}; habits need them to tell a reader's "
             "earlier turns from later ones."
         )
-    logs = np.concatenate([_log_shares(chunk) for chunk in chunks_of_turns(frame)])
+    logs = np.concatenate([_log_shares(c) for part in parts for c in chunks_of_turns(part)])
     known = np.isfinite(logs).all(axis=1)
-    reader, order = reading_order(frame)
-    total = _before(np.where(known[:, None], logs, 0.0), reader, order)
-    count = _before(known.astype(np.float64), reader, order)
-    habits: FloatArray = total / (count[:, None] + PRIOR_TURNS)
-    return habits
+    reader, order = reading_order(turns)
+    logs = np.where(known[:, None], logs, 0.0)
+    total = _before(logs, reader, order)
+    total /= _before(known.astype(np.float64), reader, order)[:, None] + PRIOR_TURNS
+    return total
 
 
 def _log_shares(frame: pl.DataFrame) -> FloatArray:
@@ -91,11 +105,10 @@ def _log_shares(frame: pl.DataFrame) -> FloatArray:
 
 def _before(values: FloatArray, reader: np.ndarray, order: np.ndarray) -> FloatArray:
     """Return the sums over a reader's earlier turns, in the shape of `values` `[turns, ...]`."""
-    flat = values.reshape(len(values), -1)[order]
-    names = [f"column {i}" for i in range(flat.shape[1])]
-    frame = pl.DataFrame({"reader": reader[order], **dict(zip(names, flat.T, strict=True))})
-    sums = frame.select(pl.col(names).cum_sum().shift(1, fill_value=0.0).over("reader"))
-    out = np.empty_like(flat)
-    out[order] = sums.to_numpy()
-    shaped: FloatArray = out.reshape(values.shape)
-    return shaped
+    out = np.empty_like(values)
+    ordered = reader[order]
+    for at in np.ndindex(values.shape[1:]):  # one column at a time is in memory twice
+        frame = pl.DataFrame({"reader": ordered, "value": values[(slice(None), *at)][order]})
+        sums = frame.select(pl.col("value").cum_sum().shift(1, fill_value=0.0).over("reader"))
+        out[(slice(None), *at)][order] = sums["value"].to_numpy()
+    return out

@@ -10,17 +10,20 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from ifllm_hf import cli
 from ifllm_hf.behavior.features.table import behavior_features, read_turns
 from ifllm_hf.data.prepared.folder import config_files
-from ifllm_hf.errors import ConfigError, DataError, OutputError
+from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.files import read_parquet
 from ifllm_hf.reward.baselines.late_reading import Signals
 from ifllm_hf.reward.pretrained.build import build, fit_heads
 from ifllm_hf.reward.pretrained.heads import ALL, HEADS_FILE, READERS_FILE
 from ifllm_hf.reward.scoring import score_file
 from ifllm_hf.reward.scoring.score_file import SCORES, score_pairs_file
+from ifllm_hf.table_parts import table_files
+from tests.helpers.prepared_folder import equal, resharded
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,8 @@ def table(
 
 def score(source: Path, out: Path, **settings: Any) -> pl.DataFrame:
     said: list[str] = []
-    return score_pairs_file(source, out, progress=False, **{"say": said.append, **settings})
+    written = score_pairs_file(source, out, progress=False, **{"say": said.append, **settings})
+    return written.collect()
 
 
 def test_scores_are_those_of_the_head_without_the_reader(
@@ -112,6 +116,22 @@ def test_a_killed_run_goes_on(
     assert [file.name for file in tmp_path.iterdir()] == ["s.parquet"]
 
 
+def test_shards_are_scored_as_the_whole_is(
+    table: pl.DataFrame, model: Path, prepared_synthetic: Path, tmp_path: Path
+) -> None:
+    many = resharded(prepared_synthetic, tmp_path / "ifllm")
+    files = config_files(many, "pairwise")
+    found = score(many, tmp_path / "s.parquet", model=model)
+    assert found["query_id"].to_list() == read_parquet(files, ["query_id"])["query_id"].to_list()
+    found, whole = found.sort("query_id"), table.sort("query_id")
+    assert_frame_equal(found, whole, check_exact=False, rel_tol=0, abs_tol=1e-6)
+    score(many, tmp_path / "shards", model=model)
+    assert [read_parquet(f).height for f in table_files(tmp_path / "shards")] == [
+        read_parquet(f, ["query_id"]).height for f in files
+    ]
+    assert equal(read_parquet(table_files(tmp_path / "shards")).sort("query_id"), found)
+
+
 def test_a_model_that_names_no_reader_leaves_it_open(
     model: Path, prepared_synthetic: Path, tmp_path: Path
 ) -> None:
@@ -137,7 +157,7 @@ def test_what_cannot_be_scored_is_one_line(
     out = tmp_path / "s.parquet"
     with pytest.raises(ConfigError, match="type 'bert'"):
         score(prepared_synthetic, out, model=tmp_path / "bert")
-    with pytest.raises(OutputError, match=r"\.parquet"):
+    with pytest.raises(ConfigError, match=r"\.parquet"):
         score(prepared_synthetic, tmp_path / "s.csv")
     out.touch()
     assert cli.main(["score", str(prepared_synthetic), str(out)]) == 1
