@@ -265,11 +265,13 @@ def _run_readers(arguments: argparse.Namespace) -> int:
 
 
 def _run_label(arguments: argparse.Namespace) -> int:
-    from ifllm_hf.alignment.labels.check import check_labels
+    from ifllm_hf.alignment.labels.check import TURNS_OF_CHECK, check_labels
     from ifllm_hf.alignment.labels.label_file import check_place
     from ifllm_hf.alignment.labels.noise import check_nu
     from ifllm_hf.alignment.labels.signals import label_model
-    from ifllm_hf.alignment.labels.write import read_turns_with_features, write_labels
+    from ifllm_hf.alignment.labels.write import write_labels
+    from ifllm_hf.behavior.features.table import turn_files
+    from ifllm_hf.files import read_parquet
 
     if arguments.labels == "explicit" and (arguments.predictions or arguments.inputs != "best"):
         raise ConfigError(
@@ -283,9 +285,9 @@ def _run_label(arguments: argparse.Namespace) -> int:
         )
     check_nu(arguments.nu)
     check_place(arguments.out, arguments.overwrite)  # before the data are looked for
-    turns = read_turns_with_features(_data(arguments))
+    folder = _data(arguments)
     report = write_labels(
-        turns,
+        folder,
         arguments.out,
         source=arguments.labels,
         model=None if arguments.inputs == "best" else label_model(arguments.inputs),
@@ -299,6 +301,7 @@ def _run_label(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _print_json(report.to_dict())
     if arguments.check:
+        turns = read_parquet(turn_files(folder), TURNS_OF_CHECK)
         _show(check_labels(arguments.out, turns).text())
     return 0
 

@@ -78,11 +78,12 @@ Label pairs and write them in TRL's format, with a confidence for each.
   ifllm label pairs.parquet --source all --check            # clicks, behaviour where there is none
   ifllm label pairs.parquet --source both --nu 0.05         # clicks corrected by behaviour
   ifllm label pairs.parquet --source reward --inputs gaze   # what the eyes alone say
+  ifllm label pairs --source all                            # a folder: a shard for each of turns
 
 Sources: explicit; reward (a behaviour model, out of fold by reader, calibrated); both (a click that
 behaviour contradicts loses confidence; assumes that click errors do not depend on behaviour given
 the preference); all (both where there is a click, behaviour elsewhere). --nu is the share of clicks
-that are mistakes.
+that are mistakes. The texts of one shard are in memory at a time; with text among --inputs all are.
 """
 _MERGE = """\
 Merge an adapter into the weights that it was trained on, and measure what that changed.
@@ -215,7 +216,7 @@ def parser() -> argparse.ArgumentParser:
     _flag(benchmark, "--overwrite", "replace a report in --out")
 
     label = _command(commands, "label", "preference pairs with confidence", _LABEL)
-    label.add_argument("out", type=Path, metavar="OUT", help=".parquet or .jsonl")
+    label.add_argument("out", type=Path, metavar="OUT", help=f".jsonl; or {_TABLE}")
     label.add_argument(
         "--source",
         dest="labels",
@@ -233,7 +234,7 @@ def parser() -> argparse.ArgumentParser:
         "--predictions",
         type=Path,
         metavar="FILE",
-        help="instead of --inputs: predictions of a reward model, held out by reader",
+        help="instead of --inputs: scores or predictions of a reward model, held out by reader",
     )
     _from(label)
     label.add_argument(
