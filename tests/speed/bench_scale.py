@@ -16,6 +16,7 @@ from pathlib import Path
 from measuring import Row, row, run_python
 
 SMALL, TIMES = 60, 10
+TURNS = 2  # of a session
 FEW = int(os.environ.get("IFLLM_BENCH_SESSIONS", "2000"))
 _ORIGINALS = """
 from pathlib import Path
@@ -34,6 +35,23 @@ _PREPARE = """
 from ifllm_hf.data.prepared.prepare import prepare
 prepare(sys.argv[1], sys.argv[2], progress=False)
 """
+_AFTER = {
+    "features": """
+from ifllm_hf.behavior.features.by_shard import write_features
+write_features(sys.argv[1], sys.argv[2])
+""",
+    "score": """
+from ifllm_hf.reward.scoring.score_file import score_pairs_file
+score_pairs_file(sys.argv[1], sys.argv[2], progress=False, say=lambda line: None)
+""",
+    "label": """
+from ifllm_hf.alignment.labels.write import write_labels
+write_labels(sys.argv[1], sys.argv[2], source="all", progress=False)
+""",
+}
+"""What reads a prepared folder, by the name of its command."""
+_KB_A_TURN = {"features": 1, "score": 1, "label": 20}
+"""The texts and ticks of one of these turns take about 20 kB in memory."""
 
 
 def main() -> list[Row]:
@@ -68,8 +86,8 @@ def _releases() -> list[Row]:
 
 
 def _sessions() -> list[Row]:
-    """Prepare folders of copies of a few made-up sessions."""
-    figures = {}
+    """Prepare folders of copies of a few made-up sessions; read the prepared ones."""
+    figures, after = {}, {}
     for kb, count in (
         (20, FEW),
         (20, FEW * TIMES),
@@ -79,6 +97,9 @@ def _sessions() -> list[Row]:
         with tempfile.TemporaryDirectory() as place:
             copies(Path(place) / "sessions", count, kb)
             figures[kb, count] = run_python(_PREPARE, f"{place}/sessions", f"{place}/out")
+            if kb == 20:
+                for name, code in _AFTER.items():
+                    after[name, count] = run_python(code, f"{place}/out", f"{place}/{name}.parquet")
     few, many = figures[20, FEW][2], figures[20, FEW * TIMES][2]
     rows = [
         row(f"{count} sessions of {kb} kB, peak memory", memory, "GB", 0.6, f"CPU {cpu:.1f} s")
@@ -90,6 +111,12 @@ def _sessions() -> list[Row]:
     )
     cpu = figures[200, FEW // 10][1]
     rows.append(row("sessions of 200 kB per CPU second, with the start", FEW // 10 / cpu))
+    for name in _AFTER:
+        (_, cpu, few), (_, cpu_many, many) = after[name, FEW], after[name, FEW * TIMES]
+        note = f"{few:.3f} GB, CPU {cpu:.1f} s and {many:.3f} GB, CPU {cpu_many:.1f} s"
+        what = f"`ifllm {name}` of {FEW * TIMES} sessions: memory beyond that of {FEW}, per turn"
+        extra = (many - few) * 1e6 / (FEW * (TIMES - 1) * TURNS)
+        rows.append(row(what, extra, "kB", _KB_A_TURN[name], note))
     return rows
 
 

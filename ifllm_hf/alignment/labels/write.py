@@ -113,7 +113,7 @@ def write_labels(
             the model looks at. Or the `turns` table (or the `pairwise` config), with the features
             that the model needs joined by `query_id`; raw ticks are ignored.
         out: File to write, `.parquet` or `.jsonl`; a name without an ending: a folder with a shard
-            for each shard of `turns`.
+            for each shard of `turns` that has pairs.
         source: `explicit`, `reward`, `both` or `all`.
         model: Makes the model that predicts clicks; default:
             `ifllm_hf.reward.baselines.choice.default_model`. Not used by `explicit`.
@@ -364,7 +364,8 @@ def _pairs(data: TurnFacts, decided: pl.DataFrame) -> Iterator[pa.Table]:
         pairs, _ = build_preferences(turns.with_columns(mine["preference"]))
         evidence = _kept(mine).select(n for n in LABELS.names if n in _BESIDE)
         table = pairs.drop("confidence", "source").hstack(evidence).select(LABELS.names)
-        yield conform(table.to_arrow(), LABELS, "pairs")
+        if table.height:  # shards of single answers have none
+            yield conform(table.to_arrow(), LABELS, "pairs")
 
 
 def _against_click(table: pl.DataFrame) -> dict[str, int]:

@@ -18,6 +18,7 @@ from ifllm_hf.alignment.labels.signals import label_model
 from ifllm_hf.alignment.labels.write import read_turns_with_features, write_labels
 from ifllm_hf.alignment.pairs.source import open_pairs
 from ifllm_hf.behavior.features.table import turn_files
+from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import DataError
 from ifllm_hf.files import read_parquet
 from ifllm_hf.reward.scoring.score_file import score_pairs_file
@@ -63,7 +64,9 @@ def test_a_folder_of_shards_is_taken_wherever_a_label_file_is(
     report = json.loads(shown[: shown.index("\n}\n") + 3])
     assert shown.count("--- ") >= 3
     shards = table_files(out)
-    assert len(shards) == len(turn_files(many))
+    of_pairs = [read_parquet(f).height for f in config_files(many, "pairwise")]
+    assert 1 < len(shards) <= len([n for n in of_pairs if n])
+    assert all(read_parquet(shard).height for shard in shards)
     for shard in shards:
         schema = pq.read_schema(shard)
         assert schema.remove_metadata().equals(LABELS)
