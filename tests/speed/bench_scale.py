@@ -26,15 +26,6 @@ for i in range(8):
     write_session(Path(sys.argv[1]), i, steps=int(sys.argv[2]), kind=kind)
 """
 _STEPS = {20: 110, 200: 1580, 1000: 8000}  # by kB of a session of two turns
-_WRITE = """
-from pathlib import Path
-from ifllm_hf.data.synthetic import write_synthetic_release
-write_synthetic_release(Path(sys.argv[1]), conversations=int(sys.argv[2]), seed=1)
-"""
-_PREPARE = """
-from ifllm_hf.data.prepared.prepare import prepare
-prepare(sys.argv[1], sys.argv[2], progress=False)
-"""
 _AFTER = {
     "features": """
 from ifllm_hf.behavior.features.by_shard import write_features
@@ -52,6 +43,15 @@ write_labels(sys.argv[1], sys.argv[2], source="all", progress=False)
 """What reads a prepared folder, by the name of its command."""
 _KB_A_TURN = {"features": 1, "score": 1, "label": 20}
 """The texts and ticks of one of these turns take about 20 kB in memory."""
+_WRITE = """
+from pathlib import Path
+from ifllm_hf.data.synthetic import write_synthetic_release
+write_synthetic_release(Path(sys.argv[1]), conversations=int(sys.argv[2]), seed=1)
+"""
+_PREPARE = """
+from ifllm_hf.data.prepared.prepare import prepare
+prepare(sys.argv[1], sys.argv[2], progress=False)
+"""
 
 
 def main() -> list[Row]:
