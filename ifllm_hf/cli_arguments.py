@@ -20,6 +20,13 @@ that the Space collected is read in the same way.
   ifllm prepare release.tar.xz --out data/ifllm --json > ledger.json
   ifllm prepare --synthetic 50 --out made-up  # made-up data, no network
   ifllm prepare sessions --out ./collected --models models/   # which models know who withdrew?
+  ifllm prepare sessions --out ./collected --tasks 64 --workers 8   # many sessions, in ranks
+  ifllm prepare sessions --out ./collected --tasks 64 --engine ray
+  ifllm prepare hf://datasets/ORG/sessions --out hf://datasets/ORG/collected
+
+Sessions, and FOLDER, may also lie where a URL of fsspec names them: hf://, s3://, memory://. Ranks
+are parts of the sessions that processes do side by side; after a kill the same command does what is
+left. The tables are those of a run without --tasks.
 """
 _REVIEW = """\
 Decide, question by question, what of the collected sessions may become public.
@@ -127,12 +134,31 @@ def parser() -> argparse.ArgumentParser:
         "source", nargs="?", metavar="SOURCE", help="release, archive, URL or sessions; see above"
     )
     prepare.add_argument(
-        "--out", type=Path, default=Path("ifllm"), metavar="FOLDER", help="default: ./ifllm"
+        "--out", default="ifllm", metavar="FOLDER", help="path or URL (default: ./ifllm)"
     )
     _flag(prepare, "--json", "print the ledgers as JSON")
     _number(prepare, "--synthetic", "make up a release of N conversations", least=1)
     _number(prepare, "--seed", "of the made-up release (default: 0)", least=0, default=0)
     _flag(prepare, "--public", "of sessions: only what somebody has reviewed")
+    _number(prepare, "--tasks", "of sessions: prepare them in N ranks", least=1)
+    _number(prepare, "--workers", "ranks at once (default: the cores of this machine)", least=1)
+    prepare.add_argument(
+        "--engine",
+        choices=["local", "ray", "slurm", "jobs"],
+        default="local",
+        help="what runs ranks; slurm and jobs are dry runs (default: local)",
+    )
+    prepare.add_argument(
+        "--engine-args",
+        nargs="+",
+        type=_setting,
+        default=[],
+        metavar="KEY=VALUE",
+        help="of slurm (partition, time) and jobs (flavor): see docs/scale.md",
+    )
+    prepare.add_argument(
+        "--exchange", metavar="URL", help="where machines without a common disk put their ranks"
+    )
     prepare.add_argument(
         "--models",
         nargs="+",
@@ -330,6 +356,18 @@ def _number(
 ) -> None:
     kind = partial(_whole_number, least)
     command.add_argument(name, type=kind, default=default, metavar="N", help=what)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    import yaml
+
+    name, found, value = text.partition("=")
+    if not (name and found):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no KEY=VALUE; give one, such as time=1:00:00"
+        )
+    # YAML takes 1:30:00 for a number.
+    return name, value if ":" in value and "{" not in value else yaml.safe_load(value)
 
 
 def _whole_number(least: int, text: str) -> int:
