@@ -223,12 +223,18 @@ def _run_features(arguments: argparse.Namespace) -> int:
 
         check_table_place(arguments.out, overwrite=arguments.overwrite)
         written = write_features(
-            _data(arguments), arguments.out, overwrite=arguments.overwrite, progress=True
+            _data(arguments),
+            arguments.out,
+            workers=arguments.workers,
+            overwrite=arguments.overwrite,
+            progress=True,
         )
         turns, columns = written.select("query_id").collect().height, written.collect_schema()
     else:
         from ifllm_hf.behavior.paper.feature_file import repair_text, write_paper_features
 
+        if arguments.workers != 1:
+            raise ConfigError("--workers takes shards of our features; leave --set paper out")
         if arguments.out.suffix != ".parquet":
             raise ConfigError(
                 f"{arguments.out}: the paper's features are one Parquet file; expected a name that "
@@ -251,6 +257,7 @@ def _run_score(arguments: argparse.Namespace) -> int:
         model=arguments.model,
         head=arguments.head,
         batch_size=arguments.batch_size,
+        workers=arguments.workers,
         overwrite=arguments.overwrite,
         say=_say,
     )
@@ -339,6 +346,7 @@ def _run_label(arguments: argparse.Namespace) -> int:
         nu=arguments.nu,
         judge_fold=arguments.judge_fold,
         seed=arguments.seed,
+        workers=arguments.workers,
         overwrite=arguments.overwrite,
     )
     _say(report.text())

@@ -46,7 +46,7 @@ Compute features, one row per turn.
 
   ifllm features ours.parquet                               # of what load_dataset("ifllm") finds
   ifllm features ours.parquet --from ./mine                 # of a prepared folder, or a release
-  ifllm features ours --from ./mine                         # a folder: a shard for each of ./mine
+  ifllm features ours --from ./mine --workers 8             # a folder: a shard for each of ./mine
   ifllm features paper.parquet --set paper --from release.tar.xz   # the paper's 212 columns
   ifllm features paper.parquet --set paper --repairs        # and what reading all rows changes
 
@@ -61,7 +61,7 @@ Score every pair of a dataset, or of collected sessions, with a reward model.
   ifllm score sessions scores.parquet              # of collected sessions
   ifllm score ./ifllm scores.parquet --model outputs/reward    # any model of recipes/reward.py
   ifllm score ./ifllm scores.parquet --head fold_3  # for labels that the readers of fold 3 judge
-  ifllm score ./ifllm scores                       # a folder: a shard for each of ./ifllm
+  ifllm score ./ifllm scores --workers 8           # a folder: a shard for each of ./ifllm
 
 A reader whom the model has learned from is scored by the head that was fitted without them; the
 column held_out says so. One shard is in memory at a time. A run that is interrupted goes on where
@@ -116,6 +116,7 @@ The whole line in minutes, on a CPU: prepare, load, score by worker, pairs, two 
 """
 
 
+_WORKERS = "shards at once, in so many processes (default: 1)"
 _TABLE = "a .parquet file; a name without an ending: a folder of shards"
 
 
@@ -200,6 +201,7 @@ def parser() -> argparse.ArgumentParser:
         "--repairs",
         "with --set paper: also read as the paper did, and print what the lost rows change",
     )
+    _number(features, "--workers", _WORKERS, least=1, default=1)
     _flag(features, "--overwrite", "replace OUT")
 
     score = _command(commands, "score", "rewards of every pair", _SCORE)
@@ -218,6 +220,7 @@ def parser() -> argparse.ArgumentParser:
         help="one head for all readers: all, or fold_0 to fold_4, each fitted without that fold",
     )
     _number(score, "--batch-size", "pairs at once (default: 32)", least=1, default=32)
+    _number(score, "--workers", _WORKERS, least=1, default=1)
     _flag(score, "--overwrite", "replace OUT")
 
     benchmark = _command(commands, "benchmark", "scores with intervals", _BENCHMARK)
@@ -277,6 +280,7 @@ def parser() -> argparse.ArgumentParser:
         help="0 to 4: the clicks of its readers train no labelling model",
     )
     _number(label, "--seed", "of the labelling model (default: 0)", least=0, default=0)
+    _number(label, "--workers", _WORKERS, least=1, default=1)
     _flag(label, "--check", "show three pairs, assert the side")
     _flag(label, "--json", "print the report as JSON")
     _flag(label, "--overwrite", "replace OUT")

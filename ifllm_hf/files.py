@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from ifllm_hf.errors import ConfigError, IFLLMError, OutputError
+from ifllm_hf.errors import ConfigError, IFLLMError, OutputError, UnfinishedError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -227,8 +227,8 @@ def held(path: Path, busy: str) -> Iterator[None]:
 def kept_beside(out: Path, state: str) -> Iterator[Path]:
     """Yield a folder beside `out` for what is done so far; it is gone when the block ends.
 
-    A run that was interrupted, or whose disk was full, finds there what it had done. Where the
-    input is wrong nothing is kept.
+    A run that was interrupted, whose disk was full or whose processes died finds there what it had
+    done. Where the input is wrong nothing is kept.
 
     Args:
         out: What is being made.
@@ -245,13 +245,14 @@ def kept_beside(out: Path, state: str) -> Iterator[Path]:
             raise OutputError(f"{aside}: cannot be made ({error}); {_ADVICE}") from error
         try:
             yield aside
-        except OutputError:
-            raise
-        except IFLLMError:
             shutil.rmtree(aside)
+        except IFLLMError as error:
+            if not isinstance(error, OutputError | UnfinishedError):
+                shutil.rmtree(aside)
             raise
-        shutil.rmtree(aside)
-    Path(f"{aside}.lock").unlink(missing_ok=True)
+        finally:
+            if not aside.exists():
+                Path(f"{aside}.lock").unlink(missing_ok=True)
 
 
 def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PARQUET, LINES = ".parquet", ".jsonl"
 _SHARD = re.compile(r"train-\d{5}-of-(\d{5})\.parquet")
 # Parts are gathered to row groups of this size: the footer describes every column of every one.
-_ROW_GROUP_BYTES = 64 * 2**20
+_ROW_GROUP_BYTES = 16 * 2**20
 
 
 def check_table_place(

@@ -80,6 +80,7 @@ def facts_of_folder(
     *,
     features: bool,
     reads: Sequence[str] | None,
+    workers: int,
     progress: bool,
 ) -> Iterator[TurnFacts]:
     """Compute the facts of a prepared folder, shard by shard.
@@ -90,6 +91,7 @@ def facts_of_folder(
             interrupted the next run goes on.
         features: Whether features are needed.
         reads: Those that the model looks at, in which case it sees no texts; None: all.
+        workers: Shards whose features are computed at once.
         progress: Draw a bar on stderr.
 
     Raises:
@@ -108,7 +110,7 @@ def facts_of_folder(
     with kept_beside(out, state_of(files)) as aside:
         place = aside / "features"
         if not place.exists():
-            write_features_of(files, place, progress=progress)
+            write_features_of(files, place, workers=workers, progress=progress)
         both = zip(parts(), table_files(place), strict=True)
         facts = pl.concat([_facts(part, reads, shard) for part, shard in both])
         yield TurnFacts(_checked(facts), parts)

@@ -89,6 +89,7 @@ def write_labels(
     inner_folds: int = 5,
     judge_fold: int | None = None,
     swap: Swap | None = None,
+    workers: int = 1,
     overwrite: bool = False,
     progress: bool = True,
 ) -> LabelReport:
@@ -128,7 +129,8 @@ def write_labels(
             the labels of the others.
         swap: Exchanges left and right; default: columns ending in `_a` and `_b` change places, and
             the antisymmetric features of `ifllm_hf.behavior.features.table` change sign.
-        overwrite: Replace a file that is there.
+        workers: Processes that compute the features of a folder, a shard each.
+        overwrite: Replace what is there.
         progress: Whether to draw a progress bar on stderr.
 
     Returns:
@@ -149,7 +151,8 @@ def write_labels(
     if source != EXPLICIT and predictions is None:
         made = _default_model() if model is None else model()
     of_folds: Any = {"folds": folds, "inner_folds": inner_folds, "judge_fold": judge_fold}
-    with _opened(turns, out, source, made, progress) as data:
+    settings = {"workers": workers, "progress": progress}
+    with _opened(turns, out, source, made, **settings) as data:
         facts = data.facts
         told: OutOfFold | None = None
         name, scores, known = None, None, 0
@@ -237,13 +240,13 @@ def read_turns_with_features(folder: Path | str) -> pl.DataFrame:
 
 
 def _opened(
-    turns: pl.DataFrame | Path | str, out: Path, source: str, made: Model | None, progress: bool
+    turns: pl.DataFrame | Path | str, out: Path, source: str, made: Model | None, **settings: Any
 ) -> AbstractContextManager[TurnFacts]:
     if isinstance(turns, pl.DataFrame):
         return nullcontext(facts_of_table(turns))
     reads = () if made is None else getattr(made, "reads", None)
     features = source != EXPLICIT
-    return facts_of_folder(turns, out, features=features, reads=reads, progress=progress)
+    return facts_of_folder(turns, out, features=features, reads=reads, **settings)
 
 
 def _default_model() -> Model:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from ifllm_hf.behavior.features.table import (
     turn_files,
     with_baseline,
 )
+from ifllm_hf.data.ranks.engines import engine_for
 from ifllm_hf.files import (
     digest,
     kept_beside,
@@ -54,6 +56,7 @@ def write_features(
     out: str | os.PathLike[str],
     *,
     phases: Sequence[str] = READING,
+    workers: int = 1,
     overwrite: bool = False,
     progress: bool = False,
 ) -> pl.LazyFrame:
@@ -66,6 +69,7 @@ def write_features(
         out: The `.parquet` file to write; a name without an ending: a folder with a shard for each
             shard of `source`, pairs first.
         phases: See `behavior_features`.
+        workers: Shards at once, each in a process of its own; the result is the same.
         overwrite: Replace what is there.
         progress: Draw a bar on stderr.
 
@@ -77,10 +81,12 @@ def write_features(
         OutputError: `out` is taken or cannot be written.
         TableError: `source` is a folder, but not a prepared one.
         DataError: See `behavior_features`.
+        UnfinishedError: A process was killed; the same call does what is left.
     """
     out = check_table_place(out, overwrite=overwrite)
     if isinstance(source, str | os.PathLike):
-        write_features_of(turn_files(source), out, phases=phases, progress=progress)
+        files = turn_files(source)
+        write_features_of(files, out, phases=phases, workers=workers, progress=progress)
     else:
         table = behavior_features(source, phases=phases).to_arrow()
         write_table(out, [table], table.schema)
@@ -92,6 +98,7 @@ def write_features_of(
     out: Path,
     *,
     phases: Sequence[str] = READING,
+    workers: int = 1,
     progress: bool = False,
 ) -> None:
     """Write the features of some shards of turns; see `write_features`.
@@ -100,18 +107,25 @@ def write_features_of(
         files: All shards, in order.
         out: Where `table_parts.write_table` may write.
         phases: See `behavior_features`.
+        workers: See `write_features`.
         progress: Draw a bar on stderr.
     """
     refuse_doubled(scan_parquet(files).select("query_id").collect()["query_id"])
     with kept_beside(out, state_of(files, phases)) as aside:
-        own = [aside / f"{i}.parquet" for i in range(len(files))]
-        for file, kept in progress_bar(
-            len(files), "features", progress, unit="shard", iterable=zip(files, own, strict=True)
-        ):
-            if not kept.exists():
-                write_parquet(kept, own_features(read_shards([file]), phases))
+        own = [aside / f"{number}.parquet" for number in range(len(files))]
+        todo = [number for number, kept in enumerate(own) if not kept.exists()]
+        run = engine_for(workers, rank=partial(_write_own, files, phases))
+        done = len(files) - len(todo)
+        with progress_bar(len(files), "features", progress, unit="shard", initial=done) as bar:
+            run(aside, todo, lambda _: bar.update(1))
         columns = dict(_kept_columns(scan_parquet(own), aside))
         write_table(out, _joined(own, columns), _SCHEMA)
+
+
+def _write_own(files: Sequence[str], phases: Sequence[str], aside: Path, number: int) -> None:
+    """Keep what the ticks of one shard say."""
+    own = own_features(read_shards([files[number]]), phases)
+    write_parquet(aside / f"{number}.parquet", own)
 
 
 def state_of(files: Sequence[str], *more: Any) -> str:

@@ -6,14 +6,13 @@ what the reward model takes (`trajectory_history`); b less a is the same number.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from ifllm_hf.behavior.answer_text import split_answers
-from ifllm_hf.behavior.declaration import FloatArray
+from ifllm_hf.behavior.declaration import BoolArray, FloatArray
 from ifllm_hf.behavior.features.baseline import ORDER_COLUMNS, PRIOR_TURNS, reading_order
 from ifllm_hf.behavior.features.comparison import DELTAS, LATE, either, pooled
 from ifllm_hf.behavior.features.dwell import late_shares
@@ -60,18 +59,18 @@ def reader_habits(rows: Any) -> FloatArray:
         DataError: A column is missing, or ticks and answers do not fit together.
     """
     frame = turns_as_polars(rows)
-    return habits_of_parts(frame, [frame])
+    return habits_of(frame, log_shares(frame))
 
 
-def habits_of_parts(turns: pl.DataFrame, parts: Iterable[pl.DataFrame]) -> FloatArray:
-    """Return `reader_habits` of turns whose ticks come a part at a time.
+def habits_of(turns: pl.DataFrame, shares: FloatArray) -> FloatArray:
+    """Return `reader_habits` of turns whose shares are known.
 
     Args:
-        turns: All of them: `query_id` and `ORDER_COLUMNS`.
-        parts: The same with answers and ticks, in the same order.
+        turns: `query_id` and `ORDER_COLUMNS`.
+        shares: Their `log_shares`.
 
     Raises:
-        DataError: See `reader_habits`.
+        DataError: A column is missing.
     """
     missing = [n for n in ("query_id", *ORDER_COLUMNS) if n not in turns.columns]
     if missing:
@@ -79,17 +78,20 @@ def habits_of_parts(turns: pl.DataFrame, parts: Iterable[pl.DataFrame]) -> Float
             f"the turns have no column {', '.join(missing)}; habits need them to tell a reader's "
             "earlier turns from later ones."
         )
-    logs = np.concatenate([_log_shares(c) for part in parts for c in chunks_of_turns(part)])
-    known = np.isfinite(logs).all(axis=1)
+    known: BoolArray = np.asarray(np.isfinite(shares).all(axis=1))
     reader, order = reading_order(turns)
-    logs = np.where(known[:, None], logs, 0.0)
-    total = _before(logs, reader, order)
+    clean: FloatArray = np.where(known[:, None], shares, 0.0)
+    total = _before(clean, reader, order)
     total /= _before(known.astype(np.float64), reader, order)[:, None] + PRIOR_TURNS
     return total
 
 
+def log_shares(turns: pl.DataFrame) -> FloatArray:
+    """Return ln(share + δ) of turns with ticks, `[turns, 2, 9]`; NaN where it is not known."""
+    return np.concatenate([_log_shares(chunk) for chunk in chunks_of_turns(turns)])
+
+
 def _log_shares(frame: pl.DataFrame) -> FloatArray:
-    """Return ln(share + δ), `[turns, 2, 9]`; NaN where it is not known."""
     answers = split_answers(frame["response_a"].to_list(), frame["response_b"].to_list())
     ticks = reading_ticks(frame, answers, READING)
     values: dict[str, FloatArray] = {}

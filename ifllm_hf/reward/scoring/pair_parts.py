@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import polars as pl
 
@@ -31,7 +33,7 @@ class PairParts:
         keys: Of all rows in order, `query_id` and of `ORDER_COLUMNS` what is there.
         ends: Number of rows up to the end of each part.
         state: Names what the data are now.
-        read: Returns the rows of a part, by its number.
+        read: Returns the rows of a part, by its number; another process can call it.
     """
 
     columns: Sequence[str]
@@ -44,13 +46,9 @@ class PairParts:
         """Return the number of parts."""
         return len(self.ends)
 
-    def __iter__(self) -> Iterator[pl.DataFrame]:
-        """Yield the rows of one part after the other."""
-        return (self.read(number) for number in range(len(self)))
-
-    def rows(self, number: int) -> slice:
-        """Return where the rows of a part stand among all."""
-        return slice(self.ends[number - 1] if number else 0, self.ends[number])
+    def length(self, number: int) -> int:
+        """Return the number of rows of a part."""
+        return self.ends[number] - (self.ends[number - 1] if number else 0)
 
 
 def open_pair_parts(
@@ -91,12 +89,8 @@ def _of_folder(folder: str, name: str, extra: Sequence[str]) -> PairParts:
     columns = _wanted(scanned.collect_schema().names(), name, extra)
     lengths = [scan_parquet([file]).select(pl.len()).collect().item() for file in files]
     ends = pl.Series(lengths).cum_sum().to_list()
-
-    def read(number: int) -> pl.DataFrame:
-        return scan_parquet([files[number]]).select(columns).collect()
-
     keys = scanned.select([c for c in _KEYS if c in columns]).collect()
-    return PairParts(columns, keys, ends, fingerprint(folder), read)
+    return PairParts(columns, keys, ends, fingerprint(folder), partial(_read, files, columns))
 
 
 def _of_hub(name: str, extra: Sequence[str]) -> PairParts:
@@ -114,17 +108,19 @@ def _of_hub(name: str, extra: Sequence[str]) -> PairParts:
     columns = _wanted(turns.column_names, name, extra)
     cuts = [*range(0, len(turns), _ROWS_AT_ONCE), len(turns)]
     slices = [slice(*cut) for cut in pairwise(cuts)]
-
-    def rows(names: Sequence[str], of: slice) -> pl.DataFrame:
-        frame = pl.from_arrow(turns.select_columns(names).with_format("arrow")[of])
-        assert isinstance(frame, pl.DataFrame)
-        return frame
-
-    def read(number: int) -> pl.DataFrame:
-        return rows(columns, slices[number])
-
-    keys = rows([c for c in _KEYS if c in columns], slice(None))
+    keys = _rows(turns.select_columns([c for c in _KEYS if c in columns]), [slice(None)], 0)
+    read = partial(_rows, turns.select_columns(columns), slices)
     return PairParts(columns, keys, cuts[1:], str(turns._fingerprint), read)
+
+
+def _read(files: Sequence[str], columns: Sequence[str], number: int) -> pl.DataFrame:
+    return scan_parquet([files[number]]).select(columns).collect()
+
+
+def _rows(turns: Any, slices: Sequence[slice], number: int) -> pl.DataFrame:
+    frame = pl.from_arrow(turns.with_format("arrow")[slices[number]])
+    assert isinstance(frame, pl.DataFrame)
+    return frame
 
 
 def _wanted(available: Sequence[str], name: str, extra: Sequence[str]) -> list[str]:

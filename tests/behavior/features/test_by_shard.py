@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +73,26 @@ def test_a_run_that_was_interrupted_goes_on(
     assert [p.name for p in tmp_path.iterdir()] == ["f.parquet"]
 
 
-def test_a_turn_in_two_shards_is_refused(many: Path, tmp_path: Path) -> None:
-    import shutil
+def test_two_processes_write_what_one_writes(many: Path, tmp_path: Path) -> None:
+    for workers in (1, 2):
+        write_features(many, tmp_path / f"{workers}.parquet", workers=workers)
+    one, two = ((tmp_path / f"{workers}.parquet").read_bytes() for workers in (1, 2))
+    assert one == two
 
+
+def test_what_is_wrong_in_another_process_is_said_and_nothing_stays(
+    many: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(many, tmp_path / "ifllm")
+    file = turn_files(folder)[0]
+    turns = read_parquet(file)
+    turns.with_columns(pl.col("t_ms").list.reverse()).write_parquet(file)
+    with pytest.raises(DataError, match="runs backwards"):
+        write_features(folder, tmp_path / "f.parquet", workers=2)
+    assert [place.name for place in tmp_path.iterdir()] == ["ifllm"]
+
+
+def test_a_turn_in_two_shards_is_refused(many: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(many, tmp_path / "twice")
     first, _, third, *_ = turn_files(folder)
     shutil.copy(first, third)
