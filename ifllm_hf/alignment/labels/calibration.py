@@ -33,7 +33,7 @@ Predict = Callable[[pl.DataFrame], FloatArray]
 JUDGED = -1
 """The `label_fold` of workers who are kept for judging and train no model."""
 
-_PREDICTED_AT_ONCE = 20_000  # rows; what a model makes of one takes some 10 kB
+_PREDICTED_AT_ONCE = 5_000  # rows; what a model makes of one takes some 10 kB
 _SLOPE_MAX = 1e9  # logits that need more are rounding
 
 
@@ -213,7 +213,7 @@ def _fit(model: Model, rows: pl.DataFrame, y: FloatArray, swap: Swap, *, check: 
         return logit(p)
 
     def predict(rows: pl.DataFrame) -> FloatArray:
-        starts = range(0, max(1, rows.height), _PREDICTED_AT_ONCE)
-        return np.concatenate([logits(rows[i : i + _PREDICTED_AT_ONCE]) for i in starts])
+        parts = np.array_split(np.arange(rows.height), 1 + rows.height // _PREDICTED_AT_ONCE)
+        return np.concatenate([logits(rows[part]) for part in parts])
 
     return predict

@@ -81,9 +81,9 @@ def habits_of(turns: pl.DataFrame, shares: FloatArray) -> FloatArray:
     known: BoolArray = np.asarray(np.isfinite(shares).all(axis=1))
     reader, order = reading_order(turns)
     clean: FloatArray = np.where(known[:, None], shares, 0.0)
-    total = _before(clean, reader, order)
-    total /= _before(known.astype(np.float64), reader, order)[:, None] + PRIOR_TURNS
-    return total
+    habits = _before(clean, reader, order)
+    habits /= _before(known.astype(np.float64), reader, order)[:, None] + PRIOR_TURNS
+    return habits
 
 
 def log_shares(turns: pl.DataFrame) -> FloatArray:
@@ -106,11 +106,11 @@ def _log_shares(frame: pl.DataFrame) -> FloatArray:
 
 
 def _before(values: FloatArray, reader: np.ndarray, order: np.ndarray) -> FloatArray:
-    """Return the sums over a reader's earlier turns, in the shape of `values` `[turns, ...]`."""
-    out = np.empty_like(values)
+    """Replace values `[turns, ...]` by their sums over a reader's earlier turns, in place."""
     ordered = reader[order]
-    for at in np.ndindex(values.shape[1:]):  # one column at a time is in memory twice
-        frame = pl.DataFrame({"reader": ordered, "value": values[(slice(None), *at)][order]})
+    for at in np.ndindex(values.shape[1:]):
+        column = values[(slice(None), *at)]
+        frame = pl.DataFrame({"reader": ordered, "value": column[order]})
         sums = frame.select(pl.col("value").cum_sum().shift(1, fill_value=0.0).over("reader"))
-        out[(slice(None), *at)][order] = sums["value"].to_numpy()
-    return out
+        column[order] = sums["value"].to_numpy()
+    return values

@@ -107,7 +107,8 @@ def _keep_habits(parts: PairParts, aside: Path, workers: int) -> None:
     shares = [aside / f"{number}.npy" for number in range(len(parts))]
     todo = [number for number, file in enumerate(shares) if not file.exists()]
     engine_for(workers, rank=partial(keep_shares, parts.read))(aside, todo, lambda _: None)
-    habits = habits_of(parts.keys, np.concatenate([np.load(file) for file in shares]))
+    kept = np.concatenate([np.load(file, mmap_mode="r") for file in shares])
+    habits = habits_of(parts.keys, kept)
     with whole_file(aside / HABITS) as part, part.open("wb") as file:
         np.save(file, habits)
 
