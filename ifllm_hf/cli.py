@@ -222,44 +222,56 @@ def _data(arguments: argparse.Namespace) -> Path:
 
 
 def _run_features(arguments: argparse.Namespace) -> int:
-    if arguments.out.suffix != ".parquet":
-        raise ConfigError(
-            f"{arguments.out}: features are written as Parquet; expected a name that ends in "
-            ".parquet. Rename it."
-        )
     if arguments.family == "ours":
         if arguments.repairs:
             raise ConfigError("--repairs compares the paper's features; add --set paper")
-        from ifllm_hf.behavior.features.table import write_features
-        from ifllm_hf.files import check_free
+        from ifllm_hf.behavior.features.by_shard import write_features
+        from ifllm_hf.table_parts import check_table_place
 
-        check_free(arguments.out, overwrite=arguments.overwrite)
-        table = write_features(_data(arguments), arguments.out, overwrite=arguments.overwrite)
+        check_table_place(arguments.out, overwrite=arguments.overwrite)
+        written = write_features(
+            _data(arguments),
+            arguments.out,
+            workers=arguments.workers,
+            overwrite=arguments.overwrite,
+            progress=True,
+        )
+        turns, columns = written.select("query_id").collect().height, written.collect_schema()
     else:
         from ifllm_hf.behavior.paper.feature_file import repair_text, write_paper_features
 
+        if arguments.workers != 1:
+            raise ConfigError("--workers takes shards of our features; leave --set paper out")
+        if arguments.out.suffix != ".parquet":
+            raise ConfigError(
+                f"{arguments.out}: the paper's features are one Parquet file; expected a name that "
+                "ends in .parquet. Rename it."
+            )
         table = write_paper_features(arguments.source, arguments.out, overwrite=arguments.overwrite)
+        turns, columns = table.height, table.schema
         if arguments.repairs:
             _show(repair_text(arguments.source))
-    _say(f"{table.height} turns, {table.width - 1} columns -> {arguments.out}")
+    _say(f"{turns} turns, {len(columns) - 1} columns -> {arguments.out}")
     return 0
 
 
 def _run_score(arguments: argparse.Namespace) -> int:
     from ifllm_hf.reward.scoring.score_file import score_pairs_file
 
-    table = score_pairs_file(
+    written = score_pairs_file(
         arguments.source,
         arguments.out,
         model=arguments.model,
         head=arguments.head,
         batch_size=arguments.batch_size,
+        workers=arguments.workers,
         overwrite=arguments.overwrite,
         say=_say,
     )
-    seen = int((~table["held_out"]).sum() or 0)
+    held_out = written.select("held_out").collect()["held_out"]
+    seen = int((~held_out).sum() or 0)
     learned = f", {seen} by a head that has learned from their reader" if seen else ""
-    _say(f"{table.height} pairs{learned} -> {arguments.out}")
+    _say(f"{len(held_out)} pairs{learned} -> {arguments.out}")
     return 0
 
 
@@ -311,11 +323,13 @@ def _run_readers(arguments: argparse.Namespace) -> int:
 
 
 def _run_label(arguments: argparse.Namespace) -> int:
-    from ifllm_hf.alignment.labels.check import check_labels
+    from ifllm_hf.alignment.labels.check import TURNS_OF_CHECK, check_labels
     from ifllm_hf.alignment.labels.label_file import check_place
     from ifllm_hf.alignment.labels.noise import check_nu
     from ifllm_hf.alignment.labels.signals import label_model
-    from ifllm_hf.alignment.labels.write import read_turns_with_features, write_labels
+    from ifllm_hf.alignment.labels.write import write_labels
+    from ifllm_hf.behavior.features.table import turn_files
+    from ifllm_hf.files import read_parquet
 
     if arguments.labels == "explicit" and (arguments.predictions or arguments.inputs != "best"):
         raise ConfigError(
@@ -329,9 +343,9 @@ def _run_label(arguments: argparse.Namespace) -> int:
         )
     check_nu(arguments.nu)
     check_place(arguments.out, arguments.overwrite)  # before the data are looked for
-    turns = read_turns_with_features(_data(arguments))
+    folder = _data(arguments)
     report = write_labels(
-        turns,
+        folder,
         arguments.out,
         source=arguments.labels,
         model=None if arguments.inputs == "best" else label_model(arguments.inputs),
@@ -339,12 +353,14 @@ def _run_label(arguments: argparse.Namespace) -> int:
         nu=arguments.nu,
         judge_fold=arguments.judge_fold,
         seed=arguments.seed,
+        workers=arguments.workers,
         overwrite=arguments.overwrite,
     )
     _say(report.text())
     if arguments.json:
         _print_json(report.to_dict())
     if arguments.check:
+        turns = read_parquet(turn_files(folder), TURNS_OF_CHECK)
         _show(check_labels(arguments.out, turns).text())
     return 0
 

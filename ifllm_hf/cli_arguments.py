@@ -50,11 +50,13 @@ Compute features, one row per turn.
 
   ifllm features ours.parquet                               # of what load_dataset("ifllm") finds
   ifllm features ours.parquet --from ./mine                 # of a prepared folder, or a release
+  ifllm features ours --from ./mine --workers 8             # a folder: a shard for each of ./mine
   ifllm features paper.parquet --set paper --from release.tar.xz   # the paper's 212 columns
   ifllm features paper.parquet --set paper --repairs        # and what reading all rows changes
 
 The paper's features are defined on the raw files: --from is then a release (default:
 $IFLLM_RELEASE, else the download). Its 15 metrics and their ratios are added.
+One shard is in memory at a time. A run that is interrupted goes on where it stopped.
 """
 _SCORE = """\
 Score every pair of a dataset, or of collected sessions, with a reward model.
@@ -63,9 +65,11 @@ Score every pair of a dataset, or of collected sessions, with a reward model.
   ifllm score sessions scores.parquet              # of collected sessions
   ifllm score ./ifllm scores.parquet --model outputs/reward    # any model of recipes/reward.py
   ifllm score ./ifllm scores.parquet --head fold_3  # for labels that the readers of fold 3 judge
+  ifllm score ./ifllm scores --workers 8           # a folder: a shard for each of ./ifllm
 
 A reader whom the model has learned from is scored by the head that was fitted without them; the
-column held_out says so. A run that is interrupted goes on where it stopped.
+column held_out says so. One shard is in memory at a time. A run that is interrupted goes on where
+it stopped.
 """
 _BENCHMARK = """\
 Score reward models held out by reader, with intervals, on the paper's pairs and on all of them.
@@ -85,11 +89,12 @@ Label pairs and write them in TRL's format, with a confidence for each.
   ifllm label pairs.parquet --source all --check            # clicks, behaviour where there is none
   ifllm label pairs.parquet --source both --nu 0.05         # clicks corrected by behaviour
   ifllm label pairs.parquet --source reward --inputs gaze   # what the eyes alone say
+  ifllm label pairs --source all                            # a folder: a shard for each of turns
 
 Sources: explicit; reward (a behaviour model, out of fold by reader, calibrated); both (a click that
 behaviour contradicts loses confidence; assumes that click errors do not depend on behaviour given
 the preference); all (both where there is a click, behaviour elsewhere). --nu is the share of clicks
-that are mistakes.
+that are mistakes. The texts of one shard are in memory at a time; with text among --inputs all are.
 """
 _MERGE = """\
 Merge an adapter into the weights that it was trained on, and measure what that changed.
@@ -113,6 +118,10 @@ The whole line in minutes, on a CPU: prepare, load, score by worker, pairs, two 
   ifllm demo                      # the release, or made-up data without network
   ifllm demo --synthetic 40 --out outputs/made-up
 """
+
+
+_WORKERS = "shards at once, in so many processes (default: 1)"
+_TABLE = "a .parquet file; a name without an ending: a folder of shards"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -187,7 +196,7 @@ def parser() -> argparse.ArgumentParser:
     _flag(push, "--private", "make the repository a private one")
 
     features = _command(commands, "features", "one row of features per turn", _FEATURES)
-    features.add_argument("out", type=Path, metavar="OUT.parquet", help="the file to write")
+    features.add_argument("out", type=Path, metavar="OUT", help=_TABLE)
     features.add_argument(
         "--set",
         dest="family",
@@ -201,13 +210,14 @@ def parser() -> argparse.ArgumentParser:
         "--repairs",
         "with --set paper: also read as the paper did, and print what the lost rows change",
     )
-    _flag(features, "--overwrite", "replace OUT.parquet")
+    _number(features, "--workers", _WORKERS, least=1, default=1)
+    _flag(features, "--overwrite", "replace OUT")
 
     score = _command(commands, "score", "rewards of every pair", _SCORE)
     score.add_argument(
         "source", metavar="DATA", help="sessions, prepared folder, release or ORG/NAME"
     )
-    score.add_argument("out", type=Path, metavar="OUT.parquet", help="the file to write")
+    score.add_argument("out", type=Path, metavar="OUT", help=_TABLE)
     score.add_argument(
         "--model",
         metavar="MODEL",
@@ -219,7 +229,8 @@ def parser() -> argparse.ArgumentParser:
         help="one head for all readers: all, or fold_0 to fold_4, each fitted without that fold",
     )
     _number(score, "--batch-size", "pairs at once (default: 32)", least=1, default=32)
-    _flag(score, "--overwrite", "replace OUT.parquet")
+    _number(score, "--workers", _WORKERS, least=1, default=1)
+    _flag(score, "--overwrite", "replace OUT")
 
     benchmark = _command(commands, "benchmark", "scores with intervals", _BENCHMARK)
     _from(benchmark)
@@ -243,7 +254,7 @@ def parser() -> argparse.ArgumentParser:
     _flag(benchmark, "--overwrite", "replace a report in --out")
 
     label = _command(commands, "label", "preference pairs with confidence", _LABEL)
-    label.add_argument("out", type=Path, metavar="OUT", help=".parquet or .jsonl")
+    label.add_argument("out", type=Path, metavar="OUT", help=f".jsonl; or {_TABLE}")
     label.add_argument(
         "--source",
         dest="labels",
@@ -261,7 +272,7 @@ def parser() -> argparse.ArgumentParser:
         "--predictions",
         type=Path,
         metavar="FILE",
-        help="instead of --inputs: predictions of a reward model, held out by reader",
+        help="instead of --inputs: scores or predictions of a reward model, held out by reader",
     )
     _from(label)
     label.add_argument(
@@ -278,6 +289,7 @@ def parser() -> argparse.ArgumentParser:
         help="0 to 4: the clicks of its readers train no labelling model",
     )
     _number(label, "--seed", "of the labelling model (default: 0)", least=0, default=0)
+    _number(label, "--workers", _WORKERS, least=1, default=1)
     _flag(label, "--check", "show three pairs, assert the side")
     _flag(label, "--json", "print the report as JSON")
     _flag(label, "--overwrite", "replace OUT")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import uuid4
 
-from ifllm_hf.errors import ConfigError, OutputError
+from ifllm_hf.errors import ConfigError, IFLLMError, OutputError, UnfinishedError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -142,30 +143,81 @@ def to_parquet(table: pl.DataFrame, path: Path) -> None:
 def write_arrow(table: pa.Table, path: Path, **options: Any) -> None:
     """Write a table as all Parquet files of this package are written; raises OSError.
 
+    Args:
+        table: What is written.
+        path: The file; an older one is replaced.
+        options: See `arrow_writer`; `row_group_size`: rows.
+    """
+    size = options.pop("row_group_size", None)
+    with arrow_writer(path, table.schema, **options) as write:
+        write(table, size)
+
+
+@contextmanager
+def arrow_writer(
+    path: Path, schema: pa.Schema, **options: Any
+) -> Iterator[Callable[[pa.Table, int | None], None]]:
+    """Yield what writes a table, and the rows of its row groups, to a Parquet file; raises OSError.
+
     zstd. Pages end where the values say so, not after so many: what grew shares its pages with what
     it was, and the Hub stores and takes the new ones alone. An index of the pages, so that its
     viewer and streaming read single ones.
 
     Args:
-        table: What is written.
         path: The file; an older one is replaced.
-        options: More of `pyarrow.parquet.write_table`.
+        schema: Of the tables.
+        options: More of `pyarrow.parquet.ParquetWriter`.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    # In memory first: where pages end by content and the disk is full, pyarrow 26 ends the process
-    # ("Check failed" in column_writer.cc) and raises nothing.
-    made = pa.BufferOutputStream()
-    pq.write_table(
-        table,
-        made,
-        compression="zstd",
-        use_content_defined_chunking=_PAGE_BYTES,
-        write_page_index=True,
-        **options,
-    )
-    path.write_bytes(made.getvalue())
+    made = _Collected()
+    with path.open("wb") as file:
+        writer = pq.ParquetWriter(
+            made,
+            schema,
+            compression="zstd",
+            use_content_defined_chunking=_PAGE_BYTES,
+            write_page_index=True,
+            **options,
+        )
+
+        def write(table: pa.Table, row_group_size: int | None = None) -> None:
+            writer.write_table(table, row_group_size=row_group_size)
+            made.drain(file)
+
+        try:
+            yield write
+        finally:
+            writer.close()
+        made.drain(file)
+
+
+class _Collected(io.RawIOBase):
+    """Takes what pyarrow writes, for us to write.
+
+    Where pages end by content and the disk is full, pyarrow 26 ends the process ("Check failed" in
+    column_writer.cc) and raises nothing.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._at = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._parts.append(bytes(data))
+        self._at += len(self._parts[-1])
+        return len(self._parts[-1])
+
+    def tell(self) -> int:
+        return self._at
+
+    def drain(self, file: BinaryIO) -> None:
+        """Write what came since."""
+        parts, self._parts = self._parts, []
+        file.writelines(parts)
 
 
 def scan_parquet(files: Sequence[str | os.PathLike[str]], **options: Any) -> pl.LazyFrame:
@@ -263,6 +315,38 @@ def held(path: Path, busy: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def kept_beside(out: Path, state: str) -> Iterator[Path]:
+    """Yield a folder beside `out` for what is done so far; it is gone when the block ends.
+
+    A run that was interrupted, whose disk was full or whose processes died finds there what it had
+    done. Where the input is wrong nothing is kept.
+
+    Args:
+        out: What is being made.
+        state: Names what it is made of: of anything else nothing is found.
+
+    Raises:
+        OutputError: Another process is at it, or the folder cannot be made.
+    """
+    aside = out.with_name(f".{out.name}.{state}{PART}")
+    with held(aside, f"{out} is being written by another run; wait for it, or name another"):
+        try:
+            aside.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{aside}: cannot be made ({error}); {_ADVICE}") from error
+        try:
+            yield aside
+            shutil.rmtree(aside)
+        except IFLLMError as error:
+            if not isinstance(error, OutputError | UnfinishedError):
+                shutil.rmtree(aside)
+            raise
+        finally:
+            if not aside.exists():
+                Path(f"{aside}.lock").unlink(missing_ok=True)
 
 
 def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:

@@ -149,7 +149,7 @@ def test_a_number_that_is_none_is_named_with_what_was_expected(
     ("arguments", "words"),
     [
         (["prepare", "--synthetic", "3", "--public"], "--public leaves out"),
-        (["features", "features.csv"], "features.csv: features are written as Parquet"),
+        (["features", "features.csv"], "features.csv: cannot write .csv"),
         (["benchmark", "--readers", "--jobs", "2"], "--jobs do not go with it"),
     ],
 )

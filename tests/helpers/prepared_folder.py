@@ -1,4 +1,4 @@
-"""A small made-up prepared folder: `write` makes it.
+"""A small made-up prepared folder: `write` makes it. `resharded` deals any one into small shards.
 
 Four conversations: pairwise with a reload and ticks before the first question, pointwise,
 pairwise without behaviour, and behaviour without a turn.
@@ -7,6 +7,7 @@ pairwise without behaviour, and behaviour without a turn.
 from __future__ import annotations
 
 import datetime
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from ifllm_hf.data.prepared.folder import PreparedFolder, write_prepared
+from ifllm_hf.data.prepared.folder import PreparedFolder, config_files, write_prepared
 from ifllm_hf.data.recordings import ConversationRows
 from ifllm_hf.data.schema import SCHEMAS, TICKS, TURNS
+from ifllm_hf.files import read_parquet
 
 # conversation -> (kind, fold, query_id of every tick in file order)
 TICKS_OF: dict[str, tuple[str, int, list[int | None]]] = {
@@ -125,3 +127,24 @@ def tables() -> dict[str, Any]:
 
 def write(out: Path, **changes: Any) -> PreparedFolder:
     return write_prepared(out, **{**tables(), **changes})
+
+
+def resharded(folder: Path, out: Path, rows: int = 11) -> Path:
+    """Copy a prepared folder, its turns dealt into shards of a few rows; one shard is empty."""
+    shutil.copytree(folder, out)
+    for config in ("pairwise", "pointwise"):
+        files = config_files(out, config)
+        turns = read_parquet(files).sample(fraction=1.0, shuffle=True, seed=3)
+        for file in files:
+            Path(file).unlink()
+        parts = [turns[start : start + rows] for start in range(0, turns.height, rows)]
+        parts.insert(1, turns.clear())
+        for i, part in enumerate(parts):
+            name = f"train-{i:05d}-of-{len(parts):05d}.parquet"
+            part.write_parquet(out / config / name)
+    return out
+
+
+def equal(one: pl.DataFrame, other: pl.DataFrame) -> bool:
+    """Tell whether two tables are equal, cell by cell, missing and NaN included."""
+    return one.schema == other.schema and one.equals(other, null_equal=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 from measuring import Row, row, run_python
 
 SMALL, TIMES = 60, 10
+TURNS = 2  # of a session
 FEW = int(os.environ.get("IFLLM_BENCH_SESSIONS", "2000"))
 _ORIGINALS = """
 from pathlib import Path
@@ -26,6 +27,23 @@ for i in range(8):
     write_session(Path(sys.argv[1]), i, steps=int(sys.argv[2]), kind=kind)
 """
 _STEPS = {20: 110, 200: 1580, 1000: 8000}  # by kB of a session of two turns
+_AFTER = {
+    "features": """
+from ifllm_hf.behavior.features.by_shard import write_features
+write_features(sys.argv[1], sys.argv[2])
+""",
+    "score": """
+from ifllm_hf.reward.scoring.score_file import score_pairs_file
+score_pairs_file(sys.argv[1], sys.argv[2], progress=False, say=lambda line: None)
+""",
+    "label": """
+from ifllm_hf.alignment.labels.write import write_labels
+write_labels(sys.argv[1], sys.argv[2], source="all", progress=False)
+""",
+}
+"""What reads a prepared folder, by the name of its command."""
+_KB_A_TURN = {"features": 1, "score": 1, "label": 20}
+"""The texts and ticks of one of these turns take about 20 kB in memory."""
 _WRITE = """
 from pathlib import Path
 from ifllm_hf.data.synthetic import write_synthetic_release
@@ -90,8 +108,8 @@ def _releases() -> list[Row]:
 
 
 def _sessions() -> list[Row]:
-    """Prepare folders of copies of a few made-up sessions."""
-    figures = {}
+    """Prepare folders of copies of a few made-up sessions; read the prepared ones."""
+    figures, after = {}, {}
     for kb, count in (
         (20, FEW),
         (20, FEW * TIMES),
@@ -101,6 +119,9 @@ def _sessions() -> list[Row]:
         with tempfile.TemporaryDirectory() as place:
             copies(Path(place) / "sessions", count, kb)
             figures[kb, count] = run_python(_PREPARE, f"{place}/sessions", f"{place}/out")
+            if kb == 20:
+                for name, code in _AFTER.items():
+                    after[name, count] = run_python(code, f"{place}/out", f"{place}/{name}.parquet")
     few, many = figures[20, FEW][2], figures[20, FEW * TIMES][2]
     rows = [
         row(f"{count} sessions of {kb} kB, peak memory", memory, "GB", 0.6, f"CPU {cpu:.1f} s")
@@ -112,6 +133,12 @@ def _sessions() -> list[Row]:
     )
     cpu = figures[200, FEW // 10][1]
     rows.append(row("sessions of 200 kB per CPU second, with the start", FEW // 10 / cpu))
+    for name in _AFTER:
+        (_, cpu, few), (_, cpu_many, many) = after[name, FEW], after[name, FEW * TIMES]
+        note = f"{few:.3f} GB, CPU {cpu:.1f} s and {many:.3f} GB, CPU {cpu_many:.1f} s"
+        what = f"`ifllm {name}` of {FEW * TIMES} sessions: memory beyond that of {FEW}, per turn"
+        extra = (many - few) * 1e6 / (FEW * (TIMES - 1) * TURNS)
+        rows.append(row(what, extra, "kB", _KB_A_TURN[name], note))
     return rows
 
 

@@ -33,6 +33,7 @@ Predict = Callable[[pl.DataFrame], FloatArray]
 JUDGED = -1
 """The `label_fold` of workers who are kept for judging and train no model."""
 
+_PREDICTED_AT_ONCE = 5_000  # rows; what a model makes of one takes some 10 kB
 _SLOPE_MAX = 1e9  # logits that need more are rounding
 
 
@@ -201,7 +202,7 @@ def _fit(model: Model, rows: pl.DataFrame, y: FloatArray, swap: Swap, *, check: 
     if fitted is None:
         return lambda seen: np.zeros(seen.height)
 
-    def predict(rows: pl.DataFrame) -> FloatArray:
+    def logits(rows: pl.DataFrame) -> FloatArray:
         seen = visible(rows)
         p = predict_checked(fitted, seen, binary=True)
         if not model.antisymmetric:
@@ -210,5 +211,9 @@ def _fit(model: Model, rows: pl.DataFrame, y: FloatArray, swap: Swap, *, check: 
         if check:
             refuse_asymmetry(fitted, seen, p, swap)
         return logit(p)
+
+    def predict(rows: pl.DataFrame) -> FloatArray:
+        parts = np.array_split(np.arange(rows.height), 1 + rows.height // _PREDICTED_AT_ONCE)
+        return np.concatenate([logits(rows[part]) for part in parts])
 
     return predict

@@ -26,6 +26,8 @@ from ifllm_hf.training.settings_file import read_yaml
 from ifllm_hf.training.tiny_models import TINY_PREFIX
 
 _SHOWN_CHARS = 240
+TURNS_OF_CHECK = ("query_id", "response_a", "response_b", "preference")
+"""Columns of the turns that pairs are held to."""
 _COLUMNS = ("query_id", "source", "p_b", "history_chosen", "bullet_suffix")
 
 
@@ -89,9 +91,9 @@ def check_labels(
     chosen must be the side that `p_b` names; how often that is the click is reported.
 
     Args:
-        path: A label file (`.parquet` or `.jsonl`) with `query_id` and `source`.
-        turns: The `turns` table that it was made from: `query_id, response_a, response_b,
-            preference`.
+        path: A label file (`.parquet` or `.jsonl`), or the folder of its shards, with `query_id`
+            and `source`.
+        turns: The `turns` table that it was made from: `TURNS_OF_CHECK`.
         templates: YAML files of models; default: those that come with the package, without the
             one for dry runs.
         show: Pairs to show, from the least certain to the most certain.
@@ -115,8 +117,7 @@ def check_labels(
         )
     for i, row in enumerate(rows):
         _check_evidence(row, i, path.name)
-    needed = ("query_id", "response_a", "response_b", "preference")
-    of_turn = {row["query_id"]: row for row in turns.select(needed).iter_rows(named=True)}
+    of_turn = {row["query_id"]: row for row in turns.select(TURNS_OF_CHECK).iter_rows(named=True)}
     sides = [_chosen_side(row, i, of_turn, path.name) for i, row in enumerate(rows)]
     clicks = [of_turn[row["query_id"]]["preference"] for row in rows]
     _check_against_clicks(rows, sides, clicks, path.name)

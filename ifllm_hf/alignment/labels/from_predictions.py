@@ -13,11 +13,12 @@ from ifllm_hf.alignment.labels.calibration import JUDGED, OutOfFold, fit_slope
 from ifllm_hf.behavior.features.table import refuse_doubled
 from ifllm_hf.benchmark.protocol.predictions import check_predictions, read_predictions
 from ifllm_hf.benchmark.protocol.rows import labelled
-from ifllm_hf.errors import ConfigError, DataError
+from ifllm_hf.errors import ConfigError, DataError, TableError
 from ifllm_hf.files import read_parquet
 from ifllm_hf.metrics.ridge import logit, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
 from ifllm_hf.reward.scoring.held_out import HELD_OUT, refuse_seen
+from ifllm_hf.table_parts import PARQUET, table_files
 
 _PROTOCOL = "worker"
 
@@ -102,12 +103,12 @@ def _calibrated(z: FloatArray, fold: Any, y: FloatArray, known: Any) -> OutOfFol
 
 
 def _scores(path: Path) -> pl.DataFrame | None:
-    """Return a file of scores, None if it is none."""
-    if path.suffix != ".parquet" or not path.is_file():
+    """Return a table of scores, None if it is none."""
+    if not path.is_dir() and (path.suffix != PARQUET or not path.is_file()):
         return None
     try:
-        frame = read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError):
+        frame = read_parquet(table_files(path))
+    except (pl.exceptions.PolarsError, OSError, TableError):
         return None  # refused as predictions are
     return frame if {"query_id", "p_b", HELD_OUT, "head"} <= set(frame.columns) else None
 

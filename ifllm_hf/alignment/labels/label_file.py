@@ -1,21 +1,16 @@
-"""The label file: its columns, and how it is written whole or not at all."""
+"""The label file: its columns, and where it may be written."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import polars as pl
 import pyarrow as pa
 
-from ifllm_hf.alignment.labels.report import LabelReport
-from ifllm_hf.data.prepared.shards import conform
 from ifllm_hf.data.schema import SCHEMAS
-from ifllm_hf.errors import ConfigError
-from ifllm_hf.files import check_free, whole_file, write_arrow
+from ifllm_hf.table_parts import LINES, PARQUET, check_table_place
 
-SUFFIXES = (".parquet", ".jsonl")
 METADATA_KEY = b"ifllm_label"
-"""Key of the report, as JSON, in the metadata of a Parquet file."""
+"""Key of the report, as JSON, in the metadata of every Parquet file."""
 
 LABELS = pa.schema(
     [
@@ -45,32 +40,7 @@ def check_place(out: Path, overwrite: bool) -> None:
     """Refuse a name that cannot be written, before anything is computed.
 
     Raises:
-        ConfigError: An unknown suffix.
+        ConfigError: An unknown ending.
         OutputError: The place is taken.
     """
-    if out.suffix not in SUFFIXES:
-        raise ConfigError(
-            f"{out.name}: cannot write {out.suffix or 'a file without a suffix'}; expected a name "
-            f"that ends in {' or '.join(SUFFIXES)}"
-        )
-    check_free(out, overwrite=overwrite)
-
-
-def write_label_file(table: pl.DataFrame, out: Path, report: LabelReport) -> None:
-    """Write the labels, whole or not at all.
-
-    Args:
-        table: The columns of `LABELS`.
-        out: `.parquet` (the report travels in its metadata) or `.jsonl`.
-        report: What was made.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
-    with whole_file(out) as aside:
-        if out.suffix == ".jsonl":
-            table.write_ndjson(aside)
-        else:
-            arrow = conform(table.to_arrow(), LABELS, out.name)
-            metadata = {METADATA_KEY: report.to_json().encode()}
-            write_arrow(arrow.replace_schema_metadata(metadata), aside)
+    check_table_place(out, overwrite=overwrite, endings=(PARQUET, LINES))

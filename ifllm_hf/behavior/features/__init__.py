@@ -2,4 +2,5 @@
 
 * per channel: `dwell`, `spread`, `scanpath`, `visits`, `fixations`, `scroll`
 * across channels, sides and turns: `gaze_mouse`, `comparison`, `baseline`
+* `by_shard`: the table of a prepared folder, one shard in memory at a time
 """

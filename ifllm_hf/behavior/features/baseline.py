@@ -8,6 +8,7 @@ table with some of a reader's turns knows only those.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -16,11 +17,9 @@ import polars as pl
 from ifllm_hf.behavior.declaration import (
     ANTISYMMETRIC,
     SYMMETRIC,
-    BoolArray,
     Feature,
     FloatArray,
     IntArray,
-    Values,
     per_channel,
     ratio,
 )
@@ -81,39 +80,45 @@ BASELINE: tuple[Feature, ...] = (
 )
 
 
-def baseline(rows: pl.DataFrame, values: Values, paired: BoolArray) -> Values:
-    """Compute the features of `BASELINE`.
+def baseline(own: pl.LazyFrame) -> Iterator[tuple[str, FloatArray]]:
+    """Compute the features of `BASELINE`, one at a time: their columns need not be in memory.
 
     Args:
-        rows: The turns: `query_id` and `ORDER_COLUMNS`.
-        values: By full name: `[turns, 2]` per response, `[turns]` per pair.
-        paired: `[turns]` whether the turn has two answers.
+        own: All turns: `query_id`, `ORDER_COLUMNS`, `paired` (whether the turn has two answers)
+            and what their own ticks say, the columns of the other features.
+
+    Yields:
+        Name and values, `[turns, 2]` per response, `[turns]` per pair.
 
     Raises:
         DataError: A column is missing.
     """
-    missing = [name for name in (*ORDER_COLUMNS, "query_id") if name not in rows.columns]
+    there = own.collect_schema().names()
+    missing = [name for name in (*ORDER_COLUMNS, "query_id") if name not in there]
     if missing:
         raise DataError(
             f"the turns have no column {', '.join(missing)}; the reader's own baseline needs them "
             "to tell earlier turns from later ones."
         )
-    reader, order = reading_order(rows)
-    out: dict[str, FloatArray] = {}
+    reader, order = reading_order(own.select(*ORDER_COLUMNS, "query_id").collect())
+
+    def read(*names: str) -> FloatArray:
+        values: FloatArray = own.select(names).collect().to_numpy()
+        return values
+
     for feature in _LEVEL_FEATURES:
         name = feature.name.removesuffix("_vs_own")
-        level = np.log(values[name] + LEVELS[name.split("_", 1)[1]])
-        out[feature.name] = level - _earlier_mean(level, reader, order)[:, None]
+        level = np.log(read(f"{name}_a", f"{name}_b") + LEVELS[name.split("_", 1)[1]])
+        yield feature.name, level - _earlier_mean(level, reader, order)[:, None]
     for feature in _LEANING_FEATURES:
-        value = values[feature.name.removesuffix("_vs_own")]
-        total, count = _earlier(value[:, None], reader, order)
-        out[feature.name] = value - total / (count + PRIOR_TURNS)
-    reading = np.log(values["reading_ms"] + 1000.0)
-    of_kind = reader * 2 + paired.astype(np.int64)
-    out["reading_ms_vs_own"] = reading - _earlier_mean(reading[:, None], of_kind, order)
-    _, count = _earlier(reading[:, None], reader, order)
-    out["earlier_turns"] = count
-    return out
+        value = read(feature.name.removesuffix("_vs_own"))
+        total, count = _earlier(value, reader, order)
+        yield feature.name, value[:, 0] - total / (count + PRIOR_TURNS)
+    reading = np.log(read("reading_ms") + 1000.0)
+    of_kind = reader * 2 + read("paired")[:, 0].astype(np.int64)
+    yield "reading_ms_vs_own", reading[:, 0] - _earlier_mean(reading, of_kind, order)
+    _, count = _earlier(reading, reader, order)
+    yield "earlier_turns", count
 
 
 def reading_order(rows: pl.DataFrame) -> tuple[IntArray, IntArray]:

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from ifllm_hf.behavior.answer_text import split_answers
-from ifllm_hf.behavior.declaration import FloatArray
+from ifllm_hf.behavior.declaration import BoolArray, FloatArray
 from ifllm_hf.behavior.features.baseline import ORDER_COLUMNS, PRIOR_TURNS, reading_order
 from ifllm_hf.behavior.features.comparison import DELTAS, LATE, either, pooled
 from ifllm_hf.behavior.features.dwell import late_shares
@@ -59,23 +59,39 @@ def reader_habits(rows: Any) -> FloatArray:
         DataError: A column is missing, or ticks and answers do not fit together.
     """
     frame = turns_as_polars(rows)
-    missing = [n for n in ("query_id", *ORDER_COLUMNS) if n not in frame.columns]
+    return habits_of(frame, log_shares(frame))
+
+
+def habits_of(turns: pl.DataFrame, shares: FloatArray) -> FloatArray:
+    """Return `reader_habits` of turns whose shares are known.
+
+    Args:
+        turns: `query_id` and `ORDER_COLUMNS`.
+        shares: Their `log_shares`.
+
+    Raises:
+        DataError: A column is missing.
+    """
+    missing = [n for n in ("query_id", *ORDER_COLUMNS) if n not in turns.columns]
     if missing:
         raise DataError(
             f"the turns have no column {', '.join(missing)}; habits need them to tell a reader's "
             "earlier turns from later ones."
         )
-    logs = np.concatenate([_log_shares(chunk) for chunk in chunks_of_turns(frame)])
-    known = np.isfinite(logs).all(axis=1)
-    reader, order = reading_order(frame)
-    total = _before(np.where(known[:, None], logs, 0.0), reader, order)
-    count = _before(known.astype(np.float64), reader, order)
-    habits: FloatArray = total / (count[:, None] + PRIOR_TURNS)
+    known: BoolArray = np.asarray(np.isfinite(shares).all(axis=1))
+    reader, order = reading_order(turns)
+    clean: FloatArray = np.where(known[:, None], shares, 0.0)
+    habits = _before(clean, reader, order)
+    habits /= _before(known.astype(np.float64), reader, order)[:, None] + PRIOR_TURNS
     return habits
 
 
+def log_shares(turns: pl.DataFrame) -> FloatArray:
+    """Return ln(share + δ) of turns with ticks, `[turns, 2, 9]`; NaN where it is not known."""
+    return np.concatenate([_log_shares(chunk) for chunk in chunks_of_turns(turns)])
+
+
 def _log_shares(frame: pl.DataFrame) -> FloatArray:
-    """Return ln(share + δ), `[turns, 2, 9]`; NaN where it is not known."""
     answers = split_answers(frame["response_a"].to_list(), frame["response_b"].to_list())
     ticks = reading_ticks(frame, answers, READING)
     values: dict[str, FloatArray] = {}
@@ -90,12 +106,11 @@ def _log_shares(frame: pl.DataFrame) -> FloatArray:
 
 
 def _before(values: FloatArray, reader: np.ndarray, order: np.ndarray) -> FloatArray:
-    """Return the sums over a reader's earlier turns, in the shape of `values` `[turns, ...]`."""
-    flat = values.reshape(len(values), -1)[order]
-    names = [f"column {i}" for i in range(flat.shape[1])]
-    frame = pl.DataFrame({"reader": reader[order], **dict(zip(names, flat.T, strict=True))})
-    sums = frame.select(pl.col(names).cum_sum().shift(1, fill_value=0.0).over("reader"))
-    out = np.empty_like(flat)
-    out[order] = sums.to_numpy()
-    shaped: FloatArray = out.reshape(values.shape)
-    return shaped
+    """Replace values `[turns, ...]` by their sums over a reader's earlier turns, in place."""
+    ordered = reader[order]
+    for at in np.ndindex(values.shape[1:]):
+        column = values[(slice(None), *at)]
+        frame = pl.DataFrame({"reader": ordered, "value": column[order]})
+        sums = frame.select(pl.col("value").cum_sum().shift(1, fill_value=0.0).over("reader"))
+        column[order] = sums["value"].to_numpy()
+    return values

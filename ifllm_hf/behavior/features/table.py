@@ -42,9 +42,9 @@ from ifllm_hf.behavior.features.visits import TIME, VISITS, time_totals, visits
 from ifllm_hf.behavior.reading_ticks import TICK_COLUMNS, ChannelTicks, reading_ticks
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import DataError
-from ifllm_hf.files import check_free, scan_parquet, write_parquet
+from ifllm_hf.files import scan_parquet
 
-CATALOGUE: tuple[Feature, ...] = (
+_OWN: tuple[Feature, ...] = (
     *TIME,
     *DWELL,
     *IDLE,
@@ -57,8 +57,8 @@ CATALOGUE: tuple[Feature, ...] = (
     *EITHER_FEATURES,
     *POOLED_FEATURES,
     *COMPARISON,
-    *BASELINE,
 )
+CATALOGUE: tuple[Feature, ...] = (*_OWN, *BASELINE)
 """Every feature, in the order of the columns."""
 
 FEATURE_COLUMNS: tuple[str, ...] = tuple(c for feature in CATALOGUE for c in feature.columns)
@@ -106,11 +106,40 @@ def behavior_features(rows: Any, *, phases: Sequence[str] = READING) -> pl.DataF
             "`pairwise` and `pointwise` configs."
         )
     refuse_doubled(frame["query_id"])
+    own = own_features(frame, phases)
+    return with_baseline(own, dict(baseline(own.lazy())))
+
+
+def own_features(frame: pl.DataFrame, phases: Sequence[str] = READING) -> pl.DataFrame:
+    """Compute what the turns' own ticks say: all features but those of `BASELINE`.
+
+    Args:
+        frame: Some turns, as for `behavior_features`.
+        phases: See `behavior_features`.
+
+    Returns:
+        What `baseline` takes, and `contaminated`; one row for each turn, whatever else is there.
+    """
     parts = [_turn_values(chunk, phases) for chunk in chunks_of_turns(frame)]
     values = {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
-    has_ticks, has_b = values.pop(_HAS_TICKS) > 0, values.pop(_HAS_B) > 0
-    values |= baseline(frame, values, has_b)
-    return _table(frame, values, has_ticks, contaminated=tuple(phases) != READING)
+    known = values.pop(_HAS_TICKS) > 0
+    contaminated = pl.lit(tuple(phases) != READING).alias("contaminated")
+    own = frame.select("query_id", *(c for c in ORDER_COLUMNS if c in frame.columns), contaminated)
+    paired = {"paired": values.pop(_HAS_B) > 0}
+    return own.hstack(pl.DataFrame({**paired, **_columns(_OWN, values, known)}))
+
+
+def with_baseline(own: pl.DataFrame, values: Values) -> pl.DataFrame:
+    """Return the table of features.
+
+    Args:
+        own: Some turns, from `own_features`.
+        values: What `baseline` says of them, by name.
+    """
+    known = own["reading_ms"].is_not_nan().to_numpy()
+    return own.hstack(pl.DataFrame(_columns(BASELINE, values, known))).select(
+        "query_id", "contaminated", *FEATURE_COLUMNS
+    )
 
 
 def chunks_of_turns(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -153,36 +182,6 @@ def _turn_values(frame: pl.DataFrame, phases: Sequence[str]) -> dict[str, FloatA
     return values
 
 
-def write_features(
-    source: Any,
-    out: str | os.PathLike[str],
-    *,
-    phases: Sequence[str] = READING,
-    overwrite: bool = False,
-) -> pl.DataFrame:
-    """Compute the features of a dataset and write them to one Parquet file.
-
-    Args:
-        source: A prepared folder, or what `behavior_features` takes.
-        out: The file to write.
-        phases: See `behavior_features`.
-        overwrite: Replace a file that is there.
-
-    Returns:
-        What was written: one row per turn.
-
-    Raises:
-        OutputError: `out` is taken or cannot be written.
-        TableError: `source` is a folder, but not a prepared one.
-        DataError: See `behavior_features`.
-    """
-    out = check_free(out, overwrite=overwrite)
-    rows = read_turns(source) if isinstance(source, str | os.PathLike) else source
-    features = behavior_features(rows, phases=phases)
-    write_parquet(out, features)
-    return features
-
-
 def read_turns(folder: str | os.PathLike[str]) -> pl.DataFrame:
     """Read the turns of both kinds from a prepared folder, with the columns that features need.
 
@@ -192,7 +191,20 @@ def read_turns(folder: str | os.PathLike[str]) -> pl.DataFrame:
     Raises:
         TableError: It is not a prepared folder.
     """
-    files = [*config_files(folder, "pairwise"), *config_files(folder, "pointwise")]
+    return read_shards(turn_files(folder))
+
+
+def turn_files(folder: str | os.PathLike[str]) -> list[str]:
+    """Return the shards of a prepared folder that hold turns, in order: pairs, then single ones.
+
+    Raises:
+        TableError: It is not a prepared folder.
+    """
+    return [*config_files(folder, "pairwise"), *config_files(folder, "pointwise")]
+
+
+def read_shards(files: Sequence[str]) -> pl.DataFrame:
+    """Read the columns that features need of some shards, as one table."""
     scanned = scan_parquet(files)
     there = set(scanned.collect_schema().names())
     return scanned.select([name for name in _COLUMNS if name in there]).collect()
@@ -267,16 +279,14 @@ def _masked(value: FloatArray, channel: ChannelTicks, answers: Answers) -> Float
     return np.where(known, value, np.nan)
 
 
-def _table(
-    frame: pl.DataFrame, values: Values, has_ticks: BoolArray, *, contaminated: bool
-) -> pl.DataFrame:
-    columns: dict[str, Any] = {
-        "query_id": frame["query_id"],
-        "contaminated": pl.repeat(contaminated, frame.height, dtype=pl.Boolean, eager=True),
-    }
-    for feature in CATALOGUE:
+def _columns(
+    features: Sequence[Feature], values: Values, known: BoolArray
+) -> dict[str, FloatArray]:
+    """Return the columns of features; NaN in turns without ticks."""
+    columns: dict[str, FloatArray] = {}
+    for feature in features:
         value = values[feature.name]
         parts = (value[:, 0], value[:, 1]) if feature.scope == PER_RESPONSE else (value,)
         for column, part in zip(feature.columns, parts, strict=True):
-            columns[column] = np.where(has_ticks, part, np.nan)
-    return pl.DataFrame(columns)
+            columns[column] = np.where(known, part, np.nan)
+    return columns

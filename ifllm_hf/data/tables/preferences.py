@@ -9,6 +9,7 @@ from ifllm_hf.data.schema import SCHEMAS
 
 #: Where the label of a pair comes from: the reader's own click.
 EXPLICIT = "explicit"
+_POINTWISE = "pointwise"
 
 
 def build_preferences(turns: pl.DataFrame) -> tuple[pl.DataFrame, Ledger]:
@@ -34,21 +35,7 @@ def build_preferences(turns: pl.DataFrame) -> tuple[pl.DataFrame, Ledger]:
     def pick(of_a: str, of_b: str, a_wins: pl.Expr) -> pl.Expr:
         return pl.when(a_wins).then(pl.col(of_a)).otherwise(pl.col(of_b))
 
-    reason = (
-        pl.when(pl.col("kind") != "pairwise")
-        .then(pl.lit("pointwise"))
-        .when(pl.col("preference").is_null())
-        .then(pl.lit("no_preference"))
-        .when(pl.col("preference") == "tie")
-        .then(pl.lit("tie"))
-        .when(pl.col("has_error_answer"))
-        .then(pl.lit("error_answer"))
-        .when((pl.col("response_a") == "") | (pl.col("response_b") == ""))
-        .then(pl.lit("empty_answer"))
-        .when(pl.col("response_a") == pl.col("response_b"))
-        .then(pl.lit("identical_answers"))
-    )
-    judged = turns.with_columns(reason.alias("reason"))
+    judged = turns.with_columns(drop_reason(unfit()).alias("reason"))
     pairs = judged.filter(pl.col("reason").is_null()).with_columns(
         pick("response_a", "response_b", a_better).alias("chosen"),
         pick("response_a", "response_b", ~a_better).alias("rejected"),
@@ -58,10 +45,45 @@ def build_preferences(turns: pl.DataFrame) -> tuple[pl.DataFrame, Ledger]:
         pick("history_a", "history_b", ~a_better).alias("history_rejected"),
     )
     pairs = pairs.select(SCHEMAS["preferences"].names)
+    return pairs, ledger_of(judged["reason"])
+
+
+def unfit() -> pl.Expr:
+    """Return why a turn is no pair, whichever answer is preferred; null where it is one.
+
+    Reads `kind, has_error_answer, response_a, response_b`.
+    """
+    return (
+        pl.when(pl.col("kind") != "pairwise")
+        .then(pl.lit(_POINTWISE))
+        .when(pl.col("has_error_answer"))
+        .then(pl.lit("error_answer"))
+        .when((pl.col("response_a") == "") | (pl.col("response_b") == ""))
+        .then(pl.lit("empty_answer"))
+        .when(pl.col("response_a") == pl.col("response_b"))
+        .then(pl.lit("identical_answers"))
+    )
+
+
+def drop_reason(unfit: pl.Expr) -> pl.Expr:
+    """Return why a turn gives no pair, given `unfit()` and the column `preference`; else null."""
+    return (
+        pl.when(unfit == _POINTWISE)
+        .then(pl.lit(_POINTWISE))
+        .when(pl.col("preference").is_null())
+        .then(pl.lit("no_preference"))
+        .when(pl.col("preference") == "tie")
+        .then(pl.lit("tie"))
+        .otherwise(unfit)
+    )
+
+
+def ledger_of(reasons: pl.Series) -> Ledger:
+    """Count turns by their `drop_reason`."""
     ledger = Ledger("preferences")
-    ledger.keep(pairs.height)
-    dropped = judged["reason"].drop_nulls().value_counts(sort=True)
-    for why, n in dropped.sort("reason").iter_rows():
+    ledger.keep(reasons.null_count())
+    dropped = reasons.drop_nulls().value_counts(sort=True)
+    for why, n in dropped.sort(reasons.name).iter_rows():
         ledger.drop(why, n)
     ledger.check()
-    return pairs, ledger
+    return ledger

@@ -15,12 +15,28 @@ MODERATORS = ("log_turn", "log_prompt_chars", "log_reading_s", "log_answer_chars
 """What may change how much behaviour and length tell; the same for both sides."""
 
 
+CHARS = {
+    "response_a": "response_chars_a",
+    "response_b": "response_chars_b",
+    "prompt": "prompt_chars",
+}
+"""Text -> the column that says how long it is, in code points, where the text is left out."""
+
+
+def chars(text: str) -> pl.Expr:
+    """Return the column of `CHARS` from the text itself."""
+    return pl.col(text).str.len_chars().alias(CHARS[text])
+
+
+def _chars_of(rows: pl.DataFrame, text: str) -> pl.Series:
+    known = pl.col(CHARS[text]) if CHARS[text] in rows.columns else chars(text)
+    return rows.select(known.cast(pl.Float64)).to_series()
+
+
 def lengths(rows: pl.DataFrame) -> tuple[FloatArray, FloatArray]:
     """Return the characters (code points) of the left and the right answer, each shape (n,)."""
-    chars = rows.select(
-        pl.col("response_a", "response_b").str.len_chars().cast(pl.Float64).fill_null(0.0)
-    )
-    return chars["response_a"].to_numpy(), chars["response_b"].to_numpy()
+    a, b = (_chars_of(rows, text).fill_null(0.0) for text in ("response_a", "response_b"))
+    return a.to_numpy(), b.to_numpy()
 
 
 def length_log_ratio(rows: pl.DataFrame) -> FloatArray:
@@ -56,7 +72,7 @@ def moderators(rows: pl.DataFrame) -> FloatArray:
     """Return `MODERATORS`, shape (n, 4), NaN where unknown."""
     a, b = lengths(rows)
     other = feature_matrix(rows, ["turn", "reading_ms"])
-    prompt = rows["prompt"].str.len_chars().cast(pl.Float64).fill_null(np.nan).to_numpy()
+    prompt = _chars_of(rows, "prompt").fill_null(np.nan).to_numpy()
     return np.column_stack(
         [np.log(other[:, 0]), np.log1p(prompt), np.log(other[:, 1] / 1000 + 1), np.log(a + b + 10)]
     )

@@ -205,6 +205,12 @@ class LateReading(Saved):
         }
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns that predictions depend on."""
+        late = (f"{name}_log_ratio{end}" for name in COLUMNS for end in ("", "_vs_own"))
+        return (*late, "reading_ms", *(COMPANIONS if self.accompanied else ()))
+
+    @property
     def _kinds(self) -> int:
         """How many members each measure has: plain, moderated, accompanied."""
         return 3 if self.accompanied else 2

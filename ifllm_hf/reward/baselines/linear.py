@@ -37,6 +37,11 @@ class AntisymmetricLR(Saved):
     antisymmetric: bool = True
     weights: FloatArray = field(default_factory=lambda: np.empty(0), init=False)
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns that it looks at, beside the lengths."""
+        return tuple(self.columns)
+
     def fit(
         self, rows: pl.DataFrame, y: FloatArray, groups: np.ndarray, weight: Weight = None
     ) -> AntisymmetricLR:

@@ -46,8 +46,9 @@ class Model(Protocol):
     The benchmark deep-copies the model before every fit, so `fit` starts from the settings alone.
     Everything that is learned or chosen (scaling, selection, thresholds, settings) must happen in
     `fit`, from the rows given there. Optional attributes: `reference` (bool, default False: stands
-    in the table for comparison) and `contaminated` (bool, default False: saw more than a fair
-    model may).
+    in the table for comparison), `contaminated` (bool, default False: saw more than a fair model
+    may) and `reads` (names of the feature columns that it looks at, beside `turn` and the lengths
+    of the texts; a model without it may look at all features and at the texts themselves).
 
     Attributes:
         name: Name in the table; unique within a run.

@@ -41,8 +41,8 @@ class RewardDataConfig:
     )
     labels: str | None = setting(
         None,
-        "Parquet file of `ifllm label`: its side and confidence replace the clicks. Turns that it "
-        "lacks are left out. Default: the clicks, confidence 1.",
+        "Parquet file of `ifllm label`, or its folder of shards: its side and confidence replace "
+        "the clicks. Turns that it lacks are left out. Default: the clicks, confidence 1.",
     )
     eval_fold: int | None = setting(
         None, "Hold out the workers of this fold (0-4) and score them at the end."

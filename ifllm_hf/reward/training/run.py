@@ -12,7 +12,7 @@ import numpy as np
 from ifllm_hf.behavior.features.baseline import ORDER_COLUMNS
 from ifllm_hf.behavior.features.habits import add_habits
 from ifllm_hf.data.card_head import card_head
-from ifllm_hf.errors import ConfigError
+from ifllm_hf.errors import ConfigError, TableError
 from ifllm_hf.files import read_parquet
 from ifllm_hf.metrics.core import score_interval
 from ifllm_hf.metrics.ridge import sigmoid
@@ -25,6 +25,7 @@ from ifllm_hf.reward.training.config import (
     RewardTrainingConfig,
 )
 from ifllm_hf.reward.training.evidence import fit_evidence_head
+from ifllm_hf.table_parts import table_files
 from ifllm_hf.training.checkpoints import checkpoint_to_resume, says_when_the_disk_is_full
 from ifllm_hf.training.launch import check_launch
 from ifllm_hf.training.local_dataset import load_local_folder
@@ -167,13 +168,14 @@ def _with_habits(turns: Any) -> Any:
 def _labels(path: str) -> list[dict[str, Any]]:
     import polars as pl
 
-    if not Path(path).is_file():
+    if not Path(path).exists():
         raise ConfigError(f"labels: {path} does not exist; write it with `ifllm label`")
     try:
-        return read_parquet(path, ["query_id", "chosen", "confidence"]).to_dicts()
-    except pl.exceptions.PolarsError as error:
+        return read_parquet(table_files(path), ["query_id", "chosen", "confidence"]).to_dicts()
+    except (pl.exceptions.PolarsError, TableError) as error:
         raise ConfigError(
-            f"labels: {path} cannot be read ({error}); expected the Parquet file of `ifllm label`"
+            f"labels: {path} cannot be read ({error}); expected the Parquet file, or the folder of "
+            "shards, of `ifllm label`"
         ) from error
 
 

@@ -13,10 +13,8 @@ from ifllm_hf.behavior.features.table import (
     CATALOGUE,
     FEATURE_COLUMNS,
     behavior_features,
-    read_turns,
-    write_features,
 )
-from ifllm_hf.errors import DataError, OutputError, TableError
+from ifllm_hf.errors import DataError
 from tests.helpers.reading_turns import features_of, random_turns, table, turn
 
 
@@ -211,26 +209,3 @@ def test_arrow_datasets_and_polars_give_the_same() -> None:
     assert behavior_features(dataset).equals(plain)
     chosen = behavior_features(dataset.select([6, 2]))
     assert chosen["query_id"].to_list() == rows["query_id"].gather([6, 2]).to_list()
-
-
-def test_written_features_read_back(tmp_path: Any) -> None:
-    rows = random_turns(5, n=6)
-    out = tmp_path / "new" / "features.parquet"
-    written = write_features(rows, out)
-    assert pl.read_parquet(out).equals(written)
-    assert [p.name for p in out.parent.iterdir()] == ["features.parquet"]
-    with pytest.raises(OutputError, match="exists already"):
-        write_features(rows, out)
-    write_features(rows[:3], out, overwrite=True)
-    assert pl.read_parquet(out).height == 3
-    with pytest.raises(TableError, match="not a prepared folder"):
-        write_features(tmp_path, tmp_path / "x.parquet")
-
-
-def test_a_prepared_folder_gives_one_row_per_turn(prepared_synthetic: Any, tmp_path: Any) -> None:
-    turns = read_turns(prepared_synthetic)
-    features = write_features(prepared_synthetic, tmp_path / "features.parquet")
-    assert features["query_id"].to_list() == turns["query_id"].to_list()
-    read = features.filter(pl.col("reading_ms").is_not_nan())
-    assert 0 < read.height < features.height
-    assert (read["reading_ms"] >= 0).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,17 +11,21 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from ifllm_hf import cli
 from ifllm_hf.behavior.features.table import behavior_features, read_turns
 from ifllm_hf.data.prepared.folder import config_files
-from ifllm_hf.errors import ConfigError, DataError, OutputError
+from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.files import read_parquet
 from ifllm_hf.reward.baselines.late_reading import Signals
 from ifllm_hf.reward.pretrained.build import build, fit_heads
 from ifllm_hf.reward.pretrained.heads import ALL, HEADS_FILE, READERS_FILE
-from ifllm_hf.reward.scoring import score_file
-from ifllm_hf.reward.scoring.score_file import SCORES, score_pairs_file
+from ifllm_hf.reward.scoring import score_file, score_shard
+from ifllm_hf.reward.scoring.score_file import score_pairs_file
+from ifllm_hf.reward.scoring.score_shard import SCORES
+from ifllm_hf.table_parts import table_files
+from tests.helpers.prepared_folder import equal, resharded
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +45,8 @@ def table(
 
 def score(source: Path, out: Path, **settings: Any) -> pl.DataFrame:
     said: list[str] = []
-    return score_pairs_file(source, out, progress=False, **{"say": said.append, **settings})
+    written = score_pairs_file(source, out, progress=False, **{"say": said.append, **settings})
+    return written.collect()
 
 
 def test_scores_are_those_of_the_head_without_the_reader(
@@ -86,7 +92,7 @@ def test_a_killed_run_goes_on(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole, scored = score_file._score, []
+    whole, scored = score_shard._score, []
 
     def killed_at(limit: int) -> Any:
         def one(network: Any, processor: Any, rows: pl.DataFrame) -> Any:
@@ -98,11 +104,11 @@ def test_a_killed_run_goes_on(
         return one
 
     out = tmp_path / "s.parquet"
-    monkeypatch.setattr(score_file, "_score", killed_at(4))
+    monkeypatch.setattr(score_shard, "_score", killed_at(4))
     with pytest.raises(KeyboardInterrupt):
         score(prepared_synthetic, out, model=model, batch_size=4)
     assert not out.exists() and len(scored) >= 4
-    monkeypatch.setattr(score_file, "_score", killed_at(10_000))
+    monkeypatch.setattr(score_shard, "_score", killed_at(10_000))
     said: list[str] = []
     found = score(prepared_synthetic, out, model=model, batch_size=7, say=said.append)
     assert len(scored) == len(set(scored)) == found.height
@@ -110,6 +116,42 @@ def test_a_killed_run_goes_on(
     for column in ("score_a", "score_b"):
         np.testing.assert_allclose(found[column].to_numpy(), table[column].to_numpy(), atol=1e-5)
     assert [file.name for file in tmp_path.iterdir()] == ["s.parquet"]
+
+
+def test_shards_are_scored_as_the_whole_is(
+    table: pl.DataFrame,
+    model: Path,
+    prepared_synthetic: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    many = resharded(prepared_synthetic, tmp_path / "ifllm")
+    files = config_files(many, "pairwise")
+    found = score(many, tmp_path / "s.parquet", model=model)
+    assert found["query_id"].to_list() == read_parquet(files, ["query_id"])["query_id"].to_list()
+    found, whole = found.sort("query_id"), table.sort("query_id")
+    assert_frame_equal(found, whole, check_exact=False, rel_tol=0, abs_tol=1e-6)
+    asked: list[int] = []
+
+    def elsewhere(workers: int, *, rank: Any) -> Any:
+        """Run as other processes do: what is run is sent there, and ends in any order."""
+        sent = pickle.dumps(rank)
+
+        def run(work: Path, numbers: list[int], done: Any) -> None:
+            asked.append(workers)
+            for number in reversed(numbers):
+                pickle.loads(sent)(work, number)
+                done(number)
+
+        return run
+
+    monkeypatch.setattr(score_file, "engine_for", elsewhere)
+    score(many, tmp_path / "shards", model=model, workers=2)
+    assert asked == [2, 2]
+    assert [read_parquet(f).height for f in table_files(tmp_path / "shards")] == [
+        read_parquet(f, ["query_id"]).height for f in files
+    ]
+    assert equal(read_parquet(table_files(tmp_path / "shards")).sort("query_id"), found)
 
 
 def test_a_model_that_names_no_reader_leaves_it_open(
@@ -137,7 +179,7 @@ def test_what_cannot_be_scored_is_one_line(
     out = tmp_path / "s.parquet"
     with pytest.raises(ConfigError, match="type 'bert'"):
         score(prepared_synthetic, out, model=tmp_path / "bert")
-    with pytest.raises(OutputError, match=r"\.parquet"):
+    with pytest.raises(ConfigError, match=r"\.parquet"):
         score(prepared_synthetic, tmp_path / "s.csv")
     out.touch()
     assert cli.main(["score", str(prepared_synthetic), str(out)]) == 1

@@ -1,0 +1,152 @@
+"""A table that is written part by part: one Parquet file, JSON lines, or a folder of shards.
+
+A folder is written for a name without an ending: `train-00000-of-00007.parquet`, a shard for each
+part, as `load_dataset` reads them. Whatever is written is whole or not there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ifllm_hf.errors import ConfigError, OutputError, TableError
+from ifllm_hf.files import arrow_writer, check_free, whole_file, whole_folder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PARQUET, LINES = ".parquet", ".jsonl"
+_SHARD = re.compile(r"train-\d{5}-of-(\d{5})\.parquet")
+# Parts are gathered to row groups of this size: the footer describes every column of every one.
+_ROW_GROUP_BYTES = 16 * 2**20
+
+
+def check_table_place(
+    out: str | os.PathLike[str], *, overwrite: bool, endings: tuple[str, ...] = (PARQUET,)
+) -> Path:
+    """Return the name of a table to write as a path; call it before long work.
+
+    Raises:
+        ConfigError: Its ending is not one of `endings`, nor is it a name without.
+        OutputError: Something is there and must not be replaced.
+    """
+    out = Path(out)
+    if out.suffix in endings:
+        return check_free(out, overwrite=overwrite)
+    if out.suffix:
+        raise ConfigError(
+            f"{out.name}: cannot write {out.suffix}; expected a name that ends in "
+            f"{' or '.join(endings)}, or one without an ending for a folder of shards. Rename it."
+        )
+    if not os.path.lexists(out):
+        return out
+    if not out.is_dir():
+        raise OutputError(f"{out}: is a file; expected the name of a folder, or a free one.")
+    names = sorted(entry.name for entry in out.iterdir())
+    foreign = [name for name in names if not _SHARD.fullmatch(name)]
+    if foreign:
+        raise OutputError(
+            f"{out}: holds {', '.join(foreign[:3])}, which would be lost. Choose another name."
+        )
+    if names and not overwrite:
+        raise OutputError(
+            f"{out}: exists already; expected a free name. Choose another one or ask to overwrite "
+            "(--overwrite)."
+        )
+    return out
+
+
+def write_table(
+    out: Path,
+    parts: Iterable[pa.Table],
+    schema: pa.Schema,
+    metadata: Mapping[bytes, bytes] | None = None,
+) -> None:
+    """Write a table that comes in parts; memory holds one row group of it.
+
+    Args:
+        out: Checked by `check_table_place`.
+        parts: All of `schema`. In a folder each one is a shard; without any there is an empty one.
+        schema: Columns and types.
+        metadata: Kept in the footer of every Parquet file.
+
+    Raises:
+        OutputError: It cannot be written; what was there stays.
+    """
+    schema = schema.with_metadata(dict(metadata)) if metadata else schema
+    if out.suffix == PARQUET:
+        with whole_file(out) as aside:
+            _write_file(aside, _gathered(parts), schema)
+    elif out.suffix == LINES:
+        with whole_file(out) as aside:
+            _write_lines(aside, parts)
+    else:
+        with whole_folder(out) as folder:
+            _write_shards(folder, parts, schema)
+
+
+def table_files(path: str | os.PathLike[str]) -> list[str]:
+    """Return the Parquet files of a table in order: itself, or the shards of its folder.
+
+    Raises:
+        TableError: A shard is missing.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return [str(path)]
+    found = sorted(file for file in path.iterdir() if _SHARD.fullmatch(file.name))
+    expected = [f"train-{i:05d}-of-{len(found):05d}.parquet" for i in range(len(found))]
+    if not found or [file.name for file in found] != expected:
+        raise TableError(
+            f"{path}: {len(found)} Parquet files are there, and not all of a whole; expected "
+            "train-00000-of-N.parquet and so on. Write or fetch the folder again."
+        )
+    return [str(file) for file in found]
+
+
+def _write_file(path: Path, parts: Iterable[pa.Table], schema: pa.Schema) -> None:
+    with arrow_writer(path, schema) as write:
+        for part in parts:
+            if part.num_rows:  # `datasets` cannot read a row group without rows
+                write(part.replace_schema_metadata(schema.metadata), part.num_rows)
+
+
+def _write_lines(path: Path, parts: Iterable[pa.Table]) -> None:
+    import polars as pl
+
+    with path.open("wb") as file:
+        for part in parts:
+            frame = pl.from_arrow(part)
+            assert isinstance(frame, pl.DataFrame)
+            frame.write_ndjson(file)
+
+
+def _write_shards(folder: Path, parts: Iterable[pa.Table], schema: pa.Schema) -> None:
+    paths: list[Path] = []
+    for part in parts:
+        paths.append(folder / f"{len(paths)}")
+        _write_file(paths[-1], [part], schema)
+    if not paths:
+        paths.append(folder / "0")
+        _write_file(paths[0], [], schema)
+    for i, path in enumerate(paths):
+        path.rename(folder / f"train-{i:05d}-of-{len(paths):05d}.parquet")
+
+
+def _gathered(parts: Iterable[pa.Table]) -> Iterable[pa.Table]:
+    """Join parts up to the size of a row group."""
+    import pyarrow as pa
+
+    waiting: list[pa.Table] = []
+    size = 0
+    for part in parts:
+        if waiting and size + part.nbytes > _ROW_GROUP_BYTES:
+            yield pa.concat_tables(waiting)
+            waiting, size = [], 0
+        waiting.append(part)
+        size += part.nbytes
+    if waiting:
+        yield pa.concat_tables(waiting)
