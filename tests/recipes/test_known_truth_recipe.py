@@ -68,7 +68,7 @@ def test_the_report_is_made_from_the_lines_alone(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--report", "--results", "{}/none.jsonl"), "run the grid without --report first"),
+        (("--report", "--results", "{}/none.jsonl"), "run the same without --report first"),
         (("--seeds", "[]"), "seeds or blocks is empty"),
         (("--click_error", "0.7"), "share of wrong clicks"),
         (("--blocks", "[{name: x, sources: [all], shares: [0.2], strengths: [0.3]}]"), "0.3"),
