@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,37 +17,64 @@ import polars as pl
 
 from ifllm_hf.alignment.known_truth.made_world import pairs_of, questions_of, readers_of
 from ifllm_hf.alignment.known_truth.waves.config import TruthWaves, WaveArm
+from ifllm_hf.alignment.pairs.config import JUDGE_FOLD
 from ifllm_hf.data.known_truth import PairsInTurn
 from ifllm_hf.data.raw.csv_tables import QUERY_LOGS, TABLE_COLUMNS
-from ifllm_hf.data.synthetic import count_turns, read_truth, write_synthetic_release
-from ifllm_hf.errors import ConfigError, OutputError
+from ifllm_hf.data.synthetic import read_truth, readers_of_turns, write_synthetic_release
+from ifllm_hf.data.tables.folds import fold_of_unknown
+from ifllm_hf.errors import ConfigError, DataError, OutputError
 from ifllm_hf.files import whole_folder
 
 _SEEDS_APART, _IDS_APART = 1000, 1_000_000
 _BEHAVIOR = "user_behavior"
 
 
-def questions_of_wave(waves: TruthWaves, seed: int, wave: int) -> list[str]:
-    """Return what the readers of a wave ask; no question is asked in two waves.
+def turns_of_waves(waves: TruthWaves, seed: int) -> pl.DataFrame:
+    """Return who asks what: `wave`, `user_id`, `prompt`, in order; it depends on no policy.
+
+    No question is asked twice, and no reader comes in two waves.
 
     Raises:
         ConfigError: All waves together ask more than the world has.
     """
     readers = readers_of(waves, waves.share, 0.5)
-    turns = [
-        count_turns(
-            waves.conversations, seed=_release_seed(seed, k), readers=readers, defects=False
+    asked = [
+        (wave, user_id)
+        for wave in range(1, waves.waves + 1)
+        for user_id in readers_of_turns(
+            waves.conversations, seed=_release_seed(seed, wave), readers=readers, defects=False
         )
-        for k in range(1, waves.waves + 1)
     ]
-    every = questions_of(seed)
-    if sum(turns) > len(every):
+    questions = questions_of(seed)
+    if len(asked) > len(questions):
         raise ConfigError(
-            f"{waves.waves} waves of {waves.conversations} conversations have {sum(turns)} turns, "
-            f"but the world has {len(every)} questions; lower waves or conversations"
+            f"{waves.waves} waves of {waves.conversations} conversations have {len(asked)} turns, "
+            f"but the world has {len(questions)} questions; lower waves or conversations"
         )
-    first = sum(turns[: wave - 1])
-    return every[first : first + turns[wave - 1]]
+    turns = pl.DataFrame(asked, schema={"wave": pl.Int64, "user_id": pl.String}, orient="row")
+    return turns.with_columns(prompt=pl.Series(questions[: len(asked)]))
+
+
+def asked_by_judges(turns: pl.DataFrame, folds: Mapping[str, int]) -> pl.DataFrame:
+    """Return `user_id` and `prompt` of what held-out readers of all waves ask.
+
+    Args:
+        turns: See `turns_of_waves`.
+        folds: Of the readers who came so far, as the pipeline keeps them; it gives others theirs by
+            their id when they come, so who is held out is known after the first wave.
+
+    Raises:
+        DataError: Nobody is held out.
+    """
+    known = {u: folds.get(u, fold_of_unknown(u)) for u in turns["user_id"].unique().to_list()}
+    fold = pl.col("user_id").replace_strict(known, return_dtype=pl.Int64)
+    held_out = turns.filter(fold == JUDGE_FOLD)
+    if not held_out.height:
+        raise DataError(
+            f"none of {len(known)} readers is in fold {JUDGE_FOLD}, so there is nobody to ask "
+            "afterwards; set conversations higher"
+        )
+    return held_out.select("user_id", "prompt").sort("user_id", "prompt")
 
 
 def write_wave(
@@ -72,9 +99,10 @@ def write_wave(
         policy: The adapter that answers; None: the base model.
 
     Raises:
-        IFLLMError: See `questions_of_wave`, `sample_answers` and `write_synthetic_release`.
+        IFLLMError: See `turns_of_waves`, `sample_answers` and `write_synthetic_release`.
     """
-    questions = questions_of_wave(waves, seed, wave)
+    asked = turns_of_waves(waves, seed).filter(pl.col("wave") == wave)
+    questions = asked["prompt"].to_list()
     pairs = pairs_of(waves, questions, answers, seed, policy)
     readers = readers_of(waves, waves.share, arm.strength)
     write_synthetic_release(

@@ -81,7 +81,6 @@ class TruthWaves(TruthSettings):
         *TruthSettings.not_of_a_result,
         "judge",
         "arms",
-        "waves",
     )
 
     def __post_init__(self) -> None:

@@ -64,7 +64,7 @@ def _head(records: Sequence[Record]) -> str:
         f"Written by `{_COMMAND}` from the lines of `waves.jsonl`. Base model: "
         f"{records[0]['base']}, mean true score {sum(before) / len(before):.2f} ("
         f"{sum(answers.values())} answers to the questions of {sum(map(len, readers.values()))} "
-        f"held-out readers of the first wave, seeds {', '.join(map(str, seeds))}; each policy "
+        f"held-out readers of all waves, seeds {', '.join(map(str, seeds))}; each policy "
         "answers the same). Intervals: 95 %, bootstrap over seeds and held-out readers, paired; "
         "with a few seeds they are too narrow.\n\n"
         + "\n".join(_described(record) for record in arms.values())

@@ -16,8 +16,10 @@ from ifllm_hf.alignment.known_truth.cell_labels import right_labels
 from ifllm_hf.alignment.known_truth.cell_run import by_reader, parts_of, true_scores
 from ifllm_hf.alignment.known_truth.made_world import MadeWorld, ask, truth_of
 from ifllm_hf.alignment.known_truth.waves.arrivals import (
+    asked_by_judges,
     join_releases,
     truth_of_wave,
+    turns_of_waves,
     write_wave,
 )
 from ifllm_hf.alignment.known_truth.waves.config import TruthWaves, WaveArm
@@ -58,8 +60,8 @@ def run_wave(waves: TruthWaves, arm: WaveArm, seed: int, before: Sequence[Wave])
 
     The policy after the last wave answers its readers twice. Then `run_pipeline`, as
     `recipes/refresh.yaml` has it, prepares and labels all that has arrived, trains on the pairs
-    that are new and judges. At last the model answers what held-out readers of the *first* wave
-    asked: they are the same after every wave, and no arm trains on them.
+    that are new and judges. At last the model answers what the held-out readers of all waves ask:
+    they are the same after every wave, and no arm ever trains on them.
 
     Args:
         waves: The settings.
@@ -129,7 +131,8 @@ def _run(
     if now == policy:
         pairs = pairs.clear()
     labels = right_labels(pairs, MadeWorld(turns, truth)) if pairs.height else None
-    asked = _asked_by_judges(Data(prepared, out, dry=True).questions(), came[0]["user_id"])
+    folds = Data(prepared, out, dry=True).folds
+    asked = asked_by_judges(turns_of_waves(waves, seed), folds)
     questions = asked["prompt"].unique(maintain_order=True).to_list()
     base = true_scores(questions, ask(waves, questions, seeds / "base", seed))
     then = base
@@ -139,7 +142,7 @@ def _run(
     verdicts = read_verdicts(out / FOLDER / _MODEL).get(arm.name, [])
     shown = truth.join(came[-1].select("query_id"), "query_id").select("true_a", "true_b")
     steps = zip(("readers", "pipeline", "answers"), clock, clock[1:], strict=False)
-    names = [one.policy.name if one.policy else None for one in before]
+    names = [None if one is None else one.name for one in (*(w.policy for w in before), now)]
     record = {
         "base": waves.base,
         "arm": arm.name,
@@ -154,7 +157,7 @@ def _run(
         "readers": by_reader(asked.rows(), base, then),
         "judged": _judged(verdicts[-1]) if verdicts and now != policy else None,
         "stopped": outcome.cells[_MODEL][arm.name] == STOPPED,
-        "kept": _kept(verdicts, [*names, now and now.name]),
+        "kept": _kept(verdicts, names),
         "parts": {"before": parts_of(base), "after": parts_of(then)},
         "seconds": {name: round(end - start, 1) for name, start, end in steps},
         "versions": versions(),
@@ -189,23 +192,6 @@ def _refresh(
         what, why = next(iter(outcome.errors.items()))
         raise DataError(f"{what}: {why}")
     return outcome
-
-
-def _asked_by_judges(questions: pl.DataFrame, first: pl.Series) -> pl.DataFrame:
-    """Return `user_id` and `prompt` of what held-out readers of the first wave asked.
-
-    Raises:
-        DataError: Nobody is held out.
-    """
-    held_out = questions.filter(
-        (pl.col("fold") == JUDGE_FOLD) & pl.col("user_id").is_in(first.unique().to_list())
-    )
-    if not held_out.height:
-        raise DataError(
-            f"none of {first.n_unique()} readers of the first wave is in fold {JUDGE_FOLD}, so "
-            "there is nobody to ask afterwards; set conversations higher"
-        )
-    return held_out.select("user_id", "prompt").sort("user_id", "prompt")
 
 
 def _judged(verdict: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from ifllm_hf.alignment.known_truth.waves.run import missing, run_waves
 from ifllm_hf.alignment.pipeline import early_stopping
 from ifllm_hf.alignment.pipeline import judge as pipeline_judge
 from ifllm_hf.data.known_truth import TownQuestion, known_world
-from ifllm_hf.errors import ConfigError
+from ifllm_hf.errors import ConfigError, OutputError
 from ifllm_hf.files import shipped_folder
 from tests.helpers.alignment.pipeline_files import Trainer
 
@@ -70,7 +70,7 @@ def small(out: Path, **given: Any) -> TruthWaves:
         arms=(WaveArm("clicks", "explicit", 0.95),),
         seeds=(0,),
         waves=2,
-        conversations=24,
+        conversations=11,  # of two waves: few enough to be read in this process
         share=0.8,
         results=None,
         output_dir=str(out),
@@ -118,10 +118,14 @@ def test_readers_and_questions_of_waves_are_others_and_nobody_held_out_trains(tw
     held_out = set(first["readers"])
     assert held_out and held_out == set(second["readers"])
     assert not held_out & (readers[0] | readers[1])
-    assert held_out <= set(pairs[0].filter(pl.col("fold") == 3)["user_id"])
-    asked = [arrivals.questions_of_wave(waves, 0, wave) for wave in (1, 2)]
-    assert [len(questions) for questions in asked] == [n for n, _ in world.wrote]
-    assert not set(asked[0]) & set(asked[1])
+    turns = arrivals.turns_of_waves(waves, 0)
+    assert turns["prompt"].n_unique() == turns.height
+    assert turns.group_by("user_id").agg(pl.col("wave").n_unique())["wave"].max() == 1
+    # What was planned is what came: by each pair, who asked it in which wave.
+    came = pl.concat(pairs).select("user_id", "prompt").unique()
+    assert came.join(turns, ["user_id", "prompt"]).height == came.height > 20
+    judged = {user for p in pairs for user in p.filter(pl.col("fold") == 3)["user_id"]}
+    assert judged <= held_out
 
 
 def test_a_line_says_what_was_learned_and_how_right_it_was(two: Any) -> None:
@@ -156,30 +160,36 @@ def test_only_what_is_missing_is_run(two: Any, tmp_path: Path) -> None:
     assert again(replace(waves, results=str(fewer))).ran == 1
     assert list(read_results(fewer).values()) == lines
     assert (len(world.trainer.asked), len(world.wrote)) == before
+    # No wave comes after a stop.
     assert missing(waves, waves.arms[0], 1, {}) == [1, 2]
+    assert missing(waves, waves.arms[0], 0, {lines[0]["key"]: {"stopped": True}}) == []
+
+
+def test_a_reader_who_comes_twice_is_refused(two: Any, tmp_path: Path) -> None:
+    release = next(two[0].out.rglob("*-release"))
+    with pytest.raises(OutputError, match="came in an earlier wave"):
+        arrivals.join_releases([release, release], tmp_path / "all")
+    assert not (tmp_path / "all").exists()
 
 
 def test_a_wave_is_the_same_again(two: Any, tmp_path: Path, world: World) -> None:
     first = two[2][0]
     waves = small(tmp_path)
-    assert run_waves(replace(waves, waves=1)).ran == 1
+    # A judge without a score: nothing is lost, and the same command goes on.
+    world.rises = [1.0, ConfigError("no score: its score is nan")]
+    outcome = run_waves(waves)
+    assert outcome.ran == 1
     (line,) = read_results(waves.results_file).values()
     assert {**line, "seconds": 0} == {**first, "seconds": 0}
-    # One more wave is asked for, and a judge without a score: nothing is lost, and it goes on.
-    world.rises = [ConfigError("no score: its score is nan")]
-    outcome = run_waves(waves)
-    assert outcome.there == 1 and outcome.ran == 0
     assert outcome.errors["clicks seed0"].endswith("no score: its score is nan")
     world.rises = [-1.0]
-    assert run_waves(waves).ran == 1 and len(world.trainer.asked) == 2
+    last = run_waves(waves)
+    assert (last.ran, last.there, len(world.trainer.asked)) == (1, 1, 2)
     second = read_results(waves.results_file)[waves.key(waves.arms[0], 0, 2)]
     assert second["stopped"] and second["kept"] == 1 and second["judged"]["said"] == "fell"
-    # No wave comes after a stop.
-    more = run_waves(replace(waves, waves=4))
-    assert (more.ran, more.there, len(world.trainer.asked)) == (0, 2, 2)
-    assert more.report is not None
+    assert last.report is not None
     assert "| clicks | 0 | 2 | -1.00 [-1.10, -0.90] | 20 | 3 | 10.00 | 1 | 10.00 |" in (
-        more.report.read_text()
+        last.report.read_text()
     )
 
 
