@@ -42,6 +42,7 @@ def build_trainer(folder: Path, layers: int, n_pairs: int, **settings: Any) -> A
 
     from ifllm_hf.alignment.dpo.config import PairDPOConfig
     from ifllm_hf.alignment.dpo.trainer import PairDPOTrainer
+    from ifllm_hf.alignment.pairs.unpadded import MOST_GROUPS
     from ifllm_hf.training.tiny_models import train_tiny_tokenizer
 
     tokenizer = train_tiny_tokenizer(["a"])
@@ -56,7 +57,7 @@ def build_trainer(folder: Path, layers: int, n_pairs: int, **settings: Any) -> A
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    return PairDPOTrainer(
+    trainer = PairDPOTrainer(
         model=LlamaForCausalLM(config),
         args=PairDPOConfig(
             output_dir=str(folder),
@@ -77,6 +78,8 @@ def build_trainer(folder: Path, layers: int, n_pairs: int, **settings: Any) -> A
             task_type="CAUSAL_LM", r=4, target_modules="all-linear", bias="none"
         ),
     )
+    trainer.data_collator.most_groups = MOST_GROUPS  # as on a GPU
+    return trainer
 
 
 def batches(trainer: Any) -> Iterator[dict[str, Any]]:

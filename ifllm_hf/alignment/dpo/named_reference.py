@@ -20,7 +20,7 @@ from trl.trainer.utils import add_fused_lm_head, use_adapter
 from ifllm_hf.alignment.dpo import reference_cache
 from ifllm_hf.alignment.pairs import unpadded
 from ifllm_hf.alignment.pairs.attention import IN_GROUPS, attention_for
-from ifllm_hf.alignment.pairs.head import add_answer_head
+from ifllm_hf.alignment.pairs.head import add_answer_head, answer_sums
 from ifllm_hf.alignment.policy.adapter_precision import AdapterPrecision
 from ifllm_hf.errors import ConfigError
 
@@ -65,6 +65,8 @@ class NamedReferenceTrainer(AdapterPrecision, DPOTrainer):  # type: ignore[misc,
             forms = {attention_for(m, device, half.get(mixed, m.dtype)) for m in models}
             form = forms.pop() if len(forms) == 1 else IN_GROUPS
             self.data_collator.variable = form != IN_GROUPS
+            if device.type == "cpu":
+                self.data_collator.most_groups = unpadded.MOST_GROUPS_ON_CPU
             for model in models:
                 model.set_attn_implementation(form)
         else:
@@ -112,7 +114,8 @@ class NamedReferenceTrainer(AdapterPrecision, DPOTrainer):  # type: ignore[misc,
             self._reference_adapter(),
             self.accelerator.autocast(),
         ):
-            chosen, rejected = self._answer_log_probs(model, inputs).sum(dim=1).chunk(2, dim=0)
+            answers = answer_sums(self._answer_log_probs(model, inputs))
+        chosen, rejected = answers.chunk(2, dim=0)
         return chosen, rejected
 
     def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
@@ -126,7 +129,7 @@ class NamedReferenceTrainer(AdapterPrecision, DPOTrainer):  # type: ignore[misc,
             order = reference_cache.longest_first(dataset)
             self._precompute_model_hash = key[0]
             rows = super()._precompute_ref_logps(dataset.select(order), name, batch_size)
-            kept = np.empty((len(dataset), 2), dtype=np.float32)
+            kept = np.empty((len(dataset), 2))
             kept[order] = np.stack([rows["ref_chosen_logps"], rows["ref_rejected_logps"]], axis=1)
             if self.accelerator.is_main_process:
                 reference_cache.save(key[0], kept)
@@ -174,7 +177,7 @@ class NamedReferenceTrainer(AdapterPrecision, DPOTrainer):  # type: ignore[misc,
         if not self.args.disable_dropout:
             with torch.no_grad():
                 self.model.eval()
-                answers = self._answer_log_probs(model, inputs).sum(dim=1)
+                answers = answer_sums(self._answer_log_probs(model, inputs))
                 self.model.train()
         chosen, rejected = answers.detach().chunk(2, dim=0)
         delta = (chosen - reference[0]) - (rejected - reference[1])

@@ -25,7 +25,7 @@ from ifllm_hf.errors import OutputError
 from ifllm_hf.files import cache_folder, digest, whole_file
 
 logger = logging.getLogger(__name__)
-LogProbs = npt.NDArray[np.float32]
+LogProbs = npt.NDArray[np.float64]
 _SIDES = ("prompt_ids", "chosen_ids", "rejected_ids")
 _WORDS = 1 << 16
 # Settings of a config that change no log probability.
@@ -140,7 +140,7 @@ def save(key: str, values: LogProbs) -> None:
     """Keep values of shape (pairs, 2); a full disk costs the cache and not the run."""
     try:
         with whole_file(file_of(key)) as aside, aside.open("wb") as file:
-            np.save(file, values.astype(np.float32), allow_pickle=False)
+            np.save(file, values, allow_pickle=False)
     except OutputError as error:
         logger.warning("log probabilities of the reference are not kept for later runs: %s", error)
 

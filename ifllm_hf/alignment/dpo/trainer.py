@@ -43,6 +43,7 @@ from ifllm_hf.alignment.dpo.named_reference import NamedReferenceTrainer
 from ifllm_hf.alignment.dpo.reference_cache import row_lengths
 from ifllm_hf.alignment.pairs.balance import BalancedSampler
 from ifllm_hf.alignment.pairs.collator import PairCollator, batch_counts
+from ifllm_hf.alignment.pairs.head import answer_sums
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.training.local_paths import WithoutLocalPaths
 
@@ -243,7 +244,7 @@ class PairDPOTrainer(WithoutLocalPaths, NamedReferenceTrainer):
         """
         mode = "train" if self.model.training else "eval"
         token_logps = self._answer_log_probs(model, inputs)
-        answers = token_logps.sum(dim=1)
+        answers = answer_sums(token_logps)
         reference = self._reference_logps(inputs)
         if mode == "train" and self.step0_margin is None and self.state.global_step == 0:
             self._check_reference(model, inputs, answers, reference)
@@ -253,8 +254,8 @@ class PairDPOTrainer(WithoutLocalPaths, NamedReferenceTrainer):
         # TRL counts the first answer token too when the answer starts the sequence; so do we.
         chosen_length, rejected_length = inputs["answer_lengths"].clamp(min=1).chunk(2, dim=0)
         chosen_ratio, rejected_ratio = chosen - ref_chosen, rejected - ref_rejected
-        delta = chosen_ratio - rejected_ratio
-        delta_per_token = chosen_ratio / chosen_length - rejected_ratio / rejected_length
+        delta = (chosen_ratio - rejected_ratio).float()
+        per_token = chosen_ratio / chosen_length - rejected_ratio / rejected_length
         confidence = inputs["confidence"].to(delta.device)
 
         in_training = num_items_in_batch is not None
@@ -263,7 +264,7 @@ class PairDPOTrainer(WithoutLocalPaths, NamedReferenceTrainer):
         loss_of = partial(
             preference_loss,
             self.args.preference_loss,
-            delta_per_token=delta_per_token,
+            delta_per_token=per_token.float(),
             confidence=confidence,
             beta=self.beta,
             noise_rate=self.noise_rate,

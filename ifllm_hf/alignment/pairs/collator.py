@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
-from ifllm_hf.alignment.pairs.unpadded import collate_unpadded
+from ifllm_hf.alignment.pairs.head import sum_dtype
+from ifllm_hf.alignment.pairs.unpadded import MOST_GROUPS, collate_unpadded
 
 _REFERENCE = ("ref_chosen_logps", "ref_rejected_logps")
 
@@ -23,10 +24,12 @@ class PairCollator(DataCollatorForPreference):  # type: ignore[misc, unused-igno
     Attributes:
         padded: Whether to pad as TRL does, for models that cannot read `collate_unpadded`.
         variable: Whether attention takes rows of any length in one call (`collate_unpadded`).
+        most_groups: Calls of attention where it does not (`collate_unpadded`).
     """
 
     padded: bool = True
     variable: bool = False
+    most_groups: int = MOST_GROUPS
 
     def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         """Return the batch."""
@@ -36,10 +39,16 @@ class PairCollator(DataCollatorForPreference):  # type: ignore[misc, unused-igno
             batch["answer_mask"] = batch["completion_mask"][:, 1:]
             batch["answer_lengths"] = batch["completion_mask"].sum(dim=1)
         else:
-            batch = {**collate_unpadded(examples, self.max_length, variable=self.variable)}
-            for name in _REFERENCE:
-                if name in examples[0]:
-                    batch[name] = torch.tensor([example[name] for example in examples])
+            batch = collate_unpadded(
+                examples,
+                self.max_length,
+                variable=self.variable,
+                most_groups=self.most_groups,
+            )
+        for name in _REFERENCE:  # which TRL rounds to float32
+            if name in examples[0]:
+                sums = [example[name] for example in examples]
+                batch[name] = torch.tensor(sums, dtype=sum_dtype())
         batch["confidence"] = torch.tensor(
             [example.get("confidence", 1.0) for example in examples], dtype=torch.float32
         )

@@ -147,3 +147,17 @@ class _FrozenHead(torch.autograd.Function):
         (gradient,) = ctx.saved_tensors
         (grad,) = grad_outputs
         return (gradient * grad[:, None]).to(gradient.dtype), None, None, None
+
+
+def sum_dtype() -> torch.dtype:
+    """Return what log probabilities of whole answers are in: float64, which Apple's GPUs lack.
+
+    An answer of 700 tokens has thousands of nats at first, where float32 has steps of 5e-4: as
+    differences of such sums, margins would be off by as much.
+    """
+    return torch.float32 if torch.backends.mps.is_available() else torch.float64
+
+
+def answer_sums(token_logps: torch.Tensor) -> torch.Tensor:
+    """Sum log probabilities of tokens, shape `(answers, length)`, by answer; see `sum_dtype`."""
+    return token_logps.sum(dim=1, dtype=sum_dtype())

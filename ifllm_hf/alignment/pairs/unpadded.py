@@ -26,14 +26,20 @@ from ifllm_hf.alignment.pairs.attention import (
     VARIABLE_FLASH,
 )
 
-# A constant, so that every batch of as many pairs has the same graph: as many calls of as many
-# rows, whose lengths alone differ.
-_MOST_GROUPS = 4
+MOST_GROUPS = 4
+"""A constant, so that every batch of as many pairs has the same graph: as many calls of as many
+rows, whose lengths alone differ."""
+MOST_GROUPS_ON_CPU = 8
+"""There a call costs nothing, and padding is what counts."""
 _KNOWN_LAYERS = {"full_attention", "sliding_attention"}
 
 
 def collate_unpadded(
-    examples: list[dict[str, Any]], max_length: int | None, *, variable: bool = False
+    examples: list[dict[str, Any]],
+    max_length: int | None,
+    *,
+    variable: bool = False,
+    most_groups: int = MOST_GROUPS,
 ) -> dict[str, Any]:
     """Lay the pairs of a batch out in one row.
 
@@ -41,6 +47,7 @@ def collate_unpadded(
         examples: `prompt_ids`, `chosen_ids`, `rejected_ids` of each of `pairs` pairs.
         max_length: Answers are cut where prompt and answer together are longer.
         variable: Whether attention takes rows of any length in one call, or groups of one length.
+        most_groups: How many there are of them at most.
 
     Returns:
         With `tokens` tokens in all, `n` of them scored, and `scored` the longest answer; answers
@@ -103,7 +110,7 @@ def collate_unpadded(
             max(map(len, rows)),
         )
     else:
-        groups, at_place, start = _in_groups(rows)
+        groups, at_place, start = _in_groups(rows, most_groups)
     place = torch.zeros(len(ids), dtype=torch.long)
     shared_tokens: list[int] = []
     shared_places: list[int] = []
@@ -134,14 +141,14 @@ def collate_unpadded(
 
 
 def _in_groups(
-    rows: list[list[int]],
+    rows: list[list[int]], most_groups: int
 ) -> tuple[list[tuple[int, int]], list[int], list[int]]:
     """Return groups of rows of like length, the token at each place, and where each row starts."""
     groups: list[tuple[int, int]] = []
     at_place: list[int] = []
     start = [0] * len(rows)
     by_length = sorted(range(len(rows)), key=lambda number: len(rows[number]))
-    size = -(-len(rows) // _MOST_GROUPS)
+    size = -(-len(rows) // most_groups)
     for first in range(0, len(rows), size):
         members = by_length[first : first + size]
         width = len(rows[members[-1]])

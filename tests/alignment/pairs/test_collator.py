@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-LOGPS = {"ref_chosen_logps": [-1.5, -2.5], "ref_rejected_logps": [-3.0, -4.5]}
+# Sums as of long answers, between the numbers that float32 has.
+LOGPS = {"ref_chosen_logps": [-1.5, -5000.0001], "ref_rejected_logps": [-3.0, -4321.9876]}
 
 
 @pytest.mark.parametrize("padded", [True, False])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -89,3 +91,12 @@ def test_the_parts_of_trl_that_the_head_takes_have_not_moved() -> None:
     ]
     source = inspect.getsource(add_fused_lm_head)
     assert all(name in source for name in head._CHANGES_LOGITS)
+
+
+def test_sums_of_long_answers_are_exact() -> None:
+    from ifllm_hf.alignment.pairs.head import answer_sums
+
+    rng = np.random.default_rng(0)
+    logps = torch.tensor(rng.gumbel(-7.6, 2, size=(4, 700)), dtype=torch.float32)
+    right = [math.fsum(row) for row in logps.tolist()]
+    np.testing.assert_allclose(answer_sums(logps), right, rtol=0, atol=1e-9)

@@ -43,14 +43,20 @@ def test_each_token_stands_once_and_the_end_of_the_prompt_twice() -> None:
 @given(
     st.lists(
         st.tuples(st.integers(1, 9), st.integers(1, 30), st.integers(1, 30)), min_size=1, max_size=6
-    )
+    ),
+    st.sampled_from([1, 4, 12]),
 )
-def test_rows_of_answers_are_what_a_padded_batch_holds(sizes: list[tuple[int, int, int]]) -> None:
+def test_rows_of_answers_are_what_a_padded_batch_holds(
+    sizes: list[tuple[int, int, int]], most_groups: int
+) -> None:
     from ifllm_hf.alignment.pairs.unpadded import collate_unpadded
 
     rng = np.random.default_rng(len(sizes))
     examples = [example(*(rng.integers(3, 99, size=n).tolist() for n in size)) for size in sizes]
-    batch = collate_unpadded(examples, max_length=24)
+    batch = collate_unpadded(examples, max_length=24, most_groups=most_groups)
+    assert len(batch["groups"]) <= most_groups
+    if most_groups == 12:  # as many as rows: nothing is padded
+        assert all(n == 1 for n, _ in batch["groups"])
     rows, start = [], 0
     for n, width in batch["groups"]:
         rows += batch["rows"][start : start + n * width].view(n, width).tolist()
