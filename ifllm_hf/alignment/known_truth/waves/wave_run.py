@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
@@ -71,11 +71,11 @@ def run_wave(waves: TruthWaves, arm: WaveArm, seed: int, before: Sequence[Wave])
 
     Returns:
         The wave. Its line has `key`, `family`, `base`, `arm` and its fields, `seed`, `wave`;
-        `shown`: the mean true score of the answers that its readers saw; `trained`: whether there
-        was enough to train on; `labels` of the new pairs, see `RightLabels`; `readers`: by held-out
-        reader the number of answers and the sums of their true scores, by the base model and by the
-        policy; `judged`: what early stopping found; `stopped`; `kept`: the wave whose policy is the
-        best, 0: the base model; `parts`, `seconds`, `versions` as in the lines of the grid.
+        `shown`: the mean true score of the answers that its readers saw; `labels` of the new pairs,
+        see `RightLabels`, None: too few to train on; `readers`: by held-out reader the number of
+        answers and the sums of their true scores, by the base model and by the policy; `judged`:
+        what early stopping found; `stopped`; `kept`: the wave whose policy is the best, 0: the base
+        model; `parts`, `seconds`, `versions` as in the lines of the grid.
 
     Raises:
         IFLLMError: A step failed; the same call goes on.
@@ -90,9 +90,9 @@ def run_wave(waves: TruthWaves, arm: WaveArm, seed: int, before: Sequence[Wave])
     if run.state()["status"] != DONE:
         with run.working() as state:
             release = beside(run.folder, "-release")
-            made = _run(waves, arm, seed, before, release, seeds, beside(run.folder, "-all"))
-            state["record"] = {"key": inputs["key"], "family": waves.family, **made[0]}
-            state["policy"] = None if made[1] is None else str(made[1])
+            record, now = _run(waves, arm, seed, before, release, seeds)
+            state["record"] = {"key": inputs["key"], "family": waves.family, **record}
+            state["policy"] = None if now is None else str(now)
             state["release"] = str(release)
     found = run.state()
     policy = None if found["policy"] is None else Path(found["policy"])
@@ -106,43 +106,40 @@ def _run(
     before: Sequence[Wave],
     release: Path,
     seeds: Path,
-    arrived: Path,
 ) -> tuple[Record, Path | None]:
+    """Return what the line says, and the policy; what an interrupted call left is taken up."""
+    wave, policies = len(before) + 1, [one.policy for one in before]
+    policy = policies[-1] if policies else None
+    out = seeds / arm.name / "pipeline"
     clock = [time.monotonic()]
-    wave = len(before) + 1
-    policy = before[-1].policy if before else None
     if not release.exists():
         write_wave(waves, arm, seed, wave, release, answers=seeds / "shown", policy=policy)
     releases = [*(one.release for one in before), release]
+    arrived = release.with_name(f"{release.name}s-so-far")
     if not arrived.exists():
         join_releases(releases, arrived)
     clock.append(time.monotonic())
-    out = seeds / arm.name / "pipeline"
     outcome = _refresh(waves, arm, seed, arrived, out)
     clock.append(time.monotonic())
-    prepared = find_data(str(arrived), out)
-    assert prepared is not None
-    turns = read_parquet(config_files(prepared, "pairwise"), _TURN)
+    data = Data(cast(Path, find_data(str(arrived), out)), out, dry=True)
+    turns = read_parquet(config_files(data.folder, "pairwise"), _TURN)
     came = [truth_of_wave(one, k) for k, one in enumerate(releases, start=1)]
     truth = truth_of(turns, pl.concat(came).select("query_id", "liked"))
     after = last_finished(out / "runs" / _MODEL, arm.name)
     now = None if after is None else Path(after["folder"])
-    pairs = pl.DataFrame() if now is None else read_parquet(beside(now, ".pairs.parquet"))
-    if now == policy:
-        pairs = pairs.clear()
-    labels = right_labels(pairs, MadeWorld(turns, truth)) if pairs.height else None
-    folds = Data(prepared, out, dry=True).folds
-    asked = asked_by_judges(turns_of_waves(waves, seed), folds)
+    labels = None
+    if now is not None and now != policy:
+        pairs = read_parquet(beside(now, ".pairs.parquet"))
+        labels = asdict(right_labels(pairs, MadeWorld(turns, truth)))
+    asked = asked_by_judges(turns_of_waves(waves, seed), data.folds)
     questions = asked["prompt"].unique(maintain_order=True).to_list()
-    base = true_scores(questions, ask(waves, questions, seeds / "base", seed))
-    then = base
+    base = then = true_scores(questions, ask(waves, questions, seeds / "base", seed))
     if now is not None:
         then = true_scores(questions, ask(waves, questions, seeds / arm.name / "asked", seed, now))
     clock.append(time.monotonic())
     verdicts = read_verdicts(out / FOLDER / _MODEL).get(arm.name, [])
     shown = truth.join(came[-1].select("query_id"), "query_id").select("true_a", "true_b")
     steps = zip(("readers", "pipeline", "answers"), clock, clock[1:], strict=False)
-    names = [None if one is None else one.name for one in (*(w.policy for w in before), now)]
     record = {
         "base": waves.base,
         "arm": arm.name,
@@ -151,13 +148,12 @@ def _run(
         "settings": arm.settings,
         "seed": seed,
         "wave": wave,
-        "shown": round(float(shown.mean_horizontal().mean()), 4),  # type: ignore[arg-type]
-        "trained": now != policy,
-        "labels": None if labels is None else asdict(labels),
+        "shown": round(float(shown.to_numpy().mean()), 4),
+        "labels": labels,
         "readers": by_reader(asked.rows(), base, then),
-        "judged": _judged(verdicts[-1]) if verdicts and now != policy else None,
+        "judged": None if labels is None else _judged(verdicts),
         "stopped": outcome.cells[_MODEL][arm.name] == STOPPED,
-        "kept": _kept(verdicts, names),
+        "kept": _kept(verdicts, [*policies, now]),
         "parts": {"before": parts_of(base), "after": parts_of(then)},
         "seconds": {name: round(end - start, 1) for name, start, end in steps},
         "versions": versions(),
@@ -194,14 +190,15 @@ def _refresh(
     return outcome
 
 
-def _judged(verdict: dict[str, Any]) -> dict[str, Any]:
+def _judged(verdicts: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     names = ("said", "difference", "questions", "readers")
-    return {name: verdict[name] for name in names}
+    return {name: verdicts[-1][name] for name in names} if verdicts else None
 
 
-def _kept(verdicts: Sequence[dict[str, Any]], names: Sequence[str | None]) -> int | None:
+def _kept(verdicts: Sequence[dict[str, Any]], policies: Sequence[Path | None]) -> int | None:
     """Return the first wave with the best policy; 0: the base model, None: nobody judged."""
-    best = best_of(list(verdicts))
     if not verdicts:
         return None
+    best = best_of(list(verdicts))
+    names = [None if policy is None else policy.name for policy in policies]
     return 0 if best is None else names.index(best) + 1
