@@ -91,6 +91,7 @@ class Refresh:
     def __init__(self, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
         self.trainer, self.judge = Trainer(monkeypatch), Judge(monkeypatch)
         self.arrived, self.settings = 0, {"beta": 0.1}
+        self.said: list[str] = []
         self.write = write
         monkeypatch.setattr(pipeline, "new_pairs", self._so_far)
 
@@ -110,7 +111,7 @@ class Refresh:
         )  # fmt: skip
         judge = {"judge": {"kind": "function", "model": "m.f"}, "draws": 20}
         path.with_name("judge.yaml").write_text(yaml.safe_dump(judge))
-        outcome = run(path, dry=dry)
+        outcome = run(path, dry=dry, say=self.said.append)
         assert self.judge.rises == []
         return outcome
 
@@ -145,6 +146,10 @@ def test_what_falls_is_not_kept_and_nothing_more_is_trained(
     assert standing(tmp_path) == {
         "small": {"explicit": {"folder": f"runs/small/{best}", "stopped": True}}
     }
+    assert refresh.said[-1].startswith(
+        f"small x explicit: stopped: {Path(refresh.folders[1]).name} fell, score -2.00 [-2."
+    )
+    assert refresh.said[-1].endswith(f" of 6 readers); {best} is kept")
     report = (tmp_path / "out" / "early-stopping" / "report.md").read_text()
     assert "| 60 | 6 | score -2.00 [-2." in report and report.rstrip().endswith("| fell |")
     # Whatever arrives, and however often it is run.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ class Trainer:
         (training.folder / "tiny_model" / "model.safetensors").write_bytes(b"tiny")
 
 
-def run(path: Path, *overrides: str, dry: bool = False) -> PipelineStatus:
+def run(
+    path: Path, *overrides: str, dry: bool = False, say: Callable[[str], None] = lambda text: None
+) -> PipelineStatus:
     config, models, sources = read_pipeline(path, overrides)
-    return run_pipeline(config, models, sources, say=lambda text: None, dry=dry)
+    return run_pipeline(config, models, sources, say=say, dry=dry)
