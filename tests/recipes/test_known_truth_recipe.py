@@ -100,7 +100,7 @@ def test_the_report_is_made_from_the_lines_alone(
         (("--blocks", "[{name: x, sources: [all], shares: [0.2], strengths: [0.3]}]"), "0.3"),
         (("--blocks", "[{name: x, sources: [all], shares: [0], strengths: [0.6]}]"), "shares: 0"),
         (("--colour", "red"), "there is no setting 'colour'"),
-        (("--config", str(WAVES), "--waves", "0"), "waves 0, 4 arms"),
+        (("--config", str(WAVES), "--waves", "0"), "waves 0, 5 arms"),
         (("--config", str(WAVES), "--report", "--results", "{}/none.jsonl"), "without --report"),
         (("--config", "{}/none.yaml"), "none.yaml: cannot be read as YAML"),
     ],
