@@ -11,10 +11,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ifllm_hf.cli_arguments import parser
 from ifllm_hf.errors import ConfigError, IFLLMError, missing_extra
+
+if TYPE_CHECKING:
+    from ifllm_hf.remote_path import Place
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,6 +55,7 @@ def _run_prepare(arguments: argparse.Namespace) -> int:
     from ifllm_hf.data.sessions.collected import is_sessions_folder
     from ifllm_hf.hub.cards.dataset_card import write_card
 
+    _check_ranks(arguments)
     if arguments.models and not is_sessions_folder(arguments.source or ""):
         raise ConfigError(
             f"--models compares cards with the withdrawals of a folder of sessions, and SOURCE is "
@@ -67,6 +71,23 @@ def _run_prepare(arguments: argparse.Namespace) -> int:
         _refuse_to_replace_recordings(arguments.out)
         report = prepare_synthetic(
             arguments.synthetic, arguments.out, seed=arguments.seed, card=write_card
+        )
+    elif arguments.tasks is not None:
+        from ifllm_hf.data.ranks.clusters import find_engine
+        from ifllm_hf.data.ranks.run import prepare_in_ranks
+
+        engine = find_engine(
+            arguments.engine,
+            arguments.workers,
+            exchange=arguments.exchange,
+            settings=dict(arguments.engine_args),
+        )
+        report = prepare_in_ranks(
+            arguments.source,
+            arguments.out,
+            tasks=arguments.tasks,
+            engine=engine,
+            public=arguments.public,
         )
     else:
         report = prepare(arguments.source, arguments.out, card=write_card, public=arguments.public)
@@ -97,6 +118,20 @@ def _run_prepare(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _check_ranks(arguments: argparse.Namespace) -> None:
+    of_ranks = (arguments.workers, arguments.exchange, *arguments.engine_args)
+    if arguments.tasks is None and (arguments.engine != "local" or any(of_ranks)):
+        raise ConfigError(
+            "--workers, --engine, --engine-args and --exchange say how ranks are run, and --tasks "
+            "how many there are. Add --tasks, or leave them out."
+        )
+    if arguments.tasks is not None and arguments.source is None:
+        raise ConfigError(
+            f"--tasks {arguments.tasks} cuts collected sessions into ranks; name their folder as "
+            "SOURCE, or leave it out."
+        )
+
+
 def _refuse_source_of_synthetic(arguments: argparse.Namespace) -> None:
     if arguments.source is not None and arguments.synthetic is not None:
         raise ConfigError(
@@ -105,11 +140,14 @@ def _refuse_source_of_synthetic(arguments: argparse.Namespace) -> None:
         )
 
 
-def _refuse_to_replace_recordings(out: Path) -> None:
+def _refuse_to_replace_recordings(out: str) -> None:
     """Keep made-up data from taking the place, and the name, of what people did."""
     from ifllm_hf.data.card_head import card_head
     from ifllm_hf.data.marker import is_prepared
+    from ifllm_hf.remote_path import is_remote
 
+    if is_remote(out):
+        raise ConfigError(f"{out}: made-up data are written here alone. Name a folder with --out.")
     if not is_prepared(out):
         return
     tags = card_head(out).get("tags")
@@ -122,9 +160,10 @@ def _refuse_to_replace_recordings(out: Path) -> None:
 
 def _name_affected(sessions: str, models: Sequence[str]) -> None:
     from ifllm_hf.data.sessions.collected import read_tombstones
+    from ifllm_hf.remote_path import place_of
     from ifllm_hf.training.withdrawn_readers import affected_models
 
-    affected = affected_models(models, read_tombstones(Path(sessions)))
+    affected = affected_models(models, read_tombstones(place_of(sessions)))
     for model in affected:
         _say(
             f"{model.model} learned from {len(model.readers)} readers who have withdrawn: "
@@ -138,18 +177,30 @@ def _run_review(arguments: argparse.Namespace) -> int:
     from ifllm_hf.data.sessions.review import decide, write_decisions
 
     sessions = open_sessions(arguments.sessions)
+    folder = sessions.source.folder
+    assert isinstance(folder, Path)
     decided = decide(sessions.waiting, ask=input, say=_say)
-    write_decisions(sessions.source.folder, decided)
+    write_decisions(folder, decided)
     _say(f"{len(decided)} decided, {len(sessions.waiting) - len(decided)} wait.")
     return 0
 
 
-def _shown(path: Path) -> str:
+def _shown(path: Place) -> str:
     """Return a path as one would type it here."""
+    if not isinstance(path, Path):
+        # The Hub's datasets are loaded by their names.
+        return str(path).removeprefix("hf://datasets/")
     return f"./{path.relative_to(Path.cwd())}" if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _run_push(arguments: argparse.Namespace) -> int:
+    more: dict[str, Any] = {}
+    if arguments.evaluated_on is not None:
+        if arguments.what != "model":
+            raise ConfigError(
+                f"--evaluated-on belongs to a model, not to a {arguments.what}; leave it out"
+            )
+        more["evaluated_on"] = arguments.evaluated_on
     if arguments.what == "space":
         from ifllm_hf.hub.publish.space import push_space as push
     elif arguments.what == "model":
@@ -158,7 +209,7 @@ def _run_push(arguments: argparse.Namespace) -> int:
         from ifllm_hf.hub.publish.dataset import push_dataset as push
 
     # Without the flag the account or organisation decides, and may well say private.
-    url = push(arguments.folder, arguments.repository, private=arguments.private or None)
+    url = push(arguments.folder, arguments.repository, private=arguments.private or None, **more)
     sys.stdout.write(f"{url}\n")
     return 0
 

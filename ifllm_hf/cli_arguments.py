@@ -20,6 +20,13 @@ that the Space collected is read in the same way.
   ifllm prepare release.tar.xz --out data/ifllm --json > ledger.json
   ifllm prepare --synthetic 50 --out made-up  # made-up data, no network
   ifllm prepare sessions --out ./collected --models models/   # which models know who withdrew?
+  ifllm prepare sessions --out ./collected --tasks 64 --workers 8   # many sessions, in ranks
+  ifllm prepare sessions --out ./collected --tasks 64 --engine ray
+  ifllm prepare hf://datasets/ORG/sessions --out hf://datasets/ORG/collected
+
+Sessions, and FOLDER, may also lie where a URL of fsspec names them: hf://, s3://, memory://. Ranks
+are parts of the sessions that processes do side by side; after a kill the same command does what is
+left. The tables are those of a run without --tasks.
 """
 _REVIEW = """\
 Decide, question by question, what of the collected sessions may become public.
@@ -33,6 +40,10 @@ Publish on the Hugging Face Hub: a prepared dataset, the app that shows it, or a
   ifllm push dataset ORG/ifllm --from ./ifllm --private
   ifllm push space ORG/readers --from ./ifllm
   ifllm push model ORG/ifllm-reward --from outputs/reward   # with code, card and run.json
+  ifllm push model ORG/ifllm-reward --from outputs/reward --evaluated-on ORG/ifllm
+
+The last one writes the score of the readers whom the run held out into .eval_results/, beside the
+dataset that they belong to; of a run that read ORG/ifllm itself this is done without it.
 """
 _FEATURES = """\
 Compute features, one row per turn.
@@ -119,12 +130,31 @@ def parser() -> argparse.ArgumentParser:
         "source", nargs="?", metavar="SOURCE", help="release, archive, URL or sessions; see above"
     )
     prepare.add_argument(
-        "--out", type=Path, default=Path("ifllm"), metavar="FOLDER", help="default: ./ifllm"
+        "--out", default="ifllm", metavar="FOLDER", help="path or URL (default: ./ifllm)"
     )
     _flag(prepare, "--json", "print the ledgers as JSON")
     _number(prepare, "--synthetic", "make up a release of N conversations", least=1)
     _number(prepare, "--seed", "of the made-up release (default: 0)", least=0, default=0)
     _flag(prepare, "--public", "of sessions: only what somebody has reviewed")
+    _number(prepare, "--tasks", "of sessions: prepare them in N ranks", least=1)
+    _number(prepare, "--workers", "ranks at once (default: the cores of this machine)", least=1)
+    prepare.add_argument(
+        "--engine",
+        choices=["local", "ray", "slurm", "jobs"],
+        default="local",
+        help="what runs ranks; slurm and jobs are dry runs (default: local)",
+    )
+    prepare.add_argument(
+        "--engine-args",
+        nargs="+",
+        type=_setting,
+        default=[],
+        metavar="KEY=VALUE",
+        help="of slurm (partition, time) and jobs (flavor): see docs/scale.md",
+    )
+    prepare.add_argument(
+        "--exchange", metavar="URL", help="where machines without a common disk put their ranks"
+    )
     prepare.add_argument(
         "--models",
         nargs="+",
@@ -148,6 +178,11 @@ def parser() -> argparse.ArgumentParser:
         default=Path("ifllm"),
         metavar="FOLDER",
         help="prepared folder, or that of a model (default: ./ifllm)",
+    )
+    push.add_argument(
+        "--evaluated-on",
+        metavar="ORG/NAME",
+        help="of a model: the dataset on the Hub whose readers its run held out",
     )
     _flag(push, "--private", "make the repository a private one")
 
@@ -322,6 +357,18 @@ def _number(
 ) -> None:
     kind = partial(_whole_number, least)
     command.add_argument(name, type=kind, default=default, metavar="N", help=what)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    import yaml
+
+    name, found, value = text.partition("=")
+    if not (name and found):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no KEY=VALUE; give one, such as time=1:00:00"
+        )
+    # YAML takes 1:30:00 for a number.
+    return name, value if ":" in value and "{" not in value else yaml.safe_load(value)
 
 
 def _whole_number(least: int, text: str) -> int:

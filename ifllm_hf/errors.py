@@ -40,6 +40,14 @@ class OutputError(IFLLMError):
     """A result cannot be written: the place is taken, or the disk is full."""
 
 
+class RemoteError(IFLLMError):
+    """A place that a URL names cannot be read or written."""
+
+
+class UnfinishedError(IFLLMError):
+    """Work that several processes or machines share is not done yet; the same command goes on."""
+
+
 class ConfigError(IFLLMError):
     """Settings that contradict each other or name something unknown."""
 
@@ -50,6 +58,7 @@ EXTRAS = {
     **dict.fromkeys(("evaluate", "trl"), "train"),
     **dict.fromkeys(("gradio", "markdown_it", "orjson"), "space"),
     "matplotlib": "plot",
+    **dict.fromkeys(("datatrove", "ray"), "scale"),
 }
 """What the base install lacks, and the extra that brings it."""
 

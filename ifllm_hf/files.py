@@ -17,12 +17,17 @@ from ifllm_hf.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     import polars as pl
+    import pyarrow as pa
 
 PART = ".part"
 """How the name of a file ends that is still being written; it begins with a dot."""
 
 
 _ADVICE = "free some space or choose another place"
+
+# Of values, before compression. A shard of ticks has 60 columns of 1 to 2 MB, which shrink to a
+# tenth; pages of pyarrow's default size (256 kB to 1 MB) share less: docs/push.md has the figures.
+_PAGE_BYTES = {"min_chunk_size": 64 * 2**10, "max_chunk_size": 256 * 2**10}
 
 
 @contextmanager
@@ -122,8 +127,45 @@ def read_json_object(file: Path) -> dict[str, Any]:
 
 def write_parquet(path: Path, table: pl.DataFrame) -> None:
     """Write a table as Parquet, whole or not at all. Raises OutputError as `whole_file` does."""
-    with whole_file(path) as aside, polars_disk_errors():
-        table.write_parquet(aside, compression="zstd")
+    with whole_file(path) as aside:
+        to_parquet(table, aside)
+
+
+def to_parquet(table: pl.DataFrame, path: Path) -> None:
+    """Write a table as Parquet; see `write_arrow`, whose options polars' own writer lacks."""
+    import polars as pl
+
+    # `oldest`: Arrow's plain types, which every reader of Parquet knows.
+    write_arrow(table.to_arrow(compat_level=pl.CompatLevel.oldest()), path)
+
+
+def write_arrow(table: pa.Table, path: Path, **options: Any) -> None:
+    """Write a table as all Parquet files of this package are written; raises OSError.
+
+    zstd. Pages end where the values say so, not after so many: what grew shares its pages with what
+    it was, and the Hub stores and takes the new ones alone. An index of the pages, so that its
+    viewer and streaming read single ones.
+
+    Args:
+        table: What is written.
+        path: The file; an older one is replaced.
+        options: More of `pyarrow.parquet.write_table`.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    # In memory first: where pages end by content and the disk is full, pyarrow 26 ends the process
+    # ("Check failed" in column_writer.cc) and raises nothing.
+    made = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        made,
+        compression="zstd",
+        use_content_defined_chunking=_PAGE_BYTES,
+        write_page_index=True,
+        **options,
+    )
+    path.write_bytes(made.getvalue())
 
 
 def scan_parquet(files: Sequence[str | os.PathLike[str]], **options: Any) -> pl.LazyFrame:

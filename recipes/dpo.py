@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["ifllm-hf[train]"]
+# ///
 r"""Direct preference optimisation on preference pairs, with a confidence for every pair.
 
 Whatever fits this machine; what was chosen is said first, and the same command goes on:

@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["ifllm-hf[train]"]
+# ///
 r"""How much better did the answers become? Generate on held-out questions, judge, report.
 
     python recipes/judge.py        # you judge three answers of what recipes/dpo.py left

@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["ifllm-hf[train]"]
+# ///
 """Does behaviour make a better language model? Many small runs where the truth can be computed.
 
     python recipes/known_truth.py             # what is missing of recipes/known-truth-grid.yaml

@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["ifllm-hf[train]"]
+# ///
 """From signal to pairs to language models: every model with every label source, in one loop.
 
     python recipes/pipeline.py     # one model that fits this machine; a dry run without GPU

@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["ifllm-hf[train]"]
+# ///
 """Train a reward model that reads answers and their readers.
 
 Whatever fits this machine; what was chosen is said first, and the same command goes on:

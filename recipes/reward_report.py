@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["ifllm-hf[train]"]
+# ///
 """`make reward-report`: what text, behaviour on tokens and trajectory are worth, on the real data.
 
 Models around one sentence encoder, with the evidence head and without it, each trained once per

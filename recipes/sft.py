@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["ifllm-hf[train]"]
+# ///
 r"""Supervised fine-tuning on the answers of preference pairs: the optional stage before DPO.
 
 Whatever fits this machine; what was chosen is said first, and the same command goes on:

@@ -75,6 +75,27 @@ def test_text_bytes_json_and_tables(tmp_path: Path) -> None:
     assert pl.read_parquet(tmp_path / "x.parquet").equals(table)
 
 
+def test_a_table_comes_back_as_it_was_with_an_index_of_its_pages(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    table = pl.DataFrame(
+        {
+            "text": ["ü", None, ""],
+            "numbers": [[1, 2], [], None],
+            "when": pl.Series([0, 1, None], dtype=pl.Datetime("us", "UTC")),
+            "kind": pl.Series(["a", "b", None], dtype=pl.Categorical),
+            "small": pl.Series([1, None, -1], dtype=pl.Int8),
+            "past": [[{"role": "user", "content": "x"}], [], None],
+            "nothing": pl.Series([None] * 3, dtype=pl.Null),
+        }
+    )
+    files.write_parquet(tmp_path / "x.parquet", table)
+    back = pl.read_parquet(tmp_path / "x.parquet")
+    assert back.schema == table.schema and back.equals(table)
+    columns = pq.ParquetFile(tmp_path / "x.parquet").metadata.row_group(0)
+    assert all(columns.column(i).has_offset_index for i in range(columns.num_columns))
+
+
 def test_a_whole_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
     for name in ("one", "two"):

@@ -96,6 +96,23 @@ def test_wheel_carries_the_recipes_with_their_settings(wheel: Path) -> None:
     assert {f"ifllm_hf/{name}" for name in recipes} <= names
 
 
+def test_a_recipe_alone_finds_its_settings_in_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    """As `uv run` and Hub Jobs start it: one file, in a folder with nothing else."""
+    installed, alone = tmp_path / "installed", tmp_path / "alone"
+    with zipfile.ZipFile(wheel) as content:
+        content.extractall(installed)
+    alone.mkdir()
+    shutil.copy(ROOT / "recipes" / "pipeline.py", alone)
+    env = {**os.environ, "PYTHONPATH": str(installed), "IFLLM_RELEASE": ""}
+    script = "from ifllm_hf.training.settings_file import find_settings as f; print(f('refresh'))"
+    found = run(sys.executable, "-c", script, cwd=alone, PYTHONPATH=str(installed)).strip()
+    assert found == str(installed / "ifllm_hf" / "recipes" / "refresh.yaml")
+    # It and the files that it names are read; then the data are missing.
+    command = [sys.executable, "pipeline.py", "--config", "refresh", "--data", "none", "--status"]
+    done = subprocess.run(command, cwd=alone, env=env, capture_output=True, text=True)
+    assert done.returncode == 1 and "none: does not exist" in done.stderr
+
+
 def test_wheel_carries_the_card_templates(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert any(name.startswith("ifllm_hf/hub/cards/templates/") for name in names)

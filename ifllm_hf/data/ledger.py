@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -64,6 +64,16 @@ class Ledger:
             self.dropped + other.dropped,
         )
 
+    def packed(self) -> list[Any]:
+        """Return all of it as a short list for JSON; `of_packed` reads it."""
+        return [self.name, self.seen, self.kept, self.repaired, self.dropped]
+
+    @classmethod
+    def of_packed(cls, packed: Sequence[Any]) -> Ledger:
+        """Return the ledger that `packed` made a list of."""
+        name, seen, kept, repaired, dropped = packed
+        return cls(name, seen, kept, Counter(repaired), Counter(dropped))
+
     def to_dict(self) -> dict[str, Any]:
         """Return `{seen, kept, repaired, dropped}` for JSON; `repaired` and `dropped` by reason."""
         return {
@@ -94,21 +104,24 @@ class PackedLedgers(Mapping[str, Ledger]):
             ledger.check()
             known = self.sums.get(kind)
             self.sums[kind] = known + ledger if known else replace(ledger, name=kind)
-            packed[kind] = [
-                ledger.name, ledger.seen, ledger.kept, ledger.repaired, ledger.dropped
-            ]  # fmt: skip
+            packed[kind] = ledger.packed()
         self._groups[group] = json.dumps(packed).encode()
         self._length += len(packed)
 
-    def groups(self) -> Collection[str]:
-        """Return the names of the groups."""
-        return self._groups.keys()
+    def groups(self) -> dict[str, bytes]:
+        """Return what `take` takes: the packed ledgers of each group."""
+        return self._groups
+
+    def take(self, groups: Mapping[str, str | bytes]) -> None:
+        """Add the groups of others, as `groups` returned them."""
+        for group, packed in groups.items():
+            ledgers = json.loads(packed)
+            self.add(group, {kind: Ledger.of_packed(of_kind) for kind, of_kind in ledgers.items()})
 
     def __getitem__(self, name: str) -> Ledger:
         """Return the ledger of a file."""
         group, _, kind = name.rpartition("/")
-        label, seen, kept, repaired, dropped = json.loads(self._groups[group])[kind]
-        return Ledger(label, seen, kept, Counter(repaired), Counter(dropped))
+        return Ledger.of_packed(json.loads(self._groups[group])[kind])
 
     def __iter__(self) -> Iterator[str]:
         """Yield the names of the files."""

@@ -20,8 +20,13 @@ def prepared_version(folder: str | os.PathLike[str]) -> int | None:
         text = (Path(folder) / "README.md").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
+    return version_in(text)
+
+
+def version_in(card: str) -> int | None:
+    """Return the schema version that the text of a card names, or None."""
     # By the line alone: somebody's slip elsewhere in the YAML makes it no other folder.
-    head = HEAD.match(text)
+    head = HEAD.match(card)
     line = _LINE.search(head.group(1)) if head else None
     return int(line.group(1)) if line else None
 

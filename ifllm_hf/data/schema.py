@@ -1,4 +1,4 @@
-"""The columns of the six configs: one definition for the Parquet files and for `Features`.
+"""The columns of the seven configs: one definition for the Parquet files and for `Features`.
 
 Enumerations are plain strings (`ENUMERATIONS` lists their values). The ticks of a turn are parallel
 lists of equal length, one list per column, never a list of structs: that reads as numpy a hundred
@@ -140,13 +140,13 @@ def _lists(names: tuple[str, ...]) -> list[pa.Field]:
     return [pa.field(name, pa.list_(TICKS.field(name).type)) for name in names]
 
 
-_TURN_ROW = pa.schema(
-    [*TURNS, pa.field("reading_end_source", pa.string()), *_lists(TURN_TICK_COLUMNS)]
-)
+_TURN = pa.schema([*TURNS, pa.field("reading_end_source", pa.string())])
+_TURN_ROW = pa.schema([*_TURN, *_lists(TURN_TICK_COLUMNS)])
 
 SCHEMAS: dict[str, pa.Schema] = {
     "pairwise": _TURN_ROW,
     "pointwise": _TURN_ROW,
+    "turns": _TURN,
     "ticks": pa.schema(
         [
             *_of_turns("conversation_id", "user_id", "task_id", "kind", "fold"),

@@ -22,7 +22,7 @@ from ifllm_hf.errors import ConfigError, IFLLMError, missing_extra
 from ifllm_hf.files import write_whole
 from ifllm_hf.training.checkpoints import AUTO, finished_run
 from ifllm_hf.training.launch import check_launch
-from ifllm_hf.training.settings_file import read_yaml
+from ifllm_hf.training.settings_file import find_settings, read_yaml
 from ifllm_hf.training.without_config import FOUND, choose_start, say, with_found_data
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def parse_recipe(
     file, given = split_config(sys.argv[1:] if arguments is None else arguments)
     parser = TrlParser(
         classes,
-        usage="%(prog)s [--config YAML] [--SETTING VALUE ...]",
+        usage="%(prog)s [--config YAML, or the name of one in recipes/] [--SETTING VALUE ...]",
         description=sys.modules["__main__"].__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -107,7 +107,7 @@ class Finished(Exception):  # noqa: N818  (nothing is wrong)
 
 
 def split_config(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
-    """Take `--config FILE` or `--config=FILE` out of a command line.
+    """Take `--config FILE` or `--config=FILE` out of a command line; see `find_settings`.
 
     Raises:
         ConfigError: It has no value, or stands there twice.
@@ -124,7 +124,7 @@ def split_config(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
         file = value if equals else next(words, "")
         if not file or file.startswith("--"):
             raise ConfigError("--config has no value; name one of recipes/configs/*.yaml")
-    return file, rest
+    return None if file is None else find_settings(file), rest
 
 
 def _settings_of(file: str, known: set[str], leave_out: frozenset[str]) -> dict[str, Any]:

@@ -19,8 +19,27 @@ from typing import Any, TypeVar
 import yaml
 
 from ifllm_hf.errors import ConfigError
+from ifllm_hf.files import shipped_folder
 
 T = TypeVar("T")
+
+
+def find_settings(name: str) -> str:
+    """Return the path of a YAML file: `name` itself, else the one in recipes/ of this package.
+
+    So a recipe that runs away from its checkout finds its settings: as
+    `recipes/configs/qwen3-4b.yaml`, or in short `qwen3-4b`.
+
+    Args:
+        name: What was asked for; returned as it is where nothing is found.
+    """
+    if Path(name).exists():
+        return name
+    inside = name.removeprefix("recipes/").removesuffix(".yaml") + ".yaml"
+    recipes = shipped_folder("recipes")
+    known = {file.relative_to(recipes).as_posix(): file for file in recipes.rglob("*.yaml")}
+    found = known.get(inside) or known.get(f"configs/{inside}")
+    return name if found is None else str(found)
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:
@@ -91,7 +110,9 @@ def settings_parser(kind: type[Any], description: str | None) -> argparse.Argume
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", help="YAML with the settings below; default: see above")
+    parser.add_argument(
+        "--config", help="YAML with the settings below, or the name of one in recipes/"
+    )
     return parser
 
 

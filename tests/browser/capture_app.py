@@ -3,6 +3,12 @@
     python capture_app.py SESSIONS PORT [--die-in-write N]
 
 The page takes `#SESSION,TOKEN,SCENE`; `POST /new` opens a session, `POST /scene` stores answers.
+Before that it may be asked for (`?fresh&denied&...`):
+
+* `fresh`: nothing that earlier sessions left in this browser
+* `denied`: no storage, as in a frame of another site
+* `seal=MS`: a batch so often, and not every two seconds
+* `witness=URL`: each batch is posted there, `[tab, seq, events]`, once it is on disk
 """
 
 from __future__ import annotations
@@ -53,6 +59,29 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Two answer
   import * as hit from "./page/record/hit.js";
   window.hits = hit;
   window.refusals = [];
+  window.sealed = [];  // [tab, seq, events] of each batch
+  window.acknowledged = [];  // [tab, seq] of each that the server says it has
+  const asked = new URLSearchParams(location.search);
+  const really = fetch.bind(window);
+  window.fetch = async (address, request) => {
+    const response = await really(address, request);
+    if (String(address).endsWith("/events") && response.status === 200) {
+      const { tab, seq } = JSON.parse(request.body);
+      acknowledged.push([tab, seq]);
+    }
+    return response;
+  };
+  if (asked.has("denied")) {
+    for (const name of ["localStorage", "sessionStorage", "indexedDB"]) {
+      Object.defineProperty(window, name, { get() { throw new DOMException("denied") } });
+    }
+  } else if (asked.has("fresh")) {
+    localStorage.clear();
+    await new Promise((done) => {
+      const gone = indexedDB.deleteDatabase("ifllm-capture");
+      gone.onsuccess = gone.onerror = gone.onblocked = done;
+    });
+  }
   const [session, token] = location.hash.slice(1).split(",");
   if (session) {
     window.drained = await drainBacklog({ onrefused: (error) => refusals.push(error) });
@@ -62,9 +91,15 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Two answer
     const { sender } = capture.transport;
     const add = sender.add.bind(sender);
     sender.add = (entry) => {
-      window.onSealed?.(entry.tab, entry.seq, entry.events);
+      const { tab, seq, events } = entry;
+      sealed.push([tab, seq, events]);
+      window.onSealed?.(tab, seq, events);
       add(entry);
+      const body = JSON.stringify([tab, seq, events]);
+      const tell = () => really(asked.get("witness"), { method: "POST", mode: "no-cors", body });
+      if (asked.has("witness")) sender.backlog.entries().then(tell);  // that is behind all puts
     };
+    if (asked.has("seal")) setInterval(() => capture.transport.seal(), Number(asked.get("seal")));
   }
   window.ready = true;
 </script></html>"""

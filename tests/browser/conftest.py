@@ -16,8 +16,11 @@ from tests.helpers.spaces.running import CaptureServer, Space, free_port, wait_u
 
 if TYPE_CHECKING:
     from ifllm_space.demo_data import DemoData
+    from tests.helpers.engines.browser import Browser
+    from tests.helpers.engines.recorded_page import RecordedPage
 
 HERE = Path(__file__).parent
+SCALE = 2  # device pixels per CSS pixel, as on most screens that people read on
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -85,6 +88,45 @@ def context(chromium: Any) -> Iterator[Any]:
     fresh.set_default_timeout(10_000)
     yield fresh
     fresh.close()
+
+
+@pytest.fixture(scope="module", params=["chromium", "firefox", "webkit"])
+def browser(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Browser]:
+    """A browser of each engine, on a profile that outlives it where the driver allows that."""
+    profile = tmp_path_factory.mktemp(request.param)
+    made: Browser
+    match request.param:
+        case "chromium":
+            from tests.helpers.engines.chromium import Chromium
+
+            playwright = request.getfixturevalue("playwright")
+            command = request.getfixturevalue("chromium_command")
+            made = Chromium(playwright, command, profile, SCALE)
+        case "firefox":
+            from tests.helpers.engines.firefox import Firefox
+
+            firefox = shutil.which("firefox-esr") or shutil.which("firefox")
+            made = Firefox(firefox or missing("firefox-esr"), profile, SCALE)
+        case _:
+            from tests.helpers.engines.webkit import WebKit
+
+            if not shutil.which("Xvfb"):
+                missing("xvfb")
+            driver = shutil.which("WebKitWebDriver")
+            made = WebKit(driver or missing("webkit2gtk-driver"), SCALE)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def recorded(browser: Browser, capture_server: CaptureServer) -> RecordedPage:
+    """A page that records, in each engine."""
+    from tests.helpers.engines.recorded_page import RecordedPage
+
+    browser.resize(1000, 720)
+    return RecordedPage(browser, capture_server)
 
 
 @pytest.fixture(scope="module")

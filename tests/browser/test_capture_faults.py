@@ -1,17 +1,18 @@
-"""Nothing that was acknowledged is lost, and nothing is stored twice, whatever breaks."""
+"""Whatever a server or a proxy answers costs no batch, but a withdrawal costs them all.
+
+What breaks on the reader's side is in `test_engines_faults.py`, in three engines.
+"""
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
 import urllib.error
 import urllib.request
-from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.helpers.engines.recorded_page import kept_batches
 
 IDLE = "window.capture?.stats().pending === 0"
 
@@ -19,9 +20,9 @@ IDLE = "window.capture?.stats().pending === 0"
 class Reader:
     """A page whose sealed batches and acknowledgements are noted outside of it."""
 
-    def __init__(self, context: Any, server: Any, session: dict[str, str] | None = None) -> None:
+    def __init__(self, context: Any, server: Any) -> None:
         self.server, self.context = server, context
-        self.session = session or server.new()
+        self.session = server.new()
         self.sealed: dict[tuple[str, int], list[Any]] = {}
         self.acknowledged: set[tuple[str, int]] = set()
         self.open()
@@ -35,11 +36,6 @@ class Reader:
         self.page.goto(f"{self.server.url}#{self.session['session']},{self.session['token']}")
         self.page.wait_for_function("window.ready")
         return self.page
-
-    def close(self) -> None:
-        """Close the tab as a reader does, so that the page hears of it."""
-        with self.page.expect_event("close"):
-            self.page.close(run_before_unload=True)
 
     def _note(self, response: Any) -> None:
         if response.url.endswith("/events") and response.status == 200:
@@ -66,208 +62,12 @@ class Reader:
     def stored(self) -> dict[tuple[str, int], list[Any]]:
         """Check every promise about the file; return its batches."""
         batches = self.server.batches(self.session["session"])
-        keys = [(b["tab"], b["seq"]) for b in batches]
-        assert len(keys) == len(set(keys)), "a batch is stored twice"
-        stored = dict(zip(keys, (b["events"] for b in batches), strict=True))
-        assert self.acknowledged <= set(stored), "an acknowledged batch is lost"
-        for key in set(stored) & set(self.sealed):
-            assert stored[key] == self.sealed[key], "a batch was changed on its way"
-        for tab in {tab for tab, _ in stored}:
-            seqs = sorted(seq for t, seq in stored if t == tab)
-            assert seqs == list(range(len(seqs))), f"batches of {tab} are missing: {seqs}"
-            times = [e[1] for seq in seqs for e in stored[tab, seq]]
-            assert times == sorted(times), "time runs backwards"
-        return stored
+        return kept_batches(batches, self.sealed, self.acknowledged)
 
 
 @pytest.fixture
 def reader(context: Any, capture_server: Any) -> Reader:
     return Reader(context, capture_server)
-
-
-def test_six_seconds_offline_lose_nothing(reader: Reader) -> None:
-    reader.read()
-    reader.settle()
-    reader.context.set_offline(True)
-    for _ in range(3):
-        reader.read()
-        reader.page.wait_for_timeout(2000)
-    assert reader.page.evaluate("capture.stats().pending") >= 3
-    reader.context.set_offline(False)
-    reader.read()
-    reader.settle()
-    assert set(reader.stored()) >= set(reader.sealed) and len(reader.sealed) >= 5
-
-
-def test_server_killed_in_the_middle_of_a_write_and_started_again(
-    context: Any, capture_server: Any
-) -> None:
-    capture_server.stop()
-    capture_server.start("--die-in-write", "3")
-    reader = Reader(context, capture_server)
-    for _ in range(4):
-        reader.read()
-    assert capture_server.process.wait(timeout=10) == -signal.SIGKILL
-    torn = capture_server.sessions / f"{reader.session['session']}.jsonl"
-    assert not torn.read_bytes().endswith(b"\n"), "the write was not cut in two"
-    acknowledged = set(reader.acknowledged)
-    assert len(acknowledged) == 2
-    reader.read()
-    capture_server.start()
-    assert list((capture_server.sessions / "quarantine").glob(f"{torn.stem}.*.torn"))
-    reader.page.evaluate("dispatchEvent(new Event('online'))")  # it would come back by itself
-    reader.settle()
-    assert set(reader.stored()) >= set(reader.sealed) >= acknowledged
-
-
-def test_closed_tab_delivers_its_last_moments(reader: Reader) -> None:
-    reader.read()
-    reader.settle()
-    reader.page.mouse.move(300, 200)
-    reader.page.wait_for_function("capture.transport.events.length > 0")
-    recorded = reader.page.evaluate("capture.stats().events")
-    reader.close()
-
-    def events() -> list[Any]:
-        batches = reader.server.batches(reader.session["session"])
-        return [event for batch in batches for event in batch["events"]]
-
-    def has_left() -> bool:
-        return ["v", "pagehide"] in [event[::2] for event in events()]
-
-    reader.server.wait(has_left, "the beacon arrives")
-    assert len(events()) > recorded
-    reader.stored()
-
-
-def test_tab_closed_while_offline_delivers_on_the_next_visit(reader: Reader) -> None:
-    reader.read()
-    reader.settle()
-    reader.context.set_offline(True)
-    reader.read(2)
-    sealed = set(reader.sealed)
-    reader.close()
-    assert len(reader.stored()) < len(sealed)
-    reader.context.set_offline(False)
-    reader.open()
-    reader.server.wait(lambda: sealed <= set(reader.stored_keys()), "the backlog is delivered")
-    reader.read()
-    reader.settle()
-    reader.page.wait_for_function("drained.backlog.entries().then(left => !left.length)")
-    assert {tab for tab, _ in reader.stored()} > {tab for tab, _ in sealed}
-
-
-def test_reload_in_the_middle_of_a_turn(reader: Reader) -> None:
-    reader.read()
-    reader.page.mouse.move(200, 200)
-    reader.page.reload()
-    reader.page.wait_for_function("window.ready")
-    reader.read()
-    reader.settle()
-    stored = reader.stored()
-    assert set(reader.sealed) <= set(stored)
-    assert len({tab for tab, _ in stored}) == 2
-    assert {e[2] for events in stored.values() for e in events if e[0] == "p"} == {0}
-
-
-def test_two_tabs_of_one_session(reader: Reader) -> None:
-    first = reader.page
-    reader.read()
-    reader.open()
-    reader.read()
-    reader.settle()
-    first.evaluate("capture.flush()")
-    stored = reader.stored()
-    assert set(reader.sealed) <= set(stored)
-    assert len({tab for tab, _ in stored}) == 2
-
-
-def test_denied_storage_still_delivers(context: Any, capture_server: Any) -> None:
-    context.add_init_script(
-        """for (const name of ["localStorage", "sessionStorage", "indexedDB"]) {
-             Object.defineProperty(window, name, { get() { throw new DOMException("denied") } });
-           }"""
-    )
-    reader = Reader(context, capture_server)
-    assert reader.page.evaluate("drained.backlog.persists()") is False
-    context.set_offline(True)
-    reader.read(2)
-    context.set_offline(False)
-    reader.settle()
-    assert set(reader.stored()) >= set(reader.sealed)
-    reader.page.mouse.move(100, 300)
-    reader.page.wait_for_function("capture.transport.events.length > 0")
-    before = len(reader.stored())
-    reader.close()
-    reader.server.wait(lambda: len(reader.stored_keys()) > before, "the beacon arrives")
-
-
-@pytest.mark.parametrize("jump_h", [-9000, 9000, 2_400_000])
-def test_clock_jump_is_noted_and_bends_no_time(reader: Reader, jump_h: int) -> None:
-    reader.read()
-    reader.page.evaluate(
-        "hours => { const now = Date.now; Date.now = () => now() + hours * 3600000; }", jump_h
-    )
-    reader.read()
-    reader.settle()
-    stored = reader.stored()
-    assert set(stored) >= set(reader.sealed)
-    jumps = [e for events in stored.values() for e in events if e[0] == "e" and e[2] == "clock"]
-    assert [round(jump[3]["shift_ms"] / 3_600_000) for jump in jumps] == [jump_h]
-
-
-def test_killed_browser_delivers_after_it_starts_again(
-    playwright: Any, chromium_command: list[str], capture_server: Any, tmp_path: Path
-) -> None:
-    """The server is away as well, so that only the disk can have kept the batches."""
-    profile = tmp_path / "profile"
-    browser = Browser(playwright, chromium_command, profile)
-    reader = Reader(browser.context, capture_server)
-    reader.read()
-    reader.settle()
-    capture_server.kill()
-    for _ in range(3):
-        reader.read()
-    reader.page.evaluate("capture.transport.sender.backlog.entries()")  # behind all puts
-    sealed = set(reader.sealed)
-    browser.kill()
-    capture_server.start()
-    missing = sealed - set(reader.stored())
-    assert missing, "everything was delivered before the browser was killed"
-    browser = Browser(playwright, chromium_command, profile)
-    try:
-        reader.context = browser.context
-        reader.open()
-        reader.server.wait(lambda: sealed <= set(reader.stored_keys()), "the backlog is delivered")
-    finally:
-        browser.kill()
-
-
-class Browser:
-    """A Chromium of its own, on a profile that outlives it."""
-
-    def __init__(self, playwright: Any, command: list[str], profile: Path) -> None:
-        flags = ["--headless=new", "--remote-debugging-port=0", f"--user-data-dir={profile}"]
-        self.process = subprocess.Popen(
-            [*command, *flags, "--no-first-run", "about:blank"],
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            if found := re.search(r"DevTools listening on (ws://\S+)", line):
-                break
-        else:
-            raise AssertionError("Chromium ended before it listened")
-        self.connection = playwright.chromium.connect_over_cdp(found.group(1))
-        self.context = self.connection.contexts[0]
-
-    def kill(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
-        assert self.process.stderr is not None
-        self.process.stderr.close()
-        self.process.wait()
 
 
 def test_withdrawal_stops_the_page_and_empties_its_backlog(reader: Reader) -> None:

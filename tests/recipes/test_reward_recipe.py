@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from ifllm_hf.errors import ConfigError
+from ifllm_hf.hub.cards.eval_results import eval_results
 from ifllm_hf.training.recipe_arguments import recipe_main
 
 ROOT = Path(__file__).parents[2]
@@ -81,6 +82,8 @@ def test_the_smoke_recipe_trains_and_saves(
     assert capsys.readouterr().out.splitlines()[-1] == str(out)
     record = json.loads((out / "run.json").read_text())
     assert record["settings"]["inputs"] == "text+both" and record["data"]["pairs"] > 0
+    results = eval_results(record, "lab/reward", "lab/made-up")
+    assert results is not None and "protocol worker, fold 1)" in results and "made up" in results
     assert (out / "model.safetensors").exists() and (out / "processor_config.json").exists()
     assert recipe_main(script["run"]) == 1
     assert "is not empty" in capsys.readouterr().err

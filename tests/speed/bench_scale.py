@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -35,10 +36,31 @@ from ifllm_hf.data.prepared.prepare import prepare
 prepare(sys.argv[1], sys.argv[2], progress=False)
 """
 
+_RANKS = """
+import json, os, time
+from pathlib import Path
+from ifllm_hf.data.ranks.engines import engine_for
+from ifllm_hf.data.ranks.rank import run_rank
+from ifllm_hf.data.ranks.run import prepare_in_ranks, working_folder
+source, out, workers = sys.argv[1:4]
+def timed(work, rank):
+    began, cpu = time.time(), time.process_time()
+    run_rank(work, rank)
+    took = [began, time.time(), time.process_time() - cpu, os.getpid()]
+    (work / f"{rank}.time").write_text(json.dumps(took))
+def engine(work, ranks, done):
+    engine_for(int(workers), rank=timed)(work, ranks, done)
+    ranks = [json.loads(file.read_text()) for file in work.glob("*.time")]
+    span = max(rank[1] for rank in ranks) - min(rank[0] for rank in ranks)
+    busy = max(sum(rank[2] for rank in ranks if rank[3] == pid) for pid in {r[3] for r in ranks})
+    Path(out + ".took").write_text(json.dumps([span, busy]))
+prepare_in_ranks(source, out, tasks=8, engine=engine, progress=False)
+"""
+
 
 def main() -> list[Row]:
-    """Measure releases, then collected sessions."""
-    return _releases() + _sessions()
+    """Measure releases, collected sessions, then the same in ranks."""
+    return _releases() + _sessions() + ranks()
 
 
 def _releases() -> list[Row]:
@@ -91,6 +113,37 @@ def _sessions() -> list[Row]:
     cpu = figures[200, FEW // 10][1]
     rows.append(row("sessions of 200 kB per CPU second, with the start", FEW // 10 / cpu))
     return rows
+
+
+def ranks() -> list[Row]:
+    """Prepare one folder in eight ranks, one at once and two: from the first rank's start on."""
+    count, took, whole = max(8, FEW // 10), {}, {}
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")  # as engines set it
+    with tempfile.TemporaryDirectory() as place:
+        copies(Path(place) / "sessions", count, 200)
+        for at_once in (1, 2):
+            out = f"{place}/out-{at_once}"
+            whole[at_once], _, _ = run_python(_RANKS, f"{place}/sessions", out, str(at_once))
+            took[at_once] = json.loads(Path(f"{out}.took").read_text())
+    (span, cpu), (span_of_two, cpu_of_two) = took[1], took[2]
+    load = os.getloadavg()[0]
+    return [
+        row(
+            f"{count} sessions of 200 kB in ranks, two at once against one, start-up left out",
+            span / span_of_two,
+            "x",
+            1.7,
+            f"{span:.1f} s and {span_of_two:.1f} s; with start-up, listing and joining "
+            f"{whole[1]:.1f} s and {whole[2]:.1f} s; load {load:.1f} on {os.cpu_count()} cores",
+            at_most=False,
+        ),
+        row(
+            "the same by CPU time: of one against the busier of two",
+            cpu / cpu_of_two,
+            "x",
+            note=f"{cpu:.1f} s and {cpu_of_two:.1f} s; whatever else the cores do",
+        ),
+    ]
 
 
 def copies(folder: Path, count: int, kb: int) -> None:

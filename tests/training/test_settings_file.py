@@ -8,7 +8,7 @@ import pytest
 
 from ifllm_hf.alignment.judge.config import JudgeConfig
 from ifllm_hf.errors import ConfigError
-from ifllm_hf.training.settings_file import describe, read_settings
+from ifllm_hf.training.settings_file import describe, find_settings, read_settings
 from tests.helpers.alignment.judging import smallest
 
 
@@ -46,3 +46,29 @@ def test_help_names_every_setting_and_its_parts() -> None:
     ):  # fmt: skip
         assert f"\n{line}" in said
     assert max(map(len, said.splitlines())) <= 96
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("recipes/configs/qwen2.5-3b.yaml", "configs/qwen2.5-3b.yaml"),
+        ("qwen2.5-3b", "configs/qwen2.5-3b.yaml"),
+        ("configs/sources/explicit", "configs/sources/explicit.yaml"),
+        ("refresh", "refresh.yaml"),
+    ],
+)
+def test_settings_that_come_along_are_found_by_name(
+    name: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Path(find_settings(name)) == Path(__file__).parents[2] / "recipes" / found
+    mine = tmp_path / name
+    mine.parent.mkdir(parents=True, exist_ok=True)
+    mine.write_text("a: 1")
+    assert find_settings(name) == name
+
+
+@pytest.mark.parametrize("name", ["nowhere.yaml", "../pyproject.toml", "/etc/passwd", ""])
+def test_other_names_are_left_as_they_are(name: str, tmp_path: Path) -> None:
+    assert find_settings(str(tmp_path / name)) == str(tmp_path / name)
+    assert name == "/etc/passwd" or find_settings(name) == name

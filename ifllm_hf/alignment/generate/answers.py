@@ -25,6 +25,9 @@ from ifllm_hf.errors import DataError
 from ifllm_hf.files import digest
 from ifllm_hf.progress import progress_bar
 
+_READY = "a JSON object a line with prompt_id or question, and answer"
+_SHOWN_CHARS = 60
+
 
 def generate_answers(
     spec: ModelSpec,
@@ -93,21 +96,20 @@ def read_answers(spec: ModelSpec, prompts: Sequence[JudgedPrompt]) -> dict[str, 
     """Read ready answers, found by `prompt_id` or by the question itself.
 
     Raises:
-        DataError: No such file, no JSON, or a question without an answer.
+        DataError: No such file, a row that is no answer, or a question without an answer.
     """
     try:
         # By its line ends alone: JSON may hold other separators of lines.
         lines = Path(str(spec.answers)).read_text("utf-8-sig").split("\n")
-        rows = [json.loads(line) for line in lines if line.strip()]
-        by_id = {row["prompt_id"]: row for row in rows if "prompt_id" in row}
-        by_question = {str(row["question"]).strip(): row for row in rows if "question" in row}
-        # Half an emoji is no character, and no file could hold it.
-        texts = {id(r): str(r["answer"]).encode("utf-8", "replace").decode() for r in rows}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"{spec.answers}: cannot be read as answers ({type(error).__name__}: {error}); "
-            "expected a JSON object a line with prompt_id or question, and answer"
+            f"expected {_READY}"
         ) from error
+    stated = enumerate(line for line in lines if line.strip())
+    rows = [_answer_row(line, f"{spec.answers}: row {i}, counted from 0,") for i, line in stated]
+    by_id = {row["prompt_id"]: row for row in rows if "prompt_id" in row}
+    by_question = {row["question"].strip(): row for row in rows if "question" in row}
     found: dict[str, Answer] = {}
     for prompt in prompts:
         row = by_id.get(prompt.prompt_id) or by_question.get(prompt.question)
@@ -117,8 +119,27 @@ def read_answers(spec: ModelSpec, prompts: Sequence[JudgedPrompt]) -> dict[str, 
                 f"{prompt.prompt_id}); add it, or judge on other questions"
             )
         finish, tokens = row.get("finish", STOPPED), row.get("tokens", 0)
-        found[prompt.prompt_id] = Answer(texts[id(row)].strip(), finish, tokens)
+        # Half an emoji is no character, and no file could hold it.
+        text = row["answer"].encode("utf-8", "replace").decode()
+        found[prompt.prompt_id] = Answer(text.strip(), finish, tokens)
     return found
+
+
+def _answer_row(line: str, place: str) -> dict[str, Any]:
+    """Read a line of ready answers; what is null in it is not there."""
+    try:
+        read = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"{place} is no JSON ({error}); expected {_READY}") from error
+    row = {k: v for k, v in read.items() if v is not None} if isinstance(read, dict) else {}
+    for keys in (("answer",), ("prompt_id", "question")):
+        if not any(key in row for key in keys):
+            seen = f"{line.strip():.{_SHOWN_CHARS}}"
+            raise DataError(f"{place} has no {' or '.join(keys)} ({seen}); expected {_READY}")
+        for key in keys:
+            if not isinstance(row.get(key, ""), str):
+                raise DataError(f"{place} '{key}' is {row[key]!r:.{_SHOWN_CHARS}}; expected a text")
+    return row
 
 
 def make_backend(name: str, style: PromptFormat, sampling: Sampling) -> Backend:

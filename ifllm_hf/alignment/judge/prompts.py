@@ -63,7 +63,9 @@ def select_prompts(
 ) -> tuple[list[JudgedPrompt], Ledger]:
     """Choose among rows of a dataset; see `held_out_prompts`."""
     ledger = Ledger(str(public_name(chosen.dataset)))
-    held = [row for row in rows if chosen.fold is None or row["fold"] == chosen.fold]
+    held = {
+        i: row for i, row in enumerate(rows) if chosen.fold is None or row["fold"] == chosen.fold
+    }
     if not held:
         raise ConfigError(
             f"no question has fold {chosen.fold}; the dataset has folds "
@@ -74,14 +76,16 @@ def select_prompts(
         _normal(row) for row in rows if chosen.fold is not None and row["fold"] != chosen.fold
     }
     found: dict[str, JudgedPrompt] = {}
-    for row in held:
+    for i, row in held.items():
         if _normal(row) in trained:
             ledger.drop(TRAINED_ON)
             continue
         try:
             made = _make(row, style)
         except RowError as error:
-            raise DataError(f"{ledger.name}: a question cannot be judged: {error}") from error
+            raise DataError(
+                f"{ledger.name}: row {i}, counted from 0, cannot be judged: {error}"
+            ) from error
         if made.prompt_id in found:
             ledger.drop(REPEATED)
             continue

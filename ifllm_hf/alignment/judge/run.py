@@ -142,7 +142,7 @@ def make_judge(config: JudgeConfig) -> Judge:
     if settings.kind == "people":
         from ifllm_hf.alignment.judge.people import PeopleJudge
 
-        return PeopleJudge(settings, show=_show)
+        return PeopleJudge(settings, ask=_ask, show=_show)
     from ifllm_hf.alignment.judge.endpoint import EndpointJudge
 
     return EndpointJudge(settings)
@@ -150,6 +150,13 @@ def make_judge(config: JudgeConfig) -> Judge:
 
 def _show(text: str) -> None:
     sys.stderr.write(text + "\n")
+
+
+def _ask(prompt: str) -> str:
+    """Ask where pairs are shown: the report alone goes to stdout."""
+    sys.stderr.write(prompt)
+    sys.stderr.flush()
+    return input()
 
 
 def _with_base(config: JudgeConfig) -> JudgeConfig:

@@ -14,9 +14,10 @@ from typing import Any
 
 import polars as pl
 
+from ifllm_hf.alignment.labels.write import EXPLICIT, SOURCES
 from ifllm_hf.alignment.pairs.config import PromptFormat
 from ifllm_hf.alignment.pairs.format import format_row
-from ifllm_hf.alignment.pairs.messages import text_of
+from ifllm_hf.alignment.pairs.messages import RowError, text_of
 from ifllm_hf.alignment.pairs.source import open_pairs
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.files import shipped_folder
@@ -112,6 +113,8 @@ def check_labels(
         raise DataError(
             f"{path.name}: no column {', '.join(missing)}; expected a file that `ifllm label` wrote"
         )
+    for i, row in enumerate(rows):
+        _check_evidence(row, i, path.name)
     needed = ("query_id", "response_a", "response_b", "preference")
     of_turn = {row["query_id"]: row for row in turns.select(needed).iter_rows(named=True)}
     sides = [_chosen_side(row, i, of_turn, path.name) for i, row in enumerate(rows)]
@@ -124,7 +127,12 @@ def check_labels(
     shown = []
     for look, models in formats.items():
         for i, row in enumerate(rows):
-            seen = format_row(row, look, row["confidence"])
+            try:
+                seen = format_row(row, look, row["confidence"])
+            except RowError as error:
+                raise DataError(
+                    f"{path.name}: row {i}, counted from 0, as {models[0]} reads it: {error}"
+                ) from error
             _hold_to_turn(seen, sides[i], of_turn[row["query_id"]], models, path.name)
             if i in picked:
                 shown.append(_shown(seen, row, models, look))
@@ -167,6 +175,22 @@ def _formats(templates: Sequence[Path]) -> dict[PromptFormat, list[str]]:
     return found
 
 
+def _check_evidence(row: dict[str, Any], i: int, name: str) -> None:
+    """Refuse a row of which nothing says which answer should be chosen."""
+    p_b = row.get("p_b")
+    says = isinstance(p_b, int | float) and 0 <= p_b <= 1
+    for column, is_right, expected in (
+        ("query_id", isinstance(row["query_id"], int | float), "a whole number"),
+        ("source", row["source"] in SOURCES, f"one of {', '.join(SOURCES)}"),
+        ("p_b", says or row["source"] == EXPLICIT, "the probability of response b, in [0, 1]"),
+    ):
+        if not is_right:
+            raise DataError(
+                f"{name}: row {i}, counted from 0: '{column}' is {row.get(column)!r:.60}; expected "
+                f"{expected}, as `ifllm label` writes it"
+            )
+
+
 def _chosen_side(row: dict[str, Any], i: int, of_turn: dict[int, Any], name: str) -> str:
     """Return which answer of its turn `chosen` is."""
     turn = of_turn.get(row["query_id"])
@@ -198,7 +222,7 @@ def _check_against_clicks(
     ]
     if wrong:
         row, side, should = wrong[0]
-        what = "the reader's click" if row["source"] == "explicit" else f"p_b {row['p_b']:.3f}"
+        what = "the reader's click" if row["source"] == EXPLICIT else f"p_b {row['p_b']:.3f}"
         hint = " Chosen and rejected look exchanged." if len(wrong) > len(rows) / 2 else ""
         raise DataError(
             f"{name}: chosen is the wrong answer in {len(wrong)} of {len(rows)} pairs; first at "
@@ -209,7 +233,7 @@ def _check_against_clicks(
 
 def _should_be(row: dict[str, Any], click: str | None) -> Iterator[str]:
     """Yield the side that chosen must be, if the row's source names one."""
-    if row["source"] == "explicit":
+    if row["source"] == EXPLICIT:
         yield str(click)
     elif row.get("p_b") is not None and row["p_b"] != 0.5:
         yield "b" if row["p_b"] > 0.5 else "a"

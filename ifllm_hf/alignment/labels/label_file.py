@@ -6,13 +6,12 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ifllm_hf.alignment.labels.report import LabelReport
 from ifllm_hf.data.prepared.shards import conform
 from ifllm_hf.data.schema import SCHEMAS
 from ifllm_hf.errors import ConfigError
-from ifllm_hf.files import check_free, whole_file
+from ifllm_hf.files import check_free, whole_file, write_arrow
 
 SUFFIXES = (".parquet", ".jsonl")
 METADATA_KEY = b"ifllm_label"
@@ -74,4 +73,4 @@ def write_label_file(table: pl.DataFrame, out: Path, report: LabelReport) -> Non
         else:
             arrow = conform(table.to_arrow(), LABELS, out.name)
             metadata = {METADATA_KEY: report.to_json().encode()}
-            pq.write_table(arrow.replace_schema_metadata(metadata), aside, compression="zstd")
+            write_arrow(arrow.replace_schema_metadata(metadata), aside)

@@ -78,7 +78,8 @@ def _load_folder(folder: Path, config: str | None) -> Any:
         config = _PREFERENCES
     if config is None and len(configs) > 1 and configs.get_default_config_name() is None:
         raise ConfigError(
-            f"{folder.name}: the card has configs {', '.join(configs)}; set dataset_config to one"
+            f"{folder.name}: the card has configs {', '.join(configs)}; set dataset_config "
+            "(of a judge: prompts.configs) to one"
         )
     loaded = load_local_folder(folder, config)
     if not configs and (unread := unread_files(folder)):
@@ -114,7 +115,8 @@ def _read(load: Callable[[], Any], name: str, split: str) -> Dataset:
         there = {"train": loaded, **({str(loaded.split): loaded} if loaded.split else {})}
     if split not in there:
         raise ConfigError(
-            f"{name}: no split {split!r}; it has {', '.join(there)}; set dataset_split"
+            f"{name}: no split {split!r}; it has {', '.join(there)}; set dataset_split "
+            "(of a judge: prompts.split)"
         )
     found = there[split]
     assert isinstance(found, Dataset)

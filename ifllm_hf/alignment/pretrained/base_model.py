@@ -2,8 +2,8 @@
 
 It reads answers of writers good and bad to the training questions of the world; in the first cycle
 beside descriptions of the towns, by which it learns the facts in half the time. The same seed gives
-the same weights on the same kind of machine; those that are shipped were made in two runs, as their
-card says. The card lies in the folder and is not written here.
+the same weights on the same kind of machine, whatever the number of threads; those that are
+shipped are its. The card lies in the folder and is not written here.
 """
 
 from __future__ import annotations

@@ -18,12 +18,12 @@ from ifllm_hf.benchmark.protocol.rows import Labelled
 from ifllm_hf.benchmark.protocol.runner import PREDICTION_SCHEMA
 from ifllm_hf.benchmark.protocol.splits import GROUP_COLUMN, make_splits
 from ifllm_hf.errors import DataError, IFLLMError, OutputError
-from ifllm_hf.files import polars_disk_errors, whole_file
+from ifllm_hf.files import polars_disk_errors, to_parquet, whole_file
 
 _read_lines = partial(pl.read_ndjson, infer_schema_length=None)
 _LINES = ("JSON lines", _read_lines, pl.DataFrame.write_ndjson)
 _FORMATS: dict[str, tuple[str, Callable[..., pl.DataFrame], Callable[..., Any]]] = {
-    ".parquet": ("Parquet", pl.read_parquet, pl.DataFrame.write_parquet),
+    ".parquet": ("Parquet", pl.read_parquet, to_parquet),
     ".csv": ("CSV", partial(pl.read_csv, infer_schema=False), pl.DataFrame.write_csv),
     ".jsonl": _LINES,
     ".ndjson": _LINES,

@@ -13,6 +13,7 @@ from ifllm_hf.data.marker import is_prepared
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.sessions.sessions_card import is_of_sessions
 from ifllm_hf.errors import IFLLMError
+from ifllm_hf.remote_path import Place, RemotePath
 
 logger = logging.getLogger(__name__)
 
@@ -20,8 +21,16 @@ EXPORTS = "exports.txt"
 """Beside the session files: one absolute path a line."""
 
 
-def note_export(sessions: Path, export: Path) -> None:
+def note_export(sessions: Place, export: Place) -> None:
     """Write down that `export` was made of `sessions`; a warning where that cannot be written."""
+    if isinstance(sessions, RemotePath) or isinstance(export, RemotePath):
+        logger.warning(
+            "%s: withdrawals will not reach this export of %s. Make it again when somebody "
+            "withdrew.",
+            export,
+            sessions,
+        )
+        return
     place = os.path.realpath(export)
     try:
         if place not in _lines(sessions):

@@ -32,6 +32,7 @@ from ifllm_hf.data.prepared.shards import (
 from ifllm_hf.data.schema import CONFIGS, DEFAULT_CONFIG, SCHEMA_VERSION, SCHEMAS
 from ifllm_hf.errors import OutputError, TableError
 from ifllm_hf.files import whole_folder
+from ifllm_hf.remote_path import Place
 
 if TYPE_CHECKING:
     import polars as pl
@@ -39,9 +40,13 @@ if TYPE_CHECKING:
     from ifllm_hf.data.recordings import ConversationRows, Table
 
 _BESIDE_TICKS = ("preferences", "tasks", "workers")
+_WITH_TICKS = ("pairwise", "pointwise")
+
+ADVICE = "free some space or choose another place with --out"
+"""What to do when a prepared folder cannot be written."""
 
 # What may lie in a folder that a new one replaces; anything else is somebody's own work.
-_OWN_NAMES = frozenset((*CONFIGS, "README.md", "figures"))
+OWN_NAMES = frozenset((*CONFIGS, "README.md", "figures"))
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class PreparedFolder:
         n_bytes: Size of all its files.
     """
 
-    path: Path
+    path: Place
     rows: dict[str, int]
     n_bytes: int
 
@@ -163,12 +168,17 @@ def check_target(out: str | os.PathLike[str]) -> None:
             f"{out}: exists and is not a prepared folder, so it is not overwritten. "
             "Choose another place or move it away."
         )
-    foreign = sorted(names - _OWN_NAMES)
+    foreign = sorted(names - OWN_NAMES)
     if foreign:
         raise OutputError(
             f"{out}: besides prepared data it holds {', '.join(foreign[:5])}, which would be lost. "
             "Move that away or choose another place."
         )
+
+
+Card = str | Callable[[Path], str]
+"""The text of README.md, or a function that gets the folder with all tables written (it may add
+`figures/`) and returns the text. `configs:` and the marker are added."""
 
 
 def write_prepared(
@@ -179,21 +189,19 @@ def write_prepared(
     preferences: Table,
     tasks: Table,
     workers: Table,
-    card: str | Callable[[Path], str],
+    card: Card,
     shard_bytes: int = SHARD_BYTES,
 ) -> PreparedFolder:
     """Write a prepared folder; memory holds the small tables and one shard of ticks.
 
     Args:
         out: The folder to write or to replace.
-        turns: The columns of `schema.TURNS`, in their final order; None: they come with the
-            conversations.
-        conversations: The ticks, one conversation after the other; taken one at a time.
-        preferences: The `preferences` config; see `recordings.Table`.
-        tasks: The `tasks` config; None: its rows come with the conversations.
+        turns: See `write_tables`, as for those that follow.
+        conversations: The ticks.
+        preferences: The `preferences` config.
+        tasks: The `tasks` config.
         workers: The `workers` config.
-        card: The text of README.md, or a function that gets the folder with all tables written
-            (it may add `figures/`) and returns the text. `configs:` and the marker are added.
+        card: See `Card`.
         shard_bytes: Ticks of one shard, uncompressed.
 
     Returns:
@@ -203,26 +211,108 @@ def write_prepared(
         OutputError: The place is taken, or writing failed (disk full). Nothing is left behind.
         TableError: A table does not have the columns of its schema.
     """
+
+    def tables(folder: Path) -> dict[str, int]:
+        return write_tables(
+            folder,
+            turns=turns,
+            conversations=conversations,
+            preferences=preferences,
+            tasks=tasks,
+            workers=workers,
+            shard_bytes=shard_bytes,
+        )
+
+    return write_folder(out, tables, card)
+
+
+def write_folder(
+    out: str | os.PathLike[str], tables: Callable[[Path], dict[str, int]], card: Card
+) -> PreparedFolder:
+    """Write a prepared folder whose tables a function writes; see `write_prepared`.
+
+    Args:
+        out: The folder to write or to replace.
+        tables: Writes the shards of every config but `turns` into a folder; returns the rows per
+            config.
+        card: See `Card`.
+    """
     out = Path(os.path.realpath(out))
     check_target(out)
-    advice = "free some space or choose another place with --out"
-    with whole_folder(out, advice=advice) as folder:
-        rows = TickRows(folder, None if turns is None else _arrow(turns), shard_bytes)
-        writers = {config: ShardWriter(folder, config) for config in _BESIDE_TICKS}
-        of_tasks = RowWriter(writers["tasks"], SCHEMAS["tasks"], shard_bytes)
-        for conversation in conversations:
-            rows.add(conversation)
-            of_tasks.add(conversation.tasks)
-        counts = rows.close()
-        of_tasks.flush()
-        for config, table in zip(_BESIDE_TICKS, (preferences, tasks, workers), strict=True):
-            write_parts(writers[config], _parts(table, config, folder), shard_bytes)
-            counts[config] = writers[config].close()
+    with whole_folder(out, advice=ADVICE) as folder:
+        counts = tables(folder)
+        light = ShardWriter(folder, "turns")
+        write_parts(light, turns_without_ticks(folder))
+        counts["turns"] = light.close()
         text = card(folder) if callable(card) else card
         (folder / "README.md").write_text(with_card_metadata(text, folder), encoding="utf-8")
         check_target(out)  # hours may have passed
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     return PreparedFolder(out, {config: counts[config] for config in CONFIGS}, size)
+
+
+def write_tables(
+    folder: Path,
+    *,
+    turns: pl.DataFrame | None,
+    conversations: Iterable[ConversationRows],
+    preferences: Table,
+    tasks: Table,
+    workers: Table,
+    shard_bytes: int = SHARD_BYTES,
+) -> dict[str, int]:
+    """Write the shards of every config but `turns`; without a card it is no prepared folder yet.
+
+    Args:
+        folder: An empty folder.
+        turns: The columns of `schema.TURNS`, in their final order; None: they come with the
+            conversations.
+        conversations: The ticks, one conversation after the other; taken one at a time.
+        preferences: The `preferences` config; see `recordings.Table`.
+        tasks: The `tasks` config; None: its rows come with the conversations.
+        workers: The `workers` config.
+        shard_bytes: Ticks of one shard, uncompressed.
+
+    Returns:
+        The rows per config.
+    """
+    rows = TickRows(folder, None if turns is None else _arrow(turns), shard_bytes)
+    writers = {config: ShardWriter(folder, config) for config in _BESIDE_TICKS}
+    of_tasks = RowWriter(writers["tasks"], SCHEMAS["tasks"], shard_bytes)
+    for conversation in conversations:
+        rows.add(conversation)
+        of_tasks.add(conversation.tasks)
+    counts = rows.close()
+    of_tasks.flush()
+    for config, table in zip(_BESIDE_TICKS, (preferences, tasks, workers), strict=True):
+        write_parts(writers[config], _parts(table, config, folder), shard_bytes)
+        counts[config] = writers[config].close()
+    return counts
+
+
+def write_config(folder: Path, config: str, table: pl.DataFrame) -> int:
+    """Write the shards of one config into `folder`; return the number of rows."""
+    writer = ShardWriter(folder, config)
+    write_parts(writer, _parts(table, config, folder))
+    return writer.close()
+
+
+def turns_without_ticks(folder: Path) -> Iterator[pa.Table]:
+    """Yield the rows of `turns`: those of the finished `pairwise` and `pointwise`, in their order.
+
+    The Hub's viewer cannot show rows with thousands of ticks; these are light. Memory holds what
+    one shard has beside its ticks.
+
+    Args:
+        folder: Where both configs lie.
+    """
+    import pyarrow.parquet as pq
+
+    schema = SCHEMAS["turns"]
+    for config in _WITH_TICKS:
+        for file in sorted((folder / config).glob("train-*.parquet")):
+            with pq.ParquetFile(file) as parquet:
+                yield conform(parquet.read(columns=schema.names), schema, "turns")
 
 
 def _parts(table: Table, config: str, folder: Path) -> Iterator[pa.Table]:

@@ -47,7 +47,7 @@ class IfllmConfig(datasets.BuilderConfig):  # type: ignore[misc]
 
 
 class Ifllm(datasets.ArrowBasedBuilder):  # type: ignore[misc]
-    """Builds the six configs from a prepared folder, which it makes if there is none."""
+    """Builds the seven configs from a prepared folder, which it makes if there is none."""
 
     BUILDER_CONFIG_CLASS = IfllmConfig
     BUILDER_CONFIGS = [

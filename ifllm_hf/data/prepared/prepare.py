@@ -7,16 +7,18 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ifllm_hf.data.prepared.elsewhere import place_to_write
 from ifllm_hf.data.prepared.exports_of_sessions import note_export
 from ifllm_hf.data.prepared.folder import PreparedFolder, check_target, write_prepared
 from ifllm_hf.data.recordings import ConversationRows, Recordings
 from ifllm_hf.data.release import open_release
 from ifllm_hf.errors import ConfigError, SourceError, WithdrawnMeanwhileError
 from ifllm_hf.progress import progress_bar
+from ifllm_hf.remote_path import Place, RemotePath, is_remote
 
 RELEASE_VARIABLE = "IFLLM_RELEASE"
 DEFAULT_FOLDER = Path("ifllm")
@@ -35,6 +37,7 @@ class PrepareReport:
         ledgers: See `Release.ledgers`.
         quality: Agreement of the turns, and how the ends of reading were found.
         facts: Turns, readers and conversations.
+        sessions: The folder of the collected sessions that it was made of; None: of a release.
     """
 
     folder: PreparedFolder
@@ -44,6 +47,14 @@ class PrepareReport:
     ledgers: dict[str, Any]
     quality: dict[str, Any]
     facts: dict[str, int]
+    sessions: Place | None = None
+
+    def at(self, out: str | os.PathLike[str]) -> PrepareReport:
+        """Return the report of a folder that has come to its place; its sessions learn of it."""
+        place = RemotePath(str(out)) if is_remote(out) else self.folder.path
+        if self.sessions is not None:
+            note_export(self.sessions, place)
+        return replace(self, folder=replace(self.folder, path=place))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON."""
@@ -75,10 +86,11 @@ def prepare(
     """Read a release, or collected sessions, and write the folder that `load_dataset` loads.
 
     Args:
-        source: Folder, archive or URL of a release, or a folder of collected sessions; None:
+        source: Folder, archive or URL of a release, or a folder of collected sessions, which may
+            lie wherever fsspec reads (`hf://datasets/ORG/NAME`, `s3://…`); None:
             `$IFLLM_RELEASE`, else the download.
-        out: The folder to write; an older prepared folder there is replaced when the new one is
-            complete.
+        out: The folder to write, here or as a URL; an older prepared folder there is replaced when
+            the new one is complete.
         progress: Show a progress bar on stderr.
         card: Writes the dataset card of a release; a plain one by default. Collected sessions have
             a card of their own.
@@ -88,8 +100,24 @@ def prepare(
         IFLLMError: See `open_release`, `open_sessions` and `write_prepared`. Nothing is left
             behind.
     """
+    with place_to_write(out) as here:
+        report = _prepare_here(source, here, progress, card, public)
+    return report.at(out)
+
+
+def _prepare_here(
+    source: str | os.PathLike[str] | None,
+    out: str | os.PathLike[str],
+    progress: bool,
+    card: CardWriter | None,
+    public: bool,
+) -> PrepareReport:
     check_target(out)
-    place = find_release(source, progress=progress)
+    place: Place
+    if source is not None and is_remote(source):
+        place = RemotePath(str(source))
+    else:
+        place = find_release(source, progress=progress)
     for _ in range(_ATTEMPTS - 1):
         with contextlib.suppress(WithdrawnMeanwhileError):
             return _prepare(open_recordings(place, public=public), out, progress, card)
@@ -99,10 +127,40 @@ def prepare(
 def _prepare(
     release: Recordings, out: str | os.PathLike[str], progress: bool, card: CardWriter | None
 ) -> PrepareReport:
-    from ifllm_hf.data.sessions.collected import CollectedSessions
-
     tables = release.tables_to_write()
     ends: Counter[str] = Counter()
+
+    def write(text: Callable[[Path], str]) -> PreparedFolder:
+        return write_prepared(
+            out,
+            turns=tables.turns,
+            conversations=_shown(release, ends, progress),
+            preferences=tables.preferences,
+            tasks=tables.tasks,
+            workers=tables.workers,
+            card=text,
+        )
+
+    with release.source:
+        return write_and_report(release, ends, write, card=card)
+
+
+def write_and_report(
+    release: Recordings,
+    ends: Counter[str],
+    write: Callable[[Callable[[Path], str]], PreparedFolder],
+    *,
+    card: CardWriter | None = None,
+) -> PrepareReport:
+    """Write a prepared folder and say what was seen on the way.
+
+    Args:
+        release: What is prepared; its counts are complete once the tables are written.
+        ends: How the ends of reading were found; complete at the same time.
+        write: Writes the folder; it gets the function that returns the text of the card.
+        card: See `prepare`.
+    """
+    from ifllm_hf.data.sessions.collected import CollectedSessions
 
     def known() -> dict[str, Any]:
         return {
@@ -119,24 +177,13 @@ def _prepare(
             return own
         return _plain_card(release) if card is None else card(folder, so_far)
 
-    with release.source:
-        written = write_prepared(
-            out,
-            turns=tables.turns,
-            conversations=_shown(release, ends, progress),
-            preferences=tables.preferences,
-            tasks=tables.tasks,
-            workers=tables.workers,
-            card=text,
-        )
-        if isinstance(release, CollectedSessions):
-            note_export(release.source.folder, written.path)
-        return PrepareReport(
-            folder=written,
-            source=release.source.name,
-            facts=release.facts(),
-            **known(),
-        )
+    return PrepareReport(
+        folder=write(text),
+        source=release.source.name,
+        sessions=release.source.folder if isinstance(release, CollectedSessions) else None,
+        facts=release.facts(),
+        **known(),
+    )
 
 
 def prepare_synthetic(
@@ -150,7 +197,8 @@ def prepare_synthetic(
     """Make up a release of so many conversations and prepare it; see `prepare`."""
     from ifllm_hf.data.synthetic import write_synthetic_release
 
-    check_target(out)
+    if not is_remote(out):
+        check_target(out)
     with tempfile.TemporaryDirectory(prefix="ifllm-synthetic-") as place:
         made = Path(place) / "release"
         write_synthetic_release(made, conversations=conversations, seed=seed)
@@ -166,6 +214,11 @@ def find_release(source: str | os.PathLike[str] | None, *, progress: bool = True
         from ifllm_hf.data.raw.download import fetch_release
 
         return fetch_release(str(source), progress=progress)
+    if is_remote(source):
+        raise SourceError(
+            f"{source}: a release is read from a folder, an archive or a download (https://). "
+            "Fetch it first; collected sessions alone are read where a URL names them."
+        )
     if source is not None:
         return Path(source)
     if named := os.environ.get(RELEASE_VARIABLE):
@@ -180,7 +233,7 @@ def find_release(source: str | os.PathLike[str] | None, *, progress: bool = True
     return fetch_release(progress=progress)
 
 
-def open_recordings(path: Path, *, public: bool = False) -> Recordings:
+def open_recordings(path: Place, *, public: bool = False) -> Recordings:
     """Open whatever lies at `path`: collected sessions, or a release.
 
     Raises:
@@ -189,8 +242,8 @@ def open_recordings(path: Path, *, public: bool = False) -> Recordings:
     """
     from ifllm_hf.data.sessions.collected import is_sessions_folder, open_sessions
 
-    if is_sessions_folder(path):
-        return open_sessions(path, public=public)
+    if isinstance(path, RemotePath) or is_sessions_folder(path):
+        return open_sessions(path, public=public)  # releases are read here, or downloaded
     if public:
         raise ConfigError(
             f"{path}: holds no collected sessions, and only their questions wait for a review. "

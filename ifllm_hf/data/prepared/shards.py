@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ifllm_hf.data.schema import (
     CONVERSATION_TICK_COLUMNS,
@@ -25,6 +24,7 @@ from ifllm_hf.data.schema import (
     TURNS,
 )
 from ifllm_hf.errors import TableError
+from ifllm_hf.files import write_arrow
 
 if TYPE_CHECKING:
     from ifllm_hf.data.recordings import ConversationRows
@@ -86,10 +86,9 @@ class ShardWriter:
         """Write one shard."""
         path = self.directory / f"train-{len(self._paths):05d}.parquet"
         self._paths.append(path)
-        pq.write_table(
+        write_arrow(
             table,
             path,
-            compression="zstd",
             row_group_size=max(1, table.num_rows),
             use_dictionary=self._dictionaries,
             column_encoding=self._encodings,

@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,20 +25,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ifllm_hf.data.ledger import Ledger, LedgersAsJson, PackedLedgers, total
-from ifllm_hf.data.raw.release_source import Origin
 from ifllm_hf.data.recordings import ConversationRows, Recordings, TablesToWrite
 from ifllm_hf.data.schema import SCHEMAS, TURNS
 from ifllm_hf.data.sessions.event_ticks import SessionTurn, session_ticks
-from ifllm_hf.data.sessions.review import Key, Question, question_of, read_decisions
-from ifllm_hf.data.sessions.session_file import (
-    SESSION_NAME,
-    TOMBSTONES,
-    Session,
-    read_first_line,
-    read_session,
-    session_files,
-    tombstone,
+from ifllm_hf.data.sessions.origin import (
+    NO_CONSENT,
+    READER_PREFIX,
+    WITHDRAWN,
+    KnownSession,
+    SessionsOrigin,
+    folder_of_sessions,
+    is_sessions_folder,
+    list_sessions,
+    read_tombstones,
+    reader_of,
 )
+from ifllm_hf.data.sessions.review import Key, Question, question_of, read_decisions
+from ifllm_hf.data.sessions.session_file import Session, read_session, tombstone
 from ifllm_hf.data.sessions.session_rows import (
     TASK_OF,
     UNREVIEWED,
@@ -49,13 +51,12 @@ from ifllm_hf.data.sessions.session_rows import (
     session_rows,
 )
 from ifllm_hf.data.sessions.sessions_card import SessionTally, sessions_card
-from ifllm_hf.data.synthetic.story import SYNTHETIC_PREFIX
 from ifllm_hf.data.tables.folds import add_fold, fold_of_unknown
 from ifllm_hf.data.tables.preferences import build_preferences
 from ifllm_hf.data.tables.workers import QUASI_IDENTIFIERS, withhold_rare
 from ifllm_hf.data.ticks.turn_agreement import Agreement
 from ifllm_hf.errors import SourceError, WithdrawnMeanwhileError
-from ifllm_hf.files import digest
+from ifllm_hf.remote_path import RemotePath, hint, place_of
 
 __all__ = [
     "READER_PREFIX",
@@ -67,79 +68,8 @@ __all__ = [
     "reader_of",
 ]
 
-READER_PREFIX = "reader_"
-
 _KIND_OF = {task: kind for kind, task in TASK_OF.items()}
 _PAIRS = "pairwise"
-_WITHDRAWN, _NO_CONSENT = "withdrawn", "no consent on its first line"
-
-_Told = tuple[str | None, ...]
-
-
-def is_sessions_folder(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a folder holds collected sessions, or is a copy of their Hub repository."""
-    return _folder_of_sessions(Path(path)) is not None
-
-
-def _folder_of_sessions(path: Path) -> Path | None:
-    for folder in (path, path / "sessions"):
-        if folder.is_dir() and session_files(folder):
-            return folder
-    return None
-
-
-def reader_of(session_id: str, *, made_up: bool = False) -> str:
-    """Return the pseudonym of a session's reader: the beginning of what a tombstone would keep."""
-    prefix = SYNTHETIC_PREFIX if made_up else READER_PREFIX
-    return prefix + tombstone(session_id)[:16]
-
-
-@dataclass(frozen=True, slots=True)
-class KnownSession:
-    """What is known of a session from its first line.
-
-    Attributes:
-        session_id: Names its file.
-        user_id: The pseudonym of its reader.
-        created_ms: When it began: sessions come in this order.
-    """
-
-    session_id: str
-    user_id: str
-    created_ms: float
-
-
-@dataclass
-class SessionsOrigin(Origin):
-    """The files of a folder of sessions.
-
-    Attributes:
-        folder: Where they lie.
-        ledger: Of the files.
-        contents: By session id, the sha256 of its file as it was read; None: not read yet.
-    """
-
-    folder: Path
-    ledger: Ledger = field(default_factory=lambda: Ledger("files"))
-    contents: dict[str, bytes | None] = field(default_factory=dict)
-    name: str = "sessions"
-
-    def path_of(self, session_id: str) -> Path:
-        """Return the file of a session."""
-        return self.folder / f"{session_id}.jsonl"
-
-    def fingerprint(self) -> str:
-        """Return the digest of names and contents; free once the sessions were read."""
-        names = sorted((self.path_of(session_id).name, of) for session_id, of in self._read())
-        return digest("".join(f"{name}\0{of}\n" for name, of in names))
-
-    def _read(self) -> Iterator[tuple[str, str]]:
-        for session_id, content in self.contents.items():
-            known = content.hex() if content else digest(self.path_of(session_id).read_bytes())
-            yield session_id, known
-
-    def close(self) -> None:
-        """Nothing is kept open."""
 
 
 class CollectedSessions(Recordings):
@@ -150,6 +80,7 @@ class CollectedSessions(Recordings):
 
     Attributes:
         sessions: Those that are read, in their order.
+        decisions: Of the reviewers.
         public: Whether only reviewed questions are in it.
     """
 
@@ -160,7 +91,6 @@ class CollectedSessions(Recordings):
         self,
         source: SessionsOrigin,
         sessions: list[KnownSession],
-        told: dict[str, _Told],
         decisions: dict[Key, str],
         *,
         withdrawn: frozenset[str],
@@ -171,7 +101,6 @@ class CollectedSessions(Recordings):
         Args:
             source: The files.
             sessions: In their order.
-            told: By reader, the answers about themselves.
             decisions: Of the reviewers.
             withdrawn: The tombstones by then.
             public: Leave out what nobody has reviewed.
@@ -179,10 +108,13 @@ class CollectedSessions(Recordings):
         self.source = source
         self.sessions = sessions
         self.public = public
-        self.folds = {user_id: fold_of_unknown(user_id) for user_id in told}
-        self._told = told
-        self._decisions = decisions
+        # In the order of the files, which which answers are withheld may depend on.
+        by_file = sorted(sessions, key=lambda known: known.session_id)
+        self._told = {known.user_id: known.told for known in by_file}
+        self.folds = {user_id: fold_of_unknown(user_id) for user_id in self._told}
+        self.decisions = decisions
         self._withdrawn = withdrawn
+        self._left_out: dict[str, str] = {}
         self.agreement = Agreement()  # what an event says needs no text to compare with
         self._begin()
 
@@ -206,7 +138,7 @@ class CollectedSessions(Recordings):
         session = self._read(known)
         if session is None:
             return []
-        made = session_rows(session, known.user_id, self._decisions, public=self.public)
+        made = session_rows(session, known.user_id, self.decisions, public=self.public)
         turns = _turns_on_page(session, made)
         first = min(turns.values(), key=lambda t: t.query_id, default=None)
         home = first.conversation_id if first else f"{known.user_id}/{TASK_OF[_PAIRS]}"
@@ -233,20 +165,28 @@ class CollectedSessions(Recordings):
 
     def _read(self, known: KnownSession, *, events: bool = True) -> Session | None:
         """Read a session; None, and nothing is left of it, if it may not be used any more."""
-        path, reason = self.source.path_of(known.session_id), _NO_CONSENT
+        if known.session_id in self._left_out:
+            return None
+        path, reason = self.source.path_of(known.session_id), NO_CONSENT
         try:
             session = read_session(path, events=events)
         except SourceError:
             if path.exists():
                 raise
-            session, reason = None, _WITHDRAWN
+            session, reason = None, WITHDRAWN
         if session is not None:
             self.source.contents[known.session_id] = bytes.fromhex(session.content)
-        elif self._told.pop(known.user_id, None) is not None:
+        else:
+            self.leave_out(known, reason)
+        return session
+
+    def leave_out(self, known: KnownSession, reason: str) -> None:
+        """Count a session that was to be read as dropped; nothing is left of it."""
+        if self._told.pop(known.user_id, None) is not None:
+            self._left_out[known.session_id] = reason
             self.source.ledger.kept -= 1
             self.source.ledger.dropped[reason] += 1
             del self.source.contents[known.session_id], self.folds[known.user_id]
-        return session
 
     def tables_to_write(self) -> TablesToWrite:
         """Return the tables that take all sessions; turns and tasks come with conversations."""
@@ -299,7 +239,7 @@ class CollectedSessions(Recordings):
     def _rows(self) -> Iterator[tuple[str, SessionRows]]:
         for known in self.sessions:
             if (session := self._read(known, events=False)) is not None:
-                rows = session_rows(session, known.user_id, self._decisions, public=self.public)
+                rows = session_rows(session, known.user_id, self.decisions, public=self.public)
                 yield known.user_id, rows
 
     def ledgers(self) -> dict[str, Any]:
@@ -316,6 +256,30 @@ class CollectedSessions(Recordings):
             # Rows of tables are made from lines, which are counted with the behaviour.
             "total": total(sums.values()).to_dict(),
         }
+
+    def counts(self) -> dict[str, Any]:
+        """Return for JSON what was counted while the sessions were read; `add_counts` takes it."""
+        contents = self.source.contents.items()
+        return {
+            "tables": {name: ledger.packed() for name, ledger in self.table_ledgers.items()},
+            "files": {name: of.decode() for name, of in self.file_ledgers.groups().items()},
+            "tally": self._tally.to_json(),
+            "contents": {session_id: of.hex() for session_id, of in contents if of},
+            "left_out": self._left_out,
+        }
+
+    def add_counts(self, counts: Mapping[str, Any]) -> None:
+        """Add the `counts` of another process, which read some of these sessions."""
+        for name, packed in counts["tables"].items():
+            self.table_ledgers[name] += Ledger.of_packed(packed)
+        self.file_ledgers.take(counts["files"])
+        self._tally += SessionTally.of_json(counts["tally"])
+        for session_id, content in counts["contents"].items():
+            self.source.contents[session_id] = bytes.fromhex(content)
+        if left_out := counts["left_out"]:
+            for known in self.sessions:
+                if known.session_id in left_out:
+                    self.leave_out(known, left_out[known.session_id])
 
     def expected_conversations(self) -> int:
         """Return the number of sessions: few have two kinds of turns."""
@@ -351,52 +315,32 @@ class CollectedSessions(Recordings):
         )
 
 
-def open_sessions(path: str | os.PathLike[str], *, public: bool = False) -> CollectedSessions:
+def open_sessions(
+    path: str | os.PathLike[str] | RemotePath, *, public: bool = False
+) -> CollectedSessions:
     """Open a folder of collected sessions; the first line of each is read.
 
     Args:
-        path: The folder of an app, or a copy of the Hub repository it pushes to.
+        path: The folder of an app, or the Hub repository it pushes to or a copy of that: its path
+            or URL.
         public: Leave out every turn whose question nobody has reviewed, and every free text.
 
     Raises:
         SourceError: There is no session in it.
+        RemoteError: A URL cannot be read.
         DataError: `reviews.csv` is damaged.
     """
-    folder = _folder_of_sessions(Path(path))
+    place = place_of(path)
+    folder = folder_of_sessions(place)
     if folder is None:
         raise SourceError(
             f"{path}: no session file in it. Expected s_<22 characters>.jsonl, as the collecting "
-            "app writes them; give its sessions folder."
+            f"app writes them; give its sessions folder{hint(place)}."
         )
-    origin = SessionsOrigin(folder, name=str(folder))
     withdrawn = read_tombstones(folder)
-    sessions: list[KnownSession] = []
-    told: dict[str, _Told] = {}
-    same: dict[_Told, _Told] = {}  # few answers, many readers
-    for file in session_files(folder):
-        session_id = SESSION_NAME.fullmatch(file.name)[1]  # type: ignore[index]
-        if tombstone(session_id) in withdrawn:
-            origin.ledger.drop(_WITHDRAWN)
-        elif (first := read_first_line(file)) is None:
-            origin.ledger.drop(_NO_CONSENT)
-        else:
-            origin.ledger.keep()
-            user_id = reader_of(session_id, made_up="made_up" in first.get("versions", {}))
-            sessions.append(KnownSession(session_id, user_id, first.get("created_epoch_ms", 0)))
-            answers = first.get("demographics") or {}
-            person = tuple(answers.get(name) for name in QUASI_IDENTIFIERS)
-            told[user_id] = same.setdefault(person, person)
-            origin.contents[session_id] = None
-    sessions.sort(key=lambda s: (s.created_ms, s.session_id))
-    return CollectedSessions(
-        origin, sessions, told, read_decisions(folder), withdrawn=withdrawn, public=public
-    )
-
-
-def read_tombstones(folder: Path) -> frozenset[str]:
-    """Return the hashes of the sessions that were withdrawn from a folder."""
-    path = folder / TOMBSTONES
-    return frozenset(path.read_text(encoding="ascii").split()) if path.exists() else frozenset()
+    origin, sessions = list_sessions(folder, withdrawn)
+    decisions = read_decisions(folder)
+    return CollectedSessions(origin, sessions, decisions, withdrawn=withdrawn, public=public)
 
 
 def _turns_on_page(session: Session, made: SessionRows) -> dict[int, SessionTurn]:

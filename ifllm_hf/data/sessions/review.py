@@ -10,6 +10,7 @@ question: `user_id,turn,decision,flags`.
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -21,6 +22,7 @@ from ifllm_hf.data.sessions.session_file import Record
 from ifllm_hf.data.tables.tasks import EMAIL_PATTERN
 from ifllm_hf.errors import DataError
 from ifllm_hf.files import whole_file
+from ifllm_hf.remote_path import Place
 
 REVIEWS = "reviews.csv"
 PUBLISH, WITHHOLD = "publish", "withhold"
@@ -113,7 +115,7 @@ def question_of(user_id: str, turn: Record) -> Question:
     return Question(user_id, turn["turn"], turn["question"], found, tuple(chain(*shown)))
 
 
-def read_decisions(folder: Path) -> dict[Key, str]:
+def read_decisions(folder: Place) -> dict[Key, str]:
     """Return the decisions that stand in `folder`.
 
     Raises:
@@ -123,15 +125,15 @@ def read_decisions(folder: Path) -> dict[Key, str]:
     if not path.exists():
         return {}
     decisions: dict[Key, str] = {}
-    with open(path, newline="", encoding="utf-8") as file:
-        for number, row in enumerate(csv.DictReader(file), 2):
-            turn, decision = row.get("turn") or "", row.get("decision")
-            if not turn.isdecimal() or decision not in (PUBLISH, WITHHOLD):
-                raise DataError(
-                    f"{path}, line {number}: turn {turn!r} with decision {decision!r}; expected a "
-                    f"number and '{PUBLISH}' or '{WITHHOLD}'. Correct the line."
-                )
-            decisions[row["user_id"], int(turn)] = decision
+    lines = io.StringIO(path.read_bytes().decode("utf-8"), newline="")
+    for number, row in enumerate(csv.DictReader(lines), 2):
+        turn, decision = row.get("turn") or "", row.get("decision")
+        if not turn.isdecimal() or decision not in (PUBLISH, WITHHOLD):
+            raise DataError(
+                f"{path}, line {number}: turn {turn!r} with decision {decision!r}; expected a "
+                f"number and '{PUBLISH}' or '{WITHHOLD}'. Correct the line."
+            )
+        decisions[row["user_id"], int(turn)] = decision
     return decisions
 
 

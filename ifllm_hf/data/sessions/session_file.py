@@ -13,12 +13,13 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.sessions.event_schema import fits
 from ifllm_hf.errors import SourceError
 from ifllm_hf.files import digest
+from ifllm_hf.remote_path import Place, RemotePath
 
 try:
     import orjson
@@ -66,7 +67,11 @@ class Session:
     content: str = ""
 
 
-def session_files(folder: Path) -> list[Path]:
+@overload
+def session_files(folder: Path) -> list[Path]: ...
+@overload
+def session_files(folder: Place) -> list[Any]: ...
+def session_files(folder: Place) -> list[Any]:
     """Return the session files of a folder in the order of their names."""
     return sorted(p for p in folder.glob("s_*.jsonl") if SESSION_NAME.fullmatch(p.name))
 
@@ -76,20 +81,22 @@ def tombstone(session_id: str) -> str:
     return digest(session_id)
 
 
-def read_first_line(path: Path) -> Record | None:
+def read_first_line(path: Place) -> Record | None:
     """Return the consent of a session file, None if it is not there: nothing may be used then.
 
     Raises:
         SourceError: The file cannot be read.
     """
     try:
+        if isinstance(path, RemotePath):
+            return _consent(path.read_line(), path)
         with path.open("rb") as file:
             return _consent(file.readline(), path)
     except OSError as error:
         raise _unreadable(path, error) from error
 
 
-def read_session(path: Path, *, events: bool = True) -> Session | None:
+def read_session(path: Place, *, events: bool = True) -> Session | None:
     """Read a session file.
 
     Args:
@@ -129,14 +136,14 @@ def read_session(path: Path, *, events: bool = True) -> Session | None:
     return session
 
 
-def _consent(line: bytes, path: Path) -> Record | None:
+def _consent(line: bytes, path: Place) -> Record | None:
     """Return the first line of the session that `path` names; `line` may hold more than one."""
     first = _decode(line.splitlines(keepends=True)[0]) if line else "empty file"
     of_session = not isinstance(first, str) and fits(first, "session_line")
     return first if of_session and first["session_id"] == path.stem else None  # type: ignore[index, return-value]
 
 
-def _unreadable(path: Path, error: OSError) -> SourceError:
+def _unreadable(path: Place, error: OSError) -> SourceError:
     return SourceError(f"{path}: cannot be read ({error}). Check its permissions.")
 
 

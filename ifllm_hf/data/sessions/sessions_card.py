@@ -79,6 +79,38 @@ class SessionTally:
                 self.errors_px[record["when"]].append(float(record["mean_px"]))
                 self.rates[record["when"]].append(float(record.get("samples_per_s") or 0))
 
+    def __iadd__(self, other: SessionTally) -> SessionTally:
+        """Add what was counted of other sessions."""
+        for name, value in vars(other).items():
+            if isinstance(value, dict) and not isinstance(value, Counter):  # of arrays
+                for when, values in value.items():
+                    vars(self)[name][when].extend(values)
+            else:
+                vars(self)[name] += value
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all counts for JSON; `of_json` reads them."""
+        return {
+            **vars(self),
+            "preferences": list(self.preferences.items()),  # a key of theirs is None
+            **{name: _lists(vars(self)[name]) for name in ("errors_px", "rates")},
+        }
+
+    @classmethod
+    def of_json(cls, known: Mapping[str, Any]) -> SessionTally:
+        """Return the tally that `to_json` wrote."""
+        tally = cls()
+        for name, value in known.items():
+            if name in ("errors_px", "rates"):
+                value = {when: array("d", values) for when, values in value.items()}
+            elif name == "preferences":
+                value = Counter(dict(value))
+            elif isinstance(value, dict):
+                value = Counter(value)
+            vars(tally)[name] = value
+        return tally
+
     def facts(self) -> dict[str, int]:
         """Return what `Recordings.facts` returns."""
         return {
@@ -121,6 +153,10 @@ def sessions_card(
         "not_reviewed": None if public else tally.waiting,
     }
     return fill(_TEMPLATE.read_text(encoding="utf-8"), values)
+
+
+def _lists(arrays: Mapping[str, array[float]]) -> dict[str, list[float]]:
+    return {when: values.tolist() for when, values in arrays.items()}
 
 
 def _gaze(tally: SessionTally) -> str:

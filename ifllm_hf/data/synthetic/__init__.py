@@ -39,7 +39,7 @@ from ifllm_hf.data.synthetic.truth import (
 )
 from ifllm_hf.data.synthetic.writer import Written, write_behavior
 from ifllm_hf.errors import ConfigError, OutputError
-from ifllm_hf.files import polars_disk_errors, whole_folder
+from ifllm_hf.files import to_parquet, whole_folder
 
 __all__ = [
     "SYNTHETIC_PREFIX",
@@ -79,8 +79,7 @@ class _Parts:
         """Write what is there."""
         if self.frames:
             path = self.folder / f"part-{self.number:05d}.parquet"
-            with polars_disk_errors():
-                pl.concat(self.frames).write_parquet(path, compression="lz4")
+            to_parquet(pl.concat(self.frames), path)
             self.frames, self.rows, self.number = [], 0, self.number + 1
 
 

@@ -40,6 +40,7 @@ _PAPER = {"arxiv": "2606.20482", "paper_questions": 1336, "paper_readers": _PAPE
 _ONE_ROW_IS = {
     "pairwise": "a question with two answers side by side, its ratings and its ticks",
     "pointwise": "a question with one answer, its ratings and its ticks",
+    "turns": "a question of either kind without its ticks: what the viewer can show",
     "ticks": "a conversation: all its ticks in order, with everything that was recorded",
     "preferences": "a pair with a preference, as `prompt`, `chosen`, `rejected`",
     "tasks": "a topic that a reader ticked, done or not",

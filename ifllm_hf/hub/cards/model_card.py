@@ -14,6 +14,7 @@ from ifllm_hf.card_template import fill
 from ifllm_hf.data.synthetic.story import SYNTHETIC_PREFIX
 from ifllm_hf.errors import TableError
 from ifllm_hf.files import digest
+from ifllm_hf.hub.cards.eval_results import held_out_score, held_out_words
 from ifllm_hf.training.run_record import public_name, read_run
 from ifllm_hf.training.withdrawn_readers import READERS_KEY
 
@@ -43,6 +44,7 @@ def model_card(folder: Path, repo_id: str, config: Mapping[str, Any]) -> str:
     base = public_name(_base_model(run, config))
     listed = "".join(f"  - {reader}\n" for reader in readers)
     table = _benchmark(folder / BENCHMARK_FILE)
+    score = held_out_score(run)
     text = config["text_config"].get("model_type") if config.get("use_text", True) else None
     values = {
         "title": repo_id.split("/")[-1],
@@ -54,7 +56,9 @@ def model_card(folder: Path, repo_id: str, config: Mapping[str, Any]) -> str:
         "channels": _names(config, "use_trajectory", "channels"),
         "benchmark": table,
         "has_benchmark": "" if table else None,
-        "no_benchmark": None if table else "",
+        "held_out": None if score is None else score["accuracy"],
+        "held_out_words": held_out_words(run),
+        "no_benchmark": None if table or score else "",
         **{key: data.get(key) for key in ("pairs", "workers", "conversations", "fingerprint")},
         "singles": data.get("singles") or None,
         "dataset": public_name(data.get("dataset")),

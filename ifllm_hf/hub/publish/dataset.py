@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ifllm_hf.data.prepared.elsewhere import commit_prepared
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.schema import CONFIGS
-from ifllm_hf.data.sessions.sessions_card import waiting_questions
-from ifllm_hf.errors import ConfigError, TableError
-from ifllm_hf.hub_errors import check_repo_id, hub_errors
+from ifllm_hf.errors import TableError
+from ifllm_hf.hub_errors import check_repo_id
 
 
 def push_dataset(
@@ -44,43 +44,4 @@ def push_dataset(
                 f"{Path(folder) / config}: holds no Parquet file. Run `ifllm prepare` again."
             )
     check_repo_id(repo_id)
-    refuse_unreviewed(folder, repo_id, private=private)
-    with hub_errors(repo_id):
-        from huggingface_hub import HfApi
-
-        api = HfApi(library_name="ifllm_hf")
-        url = api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
-        found = api.repo_info(repo_id, repo_type="dataset")
-        refuse_unreviewed(folder, repo_id, private=found.private, state="is public already")
-        api.upload_folder(
-            repo_id=repo_id,
-            repo_type="dataset",
-            folder_path=Path(folder),
-            commit_message=message,
-            delete_patterns=[f"{config}/train-*.parquet" for config in CONFIGS],
-        )
-    return str(url)
-
-
-def refuse_unreviewed(
-    folder: str | os.PathLike[str],
-    repo_id: str,
-    *,
-    private: bool | None,
-    state: str = "would be public",
-) -> None:
-    """Raise ConfigError if a prepared folder holds unreviewed questions and the place is public.
-
-    Args:
-        folder: The prepared folder.
-        repo_id: Where it is going.
-        private: Whether only its owners can see that place; None counts as no.
-        state: Of the place, for the message.
-    """
-    waiting = waiting_questions(folder)
-    if waiting and private is not True:
-        raise ConfigError(
-            f"{repo_id}: {state}, and {waiting} questions in {folder} were not reviewed for "
-            "personal data. Push to a private repository (--private), or review them (`ifllm "
-            "review`) and prepare with --public."
-        )
+    return commit_prepared(folder, repo_id, private=private, message=message)

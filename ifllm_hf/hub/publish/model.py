@@ -1,4 +1,4 @@
-"""Puts a reward model on the Hub: weights, processor, its code and a card, in one commit."""
+"""Puts a reward model on the Hub in one commit: weights, processor, code, card, held-out score."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ifllm_hf.errors import TableError
+from ifllm_hf.hub.cards.eval_results import EVAL_RESULTS_FILE, eval_results
 from ifllm_hf.hub.cards.model_card import BENCHMARK_FILE, model_card
 from ifllm_hf.hub_errors import check_repo_id, hub_errors
 from ifllm_hf.reward.pretrained.heads import READERS_FILE
-from ifllm_hf.training.run_record import RUN_FILE
+from ifllm_hf.training.run_record import RUN_FILE, read_run
 
 _CONFIG = "config.json"
 _PROCESSOR = "processor_config.json"
@@ -30,6 +31,7 @@ def push_model(
     *,
     private: bool | None = None,
     message: str = "Upload the IFLLM reward model",
+    evaluated_on: str | None = None,
 ) -> str:
     """Upload a saved reward model to a model repository, in one commit.
 
@@ -39,10 +41,12 @@ def push_model(
 
     Args:
         folder: Model and processor, as `save_pretrained` wrote them; `run.json` and
-            `benchmark.json` beside them go into the card.
+            `benchmark.json` beside them go into the card, and the score of readers whom the run
+            held out into `.eval_results/`.
         repo_id: `ORG/NAME`.
         private: For a new repository: hide it. Default: what the account or organisation says.
         message: Of the commit.
+        evaluated_on: `ORG/NAME` of the dataset of the held-out readers, where the run read a copy.
 
     Returns:
         The web address of the repository.
@@ -50,13 +54,13 @@ def push_model(
     Raises:
         TableError: `folder` does not hold a complete reward model.
         DataError: Model and processor do not belong together.
-        ConfigError: `repo_id` is no `ORG/NAME`.
+        ConfigError: `repo_id` is no `ORG/NAME`, or see `eval_results`.
         OutputError: No token, no permission, or no network.
     """
     check_repo_id(repo_id)
     place = Path(folder)
     config = _read_model_config(place)
-    files = model_files(place, repo_id, config)
+    files = model_files(place, repo_id, config, evaluated_on)
     with hub_errors(repo_id):
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
@@ -74,13 +78,16 @@ def push_model(
     return str(url)
 
 
-def model_files(folder: Path, repo_id: str, config: dict[str, Any]) -> dict[str, Path | bytes]:
+def model_files(
+    folder: Path, repo_id: str, config: dict[str, Any], evaluated_on: str | None = None
+) -> dict[str, Path | bytes]:
     """Return what is uploaded: a file of the folder, or its new content, by name.
 
     Args:
         folder: The saved model.
         repo_id: For the card.
         config: Its `config.json`.
+        evaluated_on: See `push_model`.
     """
     files: dict[str, Path | bytes] = {}
     for pattern in _UPLOADED:
@@ -93,6 +100,9 @@ def model_files(folder: Path, repo_id: str, config: dict[str, Any]) -> dict[str,
     public = _without_local_paths(config)
     files[_CONFIG] = _json({**public, **_AUTO})
     files["README.md"] = model_card(folder, repo_id, public).encode()
+    results = eval_results(read_run(folder) or {}, repo_id, evaluated_on)
+    if results is not None:
+        files[EVAL_RESULTS_FILE] = results.encode()
     return files
 
 

@@ -23,10 +23,10 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from ifllm_hf.card_template import fill
+from ifllm_hf.data.prepared.elsewhere import refuse_unreviewed
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.files import package_folder, shipped_folder
-from ifllm_hf.hub.publish.dataset import refuse_unreviewed
 from ifllm_hf.hub_errors import check_repo_id, hub_errors
 from ifllm_hf.version import __version__
 

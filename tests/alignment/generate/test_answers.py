@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ifllm_hf.alignment.generate.answers import read_answers
 from ifllm_hf.alignment.generate.backend import CUT, STOPPED, finished_answer, stop_texts
 from ifllm_hf.alignment.generate.config import ModelSpec, Sampling
 from ifllm_hf.alignment.policy.load import weights_id
@@ -34,9 +35,28 @@ def test_ready_answers_are_found_by_id_or_question(tmp_path: Path) -> None:
     assert [got[f"p{i}"].text for i in (0, 1)] == ["one", "two"]
     with pytest.raises(DataError, match="no answer to 'Why so so"):
         write(spec, tmp_path / "unused.jsonl", prompts(3))
-    file.write_text("[1]\n")
+    file.unlink()
     with pytest.raises(DataError, match="cannot be read as answers"):
         write(spec, tmp_path / "unused.jsonl", prompts(1))
+
+
+@pytest.mark.parametrize(
+    ("line", "seen"),
+    [
+        ('{"question": "Why ?", "answer": null}', "no answer .*null"),  # it was judged as "None"
+        ('{"question": "Why ?", "answer": [{"role": "assistant"}]}', "'answer' is .*assistant"),
+        ('{"question": ["Why ?"], "answer": "So"}', "'question' is .*Why"),
+        ('{"prompt": "Why ?", "chosen": "So", "rejected": "No"}', "no answer .*chosen"),
+        ('{"answer": "So"}', "no prompt_id or question"),
+        ('["Why ?", "So"]', "no answer"),
+        ('{"question": "Why ?", "answ', "no JSON"),
+    ],
+)
+def test_a_row_that_is_no_answer_is_named(tmp_path: Path, line: str, seen: str) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"prompt_id": "p0", "question": null, "answer": "one"}\n\n' + line + "\n")
+    with pytest.raises(DataError, match=f"a.jsonl: row 1, counted from 0,? .*{seen}"):
+        read_answers(ModelSpec("given", answers=str(file)), prompts(1))
 
 
 def test_weights_without_a_file_are_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pytest
 
 from ifllm_hf.alignment.judge.config import JudgeConfig
 from ifllm_hf.alignment.judge.people import PeopleJudge, read_choice
-from ifllm_hf.alignment.judge.run import run_judge
+from ifllm_hf.alignment.judge.run import make_judge, run_judge
+from ifllm_hf.alignment.judge.verdict import CANDIDATE, FIRST, Comparison
 from tests.helpers.alignment.judging import config
 
 
@@ -47,6 +49,21 @@ def test_people_judge_blind_and_go_on_where_they_stopped(tmp_path: Path, questio
     assert got["candidate_score"] is None and got["relative_improvement"] is None
     assert 0.2 < got["position"]["first_wins"]["estimate"] < 0.8
     assert run_judge(made, judge=judge_of(made, Person(longer, 0)), progress=False) == report
+
+
+def test_people_are_asked_beside_the_report(
+    tmp_path: Path,
+    questions: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It goes to stdout, which may be a file."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("1\n"))
+    asked = Comparison("p0", "r0", "Why?", "Because.", "So.")
+    (judged,) = make_judge(config(tmp_path, questions)).judge([(asked, CANDIDATE)])
+    assert judged.verdict is not None and judged.verdict.winner == FIRST
+    said = capsys.readouterr()
+    assert (said.out, said.err[-2:]) == ("", "> ")
 
 
 def test_people_may_score_skip_and_mistype(tmp_path: Path, questions: Path) -> None:

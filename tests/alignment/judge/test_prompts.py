@@ -98,6 +98,7 @@ HH = {
     "chosen": "\n\nHuman: Why?\n\nAssistant: Yes",
     "rejected": "\n\nHuman: Why?\n\nAssistant: You?",
 }
+PLAIN = {"chosen": "The sky is blue.", "rejected": "The sky is green."}
 
 
 @pytest.mark.parametrize(
@@ -126,13 +127,16 @@ def test_the_question_is_found_in_any_layout(
 def test_what_is_no_question_is_not_judged(tmp_path: Path) -> None:
     file = tmp_path / "pairs.jsonl"
     for row, message in (
-        ({"chosen": "The sky is blue.", "rejected": "The sky is green."}, "cannot be judged"),
+        (PLAIN, "cannot be judged"),
         ({"prompt": [USER, YES]}, "'prompt' ends with"),
         ({"prompt": [{**USER, "content": None}]}, "content is no text"),
     ):
         file.write_text(json.dumps(row) + "\n")
         with pytest.raises(DataError, match=message):
             held_out_prompts(PromptSelection(dataset=str(file), fold=None), PromptFormat())
+    file.write_text("".join(json.dumps(row) + "\n" for row in (HH, PLAIN)))
+    with pytest.raises(DataError, match=r"pairs.jsonl: row 1, counted from 0, .*'The sky is'"):
+        held_out_prompts(PromptSelection(dataset=str(file), fold=None), PromptFormat())
     file.write_text("")
     with pytest.raises(DataError, match="0 pairs"):
         held_out_prompts(PromptSelection(dataset=str(file), fold=None), PromptFormat())

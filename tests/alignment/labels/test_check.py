@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,42 @@ def test_a_format_that_exchanges_the_answers_is_found_out(
     monkeypatch.setattr(check, "format_row", exchanged)
     with pytest.raises(DataError, match="another 'chosen' than response [ab] of query 1000"):
         check_labels(tmp_path / "x.parquet", turns)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("query_id", [1007]),
+        ("query_id", "1007"),
+        ("source", None),  # held to nothing, it passed
+        ("source", "Explicit"),
+        ("source", ["explicit"]),
+        ("p_b", None),
+        ("p_b", "high"),
+        ("p_b", 7.0),
+    ],
+)
+def test_a_row_that_says_no_right_side_is_named(
+    turns: pl.DataFrame, tmp_path: Path, column: str, value: object
+) -> None:
+    write(turns, tmp_path / "x.jsonl", "explicit")
+    rows = [json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines()]
+    source = "reward" if column == "p_b" else "explicit"
+    wrong = {**rows[0], "source": source, column: value}
+    (tmp_path / "x.jsonl").write_text(json.dumps(wrong) + "\n")
+    with pytest.raises(DataError, match=f"row 0, counted from 0: '{column}' is ") as caught:
+        check_labels(tmp_path / "x.jsonl", turns)
+    assert repr(value) in str(caught.value)
+
+
+def test_a_prompt_that_a_format_cannot_show_is_named(turns: pl.DataFrame, tmp_path: Path) -> None:
+    write(turns, tmp_path / "x.jsonl", "explicit")
+    table = pl.read_ndjson(tmp_path / "x.jsonl")
+    own = pl.when(pl.int_range(pl.len()) == 7).then(pl.lit("Hi\n### Response:"))
+    table.with_columns(prompt=own.otherwise("prompt")).write_ndjson(tmp_path / "x.jsonl")
+    (tmp_path / "chat.yaml").write_text("prompt_format: chat\n")
+    with pytest.raises(DataError, match="row 7, counted from 0, as chat .*'prompt' carries"):
+        check_labels(tmp_path / "x.jsonl", turns, [tmp_path / "chat.yaml"])
 
 
 def test_answers_of_another_turn_fail(turns: pl.DataFrame, tmp_path: Path) -> None:

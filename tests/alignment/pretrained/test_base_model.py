@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +78,15 @@ def test_its_answers_are_understood_and_as_good_as_the_card_says(tmp_path: Path)
     answers = sample_answers(questions, tmp_path, n=4)
     found = [true_score(q, a) for q, said in zip(questions, answers, strict=True) for a in said]
     scores = np.array([one.score for one in found])
-    assert 6.2 < scores.mean() < 7.3 and 2.2 < scores.std() < 3.2
+    card = (FOLDER / "README.md").read_text()
+    row = re.search(r"^\| ([0-9.]+) \| ([0-9.]+) \| ([0-9.]+) \| .*0\.\d\d \|$", card, re.MULTILINE)
+    assert row is not None
+    mean, deviation, right = map(float, row.groups())
+    assert abs(scores.mean() - mean) < 0.5 and abs(scores.std() - deviation) < 0.5  # 2.6 SE
     sentences = sum(sum(vars(one).values()) - one.asked for one in found)
     assert sum(one.nonsense for one in found) / sentences < 0.02
-    assert sum(one.right for one in found) / sum(one.asked for one in found) > 0.6
+    share = sum(one.right for one in found) / sum(one.asked for one in found)
+    assert abs(share - right) < 0.06 and share > 0.5
 
 
 def test_the_same_seed_gives_the_same_bytes(

@@ -48,7 +48,7 @@ def test_the_recipe_trains_it_and_the_adapter_answers_on_it(tmp_path: Path) -> N
     assert record["settings"]["model_name_or_path"] == "known-truth", "no place of this machine"
     assert record["used"]["weights"] == "LoRA (r 16) on float32 weights"
 
-    questions = [q.text for q in known_world().questions("test")[:6]]
+    questions = [q.text for q in known_world().questions("test")[:60]]
     spec = ModelSpec("dpo", model="known-truth", adapter=str(out))
     trained = sample_answers(questions, tmp_path / "kept", spec=spec)
     base = sample_answers(questions, tmp_path / "kept")

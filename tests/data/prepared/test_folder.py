@@ -16,13 +16,13 @@ import pytest
 import yaml
 
 from ifllm_hf.data.marker import MARKER, is_prepared, prepared_version
-from ifllm_hf.data.prepared import shards
 from ifllm_hf.data.prepared.folder import check_target, config_files, with_card_metadata
 from ifllm_hf.data.recordings import ConversationRows
 from ifllm_hf.data.schema import (
     CONFIGS,
     CONVERSATION_TICK_COLUMNS,
     SCHEMA_VERSION,
+    SCHEMAS,
     TURN_TICK_COLUMNS,
 )
 from ifllm_hf.errors import OutputError, TableError
@@ -45,7 +45,8 @@ def test_layout_is_that_of_a_dataset_repository(tmp_path: Path) -> None:
     for config in CONFIGS:
         assert os.listdir(prepared.path / config) == ["train-00000-of-00001.parquet"]
     assert prepared.rows == {
-        "pairwise": 4, "pointwise": 2, "ticks": 3, "preferences": 1, "tasks": 1, "workers": 1
+        "pairwise": 4, "pointwise": 2, "turns": 6, "ticks": 3, "preferences": 1, "tasks": 1,
+        "workers": 1,
     }  # fmt: skip
     assert prepared.n_bytes == sum(len(data) for data in content(prepared.path).values())
     assert os.listdir(tmp_path) == ["ifllm"]
@@ -150,7 +151,7 @@ def test_full_disk_is_one_clear_error_and_leaves_nothing(
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(shards.pq, "write_table", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OutputError, match=r"ifllm: cannot be written.*No space left.*free some"):
         write(tmp_path / "ifllm")
     assert os.listdir(tmp_path) == []
@@ -271,6 +272,15 @@ def test_missing_shard_and_other_version_are_named(tmp_path: Path) -> None:
         config_files(tmp_path / "ifllm", "pairwise")
     with pytest.raises(TableError, match="not a prepared folder"):
         config_files(tmp_path, "pairwise")
+
+
+def test_turns_are_both_kinds_without_their_ticks(tmp_path: Path) -> None:
+    write(tmp_path / "ifllm", shard_bytes=1)
+    light = rows(tmp_path / "ifllm", "turns")
+    whole = [*rows(tmp_path / "ifllm", "pairwise"), *rows(tmp_path / "ifllm", "pointwise")]
+    assert len(whole) == 6
+    assert light == [{name: row[name] for name in SCHEMAS["turns"].names} for row in whole]
+    assert {*whole[0]} - {*light[0]} == {*TURN_TICK_COLUMNS}
 
 
 def test_reads_with_polars_as_well(tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ from tests.helpers.made_up_sessions import write_sessions
 
 ROOT = Path(__file__).parents[3]
 N_ROWS = {
-    "pairwise": 4, "pointwise": 2, "ticks": 3, "preferences": 1, "tasks": 1, "workers": 1
+    "pairwise": 4, "pointwise": 2, "turns": 6, "ticks": 3, "preferences": 1, "tasks": 1,
+        "workers": 1,
 }  # fmt: skip
 
 

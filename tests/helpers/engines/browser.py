@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import time
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.helpers.spaces.running import CaptureServer
 
 POLL_S = 0.03
 
@@ -17,15 +20,17 @@ class PageError(AssertionError):
 
 
 class Browser(ABC):
-    """One browser with one page; positions are CSS pixels of the viewport.
+    """One browser and the page that is driven; positions are CSS pixels of the viewport.
 
     Attributes:
         engine: Name of the engine.
         scale: Device pixels per CSS pixel.
+        tab: The tab whose page is driven; set it to go to another.
     """
 
     engine: str
     scale: int
+    tab: Any
 
     def open(self, url: str) -> None:
         """Load a page, anew if it is there already, and wait for its load event."""
@@ -35,6 +40,14 @@ class Browser(ABC):
     @abstractmethod
     def load(self, url: str) -> None:
         """Go to a page."""
+
+    @abstractmethod
+    def reload(self) -> None:
+        """Load the page again, as a reader does."""
+
+    @abstractmethod
+    def back(self) -> None:
+        """Go back to the page before, as a reader does."""
 
     @abstractmethod
     def resize(self, width: int, height: int) -> None:
@@ -53,8 +66,20 @@ class Browser(ABC):
         """Return the viewport as a PNG."""
 
     @abstractmethod
-    def close_tab(self) -> None:
-        """Close the page as a reader does, so that it hears of it; the browser may end."""
+    def new_tab(self) -> None:
+        """Open another tab before this one, and go on in it."""
+
+    @abstractmethod
+    def close_tab(self, then: Any = None) -> None:
+        """Close the page as a reader does, so that it hears of it; go on in a tab, or a new one."""
+
+    def cut_off(self, server: CaptureServer) -> None:
+        """Let nothing of the page reach the server until `reconnect`; here the server is killed."""
+        server.kill()
+
+    def reconnect(self, server: CaptureServer) -> None:
+        """End what `cut_off` began."""
+        server.start()
 
     @abstractmethod
     def stop(self) -> None:

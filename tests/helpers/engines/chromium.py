@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from tests.helpers.engines.browser import Action, Browser
+
+if TYPE_CHECKING:
+    from tests.helpers.spaces.running import CaptureServer
 
 
 class Chromium(Browser):
@@ -31,29 +34,35 @@ class Chromium(Browser):
             viewport=dict(zip(("width", "height"), self._size, strict=True)),
             device_scale_factor=self.scale,
         )
-        self._page = self._context.pages[0]
+        self.tab = self._context.pages[0]
         self._killed = False
 
     def load(self, url: str) -> None:
         if self._killed:
             self._start()
-        self._page.goto(url)
+        self.tab.goto(url)
+
+    def reload(self) -> None:
+        self.tab.reload()
+
+    def back(self) -> None:
+        self.tab.go_back()
 
     def resize(self, width: int, height: int) -> None:
         self._size = (width, height)
-        self._page.set_viewport_size({"width": width, "height": height})
+        self.tab.set_viewport_size({"width": width, "height": height})
 
     def evaluate(self, script: str) -> str:
-        return str(self._page.evaluate(script))
+        return str(self.tab.evaluate(script))
 
     def perform(self, source: Action) -> None:
-        mouse, keyboard = self._page.mouse, self._page.keyboard
+        mouse, keyboard = self.tab.mouse, self.tab.keyboard
         for action in source["actions"]:
             match action["type"]:
                 case "pointerMove":
                     mouse.move(action["x"], action["y"])
                     if action.get("duration"):
-                        self._page.wait_for_timeout(action["duration"])
+                        self.tab.wait_for_timeout(action["duration"])
                 case "pointerDown":
                     mouse.down()
                 case "pointerUp":
@@ -67,13 +76,25 @@ class Chromium(Browser):
                     pass
 
     def screenshot(self) -> bytes:
-        shot: bytes = self._page.screenshot()
+        shot: bytes = self.tab.screenshot()
         return shot
 
-    def close_tab(self) -> None:
-        page, self._page = self._page, self._context.new_page()
+    def new_tab(self) -> None:
+        self.tab = self._context.new_page()
+
+    def close_tab(self, then: Any = None) -> None:
+        page, self.tab = self.tab, then
+        if then is None:
+            self.new_tab()
         with page.expect_event("close"):
             page.close(run_before_unload=True)
+
+    def cut_off(self, server: CaptureServer) -> None:
+        """Turn the network off, and let the server be."""
+        self._context.set_offline(True)
+
+    def reconnect(self, server: CaptureServer) -> None:
+        self._context.set_offline(False)
 
     def kill(self) -> None:
         """End it as a crash would; `load` starts it again, with its profile."""

@@ -8,11 +8,14 @@ import json
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from tests.helpers.engines.browser import Action, Browser
+
+if TYPE_CHECKING:
+    from tests.helpers.spaces.running import CaptureServer
 
 _LISTENING = re.compile(r"WebDriver BiDi listening on (ws://\S+)")
 _ANSWER_S = 60
@@ -47,7 +50,7 @@ class Firefox(Browser):
         )
         self._sent = 0
         self._send("session.new", capabilities={})
-        self._page = self._send("browsingContext.getTree")["contexts"][0]["context"]
+        self.tab = self._send("browsingContext.getTree")["contexts"][0]["context"]
         self.resize(*self._size)
 
     def _send(self, method: str, **params: Any) -> dict[str, Any]:
@@ -63,35 +66,59 @@ class Firefox(Browser):
     def load(self, url: str) -> None:
         if self._process.poll() is not None:
             self._start()
-        self._send("browsingContext.navigate", context=self._page, url=url, wait="complete")
+        self._send("browsingContext.navigate", context=self.tab, url=url, wait="complete")
+
+    def reload(self) -> None:
+        self._send("browsingContext.reload", context=self.tab, wait="complete")
+
+    def back(self) -> None:
+        self._send("browsingContext.traverseHistory", context=self.tab, delta=-1)
 
     def resize(self, width: int, height: int) -> None:
         self._size = (width, height)
         self._send(
             "browsingContext.setViewport",
-            context=self._page,
+            context=self.tab,
             viewport={"width": width, "height": height},
             devicePixelRatio=self.scale,
         )
 
     def evaluate(self, script: str) -> str:
         answer = self._send(
-            "script.evaluate", expression=script, target={"context": self._page}, awaitPromise=True
+            "script.evaluate", expression=script, target={"context": self.tab}, awaitPromise=True
         )
         assert answer["type"] == "success", answer
         return str(answer["result"]["value"])
 
     def perform(self, source: Action) -> None:
-        self._send("input.performActions", context=self._page, actions=[source])
+        self._send("input.performActions", context=self.tab, actions=[source])
 
     def screenshot(self) -> bytes:
-        shot = self._send("browsingContext.captureScreenshot", context=self._page)
+        shot = self._send("browsingContext.captureScreenshot", context=self.tab)
         return base64.b64decode(shot["data"])
 
-    def close_tab(self) -> None:
-        # The last tab would take the browser along, and what it still sends.
-        page, self._page = self._page, self._send("browsingContext.create", type="tab")["context"]
+    def new_tab(self) -> None:
+        self.tab = self._send("browsingContext.create", type="tab")["context"]
+
+    def close_tab(self, then: Any = None) -> None:
+        page, self.tab = self.tab, then
+        if then is None:  # the last tab would take the browser along, and what it still sends
+            self.new_tab()
         self._send("browsingContext.close", context=page, promptUnload=False)
+
+    def cut_off(self, server: CaptureServer) -> None:
+        """Turn the network off, and let the server be."""
+        self._network({"type": "offline"})
+
+    def reconnect(self, server: CaptureServer) -> None:
+        self._network(None)
+
+    def _network(self, conditions: dict[str, str] | None) -> None:
+        self._send(
+            "emulation.setNetworkConditions",
+            networkConditions=conditions,
+            userContexts=["default"],
+        )
 
     def kill(self) -> None:
         """End it as a crash would; `load` starts it again, with its profile."""

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import warnings
 from pathlib import Path
+from typing import Any
 
 from tests.helpers.engines.browser import Action, Browser
 
@@ -64,6 +65,12 @@ class WebKit(Browser):
     def load(self, url: str) -> None:
         self._driver.get(url)
 
+    def reload(self) -> None:
+        self._driver.refresh()
+
+    def back(self) -> None:
+        self._driver.back()
+
     def resize(self, width: int, height: int) -> None:
         self._driver.set_window_rect(0, 0, width, height)
         inner = self._driver.execute_script("return [innerWidth, innerHeight]")
@@ -89,14 +96,25 @@ class WebKit(Browser):
     def screenshot(self) -> bytes:
         return base64.b64decode(self._driver.get_screenshot_as_base64())
 
-    def close_tab(self) -> None:
-        # The last tab would take the browser along, and what it still sends.
-        page = self._driver.current_window_handle
-        self._driver.switch_to.new_window("tab")
-        other = self._driver.current_window_handle
-        self._driver.switch_to.window(page)
+    @property
+    def tab(self) -> str:
+        return self._driver.current_window_handle
+
+    @tab.setter
+    def tab(self, tab: str) -> None:
+        self._driver.switch_to.window(tab)
+
+    def new_tab(self) -> None:
+        self._driver.switch_to.new_window("window")
+
+    def close_tab(self, then: Any = None) -> None:
+        page = self.tab
+        if then is None:  # the last tab would take the browser along, and what it still sends
+            self.new_tab()
+            then = self.tab
+        self.tab = page
         self._driver.close()
-        self._driver.switch_to.window(other)
+        self.tab = then
 
     def stop(self) -> None:
         try:

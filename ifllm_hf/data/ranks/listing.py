@@ -1,0 +1,161 @@
+"""The sessions of a run, listed once and cut into the parts that ranks read.
+
+Every rank holds itself to the listing: to its settings, and to the version of the package that
+made it, so that tables of two versions never meet.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import polars as pl
+
+from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.data.schema import SCHEMA_VERSION
+from ifllm_hf.data.sessions.origin import KnownSession, list_sessions, read_tombstones
+from ifllm_hf.data.sessions.session_file import session_files
+from ifllm_hf.data.tables.workers import QUASI_IDENTIFIERS
+from ifllm_hf.errors import ConfigError
+from ifllm_hf.files import read_json_object, scan_parquet, write_json, write_parquet
+from ifllm_hf.remote_path import Place, RemotePath, place_of
+from ifllm_hf.version import __version__
+
+LISTING = "listing.json"
+SESSIONS = "sessions.parquet"
+_COLUMNS = {
+    "rank": pl.Int32,
+    "session_id": pl.String,
+    "user_id": pl.String,
+    "created_ms": pl.Float64,
+    **dict.fromkeys(QUASI_IDENTIFIERS, pl.String),
+}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Which sessions there are.
+
+    Attributes:
+        work: The working folder that it lies in.
+        key: Names this listing; a rank of another one is not taken.
+        settings: Source, tasks, and what else decides what the ranks write.
+        ranks: How many there are.
+        ledger: Of the files, as they were listed.
+    """
+
+    work: Path
+    key: str
+    settings: dict[str, Any]
+    ranks: int
+    ledger: Ledger
+
+    @property
+    def source(self) -> Place:
+        """The folder of the sessions."""
+        return place_of(self.settings["source"])
+
+    def part(self, rank: int) -> list[KnownSession]:
+        """Return the sessions of a rank in their order."""
+        return _sessions(scan_parquet([self.work / SESSIONS]).filter(rank=rank))[rank]
+
+    def parts(self) -> list[list[KnownSession]]:
+        """Return the sessions of every rank."""
+        parts = _sessions(scan_parquet([self.work / SESSIONS]))
+        return [parts[rank] for rank in range(self.ranks)]
+
+
+def write_listing(work: Path, folder: Place, settings: dict[str, Any]) -> Listing:
+    """List the sessions of a folder and cut them into parts.
+
+    Args:
+        work: The working folder.
+        folder: Where the sessions lie.
+        settings: `source`, `tasks` (as many parts, if there are as many sessions) and others.
+
+    Raises:
+        SourceError: A session cannot be read.
+        OutputError: The listing cannot be written.
+    """
+    origin, sessions = list_sessions(folder, read_tombstones(folder))
+    sizes = _sizes(folder)
+    # Whoever is not there any more withdrew just now: their rank will count that.
+    ranks = cut([1 + sizes.get(known.session_id, 0) for known in sessions], settings["tasks"])
+    rows = [
+        (rank, known.session_id, known.user_id, known.created_ms, *known.told)
+        for rank, known in zip(ranks, sessions, strict=True)
+    ]
+    write_parquet(work / SESSIONS, pl.DataFrame(rows, schema=_COLUMNS, orient="row"))
+    content = {
+        "key": uuid4().hex,
+        "package": __version__,
+        "schema": SCHEMA_VERSION,
+        "settings": settings,
+        "ranks": max(1, len(set(ranks))),
+        "ledger": origin.ledger.packed(),
+    }
+    write_json(work / LISTING, content)  # last: it says that the sessions are all there
+    return read_listing(work)
+
+
+def read_listing(work: Path) -> Listing:
+    """Read the listing of a working folder.
+
+    Raises:
+        ConfigError: It is damaged, or another version of the package made it.
+    """
+    content = read_json_object(work / LISTING)
+    made_by = f"{content.get('package')} (schema {content.get('schema')})"
+    here = f"{__version__} (schema {SCHEMA_VERSION})"
+    if made_by != here:
+        raise ConfigError(
+            f"{work}: its sessions were listed by ifllm_hf {made_by}, and this is {here}. Install "
+            "one version everywhere and run the same command again; to begin anew, delete that "
+            "folder."
+        )
+    ledger = Ledger.of_packed(content["ledger"])
+    return Listing(work, content["key"], content["settings"], content["ranks"], ledger)
+
+
+def cut(sizes: Sequence[int], parts: int) -> list[int]:
+    """Return for each size the part that it belongs to: neighbours, about equal sums, none empty.
+
+    Args:
+        sizes: Bytes of each session, in order.
+        parts: How many are wanted; there are fewer where there are fewer sizes.
+
+    >>> cut([5, 5, 5, 5], 2), cut([9, 1, 1, 1], 3), cut([1], 4)
+    ([0, 0, 1, 1], [0, 1, 1, 1], [0])
+    """
+    if not sizes:
+        return []
+    middles = np.cumsum(sizes) - np.array(sizes) / 2
+    wanted = np.floor(middles * parts / max(1, sum(sizes))).astype(int)
+    return [int(part) for part in np.unique(wanted, return_inverse=True)[1]]
+
+
+def _sizes(folder: Place) -> dict[str, int]:
+    """Return the bytes of the sessions by their ids."""
+    if isinstance(folder, RemotePath):
+        return {name.removesuffix(".jsonl"): size or 0 for name, size in folder.sizes().items()}
+    sizes = {}
+    for file in session_files(folder):
+        with suppress(FileNotFoundError):
+            sizes[file.stem] = file.stat().st_size
+    return sizes
+
+
+def _sessions(rows: pl.LazyFrame) -> defaultdict[int, list[KnownSession]]:
+    parts: defaultdict[int, list[KnownSession]] = defaultdict(list)
+    same: dict[tuple[Any, ...], tuple[Any, ...]] = {}  # few answers, many readers
+    for rank, session_id, user_id, created_ms, *answers in rows.collect().iter_rows():
+        told = tuple(answers)
+        known = KnownSession(session_id, user_id, created_ms, same.setdefault(told, told))
+        parts[rank].append(known)
+    return parts

@@ -1,0 +1,152 @@
+"""The files of a folder of sessions: which there are, in which order, and who is in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.data.raw.release_source import Origin
+from ifllm_hf.data.sessions.session_file import (
+    TOMBSTONES,
+    Record,
+    read_first_line,
+    session_files,
+    tombstone,
+)
+from ifllm_hf.data.synthetic.story import SYNTHETIC_PREFIX
+from ifllm_hf.data.tables.workers import QUASI_IDENTIFIERS
+from ifllm_hf.files import digest
+from ifllm_hf.remote_path import Place, RemotePath, place_of
+
+READER_PREFIX = "reader_"
+_AT_ONCE = 16  # first lines that are asked for elsewhere
+WITHDRAWN, NO_CONSENT = "withdrawn", "no consent on its first line"
+
+Told = tuple[str | None, ...]
+"""What a reader said of themselves, in the order of `QUASI_IDENTIFIERS`."""
+
+
+def is_sessions_folder(path: str | os.PathLike[str] | RemotePath) -> bool:
+    """Tell whether a folder holds collected sessions, or is a copy of their Hub repository."""
+    return folder_of_sessions(place_of(path)) is not None
+
+
+def folder_of_sessions(path: Place) -> Place | None:
+    """Return the folder with the session files: `path`, or `sessions` in it; None: neither."""
+    for folder in (path, path / "sessions"):
+        if session_files(folder):
+            return folder
+    return None
+
+
+def reader_of(session_id: str, *, made_up: bool = False) -> str:
+    """Return the pseudonym of a session's reader: the beginning of what a tombstone would keep."""
+    prefix = SYNTHETIC_PREFIX if made_up else READER_PREFIX
+    return prefix + tombstone(session_id)[:16]
+
+
+def read_tombstones(folder: Place) -> frozenset[str]:
+    """Return the hashes of the sessions that were withdrawn from a folder."""
+    path = folder / TOMBSTONES
+    return frozenset(path.read_text(encoding="ascii").split()) if path.exists() else frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSession:
+    """What is known of a session from its first line.
+
+    Attributes:
+        session_id: Names its file.
+        user_id: The pseudonym of its reader.
+        created_ms: When it began: sessions come in this order.
+        told: What its reader said of themselves.
+    """
+
+    session_id: str
+    user_id: str
+    created_ms: float
+    told: Told
+
+
+@dataclass
+class SessionsOrigin(Origin):
+    """The files of a folder of sessions.
+
+    Attributes:
+        folder: Where they lie.
+        ledger: Of the files.
+        contents: By session id, the sha256 of its file as it was read; None: not read yet.
+    """
+
+    folder: Place
+    ledger: Ledger = field(default_factory=lambda: Ledger("files"))
+    contents: dict[str, bytes | None] = field(default_factory=dict)
+    name: str = "sessions"
+
+    def path_of(self, session_id: str) -> Place:
+        """Return the file of a session."""
+        return self.folder / f"{session_id}.jsonl"
+
+    def fingerprint(self) -> str:
+        """Return the digest of names and contents; free once the sessions were read."""
+        names = sorted((self.path_of(session_id).name, of) for session_id, of in self._read())
+        return digest("".join(f"{name}\0{of}\n" for name, of in names))
+
+    def _read(self) -> Iterator[tuple[str, str]]:
+        for session_id, content in self.contents.items():
+            known = content.hex() if content else digest(self.path_of(session_id).read_bytes())
+            yield session_id, known
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+
+def list_sessions(
+    folder: Place, withdrawn: Collection[str]
+) -> tuple[SessionsOrigin, list[KnownSession]]:
+    """Read the first line of every session file of a folder.
+
+    Args:
+        folder: It holds the files.
+        withdrawn: Tombstones; their sessions are counted as dropped.
+
+    Returns:
+        The files, and the sessions that may be read, in the order in which they began.
+
+    Raises:
+        SourceError: A file cannot be read.
+    """
+    origin = SessionsOrigin(folder, name=str(folder))
+    sessions: list[KnownSession] = []
+    same: dict[Told, Told] = {}  # few answers, many readers
+    files = []
+    for file in session_files(folder):
+        if tombstone(file.stem) in withdrawn:
+            origin.ledger.drop(WITHDRAWN)
+        else:
+            files.append(file)
+    for file, first in zip(files, _first_lines(files), strict=True):
+        if first is None:
+            origin.ledger.drop(NO_CONSENT)
+            continue
+        origin.ledger.keep()
+        user_id = reader_of(file.stem, made_up="made_up" in first.get("versions", {}))
+        answers = first.get("demographics") or {}
+        told = tuple(answers.get(name) for name in QUASI_IDENTIFIERS)
+        created_ms = first.get("created_epoch_ms", 0)
+        sessions.append(KnownSession(file.stem, user_id, created_ms, same.setdefault(told, told)))
+        origin.contents[file.stem] = None
+    sessions.sort(key=lambda s: (s.created_ms, s.session_id))
+    return origin, sessions
+
+
+def _first_lines(files: Sequence[Place]) -> Iterator[Record | None]:
+    """Yield the first lines in order; elsewhere each takes a while, so several are asked for."""
+    if not any(isinstance(file, RemotePath) for file in files):
+        yield from map(read_first_line, files)
+        return
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        yield from threads.map(read_first_line, files)
