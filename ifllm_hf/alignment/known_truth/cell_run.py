@@ -51,11 +51,11 @@ def run_cell(grid: TruthGrid, cell: TruthCell) -> dict[str, Any]:
             _train(grid, cell, pairs, run.folder, labels.held_out)
         clock.append(time.monotonic())
         questions = asked["prompt"].unique(maintain_order=True).to_list()
-        before = _scores(questions, ask(grid, questions, place / "base", cell.seed))
+        before = true_scores(questions, ask(grid, questions, place / "base", cell.seed))
         kept = beside(run.folder, "-answers")
         after = before
         if labels.pairs:
-            after = _scores(questions, ask(grid, questions, kept, cell.seed, run.folder))
+            after = true_scores(questions, ask(grid, questions, kept, cell.seed, run.folder))
         clock.append(time.monotonic())
     steps = zip(("world", "labels", "training", "answers"), clock, clock[1:], strict=False)
     return {
@@ -64,8 +64,8 @@ def run_cell(grid: TruthGrid, cell: TruthCell) -> dict[str, Any]:
         "base": grid.base,
         **cell.described(),
         "labels": asdict(labels),
-        "readers": _by_reader(asked.rows(), before, after),
-        "parts": {"before": _parts(before), "after": _parts(after)},
+        "readers": by_reader(asked.rows(), before, after),
+        "parts": {"before": parts_of(before), "after": parts_of(after)},
         "seconds": {name: round(end - start, 1) for name, start, end in steps},
         "versions": versions(),
     }
@@ -82,16 +82,24 @@ def _train(grid: TruthGrid, cell: TruthCell, pairs: Path, folder: Path, held_out
 Scored = dict[str, list[TrueScore]]
 
 
-def _scores(questions: Sequence[str], answers: Sequence[Sequence[str]]) -> Scored:
+def true_scores(questions: Sequence[str], answers: Sequence[Sequence[str]]) -> Scored:
+    """Return by question what its answers are worth."""
     return {
         question: [true_score(question, answer) for answer in said]
         for question, said in zip(questions, answers, strict=True)
     }
 
 
-def _by_reader(
+def by_reader(
     asked: Sequence[tuple[str, str]], before: Scored, after: Scored
 ) -> dict[str, list[float]]:
+    """Return by reader the number of answers, and the sums of their scores before and after.
+
+    Args:
+        asked: Reader and question.
+        before: The answers of the base model.
+        after: Those of another one.
+    """
     found: dict[str, list[float]] = {}
     for reader, question in asked:
         sums = found.setdefault(reader, [0, 0.0, 0.0])
@@ -101,7 +109,8 @@ def _by_reader(
     return {reader: [n, round(b, 4), round(a, 4)] for reader, (n, b, a) in found.items()}
 
 
-def _parts(scored: Scored) -> dict[str, int]:
+def parts_of(scored: Scored) -> dict[str, int]:
+    """Return sums of what answers say, and how many there are."""
     every = [one for said in scored.values() for one in said]
     sums = {name: sum(getattr(one, name) for one in every) for name in vars(every[0])}
     return {"answers": len(every), **sums, "with_nonsense": sum(one.nonsense > 0 for one in every)}

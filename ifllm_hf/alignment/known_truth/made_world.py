@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from ifllm_hf.alignment.generate.config import ModelSpec
-from ifllm_hf.alignment.known_truth.config import TruthGrid
+from ifllm_hf.alignment.known_truth.config import TruthGrid, TruthSettings
 from ifllm_hf.alignment.labels.write import read_turns_with_features
 from ifllm_hf.alignment.pairs.config import JUDGE_FOLD
 from ifllm_hf.alignment.pipeline.state import DONE, Run, beside
@@ -60,7 +60,11 @@ class MadeWorld:
 
 
 def ask(
-    grid: TruthGrid, questions: Sequence[str], place: Path, seed: int, adapter: Path | None = None
+    grid: TruthSettings,
+    questions: Sequence[str],
+    place: Path,
+    seed: int,
+    adapter: Path | None = None,
 ) -> list[list[str]]:
     """Return `grid.answers` sampled answers to each question, the same draws for every model.
 
@@ -107,31 +111,54 @@ def made_world(grid: TruthGrid, seed: int, share: float, strength: float) -> Mad
     return MadeWorld(read_parquet(turns_file), read_parquet(truth_file))
 
 
-def _make(
-    grid: TruthGrid, seed: int, share: float, strength: float, place: Path, folder: Path
-) -> MadeWorld:
-    readers = Readers(
+def readers_of(grid: TruthSettings, share: float, strength: float) -> Readers:
+    """Return the readers that are wanted, without the texts that they see."""
+    return Readers(
         taste=TrueTaste(slope=grid.taste_slope),
         behavior_strength=strength,
         click_share=share,
         click_error=grid.click_error,
         pairwise_only=True,
     )
-    n = count_turns(grid.conversations, seed=seed, readers=readers, defects=False)
+
+
+def questions_of(seed: int) -> list[str]:
+    """Return all questions that readers can ask, in the order of a seed."""
     every = known_world().questions("train")
+    order = np.random.default_rng([_QUESTION_SEED, seed]).permutation(len(every))
+    return [every[i].text for i in order.tolist()]
+
+
+def pairs_of(
+    grid: TruthSettings,
+    questions: Sequence[str],
+    place: Path,
+    seed: int,
+    adapter: Path | None = None,
+) -> list[tuple[str, str, str]]:
+    """Return what readers are shown: questions, each with two sampled answers; see `ask`."""
+    spec = ModelSpec(
+        "base" if adapter is None else adapter.name,
+        model=grid.model,
+        adapter=None if adapter is None else str(adapter),
+    )
+    sampling = replace(SHORT, seed=_SEEDS_APART * seed)
+    answers = sample_answers(questions, place, spec=spec, n=2, sampling=sampling, style=grid.style)
+    return [(question, a, b) for question, (a, b) in zip(questions, answers, strict=True)]
+
+
+def _make(
+    grid: TruthGrid, seed: int, share: float, strength: float, place: Path, folder: Path
+) -> MadeWorld:
+    readers = readers_of(grid, share, strength)
+    n = count_turns(grid.conversations, seed=seed, readers=readers, defects=False)
+    every = questions_of(seed)
     if n > len(every):
         raise ConfigError(
             f"conversations is {grid.conversations}: {n} turns, but the world has {len(every)} "
             "questions; lower it"
         )
-    order = np.random.default_rng([_QUESTION_SEED, seed]).permutation(len(every))
-    questions = [every[i].text for i in order[:n].tolist()]
-    sampling = replace(SHORT, seed=_SEEDS_APART * seed)
-    spec = ModelSpec("base", model=grid.model)
-    answers = sample_answers(
-        questions, place / "pairs", spec=spec, n=2, sampling=sampling, style=grid.style
-    )
-    pairs = [(question, *both) for question, both in zip(questions, answers, strict=True)]
+    pairs = pairs_of(grid, every[:n], place / "pairs", seed)
     release = beside(folder, "-release")
     for old in (release, folder):  # what an interrupted run left
         if old.exists():
@@ -162,15 +189,20 @@ def with_truth(turns: pl.DataFrame, liked: pl.DataFrame) -> MadeWorld:
         turns: Pairwise turns with features.
         liked: `query_id` and `liked`.
     """
+    truth = truth_of(turns, liked)
+    told = turns.drop("preference").join(truth.select("query_id", preference="liked"), "query_id")
+    folds = assign_folds(told.select("user_id", "kind", "preference"))
+    fold = turns["user_id"].replace_strict(folds, return_dtype=pl.Int8)
+    return MadeWorld(turns.with_columns(fold.alias("fold")), truth)
+
+
+def truth_of(turns: pl.DataFrame, liked: pl.DataFrame) -> pl.DataFrame:
+    """Return `query_id`, `liked`, `true_a` and `true_b`, the scores of both answers."""
     truth = liked.join(turns.select("query_id", "prompt", "response_a", "response_b"), "query_id")
     rows = truth.select("prompt", "response_a", "response_b").rows()
-    truth = truth.select(
+    return truth.select(
         "query_id",
         "liked",
         pl.Series("true_a", [true_score(q, a).score for q, a, _ in rows], dtype=pl.Float64),
         pl.Series("true_b", [true_score(q, b).score for q, _, b in rows], dtype=pl.Float64),
     ).sort("query_id")
-    told = turns.drop("preference").join(truth.select("query_id", preference="liked"), "query_id")
-    folds = assign_folds(told.select("user_id", "kind", "preference"))
-    fold = turns["user_id"].replace_strict(folds, return_dtype=pl.Int8)
-    return MadeWorld(turns.with_columns(fold.alias("fold")), truth)

@@ -23,7 +23,8 @@ from ifllm_hf.alignment.known_truth.release_place import (
     ReleasePlace,
     release_place,
 )
-from ifllm_hf.alignment.known_truth.rises import Record, RiseRatio, Rises, Setting
+from ifllm_hf.alignment.known_truth.results_file import Record
+from ifllm_hf.alignment.known_truth.rises import RiseRatio, Rises, Setting
 from ifllm_hf.files import whole_file, write_whole
 from ifllm_hf.metrics.core import Interval
 

@@ -10,10 +10,11 @@ from typing import Any
 from ifllm_hf.append_file import AppendFile
 from ifllm_hf.errors import DataError, OutputError
 
+Record = dict[str, Any]
 _PATIENCE_S = 60
 
 
-def read_results(file: Path) -> dict[str, dict[str, Any]]:
+def read_results(file: Path) -> dict[str, Record]:
     """Return the records of a file by their key; none where there is no file.
 
     A line that a kill cut off is left out.

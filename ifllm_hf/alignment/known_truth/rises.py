@@ -8,20 +8,20 @@ differences and ratios are paired by seed and reader.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ifllm_hf.alignment.known_truth.results_file import Record
 from ifllm_hf.errors import DataError
 from ifllm_hf.metrics.core import Interval
 from ifllm_hf.metrics.weighted import FloatArray
 
 LEVEL = 0.95
-Record = dict[str, Any]
-Setting = tuple[str, float | None, float | None, str, str | None]
-"""A cell without its seed: source, share, strength, loss, damage."""
+Setting = tuple[Any, ...]
+"""What is run with several seeds; a cell without its own: source, share, strength, loss, damage."""
 
 
 def setting_of(record: Mapping[str, Any]) -> Setting:
@@ -46,13 +46,21 @@ class RiseRatio:
 class Rises:
     """The lines of one family of cells, ready to be compared."""
 
-    def __init__(self, records: Sequence[Record], *, draws: int = 4000, seed: int = 0) -> None:
+    def __init__(
+        self,
+        records: Sequence[Record],
+        *,
+        draws: int = 4000,
+        seed: int = 0,
+        by: Callable[[Record], Setting] = setting_of,
+    ) -> None:
         """Sort the lines by setting and seed, and draw seeds and readers once for all of them.
 
         Args:
             records: Lines of the file of results, of one family.
             draws: Bootstrap draws.
             seed: Of the draws.
+            by: Returns what a line has in common with those of other seeds.
 
         Raises:
             DataError: Lines of one seed have other readers.
@@ -60,7 +68,7 @@ class Rises:
         self.by_setting: dict[Setting, dict[int, Record]] = {}
         readers: dict[int, list[str]] = {}
         for record in records:
-            self.by_setting.setdefault(setting_of(record), {})[record["seed"]] = record
+            self.by_setting.setdefault(by(record), {})[record["seed"]] = record
             names = readers.setdefault(record["seed"], sorted(record["readers"]))
             if names != sorted(record["readers"]):
                 raise DataError(

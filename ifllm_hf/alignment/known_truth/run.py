@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ifllm_hf.alignment.known_truth.config import TruthGrid
+from ifllm_hf.alignment.known_truth.config import TruthGrid, TruthSettings
 from ifllm_hf.alignment.known_truth.report import write_report
-from ifllm_hf.alignment.known_truth.results_file import add_result, read_results
+from ifllm_hf.alignment.known_truth.results_file import Record, add_result, read_results
 from ifllm_hf.errors import ConfigError, IFLLMError
 
 logger = logging.getLogger(__name__)
@@ -53,20 +53,36 @@ def run_grid(
     if not report_alone:
         _run_missing(grid, done.keys() & {grid.key(cell) for cell in grid.cells()}, outcome, say)
         done = read_results(grid.results_file)
-    records = [record for record in done.values() if record["family"] == grid.family]
-    if others := len(done) - len(records):
-        say(
-            f"{grid.results_file}: {others} lines are of other settings or another base model and "
-            "are left out"
-        )
+    records = of_family(grid, done, say, report_alone=report_alone)
     if records:
         outcome.report = write_report(records, grid.results_file.parent)
-    elif report_alone:
-        raise ConfigError(
-            f"{grid.results_file}: no line of these settings and this base model ({grid.base}); "
-            "run the grid without --report first"
-        )
     return outcome
+
+
+def of_family(
+    settings: TruthSettings,
+    done: Mapping[str, Record],
+    say: Callable[[str], None],
+    *,
+    report_alone: bool,
+) -> list[Record]:
+    """Return the lines of these settings and this base model; say how many others there are.
+
+    Raises:
+        ConfigError: There is none, and nothing was to be run either.
+    """
+    records = [record for record in done.values() if record["family"] == settings.family]
+    if others := len(done) - len(records):
+        say(
+            f"{settings.results_file}: {others} lines are of other settings or another base model "
+            "and are left out"
+        )
+    if not records and report_alone:
+        raise ConfigError(
+            f"{settings.results_file}: no line of these settings and this base model "
+            f"({settings.base}); run the same without --report first"
+        )
+    return records
 
 
 def _run_missing(

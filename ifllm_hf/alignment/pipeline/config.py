@@ -58,6 +58,10 @@ class PipelineConfig:
         sft: Settings of `recipes/sft.py` beside the model's own YAML: SFT then comes before DPO,
             once for each model, on the pairs of the first source; null: no such stage.
         judge: YAML file of `recipes/judge.py` to run when all sources of a model are done.
+        early_stopping: After each run of a model and source, `judge` compares its result with the
+            best so far, on the questions of `judge_fold`. Where the interval of the difference lies
+            below 0, nothing more is trained of that source; `early-stopping/best.json` names the
+            best. Needs `judge`.
         settings: Settings of `recipes/dpo.py` for every run.
         launch: Command in front of `recipes/dpo.py`, such as `[accelerate, launch]`; null: train in
             this process.
@@ -72,6 +76,7 @@ class PipelineConfig:
     min_new_pairs: int = 1
     sft: dict[str, Any] | None = None
     judge: str | None = None
+    early_stopping: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
     launch: tuple[str, ...] | None = None
     output_dir: str = "outputs/pipeline"
@@ -87,6 +92,11 @@ class PipelineConfig:
         require_one_of("train_on", self.train_on, (ALL, NEW))
         if self.min_new_pairs < 1:
             raise ConfigError(f"min_new_pairs is {self.min_new_pairs}; expected 1 or more")
+        if self.early_stopping and (self.judge is None or self.judge_fold is None):
+            raise ConfigError(
+                f"early_stopping is true, judge {self.judge}, judge_fold {self.judge_fold}; "
+                "expected a YAML of recipes/judge.py and the fold of readers who train nothing"
+            )
         taken = {"dataset", "output_dir", "eval_fold", "resume_from_checkpoint", "config"}
         wrong = taken & {*self.settings, *(self.sft or {})}
         if wrong:

@@ -199,3 +199,15 @@ def pairs_digest(pairs: pl.DataFrame) -> str:
     columns = ["query_id", "prompt", "chosen", "rejected", "confidence", "fold", "bullet_suffix"]
     columns += ["history_chosen", "history_rejected"]
     return digest(pairs.select(columns).sort("query_id").write_json(), 16)
+
+
+def new_pairs(
+    pairs: pl.DataFrame, seen: set[int], judge_fold: int | None
+) -> tuple[list[int], pl.DataFrame]:
+    """Return the ids of training pairs that no run has seen, and those pairs with the judge's.
+
+    The judge's readers stay in the file: a question that they asked too leaves the training side.
+    """
+    judged = pl.lit(False) if judge_fold is None else pl.col("fold") == judge_fold
+    fresh = ~judged & ~pl.col("query_id").is_in(sorted(seen))
+    return pairs.filter(fresh)["query_id"].to_list(), pairs.filter(fresh | judged)

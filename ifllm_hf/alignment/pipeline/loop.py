@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from ifllm_hf.alignment.pipeline.config import NEW, LabelSource, PipelineConfig
+from ifllm_hf.alignment.pipeline.early_stopping import EarlyStopping, write_standing
 from ifllm_hf.alignment.pipeline.labels import (
     Data,
     LabelSet,
     find_data,
     label_run,
     make_labels,
+    new_pairs,
     pairs_digest,
 )
 from ifllm_hf.alignment.pipeline.state import (
@@ -34,20 +34,26 @@ from ifllm_hf.alignment.pipeline.state import (
     beside,
     read_state,
 )
-from ifllm_hf.alignment.pipeline.training import DPO, SFT, Training, train
+from ifllm_hf.alignment.pipeline.training import (
+    DPO,
+    SFT,
+    Training,
+    continuing,
+    run_inputs,
+    train,
+)
 from ifllm_hf.alignment.policy.load import weights_id
 from ifllm_hf.data.prepared.prepare import CardWriter
 from ifllm_hf.errors import ConfigError, IFLLMError, OutputError
 from ifllm_hf.files import read_parquet, write_parquet
 from ifllm_hf.training.launch import check_pipeline_launch
-from ifllm_hf.training.run_record import versions
 from ifllm_hf.training.settings_file import read_yaml
 from ifllm_hf.training.tiny_models import TINY_PREFIX
 
 logger = logging.getLogger(__name__)
 
 Say = Callable[[str], None]
-UP_TO_DATE = "up to date"
+UP_TO_DATE, STOPPED = "up to date", "stopped"
 
 
 @dataclass
@@ -152,12 +158,14 @@ def run_pipeline(
             if source.name not in labels or (config.sft is not None and start is None):
                 continue
             try:
-                _cell(loop, model, settings, labels[source.name], start)
+                _cell(loop, model, settings, labels[source.name], start, data)
             except Exception as error:
                 outcome.cells[model][source.name] = FAILED
                 loop.fail(f"{model} x {source.name}", error)
         if config.judge is not None and not dry:
             _judge(loop, model, settings, sources, data, start)
+    if config.early_stopping and not dry:
+        write_standing(out)
     if len(loop.judged) > 1:
         from ifllm_hf.alignment.pipeline.judge import write_summary
 
@@ -214,7 +222,7 @@ def _sft(
     left_out = settings_not_for_sft()
     kept = {k: v for k, v in _without_places(loop, settings).items() if k not in left_out}
     kept |= loop.config.sft
-    run = Run(loop.out / "sft", model, _inputs("sft", kept, labels.digest))
+    run = Run(loop.out / "sft", model, run_inputs("sft", kept, labels.digest))
     if not _train(loop, f"{model} SFT", run, Training(SFT, kept, labels.pairs, run.folder)):
         return None
     loop.outcome.starts[model] = str(run.folder)
@@ -226,13 +234,25 @@ def _cell(
     model: str,
     settings: Mapping[str, Any],
     labels: LabelSet,
-    start: Mapping[str, Any] | None,
+    start: dict[str, Any] | None,
+    data: Data,
 ) -> None:
     """Train one model on one label source, if there is something to train on."""
     config, name = loop.config, labels.source.name
     place = loop.out / "runs" / model
+    recipe = {**_without_places(loop, settings), **labels.source.dpo, **config.settings}
     pairs, digest, ids = labels.pairs, labels.digest, list[int]()
-    last = last_finished(place, name) if config.train_on == NEW else None
+    newest = last = last_finished(place, name)
+    stopping = None
+    if config.early_stopping:
+        stopping = EarlyStopping(config, model, name, recipe, start, data)
+        if newest is not None:
+            _judge_run(loop, stopping, newest)  # a kill may have come before
+        if stopping.is_over():
+            _mark_stopped(loop, stopping)
+            return
+        if stopping.has_fallen():  # with other settings: on from the best
+            last = stopping.best()
     if config.train_on == NEW:
         seen = set(last["trained_ids"]) if last else set()
         fresh, table = new_pairs(read_parquet(pairs), seen, config.judge_fold)
@@ -242,16 +262,15 @@ def _cell(
                 loop.outcome.folders.setdefault(model, {})[name] = last["folder"]
             return
         ids, digest = sorted(seen | set(fresh)), pairs_digest(table)
-    before = last or start
-    resolved = {**_without_places(loop, settings), **labels.source.dpo, **config.settings}
-    resolved |= {} if before is None else _continuing(resolved, before)
-    run = Run(place, name, _inputs("dpo", resolved, digest))
+    before = (last if config.train_on == NEW else None) or start
+    resolved = recipe | ({} if before is None else continuing(recipe, before))
+    run = Run(place, name, run_inputs("dpo", resolved, digest))
     if config.train_on == NEW and not loop.dry and run.state()["status"] != DONE:
         pairs = beside(run.folder, ".pairs.parquet")
         write_parquet(pairs, table)
     known = {
         "trained_ids": ids,
-        "number": last["number"] + 1 if last else 0,
+        "number": newest["number"] + 1 if newest else 0,
         # A tiny random model is made for the first run; later ones go on with it.
         "tiny_model": before["tiny_model"] if before else str(run.folder / "tiny_model"),
     }
@@ -260,6 +279,26 @@ def _cell(
     loop.outcome.cells[model][name] = run.state()["status"]
     if is_done:
         loop.outcome.folders.setdefault(model, {})[name] = str(run.folder)
+        if stopping is not None:
+            _judge_run(loop, stopping, run.state())
+            if stopping.is_over():
+                _mark_stopped(loop, stopping)
+
+
+def _judge_run(loop: _Loop, stopping: EarlyStopping, state: dict[str, Any]) -> None:
+    line = None if loop.dry else stopping.judge(state)
+    if line is not None:
+        loop.outcome.did.append(f"{stopping.model} x {stopping.source} early stopping")
+        loop.say(line)
+
+
+def _mark_stopped(loop: _Loop, stopping: EarlyStopping) -> None:
+    """Say that a source is over, and where its best result lies, if it is one of its runs."""
+    loop.outcome.cells[stopping.model][stopping.source] = STOPPED
+    folders, best = loop.outcome.folders.setdefault(stopping.model, {}), stopping.best()
+    folders.pop(stopping.source, None)
+    if best is not None:
+        folders[stopping.source] = best["folder"]
 
 
 def _train(loop: _Loop, what: str, run: Run, training: Training, **known: Any) -> bool:
@@ -282,18 +321,6 @@ def _train(loop: _Loop, what: str, run: Run, training: Training, **known: Any) -
     return True
 
 
-def new_pairs(
-    pairs: pl.DataFrame, seen: set[int], judge_fold: int | None
-) -> tuple[list[int], pl.DataFrame]:
-    """Return the ids of training pairs that no run has seen, and those pairs with the judge's.
-
-    The judge's readers stay in the file: a question that they asked too leaves the training side.
-    """
-    judged = pl.lit(False) if judge_fold is None else pl.col("fold") == judge_fold
-    fresh = ~judged & ~pl.col("query_id").is_in(sorted(seen))
-    return pairs.filter(fresh)["query_id"].to_list(), pairs.filter(fresh | judged)
-
-
 def last_finished(place: Path, name: str) -> dict[str, Any] | None:
     """Return the state of the newest finished run of one model and source, None without any."""
     states = [read_state(f) for f in place.glob("*.json")] if place.is_dir() else []
@@ -307,25 +334,6 @@ def _without_places(loop: _Loop, settings: Mapping[str, Any]) -> dict[str, Any]:
     kept = {k: v for k, v in settings.items() if k not in ours}
     fold = loop.config.judge_fold
     return kept if fold is None else {**kept, "eval_fold": fold}
-
-
-def _continuing(settings: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that start from an earlier run's result."""
-    if settings.get("method") == "full":
-        return {"model_name_or_path": before["folder"]}
-    if str(settings["model_name_or_path"]).startswith(TINY_PREFIX):
-        return {
-            "sft_adapter": before["folder"],
-            "model_name_or_path": before["tiny_model"],
-            "public_name": settings["model_name_or_path"],
-        }
-    return {"sft_adapter": before["folder"]}
-
-
-def _inputs(stage: str, settings: Mapping[str, Any], pairs: str) -> dict[str, Any]:
-    # Weights by their content, not by their place: a pipeline may be moved.
-    places = {k: weights_id(settings.get(k)) for k in ("model_name_or_path", "sft_adapter")}
-    return {stage: {**settings, **places}, "pairs": pairs, "versions": versions()}
 
 
 def _judge(
@@ -347,7 +355,14 @@ def _judge(
         base = str(last_tiny(loop.out / "runs" / model, folders))
     try:
         place, is_new = judge_model(
-            loop.config, model, base, start["folder"] if start else None, folders, data, loop.out
+            loop.config,
+            model,
+            base,
+            start["folder"] if start else None,
+            folders,
+            data,
+            loop.out,
+            full=settings.get("method") == "full",
         )
     except (IFLLMError, RuntimeError) as error:
         loop.fail(f"{model} judging", error)

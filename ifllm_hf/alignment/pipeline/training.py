@@ -14,9 +14,12 @@ from typing import Any
 import yaml
 
 from ifllm_hf.alignment.pipeline.state import beside
+from ifllm_hf.alignment.policy.load import weights_id
 from ifllm_hf.errors import ConfigError, OutputError
 from ifllm_hf.files import shipped_folder, write_whole
 from ifllm_hf.training.checkpoints import newest_checkpoint
+from ifllm_hf.training.run_record import versions
+from ifllm_hf.training.tiny_models import TINY_PREFIX
 
 SFT, DPO = "sft.py", "dpo.py"
 _LAST_LINES = 12
@@ -63,6 +66,26 @@ def train(training: Training, launch: Sequence[str] | None) -> None:
     else:
         command = [*launch, str(recipe(training.recipe)), *arguments]
         _launched(command, beside(training.folder, ".log"))
+
+
+def continuing(settings: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that start from an earlier run's result."""
+    if settings.get("method") == "full":
+        return {"model_name_or_path": before["folder"]}
+    if str(settings["model_name_or_path"]).startswith(TINY_PREFIX):
+        return {
+            "sft_adapter": before["folder"],
+            "model_name_or_path": before["tiny_model"],
+            "public_name": settings["model_name_or_path"],
+        }
+    return {"sft_adapter": before["folder"]}
+
+
+def run_inputs(stage: str, settings: Mapping[str, Any], pairs: str) -> dict[str, Any]:
+    """Return what a training run depends on: settings, the digest of its pairs, versions."""
+    # Weights by their content, not by their place: a pipeline may be moved.
+    places = {k: weights_id(settings.get(k)) for k in ("model_name_or_path", "sft_adapter")}
+    return {stage: {**settings, **places}, "pairs": pairs, "versions": versions()}
 
 
 def recipe(name: str) -> Path:

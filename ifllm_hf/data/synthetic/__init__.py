@@ -51,6 +51,7 @@ __all__ = [
     "Truth",
     "count_turns",
     "read_truth",
+    "readers_of_turns",
     "write_synthetic_release",
 ]
 
@@ -159,10 +160,21 @@ def count_turns(
     Raises:
         ConfigError: A number is out of its range.
     """
+    return len(readers_of_turns(conversations, seed=seed, readers=readers, defects=defects))
+
+
+def readers_of_turns(
+    conversations: int, *, seed: int = 0, readers: Readers | None = None, defects: bool = True
+) -> list[str]:
+    """Return the `user_id` of each turn, in the order in which `readers.texts` is asked.
+
+    Raises:
+        ConfigError: A number is out of its range.
+    """
     settings = {"conversations": conversations, "seed": seed, "defects": defects}
     _check(settings)
     planned, extra = _plan(settings, readers or Readers())
-    return sum(len(conversation.query_ids) for conversation in [*planned, *extra])
+    return [c.user.user_id for c in [*planned, *extra] for _ in c.query_ids]
 
 
 def _plan(

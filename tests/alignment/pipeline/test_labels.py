@@ -13,6 +13,7 @@ from ifllm_hf.alignment.pipeline.labels import (
     Data,
     label_run,
     make_labels,
+    new_pairs,
     pairs_digest,
     remember_folds,
 )
@@ -86,3 +87,11 @@ def test_every_source_file_labels(prepared_synthetic: Path, tmp_path: Path) -> N
         assert source.name == file.stem
         digests.add(make_labels(source, data, 0, label_run(source, data, 0, tmp_path)).digest)
     assert len(digests) == 7
+
+
+def test_new_pairs_are_those_that_no_run_has_seen() -> None:
+    pairs = pl.DataFrame({"query_id": [1, 2, 3, 4], "fold": [1, 1, 0, 2]})
+    fresh, table = new_pairs(pairs, {1}, 0)
+    assert fresh == [2, 4] and table["query_id"].to_list() == [2, 3, 4]
+    assert new_pairs(pairs, {1, 2, 4}, 0)[0] == []
+    assert new_pairs(pairs, set(), None)[0] == [1, 2, 3, 4]

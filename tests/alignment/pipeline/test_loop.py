@@ -19,11 +19,11 @@ import yaml
 
 from ifllm_hf.alignment.pipeline import loop as pipeline
 from ifllm_hf.alignment.pipeline.config import read_pipeline
-from ifllm_hf.alignment.pipeline.loop import PipelineStatus, new_pairs, run_pipeline
+from ifllm_hf.alignment.pipeline.loop import PipelineStatus, run_pipeline
 from ifllm_hf.alignment.pipeline.state import DONE, FAILED, INTERRUPTED, RUNNING, WAITING, Run
-from ifllm_hf.alignment.pipeline.training import DPO, SFT, Training, recipe
+from ifllm_hf.alignment.pipeline.training import DPO, SFT, recipe
 from ifllm_hf.errors import ConfigError, OutputError
-from tests.helpers.alignment.pipeline_files import CLICKS
+from tests.helpers.alignment.pipeline_files import CLICKS, Trainer, run
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*gradient_checkpointing.*:FutureWarning",
@@ -32,33 +32,9 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-class Trainer:
-    """Stands in for training: notes what was asked for, and writes an adapter."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.asked: list[Training] = []
-        self.fails: dict[str, BaseException] = {}
-        monkeypatch.setattr(pipeline, "train", self)
-
-    def __call__(self, training: Training, launch: Any) -> None:
-        self.asked.append(training)
-        for name, error in self.fails.items():
-            if name in training.folder.name:
-                raise error
-        training.folder.mkdir(parents=True)
-        (training.folder / "adapter_model.safetensors").write_bytes(training.folder.name.encode())
-        (training.folder / "tiny_model").mkdir()
-        (training.folder / "tiny_model" / "model.safetensors").write_bytes(b"tiny")
-
-
 def all_done(outcome: PipelineStatus) -> bool:
     status = {status for row in outcome.cells.values() for status in row.values()}
     return not outcome.errors and status <= {DONE, pipeline.UP_TO_DATE}
-
-
-def run(path: Path, *overrides: str, dry: bool = False) -> PipelineStatus:
-    config, models, sources = read_pipeline(path, overrides)
-    return run_pipeline(config, models, sources, say=lambda text: None, dry=dry)
 
 
 def test_what_every_run_would_refuse_is_refused_before_anything_is_labelled(
@@ -225,17 +201,6 @@ def test_a_process_that_is_killed_leaves_a_run_that_goes_on(
     (tmp_path / "wait").unlink()
     assert run(path).did == ["small x explicit", "small x second"]
     assert all_done(run(path))
-
-
-# --- labels, folds, reward -----------------------------------------------------------------------
-
-
-def test_new_pairs_are_those_that_no_run_has_seen() -> None:
-    pairs = pl.DataFrame({"query_id": [1, 2, 3, 4], "fold": [1, 1, 0, 2]})
-    fresh, table = new_pairs(pairs, {1}, 0)
-    assert fresh == [2, 4] and table["query_id"].to_list() == [2, 3, 4]
-    assert new_pairs(pairs, {1, 2, 4}, 0)[0] == []
-    assert new_pairs(pairs, set(), None)[0] == [1, 2, 3, 4]
 
 
 # --- with real training --------------------------------------------------------------------------

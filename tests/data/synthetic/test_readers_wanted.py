@@ -21,6 +21,7 @@ from ifllm_hf.data.synthetic import (
     Truth,
     count_turns,
     read_truth,
+    readers_of_turns,
     write_synthetic_release,
 )
 from ifllm_hf.errors import ConfigError
@@ -50,6 +51,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Truth:
 def test_texts_come_from_outside_turn_by_turn(world: Truth) -> None:
     rows = log(world)
     assert len(rows) == world.turns.height == count_turns(60, defects=False)
+    assert world.turns["user_id"].to_list() == readers_of_turns(60, defects=False)
     for turn, row in enumerate(rows):
         question, answers = WrittenTexts()(turn, 2)
         said = row["user_query"], row["llm_response_1"], row["llm_response_2"]
