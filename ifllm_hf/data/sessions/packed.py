@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ifllm_hf.data.sessions.origin import read_tombstones
 from ifllm_hf.data.sessions.session_file import session_files, tombstone
@@ -27,7 +27,7 @@ from ifllm_hf.data.sessions.shard import (
     write_shard,
 )
 from ifllm_hf.data.sessions.stored import StoredSessions
-from ifllm_hf.errors import ConfigError, OutputError
+from ifllm_hf.errors import ConfigError, OutputError, SourceError
 from ifllm_hf.files import held
 from ifllm_hf.progress import progress_bar
 
@@ -77,7 +77,8 @@ def pack(
     """Pack the closed sessions of a folder into shards; the tables made of it stay the same.
 
     After a kill the same command goes on. Sessions without a first line that says whose they are
-    keep their files, as do those that were withdrawn: the app deletes them.
+    keep their files, as do those that the app will mend or delete: what ends in half a line, and
+    who has withdrawn.
 
     Args:
         folder: The folder of the session files.
@@ -109,6 +110,7 @@ def pack_as_writer(
     shard_mb: float,
     idle_hours: float,
     least: int = 1,
+    most_bytes: float = float("inf"),
     progress: bool = False,
     forget: Callable[[Path, int], bool] | None = None,
 ) -> PackReport:
@@ -119,6 +121,7 @@ def pack_as_writer(
         shard_mb: See `pack`.
         idle_hours: See `pack`.
         least: With fewer closed sessions (1 at least), nothing is written.
+        most_bytes: Of closed sessions: the oldest are taken, until they have so many.
         progress: See `pack`.
         forget: Deletes the file of a session if it still has these bytes; tells whether.
     """
@@ -131,6 +134,13 @@ def pack_as_writer(
     if len(closed) < least:
         report.left["closed"] += len(closed)
         return report
+    room = most_bytes
+    for session_id in sorted(closed, key=lambda session_id: (closed[session_id], session_id)):
+        if room <= 0:
+            report.left["closed"] += closed.pop(session_id) is not None
+            continue
+        with suppress(FileNotFoundError):
+            room -= (folder / f"{session_id}.jsonl").stat().st_size
     enough = _SMALL * 1e6 * shard_mb
     small = [s for s in stored.shards.values() if (folder / s.path.name).stat().st_size < enough]
     began = dict(closed)
@@ -175,17 +185,24 @@ def take_out(folder: Path, tombstones: Collection[str]) -> list[Path]:
 
     Raises:
         OutputError: There is no room for a new shard; the old one is still there.
-        SourceError: A shard is damaged.
+        SourceError: A shard is damaged; the others were seen to.
     """
     remove_parts(folder)
     gone = []
-    for shard in StoredSessions(folder).shards.values():
+    damaged: list[SourceError] = []
+    for shard in StoredSessions(folder, damaged=damaged.append).shards.values():
         path = folder / shard.path.name
         if holds_withdrawn_session(shard, tombstones):
-            write_without(shard, folder, tombstones)
+            try:
+                write_without(shard, folder, tombstones)
+            except SourceError as error:
+                damaged.append(error)
+                continue
             path.unlink()
             sync_folder(folder)
             gone.append(path)
+    if damaged:
+        raise damaged[0]
     return gone
 
 
@@ -217,6 +234,7 @@ def _closed(folder: Path, idle_s: float, left: Counter[str]) -> dict[str, float]
                 continue
             with file.open("rb") as content:
                 began_ms = _began_ms(content.readline(), file.stem)
+                torn = began_ms is not None and not _ends_in_a_line(content)
         except FileNotFoundError:
             continue
         except OSError:
@@ -226,9 +244,16 @@ def _closed(folder: Path, idle_s: float, left: Counter[str]) -> dict[str, float]
             left["withdrawn"] += 1
         elif began_ms is None:
             left["not its own first line"] += 1
+        elif torn:  # the app will cut it off: packed sessions only grow
+            left["ends in half a line"] += 1
         else:
             closed[file.stem] = began_ms
     return closed
+
+
+def _ends_in_a_line(content: BinaryIO) -> bool:
+    content.seek(-1, os.SEEK_END)
+    return content.read() == b"\n"
 
 
 def _began_ms(line: bytes, session_id: str) -> float | None:
@@ -276,10 +301,8 @@ def _chosen(
     for session_id in sorted(began, key=lambda session_id: (began[session_id], session_id)):
         done()
         place = stored.place(session_id)
-        if isinstance(place, PackedSession):
-            wanted = place.shard in small
-        else:
-            wanted = session_id in closed
+        packed = isinstance(place, PackedSession)
+        wanted = place.shard in small if packed else session_id in closed
         if not wanted or tombstone(session_id) in withdrawn:
             continue  # it has a longer copy, which stays; or goes
         try:

@@ -7,7 +7,7 @@ one alone is read; of equal ones the file.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -33,9 +33,17 @@ class StoredSessions:
         shards: By name, as they were at the last look.
     """
 
-    def __init__(self, folder: Place) -> None:
-        """Look which shards there are; errors as `refresh`."""
+    def __init__(
+        self, folder: Place, *, damaged: Callable[[SourceError], object] | None = None
+    ) -> None:
+        """Look which shards there are; errors as `refresh`.
+
+        Args:
+            folder: The folder.
+            damaged: Is told of a damaged shard, which is then left out; without it, it is raised.
+        """
         self.folder = folder
+        self._damaged = damaged
         self.shards: dict[str, Shard] = {}
         self._unpacked = Unpacked()
         self._loose: dict[str, int] | None = None
@@ -67,6 +75,11 @@ class StoredSessions:
         try:
             return Shard(self.folder / name, self._unpacked)
         except FileNotFoundError:  # written anew meanwhile: the next look finds it
+            return None
+        except SourceError as error:
+            if self._damaged is None:
+                raise
+            self._damaged(error)
             return None
 
     def _files(self) -> dict[str, int]:

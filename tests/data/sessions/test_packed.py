@@ -82,7 +82,7 @@ def sessions(made: list[TrueSession], tmp_path: Path) -> Path:
     folder = tmp_path / "sessions"
     shutil.copytree(made[0].path.parent, folder)
     torn, other_version, middle = (folder / truth.path.name for truth in made[:3])
-    torn.write_bytes(torn.read_bytes() + b'{"type":"batch"')
+    torn.write_bytes(torn.read_bytes() + b'{"type":"batch"\n')
     other_version.write_bytes(other_version.read_bytes().replace(b'"v":2', b'"v":1', 1))
     middle.write_bytes(middle.read_bytes().replace(b'"type":"turn"', b'"type":"churn"', 1))
     return folder
@@ -145,9 +145,13 @@ def test_who_is_still_reading_is_not_packed(sessions: Path, made: list[TrueSessi
         os.utime(sessions / truth.path.name, (0, 0))
     (sessions / f"s_{'x' * 22}.jsonl").write_bytes(b"{}\n")
     os.utime(sessions / f"s_{'x' * 22}.jsonl", (0, 0))
+    torn = sessions / made[3].path.name
+    torn.write_bytes(torn.read_bytes() + b'{"type":"batch"')
+    os.utime(torn, (0, 0))
     report = packed(sessions, idle_hours=24)
-    assert (report.packed, report.left) == (6, {"still open": 1, "not its own first line": 1})
-    assert len(session_files(sessions)) == 2
+    assert report.packed == 5
+    left = {"still open": 1, "not its own first line": 1, "ends in half a line": 1}
+    assert report.left == left and len(session_files(sessions)) == 3
 
 
 def test_what_goes_on_after_it_was_packed_is_read_once_and_packed_again(
