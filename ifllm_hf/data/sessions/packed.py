@@ -301,8 +301,8 @@ def _chosen(
     for session_id in sorted(began, key=lambda session_id: (began[session_id], session_id)):
         done()
         place = stored.place(session_id)
-        packed = isinstance(place, PackedSession)
-        wanted = place.shard in small if packed else session_id in closed
+        shard = place.shard if isinstance(place, PackedSession) else None
+        wanted = session_id in closed if shard is None else shard in small
         if not wanted or tombstone(session_id) in withdrawn:
             continue  # it has a longer copy, which stays; or goes
         try:

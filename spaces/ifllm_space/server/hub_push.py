@@ -25,6 +25,8 @@ from ifllm_space.server.hub_shards import HubShards
 from ifllm_space.server.session_folder import SUFFIX, SessionFolder
 
 FOLDER = "sessions"
+_NOTE = f"{FOLDER}/{TOMBSTONES}"
+"""For whoever reads that folder; the same stands above it, where it has always stood."""
 WITHDRAWAL = "Take out a withdrawn session"
 """Title of a commit whose history must still be squashed."""
 _COMMIT_BYTES_MAX = 64 * 2**20
@@ -122,24 +124,11 @@ class HubPush:
 
     def restore(self, session_id: str) -> bool:
         """Fetch a session that this machine lost; False if the Hub has none or cannot be asked."""
-        from huggingface_hub import HfApi
-        from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
-
         try:
-            with tempfile.TemporaryDirectory() as place, hub_errors(self._repo_id):
-                path = HfApi().hf_hub_download(
-                    self._repo_id, _path_in_repo(session_id), repo_type="dataset", local_dir=place
-                )
-                data = Path(path).read_bytes()
-        except EntryNotFoundError:
-            try:
-                packed = self._shards.find(session_id)
-                data = packed.read_bytes() if packed else b""
-            except (FileNotFoundError, IFLLMError):
-                return False
-            if not data:
-                return False
-        except (RepositoryNotFoundError, IFLLMError):
+            data = self._fetched(session_id)
+        except (FileNotFoundError, IFLLMError):
+            return False
+        if data is None:
             return False
         with self._sessions.lock:
             if self._sessions.is_withdrawn(session_id):
@@ -149,6 +138,18 @@ class HubPush:
                 write_durably(here, data)
                 self._sessions.pushed[session_id] = len(data)
         return True
+
+    def _fetched(self, session_id: str) -> bytes | None:
+        """Return a session of the Hub; of its shard only where it has no file, which is longer."""
+        name = _path_in_repo(session_id)
+        with tempfile.TemporaryDirectory() as place, hub_errors(self._repo_id):
+            if self._api().file_exists(self._repo_id, name, repo_type="dataset"):
+                path = self._api().hf_hub_download(
+                    self._repo_id, name, repo_type="dataset", local_dir=place
+                )
+                return Path(path).read_bytes()
+            packed = self._shards.find(session_id)
+            return None if packed is None else packed.read_bytes()
 
     # --- withdrawing
 
@@ -176,10 +177,11 @@ class HubPush:
             names = [n for n in there if _tombstone_of_path(n) in tombstones]
             with tempfile.TemporaryDirectory() as work:
                 shards = self._operations_without(tombstones, Path(work))
-                if names or shards or tombstones - self._buried:
-                    text = "".join(f"{t}\n" for t in sorted(tombstones))
+                noted = {TOMBSTONES, _NOTE} <= set(there) or not tombstones
+                if names or shards or tombstones - self._buried or not noted:
+                    text = "".join(f"{t}\n" for t in sorted(tombstones)).encode()
                     operations: list[Any] = [CommitOperationDelete(name) for name in names]
-                    operations.append(CommitOperationAdd(TOMBSTONES, text.encode()))
+                    operations += [CommitOperationAdd(note, text) for note in (TOMBSTONES, _NOTE)]
                     self._commit([*operations, *shards], WITHDRAWAL)
                     self._note([*operations, *shards])
             titles = [commit.title for commit in api.list_repo_commits(**repo)]
