@@ -78,7 +78,7 @@ def _processes(
     with ThreadPoolExecutor(workers) as threads_of_workers:
         running = [threads_of_workers.submit(worker) for _ in range(min(workers, len(ranks)))]
         try:
-            # In short turns: loky's threads take Ctrl-C away from a thread that waits.
+            # In short turns: a wait without end saw Ctrl-C only when a rank was done.
             while busy := [of_worker for of_worker in running if not of_worker.done()]:
                 wait(busy, timeout=0.5)
                 if any(of_worker.done() and of_worker.exception() for of_worker in running):

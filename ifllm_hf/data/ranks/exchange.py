@@ -7,6 +7,7 @@ fetched into the working folder and deleted there.
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,9 +15,12 @@ from pathlib import Path
 
 from ifllm_hf.data.ranks.engines import Engine
 from ifllm_hf.data.ranks.listing import LISTING, SESSIONS, read_listing
-from ifllm_hf.data.ranks.rank import RANKS, Record, record_path, run_rank
+from ifllm_hf.data.ranks.rank import RANKS, record_path, run_rank
 from ifllm_hf.files import read_json_object, write_whole
 from ifllm_hf.remote_path import Place, RemotePath
+
+_SHARD = re.compile(r"\d{5}-[0-9a-f]{8}/[a-z]+/train-\d{5}-of-\d{5}\.parquet", re.ASCII)
+"""What the name of a shard looks like: whatever an exchange holds, nothing else is written here."""
 
 
 def run_rank_at(place: Place, rank: int) -> None:
@@ -72,17 +76,20 @@ def _fetch(place: RemotePath, work: Path, rank: int) -> bool:
     name = record_path(work, rank).name
     try:
         content = (place / RANKS / name).read_bytes()
-        record: Record = json.loads(content)
+        record = json.loads(content)
     except (FileNotFoundError, ValueError):
         return False
-    if record["listing"] == read_listing(work).key:
-        for file in record["files"]:
-            shard = "/".join((RANKS, record["folder"], file))
-            try:
-                write_whole(work / shard, (place / shard).read_bytes())
-            except FileNotFoundError:
-                return False
+    shards = [f"{record['folder']}/{file}" for file in record["files"]]
+    if not all(map(_SHARD.fullmatch, shards)):
+        return False
+    taken: bool = record["listing"] == read_listing(work).key
+    if taken:
+        try:
+            for shard in shards:
+                write_whole(work / RANKS / shard, (place / RANKS / shard).read_bytes())
+        except FileNotFoundError:
+            return False
         write_whole(record_path(work, rank), content)
-    (place / RANKS / name).remove()  # if it cannot be used, it must not come again
+    (place / RANKS / name).remove()  # what cannot be used must not come again
     (place / RANKS / record["folder"]).remove()
-    return record_path(work, rank).exists()
+    return taken

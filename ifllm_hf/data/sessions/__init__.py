@@ -4,6 +4,7 @@
   `event_schema` decides by it what fits, here and in the server
 * `session_file`: a file's lines, each kept or counted; `events`, `event_ticks`: events become ticks
 * `session_rows`: the rows that one session adds to the tables
+* `origin`: which sessions lie in a folder or where a URL names one, and who may be read
 * `past`: what was said before a turn, for models, readers and exports alike
 * `collected`: a folder of sessions as `Recordings`, one at a time, so that prepare, features,
   benchmark and labels run on it unchanged; `sessions_card`: what its export says of itself

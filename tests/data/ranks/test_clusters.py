@@ -75,6 +75,22 @@ def test_what_is_in_the_exchange_is_not_done_again(
     assert left_in(exchange) == [], "nor what a killed rank has left"
 
 
+def test_an_exchange_writes_nothing_but_shards_of_ranks(
+    sessions: Path, here: dict[str, bytes], exchange: str, tmp_path: Path
+) -> None:
+    def machines(work: Path, ranks: list[int], done: object) -> None:
+        for rank in ranks:
+            run_rank_at(RemotePath(exchange), rank)
+        record = RemotePath(exchange) / "ranks" / "00001.json"
+        known = json.loads(record.read_bytes())
+        known["files"]["../../../../evil"] = "0" * 64
+        record.write_bytes(json.dumps(known).encode())
+
+    with pytest.raises(UnfinishedError, match="rank 1 is not done"):
+        in_ranks(sessions, tmp_path / "out", 3, engine=exchanging(exchange, machines))
+    assert not list(tmp_path.rglob("evil"))
+
+
 def test_a_rank_of_another_listing_is_not_taken(
     sessions: Path, here: dict[str, bytes], exchange: str, tmp_path: Path
 ) -> None:
