@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ifllm_hf.data.sessions.origin import read_tombstones
+from ifllm_hf.data.sessions.origin import folder_of_sessions, read_tombstones
 from ifllm_hf.data.sessions.session_file import session_files, tombstone
 from ifllm_hf.data.sessions.shard import (
     PackedSession,
@@ -63,7 +63,7 @@ class PackReport:
             "shards": [path.name for path in self.shards],
             "replaced": self.replaced,
             "bytes": self.n_bytes,
-            "left": dict(sorted(self.left.items())),
+            "left": dict(sorted((+self.left).items())),
         }
 
 
@@ -87,21 +87,22 @@ def pack(
         progress: Show a progress bar on stderr.
 
     Raises:
-        ConfigError: It is no folder on this machine.
+        ConfigError: There is no session in it, or it is not on this machine.
         OutputError: The app runs there, or a shard cannot be written: nothing is lost.
         SourceError: A session or shard cannot be read.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
+    place = folder_of_sessions(Path(folder))
+    if not isinstance(place, Path):
         raise ConfigError(
-            f"{folder}: is no folder. Expected the one on this machine that the app collects into."
+            f"{folder}: no session in it. Expected the folder on this machine that the app "
+            "collects into, with files s_<22 characters>.jsonl."
         )
     busy = (
-        f"{folder}: the app runs there, and packs by itself; another `ifllm pack` may run too. "
+        f"{place}: the app runs there, and packs by itself; another `ifllm pack` may run too. "
         "Stop it first, or leave it alone."
     )
-    with held(folder / WRITER, busy):
-        return pack_as_writer(folder, shard_mb=shard_mb, idle_hours=idle_hours, progress=progress)
+    with held(place / WRITER, busy):
+        return pack_as_writer(place, shard_mb=shard_mb, idle_hours=idle_hours, progress=progress)
 
 
 def pack_as_writer(

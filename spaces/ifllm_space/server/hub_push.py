@@ -162,10 +162,13 @@ class HubPush:
                 return True
             return self._shards.find(session_id) is not None
 
-    def take_out_withdrawn(self) -> None:
+    def take_out_withdrawn(self) -> bool:
         """Delete every withdrawn session, its history and its large-file objects.
 
         Every step asks what is still there, so it can be repeated after any failure.
+
+        Returns:
+            Whether it is known of every shard there who is in it.
         """
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
@@ -197,6 +200,9 @@ class HubPush:
             if objects and tombstones:
                 api.permanently_delete_lfs_files(lfs_files=objects, **repo)
             self._buried = set(tombstones)
+            for name, error in self._shards.damaged.items():
+                self._sessions.watch.trouble("push", f"{name} on the Hub: {error}")
+            return not self._shards.damaged
 
     # --- shards
 

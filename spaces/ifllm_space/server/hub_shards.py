@@ -10,6 +10,7 @@ from typing import Any
 from ifllm_hf.data.sessions.packed import holds_withdrawn_session, write_without
 from ifllm_hf.data.sessions.session_file import tombstone as tombstone_of
 from ifllm_hf.data.sessions.shard import PackedSession, Shard, shard_names
+from ifllm_hf.errors import SourceError
 from ifllm_hf.remote_path import RemotePath
 
 _AT_ONCE = 16
@@ -20,11 +21,13 @@ class HubShards:
 
     Attributes:
         names: Of those that are there.
+        damaged: Of those whose sessions are not known.
     """
 
     def __init__(self, repo_id: str, folder: str) -> None:
         """Ask nobody yet."""
         self.names: frozenset[str] = frozenset()
+        self.damaged: dict[str, SourceError] = {}
         self._place = RemotePath(f"hf://datasets/{repo_id}/{folder}")
         self._folder = folder
         self._known: dict[str, Shard] = {}
@@ -38,7 +41,6 @@ class HubShards:
 
         Raises:
             RemoteError: It cannot be asked.
-            SourceError: A shard there is damaged.
         """
         found = [
             session
@@ -97,14 +99,26 @@ class HubShards:
         return gone, anew
 
     def _open(self, names: Iterable[str]) -> list[Shard]:
-        """Return shards; several are asked for at once."""
+        """Return shards, but those that are damaged; several are asked for at once."""
         names = sorted(names)
         new = [name for name in names if name not in self._known]
         if new:
             with ThreadPoolExecutor(_AT_ONCE) as threads:
-                opened = threads.map(lambda name: Shard(self._place / name), new)
-                self._known |= dict(zip(new, opened, strict=True))
-        return [self._known[name] for name in names]
+                for name, opened in zip(new, threads.map(self._opened, new), strict=True):
+                    if isinstance(opened, Shard):
+                        self._known[name] = opened
+                        self.damaged.pop(name, None)
+                    elif opened is not None:
+                        self.damaged[name] = opened
+        return [self._known[name] for name in names if name in self._known]
+
+    def _opened(self, name: str) -> Shard | SourceError | None:
+        try:
+            return Shard(self._place / name)
+        except FileNotFoundError:
+            return None
+        except SourceError as error:
+            return error
 
     def operations(self, added: Iterable[Path | Any], deleted: Iterable[str]) -> list[Any]:
         """Return the steps of a commit."""

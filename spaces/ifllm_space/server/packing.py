@@ -60,10 +60,10 @@ class Packing:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._sessions.take_out_of_shards()  # what a full disk had prevented
             try:
                 while not self._stop.is_set() and self.pack():
                     pass
             except (IFLLMError, OSError) as error:
                 self._sessions.watch.trouble("pack", f"sessions keep their files: {error}")
-            self._stop.wait(_EVERY_S)
+            if not self._stop.wait(_EVERY_S):
+                self._sessions.take_out_of_shards()  # what a full disk had prevented

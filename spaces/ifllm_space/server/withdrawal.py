@@ -68,7 +68,7 @@ def withdraw(
         complete = finish_exports(sessions, exports) and complete
         if hub:
             try:
-                hub.take_out_withdrawn()
+                complete = hub.take_out_withdrawn() and complete
             except IFLLMError as error:
                 sessions.watch.trouble("withdrawal", f"finished with the next push: {error}")
                 complete = False

@@ -27,7 +27,7 @@ TINY_MB = 0.01
 _KILLED = """
 import os, shutil, signal
 from pathlib import Path
-from ifllm_hf.data.sessions.packed import pack_as_writer
+from ifllm_hf.data.sessions.packed import pack_as_writer, take_out
 
 def killing(function):
     def then(*arguments, **named):
@@ -47,6 +47,7 @@ while killed:
     left = step
     if not (child := os.fork()):
         pack_as_writer(folder, shard_mb=100, idle_hours=0)
+        take_out(folder, {{"{mark}"}})
         os._exit(0)
     killed = os.WIFSIGNALED(os.waitpid(child, 0)[1])
     step += 1
@@ -168,7 +169,7 @@ def test_what_goes_on_after_it_was_packed_is_read_once_and_packed_again(
     assert (again.packed, len(again.shards), session_files(sessions)) == (1, 1, [])
     assert files_of(sessions) == whole
     assert len(StoredSessions(sessions).shards) == 1, "small shards are packed together"
-    file.write_bytes(whole[file.stem][:-1])  # copied back from before
+    file.write_bytes(whole[file.stem].partition(b"\n")[0] + b"\n")  # copied back from before
     assert files_of(sessions) == whole
     assert (packed(sessions).shards, session_files(sessions)) == ([], [])
 
@@ -294,19 +295,32 @@ def test_the_command_says_one_line(sessions: Path, capsys: pytest.CaptureFixture
     assert json.loads(out)["packed"] == 7 and json.loads(out)["left"] == {}
     assert err.splitlines()[-1].startswith("7 sessions -> 1 shards (")
     assert cli.main(["pack", str(sessions)]) == 0
-    assert cli.main(["pack", str(sessions / "none")]) == 1
+    assert json.loads(capsys.readouterr().out or "{}") == {}
+    for wrong in (sessions / "none", sessions.parent, "hf://datasets/lab/sessions"):
+        assert cli.main(["pack", str(wrong)]) == (0 if wrong == sessions.parent else 1)
+    said = capsys.readouterr().err.splitlines()
+    assert [("no session in it" in line) for line in said] == [True, False, True]
 
 
-def test_killed_at_any_step_every_session_is_read_once(sessions: Path, tmp_path: Path) -> None:
+def test_killed_at_any_step_every_session_is_read_once(
+    sessions: Path, made: list[TrueSession], tmp_path: Path
+) -> None:
     """The steps are those after which the disk is another: writes, renames, deletions."""
-    packed(sessions, shard_mb=TINY_MB)  # small shards, which the next pack replaces
-    write_sessions(sessions, 3, seed=5, steps=4)
-    before = files_of(sessions)
-    steps = python(_KILLED.format(sessions=sessions, place=tmp_path), tmp_path, tmp_path)
-    assert steps > 8
+    packed(sessions, shard_mb=TINY_MB)  # a small shard, which the next pack replaces
+    write_sessions(sessions, 2, seed=5, steps=4)
+    leaving = made[2].session_id
+    mark = tombstone(leaving)
+    script = _KILLED.format(sessions=sessions, place=tmp_path, mark=mark)
+    steps = python(script, tmp_path, tmp_path)
+    assert steps > 12
+    whole = files_of(sessions)
+    left = {session_id: of for session_id, of in whole.items() if session_id != leaving}
     for step in range(steps):
         folder = tmp_path / f"killed {step}"
-        assert files_of(folder) == before, f"after step {step}"
+        found = files_of(folder)
+        assert {**found, leaving: whole[leaving]} == whole, f"after step {step}"
         pack_as_writer(folder, shard_mb=100, idle_hours=0)
-        assert files_of(folder) == before and session_files(folder) == []
+        take_out(folder, {mark})
+        assert files_of(folder) == left and session_files(folder) == []
         assert not list(folder.glob(".*.part"))
+    assert leaving not in found, "the last was not killed"

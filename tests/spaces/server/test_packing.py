@@ -225,3 +225,24 @@ def test_withdrawal_of_a_packed_session_here_and_there(
         shard.name for shard in store.folder.glob("*.parquet")
     }, "what was written anew here is what is there"
     assert len(hub.blobs) == 1
+
+
+def test_a_damaged_shard_on_the_hub_stops_no_push(
+    hub: Any, make_store: Make, tmp_path: Path
+) -> None:
+    from huggingface_hub import HfApi
+
+    store, push = on_hub(make_store)
+    leaving, kept = filled(store, 2)
+    push()
+    name = f"sessions/packed-{'0' * 16}.parquet"
+    HfApi().upload_file(
+        path_or_fileobj=b"no Parquet", path_in_repo=name, repo_id=REPO, repo_type="dataset"
+    )
+    store, push = on_hub(make_store)
+    assert not store.withdraw(leaving.withdrawal_code).complete, "they may be in the damaged one"
+    store.append(kept.session_id, make_batch(seq=1))
+    push()
+    assert store.durable(kept.session_id, "tabtabtab", [1]) == ([1], [])
+    assert f"sessions/{leaving.session_id}.jsonl" not in hub.files(REPO)
+    assert "on the Hub" in str(store.watch.counts().last_trouble) and name in hub.files(REPO)
