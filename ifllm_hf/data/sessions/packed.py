@@ -301,14 +301,21 @@ def _chosen(
     withdrawn = read_tombstones(stored.folder)
     for session_id in sorted(began, key=lambda session_id: (began[session_id], session_id)):
         done()
-        place = stored.place(session_id)
-        shard = place.shard if isinstance(place, PackedSession) else None
-        wanted = session_id in closed if shard is None else shard in small
-        if not wanted or tombstone(session_id) in withdrawn:
-            continue  # it has a longer copy, which stays; or goes
+        if tombstone(session_id) in withdrawn:
+            continue
+        place, former = stored.place(session_id), stored.packed(session_id)
+        if former is not None and former.shard not in small:
+            former = None  # it stays
         try:
-            yield session_id, place.read_bytes()
+            before = former.read_bytes() if former else b""
+            content = before
+            if session_id in closed and not isinstance(place, PackedSession):
+                content = place.read_bytes()
+            if not content.startswith(before):
+                content = before  # a file that is no longer this session's stays where it is
         except FileNotFoundError:
             continue
         except OSError as error:
             raise OutputError(f"{place}: cannot be read ({error}); nothing is lost") from error
+        if content:
+            yield session_id, content

@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -206,8 +206,13 @@ class HubPush:
 
     # --- shards
 
-    def _shard_operations(self) -> list[Any]:
-        """Return what brings new shards there, and takes away what is in them."""
+    def _shard_operations(self, gone: Collection[str] = (), anew: Sequence[Path] = ()) -> list[Any]:
+        """Return what brings new shards there, and takes away what is in them.
+
+        Args:
+            gone: Names of shards that go anyhow.
+            anew: Shards that come anyhow.
+        """
         here = self._sessions.shards()
         new = self._shards.to_push(here, self._sessions.tombstones())
         packed = {s.session_id: s.n_bytes for shard in new for s in shard.sessions}
@@ -218,8 +223,9 @@ class HubPush:
             for session_id in sorted((packed.keys() & self._files.keys()) - go_on)
             if self._files[session_id] <= packed[session_id]
         ]
-        deleted = [*files, *(self._shards.replaced(here) if new else ())]
-        return self._shards.operations([shard.path for shard in new], deleted)
+        replaced = set(self._shards.replaced(here) if new else ()) | set(gone)
+        added = [*(shard.path for shard in new), *anew]
+        return self._shards.operations(added, [*files, *sorted(replaced)])
 
     def _operations_without(self, tombstones: frozenset[str], work: Path) -> list[Any]:
         """Return what takes withdrawn sessions out of the shards there."""
@@ -228,9 +234,7 @@ class HubPush:
         clean = [*new, *(shard for name, shard in here.items() if name in self._shards.names)]
         clean = [shard for shard in clean if not holds_withdrawn_session(shard, tombstones)]
         gone, anew = self._shards.without(tombstones, clean, work)
-        if not gone:
-            return []
-        return self._shards.operations([*(shard.path for shard in new), *anew], gone)
+        return self._shard_operations(gone, anew) if gone else []
 
     def _note(self, operations: Iterable[Any]) -> None:
         """Remember what a commit added and deleted."""

@@ -101,8 +101,8 @@ class SessionFolder:
 
     def count(self) -> int:
         """Return how many sessions are on this disk, packed or not."""
-        with self.lock:
-            return len(self._stored.sizes()) if self._stored else len(self.sizes())
+        packed = {s.session_id for shard in self.shards().values() for s in shard.sessions}
+        return len(self.sizes().keys() | packed)
 
     def sizes(self) -> dict[str, int]:
         """Return the sessions of this disk that have files of their own, and their sizes."""

@@ -174,6 +174,22 @@ def test_what_goes_on_after_it_was_packed_is_read_once_and_packed_again(
     assert (packed(sessions).shards, session_files(sessions)) == ([], [])
 
 
+def test_a_file_that_is_no_longer_its_own_takes_nothing_along(
+    sessions: Path, made: list[TrueSession]
+) -> None:
+    whole = files_of(sessions)
+    packed(sessions)
+    for truth, line in zip(made[3:5], (b"{}", whole[made[3].session_id][:400]), strict=True):
+        overwritten = line * 99 + b"\n"  # longer than it was; the second is of another session
+        (sessions / truth.path.name).write_bytes(overwritten)
+    write_session(sessions, 1234, steps=4)
+    report = packed(sessions)
+    assert (report.packed, report.left["not its own first line"]) == (1, 2)
+    for truth in made[3:5]:
+        (sessions / truth.path.name).unlink()
+    assert whole.items() <= files_of(sessions).items()
+
+
 def test_a_file_that_grew_while_it_was_packed_stays(
     sessions: Path, made: list[TrueSession], monkeypatch: pytest.MonkeyPatch
 ) -> None:

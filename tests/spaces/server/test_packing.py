@@ -213,13 +213,18 @@ def test_withdrawal_of_a_packed_session_here_and_there(
 ) -> None:
     store, push = on_hub(make_store)
     leaving, *kept = filled(store)
+    push()
     rest(store)
     push()
+    (late,) = filled(store, 1)
+    push()
+    rest(store)  # the next commit is that of the withdrawal
     hub.failing["commit"] = 418
     assert not store.withdraw(leaving.withdrawal_code).complete
     hub.failing.clear()
     push()
-    left = {one.session_id for one in kept}
+    left = {one.session_id for one in (*kept, late)}
+    assert not [name for name in hub.files(REPO) if name.endswith(".jsonl")]
     assert packed_ids(there(hub, tmp_path)) == packed_ids(store.folder) == left
     assert {n.rpartition("/")[2] for n in hub.files(REPO) if n.endswith(".parquet")} == {
         shard.name for shard in store.folder.glob("*.parquet")
