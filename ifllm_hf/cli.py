@@ -185,6 +185,20 @@ def _run_review(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _run_pack(arguments: argparse.Namespace) -> int:
+    from ifllm_hf.data.sessions.packed import pack
+
+    report = pack(arguments.sessions, shard_mb=arguments.shard_mb, idle_hours=arguments.idle_hours)
+    if arguments.json:
+        _print_json(report.to_dict())
+    left = "".join(f", {n} {why}" for why, n in sorted(report.left.items()) if n)
+    _say(
+        f"{report.packed} sessions -> {len(report.shards)} shards "
+        f"({report.n_bytes / 1e6:.1f} MB) in {arguments.sessions}{left}"
+    )
+    return 0
+
+
 def _shown(path: Place) -> str:
     """Return a path as one would type it here."""
     if not isinstance(path, Path):
@@ -419,6 +433,7 @@ def _say(text: str) -> None:
 _COMMANDS = {
     "prepare": _run_prepare,
     "review": _run_review,
+    "pack": _run_pack,
     "push": _run_push,
     "features": _run_features,
     "score": _run_score,

@@ -34,6 +34,15 @@ Decide, question by question, what of the collected sessions may become public.
   ifllm review sessions          # shows what waits; p publish, w withhold, Enter later
   ifllm prepare sessions --public --out ./public
 """
+_PACK = """\
+Pack closed sessions into Parquet shards: few files instead of thousands, and the same tables.
+
+  ifllm pack sessions                              # what has not grown for a day
+  ifllm pack sessions --idle-hours 2 --shard-mb 50 --json
+  ifllm prepare sessions --out ./collected         # reads packed sessions and others alike
+
+A kill loses nothing: the same command goes on. While the app runs it packs by itself.
+"""
 _PUSH = """\
 Publish on the Hugging Face Hub: a prepared dataset, the app that shows it, or a reward model.
 
@@ -176,6 +185,15 @@ def parser() -> argparse.ArgumentParser:
     review.add_argument(
         "sessions", type=Path, metavar="SESSIONS", help="the folder that the Space collects into"
     )
+
+    pack = _command(commands, "pack", "closed sessions into shards", _PACK)
+    pack.add_argument(
+        "sessions", type=Path, metavar="SESSIONS", help="the folder that the Space collects into"
+    )
+    _number(pack, "--shard-mb", "MB of a shard, compressed (default: 100)", least=1, default=100)
+    hours = "a session that has not grown for N hours is closed (default: 24)"
+    _number(pack, "--idle-hours", hours, least=0, default=24)
+    _flag(pack, "--json", "print the report as JSON")
 
     push = _command(commands, "push", "publish on the Hugging Face Hub", _PUSH)
     push.add_argument("what", choices=["dataset", "model", "space"], help="what to publish")

@@ -179,6 +179,13 @@ class RemotePath:
         return line
 
     @_in_words
+    def open_file(self) -> Any:
+        """Open a file to read parts of it: what is asked for is fetched, and no more."""
+        fs, path = self._opened
+        fs.invalidate_cache(path)
+        return fs.open(path, "rb", cache_type="none")
+
+    @_in_words
     def put(self, file: Path) -> None:
         """Write a file that lies here."""
         fs, path = self._opened

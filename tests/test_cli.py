@@ -24,7 +24,18 @@ from ifllm_hf.errors import EXTRAS, DataError, missing_extra
 
 ROOT = Path(__file__).parents[1]
 NAMES = {"sklearn": "scikit-learn", "markdown_it": "markdown-it-py"}
-COMMANDS = ("prepare", "review", "push", "features", "score", "benchmark", "label", "merge", "demo")
+COMMANDS = (
+    "prepare",
+    "review",
+    "pack",
+    "push",
+    "features",
+    "score",
+    "benchmark",
+    "label",
+    "merge",
+    "demo",
+)
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

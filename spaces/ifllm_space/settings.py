@@ -37,6 +37,9 @@ class Settings:
         metadata={"help": "private dataset repository, ORG/NAME, sessions are pushed to"},
     )
     hub_interval_s: float = field(default=60.0, metadata={"help": "seconds between two pushes"})
+    pack_idle_hours: float = field(
+        default=24.0, metadata={"help": "hours after which a session that rests is packed"}
+    )
     exports: Path | None = field(
         default=None,
         metadata={"help": "prepared folder made from the sessions; made again on a withdrawal"},
@@ -136,6 +139,10 @@ class Settings:
         if self.hub_interval_s <= 0:
             raise ConfigError(
                 f"${_PREFIX}HUB_INTERVAL_S is {self.hub_interval_s}. Expected seconds above 0."
+            )
+        if not self.pack_idle_hours > 0:
+            raise ConfigError(
+                f"${_PREFIX}PACK_IDLE_HOURS is {self.pack_idle_hours}. Expected hours above 0."
             )
         if self.trusted_proxies is not None and self.trusted_proxies < 0:
             raise ConfigError(

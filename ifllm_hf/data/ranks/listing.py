@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,10 @@ import polars as pl
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.schema import SCHEMA_VERSION
 from ifllm_hf.data.sessions.origin import KnownSession, list_sessions, read_tombstones
-from ifllm_hf.data.sessions.session_file import session_files
 from ifllm_hf.data.tables.workers import QUASI_IDENTIFIERS
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.files import read_json_object, scan_parquet, write_json, write_parquet
-from ifllm_hf.remote_path import Place, RemotePath, place_of
+from ifllm_hf.remote_path import Place, place_of
 from ifllm_hf.version import __version__
 
 LISTING = "listing.json"
@@ -84,7 +82,7 @@ def write_listing(work: Path, folder: Place, settings: dict[str, Any]) -> Listin
         OutputError: The listing cannot be written.
     """
     origin, sessions = list_sessions(folder, read_tombstones(folder))
-    sizes = _sizes(folder)
+    sizes = origin.stored.sizes()
     # Whoever is not there any more withdrew just now: their rank will count that.
     ranks = cut([1 + sizes.get(known.session_id, 0) for known in sessions], settings["tasks"])
     rows = [
@@ -138,17 +136,6 @@ def cut(sizes: Sequence[int], parts: int) -> list[int]:
     middles = np.cumsum(sizes) - np.array(sizes) / 2
     wanted = np.floor(middles * parts / max(1, sum(sizes))).astype(int)
     return [int(part) for part in np.unique(wanted, return_inverse=True)[1]]
-
-
-def _sizes(folder: Place) -> dict[str, int]:
-    """Return the bytes of the sessions by their ids."""
-    if isinstance(folder, RemotePath):
-        return {name.removesuffix(".jsonl"): size or 0 for name, size in folder.sizes().items()}
-    sizes = {}
-    for file in session_files(folder):
-        with suppress(FileNotFoundError):
-            sizes[file.stem] = file.stat().st_size
-    return sizes
 
 
 def _sessions(rows: pl.LazyFrame) -> defaultdict[int, list[KnownSession]]:

@@ -18,7 +18,7 @@ from ifllm_hf.data.ranks.listing import LISTING, Listing, read_listing, write_li
 from ifllm_hf.data.ranks.rank import NOT_DONE, Record, by_reader, read_record
 from ifllm_hf.data.sessions.origin import KnownSession, folder_of_sessions, read_tombstones
 from ifllm_hf.data.sessions.review import read_decisions
-from ifllm_hf.data.sessions.session_file import session_files
+from ifllm_hf.data.sessions.stored import StoredSessions
 from ifllm_hf.errors import ConfigError, UnfinishedError, WithdrawnMeanwhileError
 from ifllm_hf.files import held
 from ifllm_hf.progress import progress_bar
@@ -117,7 +117,7 @@ def _listing(work: Path, folder: Place, settings: dict[str, Any]) -> Listing:
             f"{work}: holds an unfinished run with other settings ({was}). Run that command again "
             "to go on, or delete the folder to begin anew."
         )
-    if (more := len(session_files(folder)) - listing.ledger.seen) > 0:
+    if (more := len(StoredSessions(folder).sizes()) - listing.ledger.seen) > 0:
         logger.warning(
             "%s: goes on with the sessions that were listed; %d came since and are not in it. "
             "Delete the folder to begin anew.",

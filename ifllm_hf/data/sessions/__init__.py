@@ -3,6 +3,8 @@
 * `event.schema.json`: what a browser may send and what every line of a file may hold;
   `event_schema` decides by it what fits, here and in the server
 * `session_file`: a file's lines, each kept or counted; `events`, `event_ticks`: events become ticks
+* `shard`: many closed sessions in one Parquet file; `stored`: where each session of a folder lies;
+  `packed`: packs them, and takes one out again
 * `session_rows`: the rows that one session adds to the tables
 * `origin`: which sessions lie in a folder or where a URL names one, and who may be read
 * `past`: what was said before a turn, for models, readers and exports alike

@@ -70,6 +70,7 @@ __all__ = [
 
 _KIND_OF = {task: kind for kind, task in TASK_OF.items()}
 _PAIRS = "pairwise"
+_PLACES = 3  # to look for a session that is moved while it is read
 
 
 class CollectedSessions(Recordings):
@@ -167,13 +168,16 @@ class CollectedSessions(Recordings):
         """Read a session; None, and nothing is left of it, if it may not be used any more."""
         if known.session_id in self._left_out:
             return None
-        path, reason = self.source.path_of(known.session_id), NO_CONSENT
-        try:
-            session = read_session(path, events=events)
-        except SourceError:
-            if path.exists():
-                raise
-            session, reason = None, WITHDRAWN
+        session, reason = None, WITHDRAWN
+        for _ in range(_PLACES):
+            path = self.source.path_of(known.session_id)
+            try:
+                session, reason = read_session(path, events=events), NO_CONSENT
+                break
+            except SourceError:
+                if path.exists():
+                    raise
+                self.source.stored.refresh()  # it may have been packed since, or packed anew
         if session is not None:
             self.source.contents[known.session_id] = bytes.fromhex(session.content)
         else:
@@ -335,7 +339,7 @@ def open_sessions(
     if folder is None:
         raise SourceError(
             f"{path}: no session file in it. Expected s_<22 characters>.jsonl, as the collecting "
-            f"app writes them; give its sessions folder{hint(place)}."
+            f"app writes them, or their shards; give its sessions folder{hint(place)}."
         )
     withdrawn = read_tombstones(folder)
     origin, sessions = list_sessions(folder, withdrawn)

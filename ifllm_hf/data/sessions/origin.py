@@ -1,28 +1,28 @@
-"""The files of a folder of sessions: which there are, in which order, and who is in them."""
+"""The sessions of a folder: which there are, in which order, and who is in them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.raw.release_source import Origin
 from ifllm_hf.data.sessions.session_file import (
     TOMBSTONES,
-    Record,
-    read_first_line,
+    SessionPlace,
     session_files,
     tombstone,
 )
+from ifllm_hf.data.sessions.shard import shard_names
+from ifllm_hf.data.sessions.stored import StoredSessions
 from ifllm_hf.data.synthetic.story import SYNTHETIC_PREFIX
 from ifllm_hf.data.tables.workers import QUASI_IDENTIFIERS
 from ifllm_hf.files import digest
 from ifllm_hf.remote_path import Place, RemotePath, place_of
 
 READER_PREFIX = "reader_"
-_AT_ONCE = 16  # first lines that are asked for elsewhere
 WITHDRAWN, NO_CONSENT = "withdrawn", "no consent on its first line"
 
 Told = tuple[str | None, ...]
@@ -35,9 +35,9 @@ def is_sessions_folder(path: str | os.PathLike[str] | RemotePath) -> bool:
 
 
 def folder_of_sessions(path: Place) -> Place | None:
-    """Return the folder with the session files: `path`, or `sessions` in it; None: neither."""
+    """Return the folder with the sessions: `path`, or `sessions` in it; None: neither."""
     for folder in (path, path / "sessions"):
-        if session_files(folder):
+        if session_files(folder) or shard_names(folder):
             return folder
     return None
 
@@ -59,7 +59,7 @@ class KnownSession:
     """What is known of a session from its first line.
 
     Attributes:
-        session_id: Names its file.
+        session_id: Names its file, if it has one of its own.
         user_id: The pseudonym of its reader.
         created_ms: When it began: sessions come in this order.
         told: What its reader said of themselves.
@@ -73,11 +73,11 @@ class KnownSession:
 
 @dataclass
 class SessionsOrigin(Origin):
-    """The files of a folder of sessions.
+    """The files of a folder of sessions, which may be packed.
 
     Attributes:
         folder: Where they lie.
-        ledger: Of the files.
+        ledger: Of the sessions.
         contents: By session id, the sha256 of its file as it was read; None: not read yet.
     """
 
@@ -86,13 +86,18 @@ class SessionsOrigin(Origin):
     contents: dict[str, bytes | None] = field(default_factory=dict)
     name: str = "sessions"
 
-    def path_of(self, session_id: str) -> Place:
-        """Return the file of a session."""
-        return self.folder / f"{session_id}.jsonl"
+    @cached_property
+    def stored(self) -> StoredSessions:
+        """Where the sessions lie; a rank looks for itself."""
+        return StoredSessions(self.folder)
+
+    def path_of(self, session_id: str) -> SessionPlace:
+        """Return where a session lies."""
+        return self.stored.place(session_id)
 
     def fingerprint(self) -> str:
         """Return the digest of names and contents; free once the sessions were read."""
-        names = sorted((self.path_of(session_id).name, of) for session_id, of in self._read())
+        names = sorted((f"{session_id}.jsonl", of) for session_id, of in self._read())
         return digest("".join(f"{name}\0{of}\n" for name, of in names))
 
     def _read(self) -> Iterator[tuple[str, str]]:
@@ -107,46 +112,33 @@ class SessionsOrigin(Origin):
 def list_sessions(
     folder: Place, withdrawn: Collection[str]
 ) -> tuple[SessionsOrigin, list[KnownSession]]:
-    """Read the first line of every session file of a folder.
+    """Read the first line of every session of a folder.
 
     Args:
-        folder: It holds the files.
+        folder: It holds the files, or shards of them.
         withdrawn: Tombstones; their sessions are counted as dropped.
 
     Returns:
         The files, and the sessions that may be read, in the order in which they began.
 
     Raises:
-        SourceError: A file cannot be read.
+        SourceError: A session, or a shard, cannot be read.
     """
     origin = SessionsOrigin(folder, name=str(folder))
     sessions: list[KnownSession] = []
     same: dict[Told, Told] = {}  # few answers, many readers
-    files = []
-    for file in session_files(folder):
-        if tombstone(file.stem) in withdrawn:
-            origin.ledger.drop(WITHDRAWN)
-        else:
-            files.append(file)
-    for file, first in zip(files, _first_lines(files), strict=True):
+    gone = [known for known in origin.stored.sizes() if tombstone(known) in withdrawn]
+    origin.ledger.drop(WITHDRAWN, len(gone))
+    for session_id, first in origin.stored.first_lines(but=gone):
         if first is None:
             origin.ledger.drop(NO_CONSENT)
             continue
         origin.ledger.keep()
-        user_id = reader_of(file.stem, made_up="made_up" in first.get("versions", {}))
+        user_id = reader_of(session_id, made_up="made_up" in first.get("versions", {}))
         answers = first.get("demographics") or {}
         told = tuple(answers.get(name) for name in QUASI_IDENTIFIERS)
         created_ms = first.get("created_epoch_ms", 0)
-        sessions.append(KnownSession(file.stem, user_id, created_ms, same.setdefault(told, told)))
-        origin.contents[file.stem] = None
+        sessions.append(KnownSession(session_id, user_id, created_ms, same.setdefault(told, told)))
     sessions.sort(key=lambda s: (s.created_ms, s.session_id))
+    origin.contents = dict.fromkeys((known.session_id for known in sessions), None)
     return origin, sessions
-
-
-def _first_lines(files: Sequence[Place]) -> Iterator[Record | None]:
-    """Yield the first lines in order; elsewhere each takes a while, so several are asked for."""
-    if not any(isinstance(file, RemotePath) for file in files):
-        yield from map(read_first_line, files)
-        return
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        yield from threads.map(read_first_line, files)

@@ -17,9 +17,10 @@ from typing import Any, overload
 
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.sessions.event_schema import fits
+from ifllm_hf.data.sessions.shard import PackedSession
 from ifllm_hf.errors import SourceError
 from ifllm_hf.files import digest
-from ifllm_hf.remote_path import Place, RemotePath
+from ifllm_hf.remote_path import Place
 
 try:
     import orjson
@@ -34,6 +35,8 @@ _KINDS = ("batch", "turn", "rating", "calibration", "summary", "end")
 _BATCH = b'{"type":"batch"'
 
 Record = dict[str, Any]
+SessionPlace = Place | PackedSession
+"""Where a session lies: a file of its own, or a row of a shard."""
 
 
 @dataclass
@@ -72,7 +75,7 @@ def session_files(folder: Path) -> list[Path]: ...
 @overload
 def session_files(folder: Place) -> list[Any]: ...
 def session_files(folder: Place) -> list[Any]:
-    """Return the session files of a folder in the order of their names."""
+    """Return the session files of a folder in the order of their names; packed ones have none."""
     return sorted(p for p in folder.glob("s_*.jsonl") if SESSION_NAME.fullmatch(p.name))
 
 
@@ -81,26 +84,26 @@ def tombstone(session_id: str) -> str:
     return digest(session_id)
 
 
-def read_first_line(path: Place) -> Record | None:
+def read_first_line(path: SessionPlace) -> Record | None:
     """Return the consent of a session file, None if it is not there: nothing may be used then.
 
     Raises:
         SourceError: The file cannot be read.
     """
     try:
-        if isinstance(path, RemotePath):
-            return _consent(path.read_line(), path)
+        if not isinstance(path, Path):
+            return consent_of(path.read_line(), path.stem)
         with path.open("rb") as file:
-            return _consent(file.readline(), path)
+            return consent_of(file.readline(), path.stem)
     except OSError as error:
         raise _unreadable(path, error) from error
 
 
-def read_session(path: Place, *, events: bool = True) -> Session | None:
-    """Read a session file.
+def read_session(path: SessionPlace, *, events: bool = True) -> Session | None:
+    """Read a session.
 
     Args:
-        path: The file.
+        path: Its file, or where it lies in a shard.
         events: Whether to decode the batches; without them `batches` stays empty, and their lines
             are not in the ledger.
 
@@ -108,7 +111,7 @@ def read_session(path: Place, *, events: bool = True) -> Session | None:
         The session; None if its first line, the consent, is not there: nothing may be used then.
 
     Raises:
-        SourceError: The file cannot be read.
+        SourceError: It cannot be read.
     """
     if not SESSION_NAME.fullmatch(path.name):
         raise SourceError(f"{path}: expected a file named s_<22 characters>.jsonl.")
@@ -117,7 +120,7 @@ def read_session(path: Place, *, events: bool = True) -> Session | None:
     except OSError as error:
         raise _unreadable(path, error) from error
     lines = data.splitlines(keepends=True)
-    first = _consent(lines[0], path) if lines else None
+    first = consent_of(lines[0], path.stem) if lines else None
     if first is None:
         return None
     session = Session(path.stem, first, content=digest(data))
@@ -136,14 +139,14 @@ def read_session(path: Place, *, events: bool = True) -> Session | None:
     return session
 
 
-def _consent(line: bytes, path: Place) -> Record | None:
-    """Return the first line of the session that `path` names; `line` may hold more than one."""
+def consent_of(line: bytes, session_id: str) -> Record | None:
+    """Return the consent on the first line of a session; `line` may hold more than one."""
     first = _decode(line.splitlines(keepends=True)[0]) if line else "empty file"
     of_session = not isinstance(first, str) and fits(first, "session_line")
-    return first if of_session and first["session_id"] == path.stem else None  # type: ignore[index, return-value]
+    return first if of_session and first["session_id"] == session_id else None  # type: ignore[index, return-value]
 
 
-def _unreadable(path: Place, error: OSError) -> SourceError:
+def _unreadable(path: SessionPlace, error: OSError) -> SourceError:
     return SourceError(f"{path}: cannot be read ({error}). Check its permissions.")
 
 

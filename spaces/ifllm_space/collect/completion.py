@@ -24,7 +24,8 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from ifllm_hf.data.sessions.collected import read_tombstones
-from ifllm_hf.data.sessions.session_file import read_session, session_files, tombstone
+from ifllm_hf.data.sessions.session_file import read_session, tombstone
+from ifllm_hf.data.sessions.stored import StoredSessions
 from ifllm_hf.errors import ConfigError, IFLLMError
 from ifllm_space.server.identity import secret_beside
 from ifllm_space.settings import Settings
@@ -57,11 +58,12 @@ def completions(sessions: Path, secret: str) -> Iterator[tuple[str, str, int | N
     States are finished, unfinished, unreadable and withdrawn.
     """
     gone = read_tombstones(sessions)
-    for file in session_files(sessions):
-        mark = tombstone(file.stem)
+    stored = StoredSessions(sessions)
+    for session_id in sorted(stored.sizes()):
+        mark = tombstone(session_id)
         if mark in gone:
             continue
-        session = read_session(file, events=False)
+        session = read_session(stored.place(session_id), events=False)
         state = "unreadable" if session is None else "finished" if session.end else "unfinished"
         rated = None if session is None else len(session.ratings)
         yield completion_code(mark, secret), state, rated

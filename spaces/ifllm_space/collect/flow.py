@@ -293,7 +293,7 @@ class Flow:
         with self._store.lock:
             if self._store.is_withdrawn(str(session_id)):
                 raise gone()
-            there = path.exists()
+            there = self._store.bring(str(session_id))
             if not there and self._store.hub:  # a server whose disk is new finds them on the Hub
                 there = self._store.hub.restore(str(session_id))
         session = read_session(path, events=False) if there else None

@@ -14,7 +14,8 @@ durable       files that outlive a crash
 append_log    the file of one session: append, repair, which batches are in it
 session_folder
               all sessions of a disk: which there are, which were withdrawn
-hub_push      one file per session to a private dataset repository
+packing       packs sessions that have come to rest into shards
+hub_push      sessions and shards to a private dataset repository; hub_shards: those that are there
 withdrawal    takes a session out of every place
 store         what appends to sessions: one writer, group commit
 routes        what a browser may post

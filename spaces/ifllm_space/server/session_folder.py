@@ -1,17 +1,26 @@
-"""The sessions of a folder: which there are, which were withdrawn, and the files that are open."""
+"""The sessions of a folder: which there are, which were withdrawn, and the files that are open.
+
+A packed session that goes on gets a file of its own again; its shard holds the beginning until it
+is packed once more.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import threading
 from collections import OrderedDict
 from pathlib import Path
 
+from ifllm_hf.data.sessions.packed import forget_file
+from ifllm_hf.data.sessions.packed import take_out as take_out_of_shards
 from ifllm_hf.data.sessions.review import forget_withdrawn
 from ifllm_hf.data.sessions.session_file import TOMBSTONES, session_files
 from ifllm_hf.data.sessions.session_file import tombstone as tombstone_of
-from ifllm_hf.errors import ConfigError, DataError, OutputError
+from ifllm_hf.data.sessions.shard import Shard
+from ifllm_hf.data.sessions.stored import StoredSessions
+from ifllm_hf.errors import ConfigError, DataError, IFLLMError, OutputError
 from ifllm_space.server import refusals
 from ifllm_space.server.append_log import QUARANTINE, AppendLog, repair
 from ifllm_space.server.durable import sync_folder, write_durably
@@ -31,6 +40,7 @@ class SessionFolder:
     Attributes:
         folder: Where it lies.
         lock: Held while lines are written; who deletes or copies session files takes it.
+        moving: Held by who packs, pushes or withdraws; taken before `lock`.
         pushed: Per session, how many bytes of it are on the Hub.
         watch: Counts what happens, and tells the operator.
     """
@@ -39,10 +49,12 @@ class SessionFolder:
         """Touch nothing yet."""
         self.folder = folder
         self.lock = threading.RLock()
+        self.moving = threading.RLock()
         self.pushed: dict[str, int] = {}
         self.watch = Watch()
         self._files: OrderedDict[str, AppendLog] = OrderedDict()
         self._withdrawn: set[str] = set()
+        self._stored: StoredSessions | None = None
 
     def repair(self) -> None:
         """Mend what a crash left: half a line, a session without its first, half a withdrawal.
@@ -72,6 +84,7 @@ class SessionFolder:
                 "Expected files that begin with a consent and may be written.",
             )
         self.finish_withdrawals()
+        self.take_out_of_shards()
 
     def path(self, session_id: str) -> Path:
         """Return where a session lies; the id must have been checked."""
@@ -81,10 +94,18 @@ class SessionFolder:
         """Tell whether a session, or what was cut off it, is on this disk."""
         if session_id in self._files or self.path(session_id).exists():
             return True
+        with self.lock:
+            if self._stored and self._stored.packed(session_id):
+                return True
         return any(self.folder.glob(f"{QUARANTINE}/{session_id}.*"))
 
+    def count(self) -> int:
+        """Return how many sessions are on this disk, packed or not."""
+        packed = {s.session_id for shard in self.shards().values() for s in shard.sessions}
+        return len(self.sizes().keys() | packed)
+
     def sizes(self) -> dict[str, int]:
-        """Return the sessions of this disk and their sizes."""
+        """Return the sessions of this disk that have files of their own, and their sizes."""
         sizes = {}
         for path in session_files(self.folder):
             try:
@@ -93,6 +114,64 @@ class SessionFolder:
             except OSError:
                 continue  # deleted since, or not for us
         return sizes
+
+    # --- shards
+
+    def look_at_shards(self) -> None:
+        """See which shards there are now; a damaged one is left out and said."""
+        with self.lock:
+            if self._stored is None:
+                self._stored = StoredSessions(self.folder, damaged=self._damaged)
+            else:
+                self._stored.refresh()
+
+    def shards(self) -> dict[str, Shard]:
+        """Return the shards of this disk by name."""
+        with self.lock:
+            return dict(self._stored.shards) if self._stored else {}
+
+    def bring(self, session_id: str) -> bool:
+        """Let a session have a file of its own, of its shard if need be; tell whether it has.
+
+        Raises:
+            OSError: Its shard cannot be read, or the file not be written.
+        """
+        with self.lock:
+            path = self.path(session_id)
+            for _ in range(2):
+                packed = self._stored.packed(session_id) if self._stored else None
+                n_bytes = path.stat().st_size if path.exists() else -1
+                if packed is None or packed.n_bytes <= n_bytes:
+                    break
+                try:
+                    write_durably(path, packed.read_bytes())
+                except FileNotFoundError:  # the shard was written anew
+                    self.look_at_shards()
+                except IFLLMError as error:
+                    raise OSError(errno.EIO, str(error)) from error
+            return path.exists()
+
+    def forget(self, file: Path, n_bytes: int) -> bool:
+        """Delete the file of a packed session unless it has grown; tell whether it is gone."""
+        with self.lock:
+            if open_file := self._files.pop(file.stem, None):
+                open_file.close()
+            return forget_file(file, n_bytes)
+
+    def take_out_of_shards(self) -> bool:
+        """Write the shards of who has withdrawn anew; tell whether nobody is left in them."""
+        with self.moving:
+            try:
+                take_out_of_shards(self.folder, self.tombstones())
+            except (IFLLMError, OSError) as error:
+                self.watch.trouble("withdrawal", f"tried again with the next one: {error}")
+                return False
+            finally:
+                self.look_at_shards()
+        return True
+
+    def _damaged(self, error: IFLLMError) -> None:
+        self.watch.trouble("session file", str(error))
 
     # --- withdrawal
 
@@ -209,10 +288,9 @@ class SessionFolder:
         if file := self._files.get(session_id):
             self._files.move_to_end(session_id)
             return file
-        path = self.path(session_id)
-        if not path.exists():
+        if not self.bring(session_id):
             raise refusals.session_missing()
-        return self._keep_open(session_id, AppendLog(path))
+        return self._keep_open(session_id, AppendLog(self.path(session_id)))
 
     def close_files(self) -> None:
         """Close all files."""

@@ -27,7 +27,7 @@ def status(store: SessionStore) -> list[tuple[str, str]]:
     rows = [
         ("collection", "open" if store.settings.collects else "off: contact or legal basis unset"),
         ("counted since", _at(counts.since_epoch_s)),
-        ("sessions today", _tried(lambda: f"{_today(store)} of {len(store.sizes())} kept here")),
+        ("sessions today", _tried(lambda: f"{_today(store)} of {store.count()} kept here")),
         ("batches stored", f"{counts.batches:,} ({counts.batches_twice:,} more came twice)"),
         ("events left out", f"{counts.events_refused.total():,}{left_out}"),
         ("requests refused", f"{counts.refused.total():,}; {_listed(counts.refused)}"),
@@ -60,7 +60,7 @@ def _today(store: SessionStore) -> int:
 def _waiting(store: SessionStore) -> str:
     from ifllm_hf.data.sessions.collected import open_sessions
 
-    if not store.sizes():
+    if not store.count():
         return "0"
     return f"{len(open_sessions(store.folder).waiting):,} questions: ifllm review {store.folder}"
 

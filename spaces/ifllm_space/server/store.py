@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 from filelock import FileLock, Timeout
 
+from ifllm_hf.data.sessions.packed import WRITER
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.files import digest
 from ifllm_space.server import refusals
@@ -32,6 +33,7 @@ from ifllm_space.server.identity import (
     token_of,
 )
 from ifllm_space.server.limits import RateLimit
+from ifllm_space.server.packing import Packing
 from ifllm_space.server.session_folder import SessionFolder
 from ifllm_space.server.withdrawal import WithdrawalReceipt, finish_exports, withdraw
 from ifllm_space.settings import Settings
@@ -94,6 +96,7 @@ class SessionStore(SessionFolder):
         self.hub: HubPush | None = None
         if settings.hub_dataset:
             self.hub = HubPush(self, settings.hub_dataset, settings.hub_interval_s)
+        self.packing = Packing(self, settings.pack_idle_hours)
         self._started = False
 
     def start(self) -> None:
@@ -103,7 +106,7 @@ class SessionStore(SessionFolder):
             ConfigError: Another process writes there; two would store batches twice.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._only_writer = FileLock(self.folder / ".writer.lock")
+        self._only_writer = FileLock(self.folder / f"{WRITER}.lock")
         try:
             self._only_writer.acquire(timeout=0)
         except Timeout:
@@ -118,6 +121,7 @@ class SessionStore(SessionFolder):
         self._writer.start()
         if self.hub:
             self.hub.start()
+        self.packing.start()
 
     def close(self) -> None:
         """Write what is queued, then let the folder go."""
@@ -127,6 +131,7 @@ class SessionStore(SessionFolder):
         self._fetcher.shutdown()  # what it fetched for is in the queue now
         self._queue.put(None)
         self._writer.join()
+        self.packing.close()
         if self.hub:
             self.hub.close()
         self._syncers.shutdown()

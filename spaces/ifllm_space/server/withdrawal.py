@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +19,9 @@ class WithdrawalReceipt:
     """What became of a withdrawal.
 
     Attributes:
-        complete: It is gone everywhere. False: the Hub could not be asked, or an export not be
-            deleted; it is tried again, with every push and every start, until it is done.
+        complete: It is gone everywhere. False: the Hub could not be asked, an export not be
+            deleted, or its shard not be written anew; it is tried again, with every push, every
+            hour and every start, until it is done.
     """
 
     complete: bool
@@ -55,7 +55,7 @@ def withdraw(
     here = session_id is not None and _is_here(sessions, session_id)
     if not here and (wait_s := wrong_codes.wait_s()):
         raise refusals.too_many("wrong codes", wait_s)
-    with hub.lock if hub else nullcontext():
+    with sessions.moving:
         if session_id is None or not (here or (hub and hub.holds(session_id))):
             wrong_codes.take()
             raise refusals.unknown_code()
@@ -64,10 +64,11 @@ def withdraw(
         except OSError as error:
             sessions.watch.trouble("withdrawal", f"nothing was deleted: {error}")
             raise refusals.disk_failed(error.strerror or type(error).__name__) from error
-        complete = finish_exports(sessions, exports)
+        complete = sessions.take_out_of_shards()
+        complete = finish_exports(sessions, exports) and complete
         if hub:
             try:
-                hub.take_out_withdrawn()
+                complete = hub.take_out_withdrawn() and complete
             except IFLLMError as error:
                 sessions.watch.trouble("withdrawal", f"finished with the next push: {error}")
                 complete = False
@@ -114,7 +115,7 @@ def _make_again(export: Path, sessions: SessionFolder) -> None:
     except IFLLMError:
         public = True  # of an export that says nothing, make the one that tells less
     shutil.rmtree(export)
-    if sessions.sizes():
+    if sessions.count():
         try:
             prepare(sessions.folder, export, progress=False, public=public)
         except (IFLLMError, OSError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -373,6 +374,19 @@ def test_the_quota_counts_answers_and_survives_a_restart(
 def test_bands_fit_the_schema(flow: Flow) -> None:
     told = {name: values[-1] for name, (_, values) in BANDS.items()}
     assert flow.step({**CONSENT, "demographics": told})["ok"]
+
+
+def test_who_comes_back_after_their_session_was_packed_goes_on(
+    flow: Flow, store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ifllm_space.server.packing._LEAST", 1)
+    opened = flow.step(CONSENT)
+    who = {name: opened[name] for name in ("session", "token")}
+    file = store.folder / f"{who['session']}.jsonl"
+    os.utime(file, (0, 0))
+    assert store.packing.pack() == 1 and not file.exists()
+    assert ask(flow, who)["ok"]
+    assert [line["type"] for line in lines_of(store, who["session"])] == ["session", "turn"]
 
 
 def test_a_server_with_a_new_disk_goes_on(
