@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from ifllm_hf import files
 from ifllm_hf.data.marker import MARKER, is_prepared, prepared_version
 from ifllm_hf.data.prepared.folder import check_target, config_files, with_card_metadata
 from ifllm_hf.data.recordings import ConversationRows
@@ -151,7 +152,7 @@ def test_full_disk_is_one_clear_error_and_leaves_nothing(
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(files._Collected, "drain", full)
     with pytest.raises(OutputError, match=r"ifllm: cannot be written.*No space left.*free some"):
         write(tmp_path / "ifllm")
     assert os.listdir(tmp_path) == []

@@ -55,16 +55,16 @@ def test_what_was_there_is_not_sent_again(
 ) -> None:
     pytest.importorskip("hf_xet")
     monkeypatch.setenv("HF_XET_CACHE", str(tmp_path / "xet"))
-    write = pq.write_table
+    write = pq.ParquetWriter
 
-    def without_chunking(*given: Any, **options: Any) -> None:
-        write(*given, **{**options, "use_content_defined_chunking": False})
+    def without_chunking(*given: Any, **options: Any) -> pq.ParquetWriter:
+        return write(*given, **{**options, "use_content_defined_chunking": False})
 
     sessions = list(conversations())
     new = {}
     for how in ("by content", "by number"):
         if how == "by number":
-            monkeypatch.setattr(pq, "write_table", without_chunking)
+            monkeypatch.setattr(pq, "ParquetWriter", without_chunking)
         store = XetStore(tmp_path / how)
         first = store.push(pushed(hub, tmp_path / how / "1", sessions[:-1]))
         assert first.new > 0.9 * first.total
