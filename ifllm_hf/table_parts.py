@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ifllm_hf.data.marker import is_prepared
 from ifllm_hf.errors import ConfigError, OutputError, TableError
 from ifllm_hf.files import arrow_writer, check_free, whole_file, whole_folder
 
@@ -31,9 +32,16 @@ def check_table_place(
 
     Raises:
         ConfigError: Its ending is not one of `endings`, nor is it a name without.
-        OutputError: Something is there and must not be replaced.
+        OutputError: Something is there and must not be replaced, or it would be part of a prepared
+            folder: its shards look like those of a table.
     """
     out = Path(out)
+    for folder in list(Path(os.path.realpath(out)).parents)[:2]:
+        if is_prepared(folder):
+            raise OutputError(
+                f"{out}: lies in the prepared folder {folder}, whose data it could replace. Choose "
+                "a name outside of it."
+            )
     if out.suffix in endings:
         return check_free(out, overwrite=overwrite)
     if out.suffix:
