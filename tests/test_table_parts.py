@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,8 +14,8 @@ import pytest
 from datasets import load_dataset
 
 from ifllm_hf.errors import ConfigError, OutputError, TableError
-from ifllm_hf.files import read_parquet
-from ifllm_hf.table_parts import check_table_place, table_files, write_table
+from ifllm_hf.files import held, read_parquet, write_parquet
+from ifllm_hf.table_parts import check_table_place, kept_beside, table_files, write_table
 
 SCHEMA = pa.schema([("n", pa.int64()), ("text", pa.string())])
 PARTS = [
@@ -84,3 +86,24 @@ def test_places_that_are_taken_or_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
     with pytest.raises(OutputError, match="is a file"):
         check_table_place(tmp_path / "plain", overwrite=True)
+
+
+def test_what_is_kept_beside_is_whole_and_of_this_run_alone(tmp_path: Path) -> None:
+    out, names = tmp_path / "x", ("whole.parquet", "cut.parquet", "empty.parquet", "cut.npy")
+    for state in ("a" * 12, "b" * 12):
+        with pytest.raises(KeyboardInterrupt), kept_beside(out, state) as aside:
+            for name in names[:3]:
+                write_parquet(aside / name, pl.DataFrame({"n": [1]}))
+            (aside / "features").mkdir()
+            write_parquet(aside / "features" / "0.parquet", pl.DataFrame({"n": [1]}))
+            (aside / "features" / "1.parquet").touch()
+            np.save(aside / "cut.npy", np.zeros(99))
+            for name, size in (("cut.parquet", 50), ("empty.parquet", 0), ("cut.npy", 200)):
+                os.truncate(aside / name, size)
+            raise KeyboardInterrupt
+    with held(tmp_path / f".x.{'c' * 12}.part", ""):
+        (tmp_path / f".x.{'c' * 12}.part").mkdir()
+        with kept_beside(out, "b" * 12) as aside:
+            assert [file.name for file in aside.iterdir()] == ["whole.parquet"]
+        assert (tmp_path / f".x.{'c' * 12}.part").is_dir(), "another run is at work"
+        assert not list(tmp_path.glob(".x.[ab]*"))
