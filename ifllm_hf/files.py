@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import uuid4
 
-from ifllm_hf.errors import ConfigError, IFLLMError, OutputError, UnfinishedError
+from ifllm_hf.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -24,7 +24,7 @@ PART = ".part"
 """How the name of a file ends that is still being written; it begins with a dot."""
 
 
-_ADVICE = "free some space or choose another place"
+ADVICE = "free some space or choose another place"
 
 # Of values, before compression. A shard of ticks has 60 columns of 1 to 2 MB, which shrink to a
 # tenth; pages of pyarrow's default size (256 kB to 1 MB) share less: docs/push.md has the figures.
@@ -32,7 +32,7 @@ _PAGE_BYTES = {"min_chunk_size": 64 * 2**10, "max_chunk_size": 256 * 2**10}
 
 
 @contextmanager
-def whole_file(path: Path, *, advice: str = _ADVICE) -> Iterator[Path]:
+def whole_file(path: Path, *, advice: str = ADVICE) -> Iterator[Path]:
     """Yield a name beside `path` to write to; what is there when the block ends becomes `path`.
 
     Where the block or the disk fails, an earlier `path` stays as it was and nothing is left beside
@@ -58,7 +58,7 @@ def whole_file(path: Path, *, advice: str = _ADVICE) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(out: Path, *, advice: str = _ADVICE) -> Iterator[Path]:
+def whole_folder(out: Path, *, advice: str = ADVICE) -> Iterator[Path]:
     """Yield an empty folder beside `out`; what is in it when the block ends becomes `out`.
 
     Where the block or the disk fails, an earlier `out` stays as it was and nothing is left beside
@@ -95,7 +95,10 @@ def _swap(folder: Path, out: Path) -> None:
     except BaseException:
         old.rename(out)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    if old.is_symlink():  # to the folder that was named: that one stays
+        old.unlink()
+    else:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -315,38 +318,6 @@ def held(path: Path, busy: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-@contextmanager
-def kept_beside(out: Path, state: str) -> Iterator[Path]:
-    """Yield a folder beside `out` for what is done so far; it is gone when the block ends.
-
-    A run that was interrupted, whose disk was full or whose processes died finds there what it had
-    done. Where the input is wrong nothing is kept.
-
-    Args:
-        out: What is being made.
-        state: Names what it is made of: of anything else nothing is found.
-
-    Raises:
-        OutputError: Another process is at it, or the folder cannot be made.
-    """
-    aside = out.with_name(f".{out.name}.{state}{PART}")
-    with held(aside, f"{out} is being written by another run; wait for it, or name another"):
-        try:
-            aside.mkdir(exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{aside}: cannot be made ({error}); {_ADVICE}") from error
-        try:
-            yield aside
-            shutil.rmtree(aside)
-        except IFLLMError as error:
-            if not isinstance(error, OutputError | UnfinishedError):
-                shutil.rmtree(aside)
-            raise
-        finally:
-            if not aside.exists():
-                Path(f"{aside}.lock").unlink(missing_ok=True)
 
 
 def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:

@@ -71,6 +71,8 @@ class RemotePath:
     def __init__(self, url: str) -> None:
         """Take a URL, such as `hf://datasets/ORG/NAME`."""
         self.url = url.rstrip("/")
+        if "://" not in self.url:  # without its end it would be a file here
+            raise RemoteError(f"{url}: names no folder; expected one such as {url}lab/sessions.")
 
     def __str__(self) -> str:
         """Return the URL."""
@@ -237,7 +239,7 @@ def hint(place: Place) -> str:
 
 
 def _why(error: Exception, protocol: str) -> str:
-    said = " ".join(str(error).split())[:200] or type(error).__name__
+    said = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
     if isinstance(error, ImportError):
         return f"needs a package that is not installed ({said})."
     if isinstance(error, ValueError) and "Protocol not known" in said:

@@ -1,19 +1,31 @@
 """A table that is written part by part: one Parquet file, JSON lines, or a folder of shards.
 
 A folder is written for a name without an ending: `train-00000-of-00007.parquet`, a shard for each
-part, as `load_dataset` reads them. Whatever is written is whole or not there.
+part, as `load_dataset` reads them. Whatever is written is whole or not there; what an
+interrupted run has done is kept beside it for the next one.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ifllm_hf.errors import ConfigError, OutputError, TableError
-from ifllm_hf.files import arrow_writer, check_free, whole_file, whole_folder
+from ifllm_hf.data.marker import is_prepared
+from ifllm_hf.errors import ConfigError, IFLLMError, OutputError, TableError, UnfinishedError
+from ifllm_hf.files import (
+    ADVICE,
+    PART,
+    arrow_writer,
+    check_free,
+    held,
+    whole_file,
+    whole_folder,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,9 +43,16 @@ def check_table_place(
 
     Raises:
         ConfigError: Its ending is not one of `endings`, nor is it a name without.
-        OutputError: Something is there and must not be replaced.
+        OutputError: Something is there and must not be replaced, or it would be part of a prepared
+            folder: its shards look like those of a table.
     """
     out = Path(out)
+    for folder in list(Path(os.path.realpath(out)).parents)[:2]:
+        if is_prepared(folder):
+            raise OutputError(
+                f"{out}: lies in the prepared folder {folder}, whose data it could replace. Choose "
+                "a name outside of it."
+            )
     if out.suffix in endings:
         return check_free(out, overwrite=overwrite)
     if out.suffix:
@@ -150,3 +169,69 @@ def _gathered(parts: Iterable[pa.Table]) -> Iterable[pa.Table]:
         size += part.nbytes
     if waiting:
         yield pa.concat_tables(waiting)
+
+
+@contextmanager
+def kept_beside(out: Path, state: str) -> Iterator[Path]:
+    """Yield a folder beside `out` for what is done so far; it is gone when the block ends.
+
+    A run that was interrupted, whose disk was full or whose processes died finds there what it had
+    done, but for files that a power cut tore. Where the input is wrong nothing is kept. When `out`
+    is made, what runs of other states have left beside it goes too.
+
+    Args:
+        out: What is being made.
+        state: Names what it is made of: of anything else nothing is found.
+
+    Raises:
+        OutputError: Another process is at it, or the folder cannot be made.
+    """
+    aside = out.with_name(f".{out.name}.{state}{PART}")
+    with held(aside, f"{out} is being written by another run; wait for it, or name another"):
+        try:
+            aside.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{aside}: cannot be made ({error}); {ADVICE}") from error
+        _drop_torn(aside)
+        try:
+            yield aside
+            shutil.rmtree(aside)
+            _drop_others(out, aside)
+        except IFLLMError as error:
+            if not isinstance(error, OutputError | UnfinishedError):
+                shutil.rmtree(aside)
+            raise
+        finally:
+            if not aside.exists():
+                Path(f"{aside}.lock").unlink(missing_ok=True)
+
+
+def _drop_torn(folder: Path) -> None:
+    """Delete tables and arrays that do not end as they should; of a folder of shards, all."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for file in list(folder.rglob("*")):
+        try:
+            if file.suffix == ".parquet":
+                pq.read_metadata(file)
+            elif file.suffix == ".npy":
+                np.load(file, mmap_mode="r")
+        except FileNotFoundError:  # with its folder
+            continue
+        except (OSError, ValueError, EOFError, pa.ArrowException):
+            if file.parent == folder:
+                file.unlink()
+            else:
+                shutil.rmtree(file.parent)
+
+
+def _drop_others(out: Path, aside: Path) -> None:
+    """Delete what earlier runs have kept beside `out`, but not of one that is at work."""
+    names = re.compile(re.escape(f".{out.name}.") + "[0-9a-f]{12}" + re.escape(PART))
+    for other in list(out.parent.iterdir()):
+        if other != aside and names.fullmatch(other.name) and other.is_dir():
+            with suppress(OutputError), held(other, "at work"):
+                shutil.rmtree(other, ignore_errors=True)
+                Path(f"{other}.lock").unlink(missing_ok=True)

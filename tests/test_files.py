@@ -118,6 +118,15 @@ def test_an_old_folder_stays_when_the_block_fails(tmp_path: Path, fault: type[Ex
     assert os.listdir(tmp_path) == ["out"]
 
 
+def test_a_link_to_a_folder_is_replaced_and_what_it_names_stays(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "link").symlink_to("x")
+    with files.whole_folder(tmp_path / "link") as folder:
+        (folder / "new").touch()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "x"]
+    assert list((tmp_path / "x").iterdir()) == [] and (tmp_path / "link" / "new").exists()
+
+
 def test_an_old_folder_is_back_when_the_last_rename_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,10 +20,11 @@ SCRIPTS = ("recipes", "dataset_card", "spaces")
 # A room may import those on earlier lines, and in one direction those on its own.
 ROOMS = (
     ("errors", "version", "card_template"),
-    ("files", "append_file", "table_parts", "progress", "retry"),
+    ("files", "append_file", "progress", "retry"),
     ("hub_errors", "chat_server", "remote_path"),
     ("metrics",),
     ("data",),
+    ("table_parts",),
     ("training",),
     ("behavior",),
     ("reward",),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,8 +14,8 @@ import pytest
 from datasets import load_dataset
 
 from ifllm_hf.errors import ConfigError, OutputError, TableError
-from ifllm_hf.files import read_parquet
-from ifllm_hf.table_parts import check_table_place, table_files, write_table
+from ifllm_hf.files import held, read_parquet, write_parquet
+from ifllm_hf.table_parts import check_table_place, kept_beside, table_files, write_table
 
 SCHEMA = pa.schema([("n", pa.int64()), ("text", pa.string())])
 PARTS = [
@@ -46,6 +48,17 @@ def test_a_folder_has_a_shard_for_each_part_and_loads(tmp_path: Path) -> None:
         table_files(tmp_path / "t")
 
 
+@pytest.mark.parametrize(
+    "name", ["pairwise", "pairwise/train-00000-of-00001.parquet", "labels.parquet", "features"]
+)
+def test_no_table_is_written_into_a_prepared_folder(name: str, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("---\nifllm_prepared: 2\n---\n")
+    write_table(tmp_path / "pairwise", PARTS[:1], SCHEMA)
+    with pytest.raises(OutputError, match="lies in the prepared folder"):
+        check_table_place(tmp_path / name, overwrite=True)
+    assert check_table_place(tmp_path.parent / "features", overwrite=False)
+
+
 def test_what_fails_leaves_what_was_there(tmp_path: Path) -> None:
     def broken() -> Iterator[pa.Table]:
         yield PARTS[0]
@@ -73,3 +86,24 @@ def test_places_that_are_taken_or_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
     with pytest.raises(OutputError, match="is a file"):
         check_table_place(tmp_path / "plain", overwrite=True)
+
+
+def test_what_is_kept_beside_is_whole_and_of_this_run_alone(tmp_path: Path) -> None:
+    out, names = tmp_path / "x", ("whole.parquet", "cut.parquet", "empty.parquet", "cut.npy")
+    for state in ("a" * 12, "b" * 12):
+        with pytest.raises(KeyboardInterrupt), kept_beside(out, state) as aside:
+            for name in names[:3]:
+                write_parquet(aside / name, pl.DataFrame({"n": [1]}))
+            (aside / "features").mkdir()
+            write_parquet(aside / "features" / "0.parquet", pl.DataFrame({"n": [1]}))
+            (aside / "features" / "1.parquet").touch()
+            np.save(aside / "cut.npy", np.zeros(99))
+            for name, size in (("cut.parquet", 50), ("empty.parquet", 0), ("cut.npy", 200)):
+                os.truncate(aside / name, size)
+            raise KeyboardInterrupt
+    with held(tmp_path / f".x.{'c' * 12}.part", ""):
+        (tmp_path / f".x.{'c' * 12}.part").mkdir()
+        with kept_beside(out, "b" * 12) as aside:
+            assert [file.name for file in aside.iterdir()] == ["whole.parquet"]
+        assert (tmp_path / f".x.{'c' * 12}.part").is_dir(), "another run is at work"
+        assert not list(tmp_path.glob(".x.[ab]*"))

@@ -19,9 +19,9 @@ from ifllm_hf.benchmark.protocol.rows import tick_columns
 from ifllm_hf.data.schema import SCHEMAS, TURNS
 from ifllm_hf.data.tables.preferences import unfit
 from ifllm_hf.errors import DataError
-from ifllm_hf.files import kept_beside, read_parquet, scan_parquet
+from ifllm_hf.files import read_parquet, scan_parquet
 from ifllm_hf.reward.baselines.inputs import CHARS, chars
-from ifllm_hf.table_parts import table_files
+from ifllm_hf.table_parts import kept_beside, table_files
 
 UNFIT, BEHAVED = "unfit", "has behavior"
 """Columns of the facts: see `preferences.unfit`; whether any feature of a turn is known."""

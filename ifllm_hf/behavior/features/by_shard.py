@@ -32,14 +32,13 @@ from ifllm_hf.behavior.features.table import (
 from ifllm_hf.data.ranks.engines import engine_for
 from ifllm_hf.files import (
     digest,
-    kept_beside,
     read_parquet,
     scan_parquet,
     whole_file,
     write_parquet,
 )
 from ifllm_hf.progress import progress_bar
-from ifllm_hf.table_parts import check_table_place, table_files, write_table
+from ifllm_hf.table_parts import check_table_place, kept_beside, table_files, write_table
 from ifllm_hf.version import __version__
 
 _SCHEMA = pa.schema(

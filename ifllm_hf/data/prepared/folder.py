@@ -103,7 +103,8 @@ def _check_shard(file: Path, config: str) -> None:
     try:
         found = pq.read_schema(file)
     except (pa.ArrowException, OSError) as error:
-        raise TableError(f"{file}: cannot be read as Parquet ({error}). {again}") from error
+        said = " ".join(str(error).split())
+        raise TableError(f"{file}: cannot be read as Parquet ({said}). {again}") from error
     missing = [name for name in SCHEMAS[config].names if name not in found.names]
     if missing:
         raise TableError(

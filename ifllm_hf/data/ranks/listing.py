@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import numpy as np
 import polars as pl
+from polars.exceptions import PolarsError
 
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.schema import SCHEMA_VERSION
@@ -61,12 +62,19 @@ class Listing:
 
     def part(self, rank: int) -> list[KnownSession]:
         """Return the sessions of a rank in their order."""
-        return _sessions(scan_parquet([self.work / SESSIONS]).filter(rank=rank))[rank]
+        return self._sessions(pl.col("rank") == rank)[rank]
 
     def parts(self) -> list[list[KnownSession]]:
         """Return the sessions of every rank."""
-        parts = _sessions(scan_parquet([self.work / SESSIONS]))
+        parts = self._sessions(pl.lit(True))
         return [parts[rank] for rank in range(self.ranks)]
+
+    def _sessions(self, wanted: pl.Expr) -> defaultdict[int, list[KnownSession]]:
+        try:
+            rows = scan_parquet([self.work / SESSIONS]).filter(wanted).select(*_COLUMNS).collect()
+        except (OSError, PolarsError) as error:
+            raise _damaged(self.work / SESSIONS, error) from error
+        return _sessions(rows)
 
 
 def write_listing(work: Path, folder: Place, settings: dict[str, Any]) -> Listing:
@@ -108,7 +116,10 @@ def read_listing(work: Path) -> Listing:
     Raises:
         ConfigError: It is damaged, or another version of the package made it.
     """
-    content = read_json_object(work / LISTING)
+    try:
+        content = read_json_object(work / LISTING)
+    except ConfigError as error:
+        raise _damaged(work / LISTING, error.__cause__ or error) from error
     made_by = f"{content.get('package')} (schema {content.get('schema')})"
     here = f"{__version__} (schema {SCHEMA_VERSION})"
     if made_by != here:
@@ -117,8 +128,18 @@ def read_listing(work: Path) -> Listing:
             "one version everywhere and run the same command again; to begin anew, delete that "
             "folder."
         )
-    ledger = Ledger.of_packed(content["ledger"])
-    return Listing(work, content["key"], content["settings"], content["ranks"], ledger)
+    try:
+        ledger = Ledger.of_packed(content["ledger"])
+        return Listing(work, content["key"], content["settings"], content["ranks"], ledger)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(work / LISTING, error) from error
+
+
+def _damaged(file: Path, error: BaseException) -> ConfigError:
+    return ConfigError(
+        f"{file}: cannot be read ({' '.join(str(error).split())}). Delete the folder that it lies "
+        "in, and the run begins anew."
+    )
 
 
 def cut(sizes: Sequence[int], parts: int) -> list[int]:
@@ -138,10 +159,10 @@ def cut(sizes: Sequence[int], parts: int) -> list[int]:
     return [int(part) for part in np.unique(wanted, return_inverse=True)[1]]
 
 
-def _sessions(rows: pl.LazyFrame) -> defaultdict[int, list[KnownSession]]:
+def _sessions(rows: pl.DataFrame) -> defaultdict[int, list[KnownSession]]:
     parts: defaultdict[int, list[KnownSession]] = defaultdict(list)
     same: dict[tuple[Any, ...], tuple[Any, ...]] = {}  # few answers, many readers
-    for rank, session_id, user_id, created_ms, *answers in rows.collect().iter_rows():
+    for rank, session_id, user_id, created_ms, *answers in rows.iter_rows():
         told = tuple(answers)
         known = KnownSession(session_id, user_id, created_ms, same.setdefault(told, told))
         parts[rank].append(known)

@@ -34,6 +34,7 @@ RANKS = "ranks"
 CONFIGS_OF_RANK = ("pairwise", "pointwise", "ticks", "preferences", "tasks")
 """What a rank writes; `workers` takes all readers."""
 NOT_DONE = "is not done"
+_PARTS_OF_RECORD = {"listing", "folder", "files", "rows", "decisions", "ends", "counts"}
 _ATTEMPTS = 3  # to read sessions of which none is withdrawn meanwhile
 
 Record = dict[str, Any]
@@ -149,6 +150,8 @@ def read_record(
         record = read_json_object(path)
     except ConfigError as error:
         return str(error)
+    if not record.keys() >= _PARTS_OF_RECORD:
+        return f"was damaged: {path} is no record"
     if record["listing"] != listing.key:
         return "belongs to another listing"
     if any(tombstone(known) in withdrawn for known in record["counts"]["contents"]):

@@ -19,14 +19,14 @@ from ifllm_hf.behavior.features.habits import habits_of
 from ifllm_hf.data.prepared.ifllm import fingerprint
 from ifllm_hf.data.ranks.engines import engine_for
 from ifllm_hf.errors import ConfigError, require_one_of
-from ifllm_hf.files import digest, kept_beside, scan_parquet, whole_file
+from ifllm_hf.files import digest, scan_parquet, whole_file
 from ifllm_hf.progress import progress_bar
 from ifllm_hf.reward.pretrained.heads import Heads
 from ifllm_hf.reward.scoring.held_out import HELD_OUT
 from ifllm_hf.reward.scoring.load_scorer import place_of_scorer
 from ifllm_hf.reward.scoring.pair_parts import PairParts, open_pair_parts
 from ifllm_hf.reward.scoring.score_shard import HABITS, ShardScorer, keep_shares, scorer_of
-from ifllm_hf.table_parts import check_table_place, table_files, write_table
+from ifllm_hf.table_parts import check_table_place, kept_beside, table_files, write_table
 
 _READ_BY_HABITS = ("t_ms", "phase", "page_load")
 

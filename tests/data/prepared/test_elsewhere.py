@@ -264,6 +264,20 @@ def test_what_a_store_says_is_one_line(
             write()
 
 
+@pytest.mark.parametrize("url", ["memory://", "memory:///", "s3://"])
+def test_a_url_that_names_no_folder_is_refused(
+    url: str, sessions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for write in (
+        lambda: prepare(sessions, url, progress=False),
+        lambda: prepare(url, tmp_path / "out", progress=False),
+    ):
+        with pytest.raises(RemoteError, match="names no folder"):
+            write()
+    assert list(tmp_path.iterdir()) == [sessions], "no folder 'memory:' here"
+
+
 def test_the_command_takes_urls(
     sessions: Path, memory: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

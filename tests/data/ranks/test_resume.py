@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ifllm_hf.data.ranks.engines import engine_for
+from ifllm_hf.data.ranks.listing import LISTING, SESSIONS, write_listing
 from ifllm_hf.data.ranks.run import working_folder
 from ifllm_hf.errors import ConfigError, SourceError, UnfinishedError
 from tests.helpers.made_up_sessions import write_session
@@ -68,7 +69,9 @@ def test_whole_ranks_are_joined_without_another_look_at_the_sessions(
     assert engine.ran == [] and content(out) == undisturbed
 
 
-@pytest.mark.parametrize("damage", ["cut short", "gone", "bit flipped", "record cut short"])
+@pytest.mark.parametrize(
+    "damage", ["cut short", "gone", "bit flipped", "record cut short", "no record"]
+)
 def test_a_damaged_rank_is_done_again(
     sessions: Path,
     out: Path,
@@ -83,6 +86,8 @@ def test_a_damaged_rank_is_done_again(
     elif damage == "record cut short":
         record = ranks / "00002.json"
         record.write_bytes(record.read_bytes()[:99])
+    elif damage == "no record":
+        (ranks / "00002.json").write_text("{}")
     else:
         data = bytearray(shard.read_bytes())
         data[50] ^= 1
@@ -91,6 +96,23 @@ def test_a_damaged_rank_is_done_again(
     in_ranks(sessions, out, engine=engine)
     assert engine.ran == [[2]] and content(out) == undisturbed
     assert "rank 2" in caplog.text and "done again" in caplog.text
+
+
+@pytest.mark.parametrize("name", [LISTING, SESSIONS])
+def test_a_damaged_listing_is_one_line(name: str, sessions: Path, tmp_path: Path) -> None:
+    work = working_folder(tmp_path / "out")
+    write_listing(work, sessions, {"source": str(sessions), "tasks": 5, "public": False})
+    whole = (work / name).read_bytes()
+    halves = [whole[: len(whole) // 2]]
+    if name == LISTING:
+        known = json.loads(whole)
+        halves += [json.dumps({k: known[k] for k in ("package", "schema")}).encode(), b"[]"]
+    for half in halves:
+        (work / name).write_bytes(half)
+        with pytest.raises(ConfigError, match=f"{name}: cannot be read .*begins anew"):
+            in_ranks(sessions, tmp_path / "out")
+    (work / name).write_bytes(whole)
+    in_ranks(sessions, tmp_path / "out")
 
 
 def test_what_is_damaged_again_and_again_is_one_error(sessions: Path, tmp_path: Path) -> None:
