@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 MADE_UP = "made-up"
 _PREFERENCES = "preferences"
+
+_SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})\.parquet", re.ASCII)
 
 
 def open_dataset(dataset: str, config: str | None, split: str) -> Dataset:
@@ -72,7 +76,22 @@ def open_dataset(dataset: str, config: str | None, split: str) -> Dataset:
     return _read(lambda: load_dataset(dataset, config), dataset, split)
 
 
+def _refuse_missing_shards(folder: Path) -> None:
+    """Refuse a folder in which a shard is not there, of which `load_dataset` says nothing."""
+    found: Counter[tuple[Path, str, int]] = Counter()
+    for file in folder.rglob("*.parquet"):
+        if named := _SHARD.fullmatch(file.name):
+            found[file.parent, named[1], int(named[2])] += 1
+    for (parent, name, total), n in found.items():
+        if n != total:
+            raise SourceError(
+                f"{parent}: {n} of {total} files {name}-NNNNN-of-{total:05d}.parquet are there; "
+                "write or fetch the folder again"
+            )
+
+
 def _load_folder(folder: Path, config: str | None) -> Any:
+    _refuse_missing_shards(folder)
     configs = configs_of_card(folder)
     if config is None and _PREFERENCES in configs:
         config = _PREFERENCES

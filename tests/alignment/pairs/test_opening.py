@@ -11,6 +11,7 @@ import pytest
 
 from ifllm_hf.alignment.pairs.opening import open_dataset
 from ifllm_hf.errors import ConfigError, SourceError
+from ifllm_hf.files import write_parquet
 
 ROWS = {
     "prompt": ["p", "q"],
@@ -165,3 +166,13 @@ def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(SourceError, match=expected):
             opened(name)
+
+
+def test_a_folder_in_which_a_shard_is_missing_is_refused(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"prompt": ["p"], "chosen": ["a"], "rejected": ["b"]})
+    for number in range(3):
+        write_parquet(tmp_path / f"train-{number:05d}-of-00003.parquet", rows)
+    assert open_dataset(str(tmp_path), None, "train").num_rows == 3
+    (tmp_path / "train-00001-of-00003.parquet").unlink()
+    with pytest.raises(SourceError, match="2 of 3 files train-NNNNN-of-00003"):
+        open_dataset(str(tmp_path), None, "train")
