@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from yaml import YAMLError
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 MADE_UP = "made-up"
 _PREFERENCES = "preferences"
+_MOST_SAID = 400  # characters of what another library says
 
 _SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})\.parquet", re.ASCII)
 
@@ -124,8 +126,9 @@ def _read(load: Callable[[], Any], name: str, split: str) -> Dataset:
         if "corresponds to no data" in str(error):
             return Dataset.from_dict({})
         why = error.__cause__ or error  # "an error occurred" is caused by what is wrong
+        said = shorten(str(why), _MOST_SAID, placeholder=" …")  # tables are printed column by column
         raise SourceError(
-            f"{name}: cannot be read as a dataset ({why}); expected "
+            f"{name}: cannot be read as a dataset ({said}); expected "
             f"{', '.join(READERS)} files or a name on the Hub; check the name, the config and the "
             "network"
         ) from error

@@ -176,3 +176,13 @@ def test_a_folder_in_which_a_shard_is_missing_is_refused(tmp_path: Path) -> None
     (tmp_path / "train-00001-of-00003.parquet").unlink()
     with pytest.raises(SourceError, match="2 of 3 files train-NNNNN-of-00003"):
         open_dataset(str(tmp_path), None, "train")
+
+
+def test_shards_of_different_tables_are_one_line(tmp_path: Path) -> None:
+    columns = {f"column {i}": ["x"] for i in range(60)}
+    pl.DataFrame({"prompt": ["a"], **columns}).write_parquet(tmp_path / "a.parquet")
+    pl.DataFrame({"other": [1]}).write_parquet(tmp_path / "b.parquet")
+    with pytest.raises(SourceError) as refused:
+        open_dataset(str(tmp_path), None, "train")
+    assert "cannot be read as a dataset" in str(refused.value)
+    assert len(str(refused.value)) < 900 and "\n" not in str(refused.value)
