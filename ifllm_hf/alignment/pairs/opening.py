@@ -126,7 +126,9 @@ def _read(load: Callable[[], Any], name: str, split: str) -> Dataset:
         if "corresponds to no data" in str(error):
             return Dataset.from_dict({})
         why = error.__cause__ or error  # "an error occurred" is caused by what is wrong
-        said = shorten(str(why), _MOST_SAID, placeholder=" …")  # tables are printed column by column
+        said = shorten(
+            str(why), _MOST_SAID, placeholder=" …"
+        )  # tables are printed column by column
         raise SourceError(
             f"{name}: cannot be read as a dataset ({said}); expected "
             f"{', '.join(READERS)} files or a name on the Hub; check the name, the config and the "
