@@ -53,11 +53,13 @@ def rise_figure(rises: Rises) -> Figure:
         axis.set_title(f"a click on {share:.0%} of the turns", fontsize=10)
         axis.set_xlim(*_EDGES)
     axes[0].set_ylabel("rise of the true score,\n95 % over seeds and readers")
-    shown = {}  # no panel has every line
+    shown: dict[str, Any] = {}  # no panel has every line
     for axis in axes:
         handles, names = axis.get_legend_handles_labels()
         shown |= dict(zip(names, handles, strict=True))
-    canvas.legend(shown.values(), shown.keys(), fontsize=8, loc="outside lower center", ncols=2)
+    canvas.legend(
+        list(shown.values()), list(shown), fontsize=8, loc="outside lower center", ncols=2
+    )
     low = min(axis.get_ylim()[0] for axis in axes)
     high = max(axis.get_ylim()[1] for axis in axes)
     for axis in axes:
