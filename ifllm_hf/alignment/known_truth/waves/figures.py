@@ -33,7 +33,7 @@ def wave_figure(rises: Rises) -> Figure:
                 axis.plot([x], [height], "x", color=colour, ms=12, mew=2)
     axis.axhline(0, color="black", lw=0.8, ls=":")
     axis.set_xlabel("wave; 0: the base model")
-    axis.set_ylabel("rise of the true score, 95 % over seeds and readers")
+    axis.set_ylabel("rise of the true score,\n95 % over seeds and readers")
     axis.set_xticks(range(1 + max(setting[1] for setting in rises.by_setting)))
     canvas.legend(fontsize=8, loc="outside lower center", ncols=2)
     return canvas
