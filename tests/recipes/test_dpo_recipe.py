@@ -183,7 +183,9 @@ def test_help_opens_with_what_the_recipe_does_and_the_command(
     with pytest.raises(SystemExit):
         parse("--help")
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].endswith("[--config YAML] [--SETTING VALUE ...]")
+    assert lines[0].endswith(
+        "[--config YAML, or the name of one in recipes/] [--SETTING VALUE ...]"
+    )
     assert lines[2:6] == ["Direct preference optimisation.", "", "    one line", "    two"]
 
 
