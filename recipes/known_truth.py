@@ -5,7 +5,7 @@
 """Does behaviour make a better language model? Many small runs where the truth can be computed.
 
     python recipes/known_truth.py             # what is missing of recipes/known-truth-grid.yaml
-    python recipes/known_truth.py --quick     # one seed of its first block, about ten minutes
+    python recipes/known_truth.py --quick     # one seed of its first block, about two minutes
     python recipes/known_truth.py --report    # table and figure from the lines that are there
     python recipes/known_truth.py --config recipes/known-truth-waves.yaml   # sessions in waves
 
