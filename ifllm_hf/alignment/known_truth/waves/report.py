@@ -38,7 +38,9 @@ def rises_of(records: Sequence[Record]) -> Rises:
 def as_markdown(records: Sequence[Record], rises: Rises | None = None) -> str:
     """Return the whole report of lines of one family."""
     rises = rises or rises_of(records)
-    parts = [_head(records), _by_wave(rises), _stops(records), _seconds(records)]
+    parts = [
+        _head(records), _by_wave(rises), _against_longer(rises), _stops(records), _seconds(records)
+    ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -112,6 +114,23 @@ def _by_wave(rises: Rises) -> str:
         "seed that stopped has no later wave.",
     ]
     return "\n".join(lines)
+
+
+def _against_longer(rises: Rises) -> str:
+    """Compare behaviour with clicks alone that train longer: are its pairs more than steps?"""
+    by_arm = {s[0]: next(iter(of.values())) for s, of in rises.by_setting.items()}
+    longer = [a for a, r in by_arm.items() if r["source"] == EXPLICIT and r["settings"]]
+    rows = [
+        f"| {arm} | {other} | {wave} | {_interval(rises.difference((arm, wave), (other, wave)))} |"
+        for arm, wave in _in_order(rises)
+        for other in longer
+        if by_arm[arm]["source"] != EXPLICIT and rises.seeds((arm, wave), (other, wave))
+    ]
+    if not rows:
+        return ""
+    head = ["## Against clicks alone that train longer", ""]
+    head += ["| arm | less | wave | difference of the rises |", "|---|---|---|---|"]
+    return "\n".join([*head, *rows])
 
 
 def _in_order(rises: Rises) -> list[Setting]:

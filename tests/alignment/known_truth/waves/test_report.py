@@ -53,6 +53,8 @@ def test_arms_are_compared_wave_by_wave(record: Any, tmp_path: Path) -> None:
         "| clicks | 2 | 2 | 300 | 0.80 | 7.00 | +0.40 [+0.40, +0.40] |  |",
         "| both | 2 | 2 | 300 | 0.80 | 7.00 | +0.90 [+0.90, +0.90] | +0.50 [+0.50, +0.50] |",
         "| long | 2 | 1 | 300 | 0.80 | 7.00 | -0.60 [-0.60, -0.60] | -1.00 [-1.00, -1.00] |",
+        "| both | long | 1 | +0.20 [+0.20, +0.20] |",
+        "| both | long | 2 | +1.50 [+1.50, +1.50] |",
         "* long: explicit, strength 0.95, num_train_epochs 9",
         "found 10 better than the best before, 0 not better, and 1 fell",
         "| long | 0 | 2 | -0.50 [-0.90, -0.10] | 50 | 5 | 6.40 | 1 | 7.30 |",
