@@ -12,10 +12,12 @@ REPORT = Path(__file__).parents[2] / "docs" / "benchmark" / "report.json"
 
 
 def test_the_committed_report_has_a_forest_for_each_set_and_its_channels(tmp_path: Path) -> None:
-    records = [r for r in json.loads(REPORT.read_text()) if r.get("subset")]
-    curves = [r for r in json.loads(REPORT.read_text()) if r.get("curve")]
+    told = json.loads(REPORT.read_text())
+    records = [r for r in told if r.get("subset")]
     assert set(CHANNEL_MODELS) <= {r["model"] for r in records}
-    made = draw_report(Results(records), curves, tmp_path)
+    few = ("length rule", "behaviour LR", *CHANNEL_MODELS[:3])  # all of them take seconds
+    curves = [r for r in told if r.get("curve")][:4]
+    made = draw_report(Results([r for r in records if r["model"] in few]), curves, tmp_path)
     assert [path.name for path in made.values()] == [
         "forest-1.png",
         "forest-2.png",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ifllm_hf.plot.text_heat import columns_in, draw_text, height_pt, lines_in, set_text, smoothed
 
 
+@settings(max_examples=30)
 @given(st.text(st.sampled_from("ab \n\té漢🙂"), max_size=120), st.integers(1, 12))
 def test_smoothing_keeps_the_sum_and_draws_on_characters_alone(text: str, columns: int) -> None:
     placed = set_text(text, columns)
