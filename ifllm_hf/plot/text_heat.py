@@ -41,7 +41,7 @@ _THICKEST_PT = 2.6
 _STRONGEST_ALPHA = 0.72
 _GAMMA = 0.75  # a short look is still a look
 # Emphasis, headings, code fences: what a page would not have shown.
-_MARKUP = re.compile(r"\*\*|__|`+|^#{1,6} |^\s*(?:```|~~~).*$", re.MULTILINE)
+_MARKUP = re.compile(r"^\s*(?:```|~~~).*$|\*\*|`+|^#{1,6} ", re.MULTILINE)
 
 
 @dataclass(frozen=True)
