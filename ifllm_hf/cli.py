@@ -294,8 +294,11 @@ def _run_benchmark(arguments: argparse.Namespace) -> int:
         return _run_readers(arguments)
     from ifllm_hf.benchmark.report.report import check_report_place
     from ifllm_hf.benchmark.run import run_benchmark
+    from ifllm_hf.plot.benchmark_report import draw_report
+    from ifllm_hf.plot.canvas import require_matplotlib
 
     if arguments.out is not None:  # before the data are looked for
+        require_matplotlib()
         check_report_place(arguments.out / "report.md", overwrite=arguments.overwrite)
     run = run_benchmark(
         _data(arguments),
@@ -304,6 +307,7 @@ def _run_benchmark(arguments: argparse.Namespace) -> int:
         out=arguments.out,
         seed=arguments.seed,
         jobs=arguments.jobs,
+        draw=draw_report,
         overwrite=arguments.overwrite,
     )
     if arguments.json:
@@ -322,11 +326,16 @@ def _run_readers(arguments: argparse.Namespace) -> int:
             "not go with it. Leave them out."
         )
     from ifllm_hf.benchmark.studies.readers import run_readers
+    from ifllm_hf.plot.benchmark_report import draw_reader_habits
+    from ifllm_hf.plot.canvas import require_matplotlib
 
+    if arguments.out is not None:
+        require_matplotlib()
     run = run_readers(
         _data(arguments),
         out=arguments.out,
         seed=arguments.seed,
+        draw=draw_reader_habits,
         overwrite=arguments.overwrite,
     )
     if arguments.json:
