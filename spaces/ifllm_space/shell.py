@@ -15,20 +15,21 @@ from typing import Any
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI
-from starlette.responses import Response
-from starlette.staticfiles import StaticFiles
 
-from ifllm_space.collect.tab import about, take_part
+from ifllm_hf.capture import page_files
+from ifllm_hf.capture.fetch_webgazer import mount_webgazer
+from ifllm_hf.capture.operator import can_sign_in
+from ifllm_hf.capture.page_files import FreshFiles, mount_static
+from ifllm_hf.capture.path_prefix import PathPrefix
+from ifllm_hf.capture.server import SessionStore, attach
+from ifllm_hf.capture.settings import Settings
+from ifllm_hf.hub.collecting import HubPush
 from ifllm_space.demo_data import DemoData
 from ifllm_space.explore.collected_tab import collected_tab
 from ifllm_space.explore.tab import turns_of
-from ifllm_space.fetch_webgazer import mount_webgazer
-from ifllm_space.operator import can_sign_in
-from ifllm_space.path_prefix import PathPrefix
 from ifllm_space.score.tab import score_tab
-from ifllm_space.server import SessionStore, attach
-from ifllm_space.settings import Settings
 from ifllm_space.status_tab import status_tab
+from ifllm_space.take_part_tab import about, take_part
 
 STATIC = Path(__file__).parent / "static"
 STATIC_URL = "page"
@@ -38,16 +39,6 @@ _ANY = ("0.0.0.0", "::", "127.0.0.1")
 _NO_DOCS: dict[str, Any] = {"docs_url": None, "redoc_url": None, "openapi_url": None}
 
 TITLE = "IFLLM: what readers look at"
-
-
-class FreshFiles(StaticFiles):
-    """Static files that a browser asks for again: modules import each other by plain names."""
-
-    def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        """Answer with a tag that costs one short request when nothing changed."""
-        answer = super().file_response(*args, **kwargs)
-        answer.headers["Cache-Control"] = "no-cache"
-        return answer
 
 
 def build_app(data: DemoData, settings: Settings | None = None) -> FastAPI:
@@ -63,8 +54,9 @@ def build_app(data: DemoData, settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings.from_environment()
     app = FastAPI(title=TITLE, **_NO_DOCS)
     app.mount(f"/{STATIC_URL}", FreshFiles(directory=STATIC), name="page")
+    mount_static(app)
     mount_webgazer(app, settings)
-    store = attach(app, settings)  # before Gradio, which takes every path
+    store = attach(app, settings, push=HubPush)  # before Gradio, which takes every path
     blocks = _blocks(data, settings, store)
     if settings.root_path:
         app.add_middleware(PathPrefix, root_path=settings.root_path)
@@ -151,10 +143,14 @@ def _head() -> str:
     What is inline holds from the first frame on, however slow the network is: Gradio measures once
     which tabs fit, and nothing of Explore may be seen before `page.js` knows which tab is wanted.
     """
-    styles = sorted(STATIC.rglob("*.css"), key=lambda path: path.name)
     frame = STATIC / "page.css"
-    places = [path.relative_to(STATIC).as_posix() for path in styles if path != frame]
-    styled = "".join(f'<link rel="stylesheet" href="{STATIC_URL}/{place}">' for place in places)
+    places = [
+        f"{url}/{path.relative_to(folder).as_posix()}"
+        for url, folder in ((page_files.STATIC_URL, page_files.STATIC), (STATIC_URL, STATIC))
+        for path in sorted(folder.rglob("*.css"))
+        if path != frame
+    ]
+    styled = "".join(f'<link rel="stylesheet" href="{place}">' for place in places)
     root = "document.documentElement.classList"
     return (
         f"<style>{frame.read_text(encoding='utf-8')}</style>{styled}"

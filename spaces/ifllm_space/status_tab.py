@@ -6,10 +6,10 @@ from html import escape
 
 import gradio as gr
 
-from ifllm_space.operator import is_operator
-from ifllm_space.server import SessionStore
-from ifllm_space.server.status import status
-from ifllm_space.settings import Settings
+from ifllm_hf.capture.operator import is_operator
+from ifllm_hf.capture.server import SessionStore
+from ifllm_hf.capture.server.status import status
+from ifllm_hf.capture.settings import Settings
 
 
 def status_tab(blocks: gr.Blocks, settings: Settings, store: SessionStore) -> None:
