@@ -1,6 +1,7 @@
 """What stores a session: consent first, then every line on disk before it is acknowledged.
 
-    store = attach(app, settings)      # routes under api/v1/; before Gradio takes "/"
+    store = SessionStore(settings)
+    store.start()
     opened = store.open_session(consent_version="1", consent_text=TEXT, client={})
     store.append(opened.session_id, {"type": "turn", ...})
 
@@ -24,7 +25,6 @@ routes        what a browser may post
 from __future__ import annotations
 
 from ifllm_hf.capture.server.refusals import Refusal
-from ifllm_hf.capture.server.routes import attach
 from ifllm_hf.capture.server.store import OpenedSession, SessionStore, Stored
 
-__all__ = ["OpenedSession", "Refusal", "SessionStore", "Stored", "attach"]
+__all__ = ["OpenedSession", "Refusal", "SessionStore", "Stored"]

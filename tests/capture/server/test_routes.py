@@ -18,7 +18,8 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ifllm_hf.capture.server import OpenedSession, SessionStore, attach
+from ifllm_hf.capture import attach
+from ifllm_hf.capture.server import OpenedSession, SessionStore
 from ifllm_hf.capture.server.limits import RateLimit
 from ifllm_hf.capture.server.routes import BODY_BYTES_MAX
 from ifllm_hf.capture.settings import Settings
@@ -34,7 +35,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
 
 def _client(settings: Settings) -> Iterator[TestClient]:
     app = FastAPI()
-    store = attach(app, settings)
+    store = attach(app, settings=settings).store
     with TestClient(app, base_url="https://space.example") as client:
         client.store = store  # type: ignore[attr-defined]
         yield client
