@@ -418,6 +418,21 @@ def _run_merge(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _run_serve(arguments: argparse.Namespace) -> int:
+    from ifllm_hf.capture.serve import serve
+    from ifllm_hf.hub.collecting import HubPush
+
+    serve(
+        arguments.sessions,
+        host=arguments.host,
+        port=arguments.port,
+        origins=arguments.origin,
+        path_prefix=arguments.path_prefix,
+        push=HubPush,
+    )
+    return 0
+
+
 def _run_demo(arguments: argparse.Namespace) -> int:
     from ifllm_hf.demo import run_demo
 
@@ -449,5 +464,6 @@ _COMMANDS = {
     "benchmark": _run_benchmark,
     "label": _run_label,
     "merge": _run_merge,
+    "serve": _run_serve,
     "demo": _run_demo,
 }

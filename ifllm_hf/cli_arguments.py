@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ifllm_hf import __version__
+from ifllm_hf.capture.command import add_serve
 
 _PREPARE = """\
 Read a release and write the folder that load_dataset loads.
@@ -339,6 +340,8 @@ def parser() -> argparse.ArgumentParser:
     _number(merge, "--max-tokens", "of each answer, at most (default: 64)", least=1, default=64)
     _flag(merge, "--trust-remote-code", "run the code that the base brings along; read it first")
     _flag(merge, "--json", "print what was measured as JSON")
+
+    add_serve(commands)
 
     demo = _command(commands, "demo", "the whole line in minutes", _DEMO)
     demo.add_argument("source", nargs="?", metavar="SOURCE", help="as in `ifllm prepare`")

@@ -34,6 +34,7 @@ COMMANDS = (
     "benchmark",
     "label",
     "merge",
+    "serve",
     "demo",
 )
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -26,6 +26,7 @@ ROOMS = (
     ("data",),
     ("table_parts",),
     ("training",),
+    ("capture",),
     ("behavior",),
     ("reward",),
     ("benchmark",),
@@ -107,6 +108,17 @@ def test_no_import_climbs(edges: Edges) -> None:
         and (target.startswith(f"{APP}.") or RANK[room_of(target)] > RANK[room_of(source)])
     ]
     assert climbs == []
+
+
+def test_recording_is_imported_by_those_who_serve_it_alone(edges: Edges) -> None:
+    """What trains and measures knows sessions by their files."""
+    users = {
+        room_of(source)
+        for source, targets in edges.items()
+        if source.startswith(f"{PACKAGE}.")
+        and any(target.startswith(f"{PACKAGE}.capture.") for target in targets)
+    }
+    assert users <= {"capture", "hub", "cli", "cli_arguments"}
 
 
 def test_no_folder_has_a_circle(edges: Edges) -> None:
