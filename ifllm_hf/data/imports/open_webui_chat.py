@@ -231,7 +231,7 @@ class _Chat:
     def _text(self, message: Mapping[str, Any]) -> tuple[str, bool]:
         """Return what the reader could read of an answer, and whether tools had a part in it."""
         output = _output(message)
-        kinds = {str(item.get("type")) for item in output}
+        kinds = {item["type"] for item in output if isinstance(item.get("type"), str)}
         text = message["content"]
         if not text.strip() and output:  # an edit in parts leaves the text there alone
             said = (item.get("content") for item in output if item.get("type") == "message")

@@ -1,1 +1,1 @@
-"""What tests of `alignment` make."""
+"""Made-up exports of chat pages."""
