@@ -8,27 +8,19 @@ before anything is public (`ifllm review`), as for collected sessions.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
 
-from ifllm_hf.data.imports.imported_card import imported_card
-from ifllm_hf.data.imports.imported_turns import turn_rows
+from ifllm_hf.data.imports.chat_folder import write_chat_folder
 from ifllm_hf.data.imports.open_webui_chat import ChatRows, Row, chat_rows, instant
 from ifllm_hf.data.imports.open_webui_export import ExportedRating, OpenWebUIExport, read_exports
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.prepared.folder import (
-    PreparedFolder,
-    check_target,
-    write_config,
-    write_folder,
-    write_tables,
-)
-from ifllm_hf.data.schema import ACTIONS, CHAT_SCHEMAS, MESSAGES, SCHEMAS, TURNS
+from ifllm_hf.data.prepared.folder import PreparedFolder, check_target
 from ifllm_hf.data.sessions.origin import reader_of
 from ifllm_hf.data.sessions.review import (
     PUBLISH,
@@ -40,7 +32,6 @@ from ifllm_hf.data.sessions.review import (
     write_decisions,
 )
 from ifllm_hf.data.tables.chat_threads import message_key, question_key
-from ifllm_hf.data.tables.preferences import build_preferences
 from ifllm_hf.data.tables.tasks import EMAIL_MASK, EMAIL_PATTERN
 from ifllm_hf.errors import SourceError
 from ifllm_hf.progress import progress_bar
@@ -151,7 +142,22 @@ def import_open_webui(
             + "; ".join(f"{name} {of.seen}, kept {of.kept}" for name, of in made.ledgers.items())
             + "). Export chats with their history, or review their questions before --public."
         )
-    return _write(made, out, waiting=0 if public else len(waiting))
+    left = 0 if public else len(waiting)
+    folder = write_chat_folder(
+        out,
+        made.messages,
+        made.actions,
+        program="Open WebUI",
+        ledgers=made.ledgers,
+        waiting=left,
+    )
+    return ImportReport(
+        folder=folder,
+        ledgers=made.ledgers,
+        actions=dict(Counter(row["action"] for row in made.actions)),
+        readers=len({row["user_id"] for row in made.messages}),
+        waiting=left,
+    )
 
 
 def review_export(
@@ -307,44 +313,3 @@ def _keep_published(made: _Imported, decisions: dict[Key, str]) -> None:
     ledger.dropped[NOT_PUBLISHED] += left_out
     made.messages = messages
     made.actions = [action for action in made.actions if action["message_id"] in kept]
-
-
-def _write(made: _Imported, out: str | os.PathLike[str], *, waiting: int) -> ImportReport:
-    turns = _frame(turn_rows(made.messages, made.actions), TURNS)
-    preferences, made.ledgers["preferences"] = build_preferences(turns)
-    readers = {row["user_id"]: row["fold"] for row in made.messages}
-    workers = [{"user_id": user, "fold": fold} for user, fold in sorted(readers.items())]
-    chat = {"messages": (made.messages, MESSAGES), "actions": (made.actions, ACTIONS)}
-
-    def tables(folder: Path) -> dict[str, int]:
-        counts = write_tables(
-            folder,
-            turns=turns,
-            conversations=(),
-            preferences=preferences,
-            tasks=_frame([], SCHEMAS["tasks"]),
-            workers=_frame(workers, SCHEMAS["workers"]),
-        )
-        for config in CHAT_SCHEMAS:
-            counts[config] = write_config(folder, config, _frame(*chat[config]))
-        return counts
-
-    done = [row["action"] for row in made.actions]
-    actions = {name: done.count(name) for name in sorted(set(done))}
-    card = imported_card(
-        "Open WebUI",
-        messages=len(made.messages),
-        actions=actions,
-        pairs=turns.height,
-        readers=len(readers),
-        waiting=waiting,
-        ledgers=made.ledgers,
-    )
-    folder = write_folder(out, tables, card)
-    return ImportReport(folder, made.ledgers, actions, len(readers), waiting)
-
-
-def _frame(rows: Sequence[Row], schema: pa.Schema) -> pl.DataFrame:
-    frame = pl.from_arrow(pa.Table.from_pylist(list(rows), schema=schema))
-    assert isinstance(frame, pl.DataFrame)
-    return frame
