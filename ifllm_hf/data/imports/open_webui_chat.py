@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from ifllm_hf.data.imports.open_webui_export import ExportedChat, number, stars
+from ifllm_hf.data.imports.open_webui_export import ExportedChat, is_id, number, stars
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.tables.chat_threads import PERSON, conversation_key, message_key
 from ifllm_hf.data.tables.folds import fold_of_unknown
@@ -69,10 +69,10 @@ def chat_rows(
         copied: Ids of messages that came with a copy of an older chat: what was done then was done
             there, and is no action here.
     """
-    return _Chat(chat, user_id, ledger, copied).rows()
+    return _ChatTree(chat, user_id, ledger, copied).rows()
 
 
-class _Chat:
+class _ChatTree:
     def __init__(
         self, chat: ExportedChat, user_id: str, ledger: Ledger, copied: Collection[str]
     ) -> None:
@@ -96,7 +96,7 @@ class _Chat:
         """Return the messages that are some, with a parent that is one."""
         found: dict[str, Mapping[str, Any]] = {}
         for message_id, message in self.chat.messages.items():
-            if not isinstance(message, dict):
+            if not isinstance(message, dict) or not is_id(message_id):
                 self.ledger.drop("no message")
             elif message.get("role") not in _ROLES:
                 self.ledger.drop("role other than user and assistant")
@@ -269,7 +269,7 @@ def instant(epoch_s: float) -> datetime | None:
 def _model(message: Mapping[str, Any]) -> str | None:
     """Return who wrote an answer: of models that were hidden, the one behind the mask."""
     for name in (message.get("selectedModelId"), message.get("model")):
-        if isinstance(name, str) and name:
+        if is_id(name):
             return name
     return None
 
