@@ -191,6 +191,8 @@ def test_a_folder_of_shards_holds_the_same_rows(imported: Imported, tmp_path: Pa
         (["--source", "explicit", "--rules", "like"], "choose among actions"),
         (["--source", "actions", "--nu", "0.1"], "--nu belongs"),
         (["--source", "actions", "--inputs", "gaze"], "--inputs belongs"),
+        (["--source", "actions", "--workers", "2"], "--workers belongs"),
+        (["--source", "explicit", "--unpaired", "--judge-fold", "3"], "--judge-fold is of"),
         (["--source", "actions", "--rules", "wink"], "'wink'"),
         (["--source", "actions", "--rules", "copy"], "no rule is left"),
         (["--source", "actions", "--unpaired", "--check"], "leave it out"),
