@@ -66,8 +66,8 @@ def chat_rows(
         chat: The chat.
         user_id: The pseudonym of its reader.
         ledger: Counts its messages.
-        copied: Ids of messages that came with a copy of an older chat: what was done then was done
-            there, and is no action here.
+        copied: Ids of messages that came with a copy of an older chat, whosever it was: what was
+            done with them was done there, and is no action here.
     """
     return _ChatTree(chat, user_id, ledger, copied).rows()
 
@@ -86,6 +86,8 @@ class _ChatTree:
             for role in _ROLES:
                 of_role = [i for i in ids if self.messages[i]["role"] == role]
                 rows = [*(self._answers if role == "assistant" else self._questions)(of_role)]
+                if role == "assistant" and all(i in self.copied for i in of_role):
+                    rows = [row | {"origin": "copied"} for row in rows]
                 for place, row in enumerate(rows):
                     row["parent_id"] = None if parent is None else self._key(parent)
                     row["sibling_index"], row["n_siblings"] = place, len(rows)

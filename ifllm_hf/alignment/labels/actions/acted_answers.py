@@ -23,6 +23,11 @@ MESSAGES_CONFIG, ACTIONS_CONFIG = "messages", "actions"
 
 _BY_MODELS = ("generated", "regenerated", "continued")
 BY_PERSON = "edited_by_person"
+_UNFIT = {
+    "with_tools": "rests on tools",
+    "failed": "failed",
+    "copied": "copied from another chat",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +132,7 @@ def unfit_answer(row: Mapping[str, Any]) -> str | None:
     if row["origin"] == BY_PERSON:
         return "written by a person"
     if row["origin"] not in _BY_MODELS:
-        return {"with_tools": "rests on tools", "failed": "failed"}.get(row["origin"], "unknown")
+        return _UNFIT.get(row["origin"], "of an unknown origin")
     if row["stopped"]:
         return "stopped"
     return None if row["content"].strip() else "empty"

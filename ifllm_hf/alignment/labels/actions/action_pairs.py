@@ -31,7 +31,6 @@ from ifllm_hf.alignment.labels.actions.rules import PAIR_RULES
 from ifllm_hf.alignment.labels.label_file import ACTIONS, LABELS, METADATA_KEY, check_place
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.errors import ConfigError, NothingLabelledError, require_one_of
-from ifllm_hf.files import digest
 from ifllm_hf.table_parts import write_table
 
 ACTION, ACTION_AND_BEHAVIOR = "action", "action and behavior"
@@ -201,7 +200,6 @@ def _named(
     folder: Path | str, rules: Collection[str], ledgers: Ledgers, *, progress: bool
 ) -> Iterator[tuple[ActedQuestion, list[tuple[str, ActedAnswer, ActedAnswer]]]]:
     """Yield each question with the pairs that rules name, from the strongest rule."""
-    seen: set[str] = set()
     for question in acted_questions(folder, ledgers.answers, progress=progress):
         if question.thread.unfit is not None:
             ledgers.questions.drop(question.thread.unfit)
@@ -212,8 +210,6 @@ def _named(
             for better, worse in islice(found, PAIRS_OF_A_RULE):
                 if better.text.strip() == worse.text.strip():
                     ledgers.items.drop("identical answers")
-                elif _again(seen, name, question, better.text, worse.text):
-                    ledgers.items.drop("copy of another chat")
                 else:
                     named.append((name, better, worse))
             ledgers.items.drop(f"more than {PAIRS_OF_A_RULE} of a rule", sum(1 for _ in found))
@@ -223,16 +219,6 @@ def _named(
         else:
             why = "one answer" if len(question.answers) < 2 else "no rule names a pair"
             ledgers.questions.drop(why)
-
-
-def _again(seen: set[str], rule: str, question: ActedQuestion, *texts: str) -> bool:
-    """Tell whether the same reader's same choice came before: a chat can be copied."""
-    row, past = question.thread.row, question.thread.past
-    key = digest([rule, row["user_id"], past, row["content"], *texts], 32)
-    if key in seen:
-        return True
-    seen.add(key)
-    return False
 
 
 def _rows(

@@ -34,7 +34,7 @@ from ifllm_hf.behavior.features.table import turn_files
 from ifllm_hf.data.schema import TURNS
 from ifllm_hf.data.tables.preferences import build_preferences
 from ifllm_hf.errors import NothingLabelledError
-from ifllm_hf.files import digest, read_parquet
+from ifllm_hf.files import read_parquet
 from ifllm_hf.table_parts import write_table
 
 UNPAIRED = pa.schema(
@@ -178,7 +178,6 @@ def _named(
     folder: Path | str, rules: Collection[str], ledgers: Ledgers, *, progress: bool
 ) -> Iterator[tuple[ActedQuestion, list[tuple[ActedAnswer, Verdicts]]]]:
     """Yield each question with the answers that rules speak of, from the strongest rule."""
-    seen: set[str] = set()
     for question in acted_questions(folder, ledgers.answers, progress=progress):
         if question.thread.unfit is not None:
             ledgers.questions.drop(question.thread.unfit)
@@ -187,19 +186,8 @@ def _named(
         for name in rules:
             for answer, wanted in ANSWER_RULES[name](question):
                 verdicts.setdefault(answer.message_id, []).append((name, wanted))
-        named = []
-        for answer in question.answers:
-            if answer.message_id not in verdicts:
-                continue
-            thread = question.thread
-            row = thread.row
-            said = verdicts[answer.message_id]
-            key = digest([row["user_id"], thread.past, row["content"], answer.text, said], 32)
-            if key in seen:
-                ledgers.items.drop("copy of another chat")
-                continue
-            seen.add(key)
-            named.append((answer, said))
+        spoken_of = (answer for answer in question.answers if answer.message_id in verdicts)
+        named = [(answer, verdicts[answer.message_id]) for answer in spoken_of]
         if named:
             ledgers.questions.keep()
             yield question, named
