@@ -65,7 +65,7 @@ class PipelineConfig:
         settings: Settings of `recipes/dpo.py` for every run.
         launch: Command in front of `recipes/dpo.py`, such as `[accelerate, launch]`; null: train in
             this process.
-        workers: Processes that compute features.
+        workers: Processes that read sessions and compute features.
         output_dir: Folder for data, labels, runs and their state.
     """
 

@@ -15,6 +15,9 @@ from ifllm_hf.behavior.features.table import turn_files
 from ifllm_hf.data.marker import is_prepared
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.prepared.prepare import CardWriter, find_release, prepare
+from ifllm_hf.data.ranks.engines import engine_for
+from ifllm_hf.data.ranks.grow import is_up_to_date, prepare_new
+from ifllm_hf.data.sessions.origin import is_sessions_folder
 from ifllm_hf.data.tables.folds import fold_of_unknown
 from ifllm_hf.errors import SourceError
 from ifllm_hf.files import digest, read_parquet, write_json
@@ -29,14 +32,16 @@ def find_data(
     *,
     dry: bool = False,
     card: CardWriter | None = None,
+    workers: int = 1,
 ) -> Path | None:
-    """Return the prepared folder; a release or sessions are prepared once for each state of them.
+    """Return the prepared folder; a release is prepared once, of sessions what is new is read.
 
     Args:
         source: See `PipelineConfig.data`.
         out: Output folder of the pipeline.
         dry: Prepare nothing, and return None where that would be needed.
         card: Writes the card of what is prepared; see `prepare`.
+        workers: Processes that read sessions.
 
     Raises:
         IFLLMError: There is nothing, or it cannot be prepared.
@@ -52,6 +57,12 @@ def find_data(
             f"{found}: does not exist; expected a prepared folder, a release or a folder of "
             "sessions. Correct `data`"
         )
+    if is_sessions_folder(found):
+        folder, work = out / "data" / "ifllm", out / "data" / "ranks"
+        if dry:
+            return folder if is_up_to_date(found, folder, work) else None
+        prepare_new(found, folder, work, engine=engine_for(workers), progress=False)
+        return folder
     folder = out / "data" / fingerprint(str(found.resolve())) / "ifllm"
     if is_prepared(folder):
         return folder

@@ -139,7 +139,7 @@ def run_pipeline(
     if not dry:
         for file in models.values():
             check_pipeline_launch({**read_yaml(file), **config.settings}, config.launch)
-    folder = find_data(config.data, out, dry=dry, card=card)
+    folder = find_data(config.data, out, dry=dry, card=card, workers=config.workers)
     if folder is None:
         return outcome
     data = Data(folder, out, dry=dry, workers=config.workers)
