@@ -21,8 +21,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ifllm_hf.alignment.dpo.reference_cache import LogProbs, longest_first
-from ifllm_hf.data.ranks.listing import cut
-from ifllm_hf.data.ranks.rank import RANKS, record_path
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.files import digest, read_json_object, whole_file, write_json
 
@@ -67,6 +65,10 @@ def parts_of(lengths: Rows, batch_size: int, ranks: int) -> list[Rows]:
     [[3, 1], [0, 2], []]
     """
     order = longest_first(lengths)
+    if ranks == 1:
+        return [order]
+    from ifllm_hf.data.ranks.listing import cut  # imports polars, which a run does without
+
     starts = range(0, len(order), batch_size)
     tokens = lengths[order]
     of_batch = cut([int(tokens[at : at + batch_size].sum()) for at in starts], ranks)
@@ -112,8 +114,8 @@ class ReferenceRanks:
         Raises:
             ConfigError: They were computed from other pairs, by another model, and so on.
         """
-        file = record_path(self.folder, rank)
-        if file not in self._files():
+        files = self._files()
+        if not files or (file := self._place(rank)) not in files:
             return None
         values = file.with_suffix(".npy")
         try:
@@ -133,7 +135,7 @@ class ReferenceRanks:
             OutputError: The disk is full.
         """
         self.check(ranks)
-        file = record_path(self.folder, rank)
+        file = self._place(rank)
         with whole_file(file.with_suffix(".npy")) as aside, aside.open("wb") as place:
             np.save(place, values, allow_pickle=False)
         written = digest(file.with_suffix(".npy").read_bytes())
@@ -142,12 +144,18 @@ class ReferenceRanks:
 
     def left(self, ranks: int) -> list[int]:
         """Return which of so many ranks have no record."""
-        return [rank for rank in range(ranks) if not record_path(self.folder, rank).exists()]
+        return [rank for rank in range(ranks) if not self._place(rank).exists()]
+
+    def _place(self, rank: int) -> Path:
+        """Return the record of a rank, which lies as those of `ifllm prepare --tasks`."""
+        from ifllm_hf.data.ranks.rank import record_path
+
+        return record_path(self.folder, rank)
 
     def _files(self) -> list[Path]:
         """Return the records that can be read; others are as if they were not there."""
         found = []
-        for file in sorted((self.folder / RANKS).glob("*.json")):
+        for file in sorted(self.folder.glob("*/*.json")):
             try:
                 if {"made_of", "ranks", "sha256"} <= read_json_object(file).keys():
                     found.append(file)
