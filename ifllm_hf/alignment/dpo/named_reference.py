@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list, gather_object, is_peft_model
 from datasets import Dataset
+from torch.utils.data import DataLoader
 from trl import DPOTrainer
-from trl.models.utils import disable_gradient_checkpointing
+from trl.models.utils import disable_gradient_checkpointing, prepare_deepspeed
 from trl.trainer.utils import add_fused_lm_head, use_adapter
 
 from ifllm_hf.alignment.dpo import reference_cache
@@ -34,6 +35,7 @@ from ifllm_hf.alignment.pairs.head import add_answer_head, answer_sums
 from ifllm_hf.alignment.policy.adapter_precision import AdapterPrecision
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.files import digest
+from ifllm_hf.progress import progress_bar
 from ifllm_hf.training.run_record import versions
 
 logger = logging.getLogger(__name__)
@@ -47,7 +49,7 @@ class NamedReferenceTrainer(AdapterPrecision, DPOTrainer):  # type: ignore[misc,
         padded: Why batches are padded, or None when they are not.
     """
 
-    _precompute_model_hash: str | None
+    _precompute_engine: Any
     step0_margin: float | None = None
     padded: str | None = None
     _form_chosen = False
@@ -194,11 +196,38 @@ class NamedReferenceTrainer(AdapterPrecision, DPOTrainer):  # type: ignore[misc,
         logger.info("%s: rank %d of %d is done; left: %s", name, rank, number, left)
 
     def _values(self, dataset: Dataset, rows: Rows, name: str, batch_size: int) -> LogProbs:
-        """Compute the values of some rows, shape (rows, 2), in their order."""
+        """Compute the values of some rows, shape (rows, 2), in their order.
+
+        As TRL does, but for the file: TRL hands the values to other processes through a cache of
+        `datasets`, which of pairs in memory is a folder that each process has to itself.
+        """
         if not len(rows):
             return np.empty((0, 2))
-        found = super()._precompute_ref_logps(dataset.select(rows), name, batch_size)
-        return np.stack([found["ref_chosen_logps"], found["ref_rejected_logps"]], axis=1)
+        loader = DataLoader(
+            dataset.select(rows),
+            batch_size=batch_size,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        model = self.ref_model or self.model
+        if self.ref_model is None and self.is_deepspeed_enabled:
+            # It places and gathers the weights, once for training and held-out pairs.
+            if self._precompute_engine is None:
+                self._precompute_engine = prepare_deepspeed(self.model, self.accelerator)
+            model = self._precompute_engine
+        found = []
+        title, shown = f"reference of {name} pairs", self._shows_progress()
+        with progress_bar(len(rows), title, shown, unit="pair") as bar:
+            for batch in self.accelerator.prepare(loader):
+                sides = torch.stack(self.compute_ref_log_probs(model, batch), dim=1)
+                found.append(self.accelerator.gather_for_metrics(sides).cpu())
+                bar.update(len(found[-1]))
+        values: LogProbs = torch.cat(found).numpy().astype(np.float64)
+        return values
+
+    def _shows_progress(self) -> bool:
+        return self.accelerator.is_main_process and not self.args.disable_tqdm
 
     def _on_main(self, read: Callable[[], Any]) -> Any:
         """Return to all processes what the first one finds."""
@@ -232,7 +261,6 @@ class NamedReferenceTrainer(AdapterPrecision, DPOTrainer):  # type: ignore[misc,
         key: str = self._on_main(
             lambda: reference_cache.reference_key(dataset, identity, self.args.max_length)
         )
-        self._precompute_model_hash = key
         return identity, key
 
     def _reference_logps(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:

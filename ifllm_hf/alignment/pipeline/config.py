@@ -102,6 +102,7 @@ class PipelineConfig:
                 "expected a YAML of recipes/judge.py and the fold of readers who train nothing"
             )
         taken = {"dataset", "output_dir", "eval_fold", "resume_from_checkpoint", "config"}
+        taken.add("reference_rank")  # a part of a run leaves no adapter
         wrong = taken & {*self.settings, *(self.sft or {})}
         if wrong:
             raise ConfigError(f"{min(wrong)} is decided by the pipeline; remove it from settings")
