@@ -83,7 +83,8 @@ def run_dpo(policy: PolicyConfig, training: PairDPOConfig, data: PairDataConfig)
         )
     _warn_of_few_pairs(len(trainer.train_dataset), training)
     train_and_save(trainer, run)
-    if trainer.accelerator.is_main_process:  # whose values are in the cache by now
+    if training.precompute_ref_log_probs and trainer.accelerator.is_main_process:
+        # Its values are in the cache.
         shutil.rmtree(reference_folder(run.folder), ignore_errors=True)
     mass = trainer.gradient_mass
     share = (mass / mass.sum()).round(4).tolist() if mass.sum() > 0 else None
