@@ -76,6 +76,6 @@ def check_both_kinds(labels: Sequence[bool], name: str) -> None:
     """
     if len(set(labels)) == 1:
         raise DataError(
-            f"{name}: all {len(labels)} labels to train on are {str(labels[0]).lower()}; KTO weighs "
-            "answers that were wanted against answers that were not: bring both kinds"
+            f"{name}: all {len(labels)} labels to train on are {str(labels[0]).lower()}; KTO "
+            "weighs answers that were wanted against answers that were not: bring both kinds"
         )

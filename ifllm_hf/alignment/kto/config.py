@@ -84,8 +84,8 @@ class UnpairedKTOConfig(KTOConfig):  # type: ignore[misc, unused-ignore]
         check_training(self)
         if self.loss_type == "kto" and self.per_device_train_batch_size < 2:
             raise ConfigError(
-                "per_device_train_batch_size is 1: KTO estimates KL from answers of a batch to each "
-                "other's questions, and one alone has no other; set 2 or more (with fewer "
+                "per_device_train_batch_size is 1: KTO estimates KL from answers of a batch to "
+                "each other's questions, and one alone has no other; set 2 or more (with fewer "
                 "gradient_accumulation_steps), or loss_type: apo_zero_unpaired"
             )
         super().__post_init__()

@@ -78,7 +78,7 @@ def _single_answers(dataset: Dataset, config: PairDataConfig, name: str) -> list
     """Return the rows of unpaired data."""
     wanted = {"label", "confidence", *columns_read(config)}
     in_past = config.history == "chosen"
-    table = rows_of(dataset, name, wanted | {_OWN_PAST} if in_past else wanted)
+    table = rows_of(dataset, name, wanted)
     if not has_prompt(table.column_names):
         raise DataError(
             f"{name}: no column prompt; it has {', '.join(table.all_columns)}; {_EXPECTED}"
@@ -119,7 +119,8 @@ def _single_answers(dataset: Dataset, config: PairDataConfig, name: str) -> list
         "rescale it, or drop the column",
     )
     if in_past and any(isinstance(row["prompt"], str) for row in rows):
-        require_columns(rows, name, {_OWN_PAST: "history: chosen"})
+        there = [dict.fromkeys(table.all_columns)]
+        require_columns(there, name, {_OWN_PAST: "history: chosen"})
     return rows
 
 

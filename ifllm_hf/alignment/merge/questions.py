@@ -104,9 +104,7 @@ def _held_out(run: Mapping[str, Any]) -> Questions | None:
     if pairs.fingerprint != run["data"]["fingerprint"]:
         source += "; the data have changed since"
     side = "completion" if alone else "chosen"
-    asked = [
-        Asked(row["prompt"], text_of(row[side])) for row in rows if row.get("label", True)
-    ]
+    asked = [Asked(row["prompt"], text_of(row[side])) for row in rows if row.get("label", True)]
     return Questions(asked, source)
 
 

@@ -180,7 +180,9 @@ class _Opened:
                 refused.setdefault(error.what, []).append((i, error))
         for what, found in refused.items():
             values = {i: error.seen for i, error in found}
-            refuse_rows(self.name, what, list(values), values, found[0][1].expected, len(self._dataset))
+            refuse_rows(
+                self.name, what, list(values), values, found[0][1].expected, len(self._dataset)
+            )
         return rows
 
 

@@ -183,9 +183,7 @@ def weights_in_words(policy: PolicyConfig) -> str:
     }[policy.method]
 
 
-def load_model(
-    path: str, policy: PolicyConfig, training: DPOConfig | KTOConfig | SFTConfig
-) -> Any:
+def load_model(path: str, policy: PolicyConfig, training: DPOConfig | KTOConfig | SFTConfig) -> Any:
     """Load the weights as `policy.method` and `policy.dtype` say, each process on its device."""
     from trl import get_quantization_config
     from trl.trainer.utils import create_model_from_path

@@ -130,7 +130,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
         [{k: v for k, v in entry.items() if k in kept} for entry in record_of(f)["result"]["log"]]
         for f in (trained, killed)
     ]
-    assert logs[0] == [*logs[1][:-1], *logs[0][len(logs[1]) - 1 :]] and len(logs[0]) == len(logs[1])
+    assert logs[0][:-1] == logs[1][:-1]  # the last entry sums up
     capsys.readouterr()
     assert kto(*arguments) == 0
     assert "done before" in capsys.readouterr().err
