@@ -6,6 +6,7 @@ Importing this module imports torch and TRL.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 
 from trl import KTOConfig
@@ -87,6 +88,12 @@ class UnpairedKTOConfig(KTOConfig):  # type: ignore[misc, unused-ignore]
                 "per_device_train_batch_size is 1: KTO estimates KL from answers of a batch to "
                 "each other's questions, and one alone has no other; set 2 or more (with fewer "
                 "gradient_accumulation_steps), or loss_type: apo_zero_unpaired"
+            )
+        if self.precompute_ref_log_probs and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            # TRL 1.16 keeps them in a temporary file whose name each process makes up.
+            raise ConfigError(
+                "precompute_ref_log_probs is on with several processes, of which only the first "
+                "would find the values; set it to false, or train in one process"
             )
         super().__post_init__()
 

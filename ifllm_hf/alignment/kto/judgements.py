@@ -5,6 +5,7 @@ What a row of each layout becomes is in docs/kto.md.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ from ifllm_hf.errors import DataError
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+logger = logging.getLogger(__name__)
 
 _PAST, _OWN_PAST = "history_chosen", "history"
 _EXPECTED = (
@@ -129,6 +132,12 @@ def _of_pairs(dataset: Dataset, config: PairDataConfig, name: str) -> list[Row]:
     in_past = config.history == "chosen"
     pasts = {side: f"history_{side}" for side in SIDES} if in_past else {}
     pairs = read_pairs(dataset, name, {*columns_read(config), *pasts.values()})
+    if any(pair["confidence"] < 1 for pair in pairs):
+        logger.warning(
+            "%s: a confidence says which of two answers is better, not whether one is good; DPO "
+            "takes such pairs as they are",
+            name,
+        )
     if in_past and any(isinstance(pair["prompt"], str) for pair in pairs):
         why = "history: chosen (in KTO each answer stands in the past of its own side)"
         require_columns(pairs, name, {column: why for column in pasts.values()})

@@ -77,5 +77,11 @@ def test_what_cannot_be_is_one_line(settings: dict[str, Any], message: str) -> N
         config(**settings)
 
 
+def test_a_precomputed_reference_is_for_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="precompute_ref_log_probs is on with several processes"):
+        config(precompute_ref_log_probs=True)
+
+
 def test_without_an_estimate_of_kl_one_answer_is_a_batch() -> None:
     assert config(per_device_train_batch_size=1, loss_type="apo_zero_unpaired").reference == "start"

@@ -84,7 +84,9 @@ def test_readers_who_shaped_the_confidences_cannot_judge(tmp_path: Path) -> None
     assert load(written(tmp_path, rows), eval_fold=2).labeller_saw == 0
 
 
-def test_a_pair_is_an_answer_that_was_wanted_and_one_that_was_not(tmp_path: Path) -> None:
+def test_a_pair_is_an_answer_that_was_wanted_and_one_that_was_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     pair = {
         "prompt": "why?", "chosen": "yes", "rejected": "no", "confidence": 0.8, "fold": 1,
         "history_chosen": PAST, "history_rejected": OTHER_PAST,
@@ -95,6 +97,7 @@ def test_a_pair_is_an_answer_that_was_wanted_and_one_that_was_not(tmp_path: Path
     other = {"prompt": "Q: Hi\nA: No.\n\nQ: why?\nA:", "completion": " no", "label": False}
     assert loaded.train.to_list() == [{**one, "confidence": 0.8} for one in (wanted, other)]
     assert (loaded.ledger.seen, len(loaded.held_out or ())) == (4, 2)
+    assert "not whether one is good" in caplog.text
     without = [{k: v for k, v in pair.items() if k != "history_rejected"}]
     with pytest.raises(ConfigError, match="history_rejected"):
         load(written(tmp_path, without), history="chosen")

@@ -6,7 +6,6 @@ import json
 import runpy
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +61,16 @@ def words(answers: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def trained(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def trained(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import datasets
     import torch
 
     torch.set_num_threads(1)
     out = tmp_path_factory.mktemp("runs") / "out"
-    assert kto(*words, "--output_dir", str(out)) == 0
-    yield out
+    with pytest.MonkeyPatch.context() as patch:  # the fixtures of each test come later
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", out.with_name("datasets-cache"))
+        assert kto(*words, "--output_dir", str(out)) == 0
+    return out
 
 
 def test_adapter_record_and_card_say_what_was_done(trained: Path) -> None:
