@@ -38,7 +38,7 @@ def class_weights(
     """Return the weights of both kinds of answers: what is not given balances them.
 
     If both kinds are in the band as they are, both weigh 1; else the rarer one weighs more, so that
-    the ratio lies in the middle of the band, https://arxiv.org/abs/2402.01306, section 4.2.
+    the ratio lies in the middle of the band, https://arxiv.org/abs/2402.01306, equation 8.
 
     Args:
         desirable: Number of desirable answers, or the sum of their weights by confidence.

@@ -125,7 +125,7 @@ def test_with_sure_labels_loss_and_gradient_are_those_of_trl(
 def test_the_loss_is_the_formula_with_a_weight_for_each_answer(
     tiny: Callable[..., Path], make: Make
 ) -> None:
-    """Equation 8 of the paper by hand, from plain logits."""
+    """Equation 7 of the paper by hand, from plain logits."""
     trainer = make(ref_model=load(tiny(seed=1)), reference="base", desirable_weight=1.5)
     batch = batch_of(trainer, 4)
     batch["label"] = torch.tensor([True, False, False, True])
