@@ -45,8 +45,8 @@ def class_weights(
         undesirable: The same of the others.
         given: Weights that are set.
 
-    >>> class_weights(100, 100), class_weights(70, 120)
-    ((1.0, 1.0), (2.0, 1.0))
+    >>> [round(weight, 2) for weight in class_weights(70, 120)]  # 140 : 120 is 7 : 6
+    [2.0, 1.0]
     """
     for_desirable, for_undesirable = given
     if for_desirable is not None and for_undesirable is not None:
