@@ -142,6 +142,20 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
     assert f"output_dir {killed} exists and is not empty" in said and "Traceback" not in said
 
 
+def test_a_merge_is_measured_on_answers_that_were_wanted_by_held_out_readers(
+    trained: Path, answers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ifllm_hf.alignment.merge.questions import find_questions, style_of
+
+    monkeypatch.chdir(answers.parent)  # its name alone is in the record
+    record = record_of(trained)
+    found = find_questions(record, style_of(record, None), 9)
+    assert found.source == "of the readers that the run held out (answers.parquet, fold 3)"
+    held = pl.read_parquet(answers).filter(fold=3, label=True)
+    assert len(found.asked) == len(held) == 3
+    assert all(one.answer and one.answer.startswith(" Because") for one in found.asked)
+
+
 def test_settings_that_do_not_fit_end_in_one_line_before_any_work(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
