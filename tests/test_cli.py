@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 NAMES = {"sklearn": "scikit-learn", "markdown_it": "markdown-it-py"}
 COMMANDS = (
     "prepare",
+    "import",
     "review",
     "pack",
     "push",
@@ -34,6 +35,7 @@ COMMANDS = (
     "benchmark",
     "label",
     "merge",
+    "serve",
     "demo",
 )
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
