@@ -156,3 +156,25 @@ def test_a_setting_that_needs_a_column_says_so(tmp_path: Path) -> None:
         load(written(tmp_path, [row(0), row(1)]), eval_fold=9)
     with pytest.raises(SourceError, match="no such file"):
         load(tmp_path / "nowhere.parquet")
+
+
+def test_what_ifllm_label_writes_is_read_each_answer_in_its_own_past(tmp_path: Path) -> None:
+    from ifllm_hf.alignment.labels.actions.unpaired_labels import write_unpaired_actions
+    from ifllm_hf.data.imports.import_chats import import_open_webui
+    from tests.helpers.chats.open_webui_chats import two_answers, write_export
+
+    chat = two_answers()
+    chat.ask("q2", "And at night?", after="left")
+    chat.answer("n1", "Dark.", "q2")
+    chat.answer("n2", "Stars.", "q2")  # a new attempt
+    export = write_export(tmp_path / "export.json", [chat.rate("left", 1, 9)])
+    import_open_webui([export], tmp_path / "chats", progress=False)
+    write_unpaired_actions(tmp_path / "chats", tmp_path / "answers.parquet")
+    loaded = load(tmp_path / "answers.parquet", history="chosen", **STYLE)
+    liked, left = loaded.train.to_list()
+    assert liked["prompt"] == "Q: Why is the sky blue?\nA:" and liked["label"] is True
+    assert liked["confidence"] == pytest.approx(0.6)
+    assert left == {
+        "prompt": f"Q: Why is the sky blue?\nA:{liked['completion']}\n\nQ: And at night?\nA:",
+        "completion": " Dark.", "confidence": pytest.approx(0.55), "label": False,
+    }  # fmt: skip
