@@ -32,6 +32,7 @@ COMMANDS = (
     "features",
     "score",
     "benchmark",
+    "audit",
     "label",
     "merge",
     "demo",
