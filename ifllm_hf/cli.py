@@ -173,6 +173,12 @@ def _name_affected(sessions: str, models: Sequence[str]) -> None:
 
 
 def _run_review(arguments: argparse.Namespace) -> int:
+    if arguments.sessions.is_file():
+        from ifllm_hf.data.imports.import_chats import review_export
+
+        done, waiting = review_export(arguments.sessions, ask=input, say=_say)
+        _say(f"{done} decided, {waiting} wait.")
+        return 0
     from ifllm_hf.data.sessions.collected import open_sessions
     from ifllm_hf.data.sessions.review import decide, write_decisions
 
@@ -183,6 +189,12 @@ def _run_review(arguments: argparse.Namespace) -> int:
     write_decisions(folder, decided)
     _say(f"{len(decided)} decided, {len(sessions.waiting) - len(decided)} wait.")
     return 0
+
+
+def _run_import(arguments: argparse.Namespace) -> int:
+    from ifllm_hf.data.imports.import_command import run_import
+
+    return run_import(arguments, say=_say, show=_show)
 
 
 def _run_pack(arguments: argparse.Namespace) -> int:
@@ -294,8 +306,11 @@ def _run_benchmark(arguments: argparse.Namespace) -> int:
         return _run_readers(arguments)
     from ifllm_hf.benchmark.report.report import check_report_place
     from ifllm_hf.benchmark.run import run_benchmark
+    from ifllm_hf.plot.benchmark_report import draw_report
+    from ifllm_hf.plot.canvas import require_matplotlib
 
     if arguments.out is not None:  # before the data are looked for
+        require_matplotlib()
         check_report_place(arguments.out / "report.md", overwrite=arguments.overwrite)
     run = run_benchmark(
         _data(arguments),
@@ -304,6 +319,7 @@ def _run_benchmark(arguments: argparse.Namespace) -> int:
         out=arguments.out,
         seed=arguments.seed,
         jobs=arguments.jobs,
+        draw=draw_report,
         overwrite=arguments.overwrite,
     )
     if arguments.json:
@@ -322,11 +338,16 @@ def _run_readers(arguments: argparse.Namespace) -> int:
             "not go with it. Leave them out."
         )
     from ifllm_hf.benchmark.studies.readers import run_readers
+    from ifllm_hf.plot.benchmark_report import draw_reader_habits
+    from ifllm_hf.plot.canvas import require_matplotlib
 
+    if arguments.out is not None:
+        require_matplotlib()
     run = run_readers(
         _data(arguments),
         out=arguments.out,
         seed=arguments.seed,
+        draw=draw_reader_habits,
         overwrite=arguments.overwrite,
     )
     if arguments.json:
@@ -343,6 +364,10 @@ def _run_audit(arguments: argparse.Namespace) -> int:
 
 
 def _run_label(arguments: argparse.Namespace) -> int:
+    from ifllm_hf.alignment.labels.actions.label_command import run_label_actions, takes_actions
+
+    if takes_actions(arguments):
+        return run_label_actions(arguments, lambda: _data(arguments), say=_say, show=_show)
     from ifllm_hf.alignment.labels.check import TURNS_OF_CHECK, check_labels
     from ifllm_hf.alignment.labels.label_file import check_place
     from ifllm_hf.alignment.labels.noise import check_nu
@@ -415,6 +440,21 @@ def _run_merge(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _run_serve(arguments: argparse.Namespace) -> int:
+    from ifllm_hf.capture.serve import serve
+    from ifllm_hf.hub.collecting import HubPush
+
+    serve(
+        arguments.sessions,
+        host=arguments.host,
+        port=arguments.port,
+        origins=arguments.origin,
+        path_prefix=arguments.path_prefix,
+        push=HubPush,
+    )
+    return 0
+
+
 def _run_demo(arguments: argparse.Namespace) -> int:
     from ifllm_hf.demo import run_demo
 
@@ -438,6 +478,7 @@ def _say(text: str) -> None:
 
 _COMMANDS = {
     "prepare": _run_prepare,
+    "import": _run_import,
     "review": _run_review,
     "pack": _run_pack,
     "push": _run_push,
@@ -447,5 +488,6 @@ _COMMANDS = {
     "audit": _run_audit,
     "label": _run_label,
     "merge": _run_merge,
+    "serve": _run_serve,
     "demo": _run_demo,
 }

@@ -56,7 +56,8 @@ EXTRAS = {
     **dict.fromkeys(("scipy", "sklearn", "skops"), "learn"),
     **dict.fromkeys(("accelerate", "bitsandbytes", "peft", "torch", "transformers"), "train"),
     **dict.fromkeys(("evaluate", "trl"), "train"),
-    **dict.fromkeys(("gradio", "markdown_it", "orjson"), "space"),
+    **dict.fromkeys(("fastapi", "markdown_it", "orjson", "uvicorn"), "capture"),
+    "gradio": "space",
     "matplotlib": "plot",
     **dict.fromkeys(("datatrove", "ray"), "scale"),
 }

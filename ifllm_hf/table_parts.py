@@ -192,7 +192,7 @@ def kept_beside(out: Path, state: str) -> Iterator[Path]:
             aside.mkdir(exist_ok=True)
         except OSError as error:
             raise OutputError(f"{aside}: cannot be made ({error}); {ADVICE}") from error
-        _drop_torn(aside)
+        drop_torn(aside)
         try:
             yield aside
             shutil.rmtree(aside)
@@ -206,7 +206,7 @@ def kept_beside(out: Path, state: str) -> Iterator[Path]:
                 Path(f"{aside}.lock").unlink(missing_ok=True)
 
 
-def _drop_torn(folder: Path) -> None:
+def drop_torn(folder: Path) -> None:
     """Delete tables and arrays that do not end as they should; of a folder of shards, all."""
     import numpy as np
     import pyarrow as pa

@@ -41,6 +41,17 @@ def test_data_room_needs_no_torch_and_no_transformers() -> None:
     assert loaded.isdisjoint(("torch", "transformers", "trl", "sklearn", "matplotlib"))
 
 
+def test_what_records_people_needs_neither_the_app_nor_torch() -> None:
+    loaded = modules_after(
+        "import importlib, pkgutil\n"
+        "import ifllm_hf.capture, ifllm_hf.hub.collecting\n"
+        "for found in pkgutil.walk_packages(ifllm_hf.capture.__path__, 'ifllm_hf.capture.'):\n"
+        "    importlib.import_module(found.name)"
+    )
+    assert "fastapi" in loaded
+    assert loaded.isdisjoint(("gradio", "torch", "transformers", "sklearn", "matplotlib"))
+
+
 def test_version_is_the_one_of_the_project_file() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert ifllm_hf.__version__ == project["version"]

@@ -1,1 +1,1 @@
-"""Cards, and publishing on the Hugging Face Hub: `cards`, `publish`."""
+"""Cards, publishing, and what a capture server sends: `cards`, `publish`, `collecting`."""

@@ -22,7 +22,7 @@ class PageLines:
 RELEASE_PAGE = PageLines(70, 65)
 """20 px Consolas (11 px a character) at a line height of 3.5, in columns of 48 % of the window."""
 OUR_PAGE = PageLines(32, 68)
-"""`.ifllm-reading` in record/collect.css on a wide screen."""
+"""`.ifllm-reading` in the collect.css of taking part on a wide screen."""
 
 
 def number(value: float | None) -> float | None:

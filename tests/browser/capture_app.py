@@ -17,21 +17,16 @@ import argparse
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
-from fastapi.staticfiles import StaticFiles
 
-SPACE = Path(__file__).parents[2] / "spaces"
-sys.path.insert(0, str(SPACE))  # as `python spaces/app.py` has it
-
-from ifllm_space.markdown_source import render_markdown  # noqa: E402
-from ifllm_space.server import attach  # noqa: E402
-from ifllm_space.settings import Settings  # noqa: E402
+from ifllm_hf.capture import attach
+from ifllm_hf.capture.markdown_source import render_markdown
+from ifllm_hf.capture.settings import Settings
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Two answers</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -54,9 +49,9 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Two answer
 <button data-control="submit">Send</button>
 <div style="height: 900px"></div>
 <script type="module">
-  import { startCapture } from "./page/record/capture.js";
-  import { drainBacklog } from "./page/record/transport.js";
-  import * as hit from "./page/record/hit.js";
+  import { startCapture } from "./capture/record/capture.js";
+  import { drainBacklog } from "./capture/record/transport.js";
+  import * as hit from "./capture/record/hit.js";
   window.hits = hit;
   window.refusals = [];
   window.sealed = [];  // [tab, seq, events] of each batch
@@ -110,8 +105,7 @@ TEXT = "\n\n".join(f"Paragraph {i}: {WORDS * 4}" for i in range(9))
 
 def build(settings: Settings) -> FastAPI:
     app = FastAPI()
-    store = attach(app, settings)
-    app.mount("/page", StaticFiles(directory=SPACE / "ifllm_space" / "static"))
+    store = attach(app, settings=settings).store
     scene = {"a": TEXT, "b": TEXT.upper()}
 
     @app.get("/")
@@ -140,7 +134,7 @@ def build(settings: Settings) -> FastAPI:
 
 def die_in_write(number: int) -> None:
     """Kill this process with half of a batch in the file: the `number`-th that arrives."""
-    from ifllm_space.server import append_log
+    from ifllm_hf.capture.server import append_log
 
     left = number
     write = os.write

@@ -151,7 +151,7 @@ def space_url(demo_data: DemoData, space_sessions: Path) -> Iterator[str]:
 
     import uvicorn
 
-    from ifllm_space.settings import Settings
+    from ifllm_hf.capture.settings import Settings
 
     app = build_space(demo_data, Settings(sessions=space_sessions, show_sessions=True))
     port = free_port()

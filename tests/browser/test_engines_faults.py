@@ -237,7 +237,9 @@ def test_a_page_that_was_left_stops_no_later_one(recorded: RecordedPage) -> None
 def test_a_page_that_is_shown_again_sends_again(recorded: RecordedPage) -> None:
     browser = recorded.browser
     recorded.record()
-    browser.load(f"{recorded.server.url}page/page.css")  # within the site, so it may be put aside
+    browser.load(
+        f"{recorded.server.url}capture/take_part/collect.css"
+    )  # within the site, so it may be put aside
     browser.back()
     browser.wait("window.ready")
     before = len(recorded.events())

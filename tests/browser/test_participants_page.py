@@ -31,7 +31,7 @@ class Talking:
         return []
 
     def answer(self, question: str, histories: Sequence[Any]) -> Any:
-        from ifllm_space.responders import ModelAnswer, ModelAnswers
+        from ifllm_hf.capture.taking_part.responder import ModelAnswer, ModelAnswers
 
         error = "busy" if "fail" in question else None
         words = f"Of {question} " + "much can be said. " * 200
@@ -59,13 +59,13 @@ class Meeting:
 def meeting(tmp_path_factory: pytest.TempPathFactory, demo_data: DemoData) -> Iterator[Meeting]:
     import uvicorn
 
-    from ifllm_space.collect import tab
-    from ifllm_space.settings import Settings
+    from ifllm_hf.capture.settings import Settings
+    from ifllm_space import take_part_tab
 
     sessions = tmp_path_factory.mktemp("meeting") / "sessions"
     people = {"contact": "lab@example.org", "legal_basis": "a test", "completion_url": PANEL}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tab, "make_responder", lambda *_: Talking())
+        patch.setattr(take_part_tab, "make_responder", lambda *_: Talking())
         app = build_space(demo_data, Settings(sessions=sessions, **people))
     port = free_port()
     config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning")

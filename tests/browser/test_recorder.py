@@ -103,7 +103,7 @@ def test_frames_are_taken_at_forty_hertz_from_the_first_move_on(page: Any) -> No
     """On a clock of our own: two bursts of frames at 60 Hz, with a rest between them."""
     bursts = page.evaluate(
         """async () => {
-          const {Recorder} = await import('./page/record/recorder.js');
+          const {Recorder} = await import('./capture/record/recorder.js');
           await capture.stop();
           let now = 5000, asked = [], times = [];
           const [clock, frame] = [performance.now, window.requestAnimationFrame];

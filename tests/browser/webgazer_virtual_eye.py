@@ -165,7 +165,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--webgazer", type=Path, help="a fetched folder; else it is fetched")
     arguments = parser.parse_args()
-    from ifllm_space.fetch_webgazer import fetch
+    from ifllm_hf.capture.fetch_webgazer import fetch
 
     with tempfile.TemporaryDirectory(prefix="webgazer-test-") as place:
         folder = arguments.webgazer

@@ -46,15 +46,15 @@ ROOMS = {
     "metrics": Room(files=("ifllm_hf/metrics/*.py",), tests=("tests/metrics",)),
     "server": Room(
         files=(
-            "spaces/ifllm_space/server/append_log.py",
-            "spaces/ifllm_space/server/batch_index.py",
-            "spaces/ifllm_space/server/identity.py",
-            "spaces/ifllm_space/server/session_folder.py",
-            "spaces/ifllm_space/server/store.py",
-            "spaces/ifllm_space/server/withdrawal.py",
+            "ifllm_hf/capture/server/append_log.py",
+            "ifllm_hf/capture/server/batch_index.py",
+            "ifllm_hf/capture/server/identity.py",
+            "ifllm_hf/capture/server/session_folder.py",
+            "ifllm_hf/capture/server/store.py",
+            "ifllm_hf/capture/server/withdrawal.py",
             "ifllm_hf/data/sessions/session_file.py",
         ),
-        tests=("tests/spaces/server", "tests/data/sessions"),
+        tests=("tests/capture/server", "tests/data/sessions"),
     ),
     "reward": Room(
         files=("ifllm_hf/reward/baselines/late_reading.py", "ifllm_hf/reward/model/*.py"),

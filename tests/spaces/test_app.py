@@ -13,9 +13,11 @@ from urllib.parse import urljoin
 import pytest
 from fastapi.testclient import TestClient
 
+from ifllm_hf.capture.page_files import STATIC
 from ifllm_space.demo_data import DemoData
 
 ROOT = Path(__file__).parents[2]
+RECORDER = "capture/record/recorder.js"
 
 
 # --- where the data comes from
@@ -68,8 +70,8 @@ def test_a_busy_port_is_one_line_before_any_data_are_read() -> None:
 
 def test_page_and_its_files_are_served(client: TestClient) -> None:
     assert client.get("/").status_code == 200
-    for name in ("page.css", "explore/explore.js", "score/score.js", "record/recorder.js"):
-        answer = client.get(f"/page/{name}")
+    for name in ("page/page.css", "page/explore/explore.js", "page/score/score.js", RECORDER):
+        answer = client.get(f"/{name}")
         assert answer.status_code == 200
         assert answer.headers["cache-control"] == "no-cache"
 
@@ -83,12 +85,13 @@ def test_every_style_of_the_page_is_served(client: TestClient) -> None:
 
 
 def test_every_script_that_a_script_imports_is_there(client: TestClient) -> None:
-    static = ROOT / "spaces" / "ifllm_space" / "static"
-    scripts = list(static.rglob("*.js"))
+    views = ROOT / "spaces" / "ifllm_space" / "static"
+    places = {"page": views, "capture": STATIC}
+    scripts = [(script, at) for at, folder in places.items() for script in folder.rglob("*.js")]
     assert len(scripts) > 20
-    for script in scripts:
+    for script, at in scripts:
         for name in re.findall(r'(?:from |import\()"(\.[\w./-]+\.js)"', script.read_text()):
-            url = urljoin(f"/page/{script.relative_to(static).as_posix()}", name)
+            url = urljoin(f"/{at}/{script.relative_to(places[at]).as_posix()}", name)
             assert client.get(url).status_code == 200, f"{script.name}: {name}"
 
 
@@ -120,6 +123,16 @@ def test_no_documentation_of_the_api_is_served(client: TestClient) -> None:
 # --- what stays private
 
 
+def test_sessions_tab_is_hidden_until_the_operator_is_known(client: TestClient) -> None:
+    tabs = {
+        c["props"]["label"]: c["props"]["visible"]
+        for c in client.get("/config").json()["components"]
+        if c["type"] == "tabitem"
+    }
+    assert tabs["Explore"] and tabs["Score"]
+    assert tabs["Collected sessions"] is False and tabs["Status"] is False
+
+
 def private_files(data: DemoData, folder: Path) -> list[Path]:
     sessions = sorted(path for path in (folder / "sessions").rglob("*") if path.stat().st_size)
     assert sessions
@@ -136,6 +149,7 @@ def test_no_file_can_be_reached_through_gradio(
             "/gradio_api/file/",
             "/page/../../..",
             "/page/",
+            "/capture/",
         ):
             answer = client.get(f"{route}{path}")
             assert path.read_bytes() != answer.content, f"{route}{path}"
@@ -145,11 +159,12 @@ def test_no_file_can_be_reached_through_gradio(
 @pytest.mark.parametrize(
     "path",
     [
-        "/page/../settings.py",
-        "/page/..%2fsettings.py",
-        "/page/%2e%2e/settings.py",
-        "/page/..%5csettings.py",
-        "/gradio_api/file=page/../ifllm_space/settings.py",
+        "/page/../shell.py",
+        "/capture/../settings.py",
+        "/capture/..%2fsettings.py",
+        "/capture/%2e%2e/settings.py",
+        "/capture/..%5csettings.py",
+        "/gradio_api/file=page/../ifllm_space/shell.py",
         "/gradio_api/file=spaces/app.py",
         "/static/../../app.py",
     ],
@@ -157,6 +172,7 @@ def test_no_file_can_be_reached_through_gradio(
 def test_path_tricks_find_nothing(client: TestClient, path: str) -> None:
     assert "import" not in client.get(path).text.replace("modulepreload", "")[:300]
     assert "class Settings" not in client.get(path).text
+    assert "def build_app" not in client.get(path).text
 
 
 def test_nobody_can_put_files_on_the_server(client: TestClient) -> None:

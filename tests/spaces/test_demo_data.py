@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from ifllm_hf.capture.settings import Settings
 from ifllm_hf.errors import SourceError
 from ifllm_space import demo_data as demo
 from ifllm_space.demo_data import DemoData, open_demo_data
-from ifllm_space.settings import Settings
 from tests.helpers.spaces.application import build_space
 
 

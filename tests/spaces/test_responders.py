@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from ifllm_hf.capture.settings import Settings
+from ifllm_hf.capture.taking_part.responder import ModelAnswer
 from ifllm_hf.errors import ConfigError
 from ifllm_space.demo_data import DemoData, open_demo_data
-from ifllm_space.responders import Hosted, ModelAnswer, Models, Replay, make_responder
-from ifllm_space.settings import Settings
+from ifllm_space.responders import Hosted, Models, Replay, make_responder
 from tests.helpers.loopback import Loopback, Request
 from tests.helpers.loopback_judge import LoopbackJudge
 

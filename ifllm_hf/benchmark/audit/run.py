@@ -24,8 +24,8 @@ from ifllm_hf.benchmark.audit.confidence_sequence import (
     anytime_interval,
     readers_until,
 )
-from ifllm_hf.benchmark.audit.readers_in_time import reader_stream
 from ifllm_hf.benchmark.audit.decision import judge
+from ifllm_hf.benchmark.audit.readers_in_time import reader_stream
 from ifllm_hf.benchmark.protocol.scores import Record
 from ifllm_hf.benchmark.report.report import finite
 from ifllm_hf.benchmark.studies.probe import PROBES, run_probes

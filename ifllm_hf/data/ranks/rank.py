@@ -34,7 +34,7 @@ RANKS = "ranks"
 CONFIGS_OF_RANK = ("pairwise", "pointwise", "ticks", "preferences", "tasks")
 """What a rank writes; `workers` takes all readers."""
 NOT_DONE = "is not done"
-_PARTS_OF_RECORD = {"listing", "folder", "files", "rows", "decisions", "ends", "counts"}
+_PARTS_OF_RECORD = {"listing", "sessions", "folder", "files", "rows", "decisions", "ends", "counts"}
 _ATTEMPTS = 3  # to read sessions of which none is withdrawn meanwhile
 
 Record = dict[str, Any]
@@ -81,6 +81,7 @@ def _write(listing: Listing, rank: int, part: list[KnownSession]) -> None:
         sessions.check_at_the_end()
         record = {
             "listing": listing.key,
+            "sessions": listed(part),
             "folder": folder.name,
             "files": {str(file.relative_to(folder)): _digest(file) for file in _shards(folder)},
             "rows": {config: rows[config] for config in CONFIGS_OF_RANK},
@@ -154,6 +155,8 @@ def read_record(
         return f"was damaged: {path} is no record"
     if record["listing"] != listing.key:
         return "belongs to another listing"
+    if record["sessions"] != listed(part):
+        return NOT_DONE  # of a listing that has grown since
     if any(tombstone(known) in withdrawn for known in record["counts"]["contents"]):
         return "holds somebody who has withdrawn"
     if record["decisions"] != _decided(decisions, part):
@@ -179,6 +182,11 @@ def by_reader(decisions: Mapping[Key, str]) -> Decisions:
     for (user_id, turn), decision in sorted(decisions.items()):
         grouped[user_id].append((turn, decision))
     return grouped
+
+
+def listed(part: Iterable[KnownSession]) -> str:
+    """Return what names the sessions of a rank, as long as each was when it was listed."""
+    return digest([[known.session_id, known.n_bytes] for known in part])
 
 
 def _decided(decisions: Decisions, part: Iterable[KnownSession]) -> str:

@@ -100,7 +100,7 @@ def _prepare_here(
             if not (work / LISTING).exists():
                 shutil.rmtree(work, ignore_errors=True)
             raise
-        report = _run(listing, out, engine, progress)
+        report = run_ranks(listing, out, engine, progress)
         if not keep:
             shutil.rmtree(work, ignore_errors=True)
         return report
@@ -127,7 +127,8 @@ def _listing(work: Path, folder: Place, settings: dict[str, Any]) -> Listing:
     return listing
 
 
-def _run(listing: Listing, out: Path, engine: Engine, progress: bool) -> PrepareReport:
+def run_ranks(listing: Listing, out: Path, engine: Engine, progress: bool) -> PrepareReport:
+    """Run the ranks of a listing that are left, and join all; errors as `prepare_in_ranks`."""
     parts = listing.parts()
     shown: dict[str, Any] = {"unit": "session", "leave": True, "delay": 1}
     withdrawn_again: WithdrawnMeanwhileError | None = None

@@ -24,7 +24,7 @@ from ifllm_hf.remote_path import Place
 
 try:
     import orjson
-except ImportError:  # it comes with the extra `space`; the base install reads at half the speed
+except ImportError:  # it comes with the extra `capture`; the base install reads at half the speed
     orjson = None  # type: ignore[assignment]
 
 SESSION_NAME = re.compile(r"(s_[A-Za-z0-9_-]{22})\.jsonl", re.ASCII)

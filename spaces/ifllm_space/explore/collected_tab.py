@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gradio as gr
 
+from ifllm_hf.capture.operator import may_see_sessions
+from ifllm_hf.capture.settings import Settings
 from ifllm_hf.errors import IFLLMError
 from ifllm_space.demo_data import open_sessions
 from ifllm_space.explore.tab import turns_of
-from ifllm_space.operator import may_see_sessions
-from ifllm_space.settings import Settings
 
 
 def collected_tab(blocks: gr.Blocks, settings: Settings) -> None:

@@ -4,8 +4,8 @@
  * that the address names (`?tab=take-part`), or Taking part where this browser has a session to finish.
  */
 
-import { unfinished } from "./record/kept.js";
-import { drainBacklog } from "./record/transport.js";
+import { unfinished } from "../capture/take_part/kept.js";
+import { drainBacklog } from "../capture/record/transport.js";
 
 drainBacklog();
 const asked = new URLSearchParams(location.search).get("tab");

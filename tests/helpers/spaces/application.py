@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from ifllm_hf.capture.settings import Settings
     from ifllm_space.demo_data import DemoData
-    from ifllm_space.settings import Settings
 
 
 def build_space(data: DemoData, settings: Settings) -> FastAPI:

@@ -1,7 +1,7 @@
 // A minute of your own mouse over two answers: kept on this page, sent once to be scored.
 
 import { clock, h } from "../dom.js";
-import { hit } from "../record/hit.js";
+import { hit } from "../../capture/record/hit.js";
 
 const LONGEST_MS = 60_000;
 const EVERY_MS = 25; // 40 Hz on change

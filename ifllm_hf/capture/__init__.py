@@ -1,0 +1,41 @@
+"""What records people in a browser: the recorder, and the server that stores what it sends.
+
+    from ifllm_hf.capture import attach      # on any FastAPI application
+    ifllm serve --sessions sessions          # alone, behind whatever page
+
+settings   what an operator sets
+same_page, path_prefix, cross_origin
+           what a proxy makes of hosts and paths; pages on other hosts
+operator   who that is
+markdown_source
+           answers as HTML in which every character knows its place in the Markdown
+server/    what stores a session: routes, quotas, withdrawal, packing, status
+taking_part/
+           consent and all steps after it, as a page asks for them
+page_files, static/
+           what a browser loads; the recorder is `static/record/`
+fetch_webgazer
+           the optional webcam, which comes from elsewhere
+mounting   all of it on an application; serving: on a port; serve, command: by itself
+
+Nothing here needs Gradio or torch. What pushes sessions to the Hub is handed in by who starts a
+server (`server/pushing.py`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ifllm_hf.capture.mounting import attach
+
+__all__ = ["attach"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `attach` when it is asked for: `python -m ifllm_hf.capture...` then runs unmixed."""
+    if name == "attach":
+        from ifllm_hf.capture.mounting import attach
+
+        return attach
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
