@@ -357,6 +357,12 @@ def _run_readers(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _run_audit(arguments: argparse.Namespace) -> int:
+    from ifllm_hf.benchmark.audit.audit_command import run_audit_command
+
+    return run_audit_command(arguments, say=_say, show=_show)
+
+
 def _run_label(arguments: argparse.Namespace) -> int:
     from ifllm_hf.alignment.labels.actions.label_command import run_label_actions, takes_actions
 
@@ -479,6 +485,7 @@ _COMMANDS = {
     "features": _run_features,
     "score": _run_score,
     "benchmark": _run_benchmark,
+    "audit": _run_audit,
     "label": _run_label,
     "merge": _run_merge,
     "serve": _run_serve,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ifllm_hf import __version__
+from ifllm_hf.benchmark.audit.audit_command import add_audit_parser
 from ifllm_hf.capture.command import add_serve
 from ifllm_hf.data.imports.import_command import add_import_parser
 
@@ -282,6 +283,8 @@ def parser() -> argparse.ArgumentParser:
     _number(benchmark, "--seed", "of splits and bootstrap (default: 0)", least=0, default=0)
     _number(benchmark, "--jobs", "processes that fit models (default: 2)", least=1)
     _flag(benchmark, "--overwrite", "replace a report in --out")
+
+    add_audit_parser(commands)
 
     label = _command(commands, "label", "preference pairs with confidence", _LABEL)
     label.add_argument("out", type=Path, metavar="OUT", help=f".jsonl; or {_TABLE}")

@@ -33,6 +33,7 @@ COMMANDS = (
     "features",
     "score",
     "benchmark",
+    "audit",
     "label",
     "merge",
     "serve",
