@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ifllm_hf.data.ranks.engines import Engine, engine_for
-from ifllm_hf.data.ranks.exchange import exchanging, run_rank_at
+from ifllm_hf.data.ranks.exchange import check_exchange, exchanging, run_rank_at
 from ifllm_hf.errors import ConfigError, UnfinishedError
 from ifllm_hf.files import write_whole
 from ifllm_hf.remote_path import RemotePath, is_remote, place_of
@@ -46,6 +46,7 @@ def find_engine(
 
     Raises:
         ConfigError: A setting is missing or unknown.
+        RemoteError: The exchange cannot be read or written.
     """
     settings = settings or {}
     if exchange is not None and not is_remote(exchange):
@@ -67,7 +68,10 @@ def find_engine(
         engine = partial(_for_slurm, workers, exchange, settings)
     else:
         engine = partial(_for_jobs, workers, str(exchange), settings)
-    return engine if exchange is None else exchanging(exchange, engine)
+    if exchange is None:
+        return engine
+    check_exchange(exchange)
+    return exchanging(exchange, engine)
 
 
 def _rank(exchange: str | None, work: Path, rank: int) -> None:

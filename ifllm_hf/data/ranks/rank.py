@@ -6,7 +6,6 @@ last: a rank that was killed has none, and what it left is seen by nobody.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,7 +27,7 @@ from ifllm_hf.data.sessions.origin import (
 from ifllm_hf.data.sessions.review import Key, read_decisions
 from ifllm_hf.data.sessions.session_file import tombstone
 from ifllm_hf.errors import ConfigError, OutputError, WithdrawnMeanwhileError
-from ifllm_hf.files import digest, read_json_object, write_json
+from ifllm_hf.files import digest, file_digest, read_json_object, write_json
 
 RANKS = "ranks"
 CONFIGS_OF_RANK = ("pairwise", "pointwise", "ticks", "preferences", "tasks")
@@ -82,7 +81,7 @@ def _write(listing: Listing, rank: int, part: list[KnownSession]) -> None:
         record = {
             "listing": listing.key,
             "folder": folder.name,
-            "files": {str(file.relative_to(folder)): _digest(file) for file in _shards(folder)},
+            "files": {str(file.relative_to(folder)): file_digest(file) for file in _shards(folder)},
             "rows": {config: rows[config] for config in CONFIGS_OF_RANK},
             "decisions": _decided(by_reader(sessions.decisions), part),
             "ends": ends,
@@ -161,7 +160,7 @@ def read_record(
     folder = listing.work / RANKS / record["folder"]
     for name, was in record["files"].items():
         file = folder / name
-        if not file.exists() or _digest(file) != was:
+        if not file.exists() or file_digest(file) != was:
             return f"was damaged: {file} is not as it was written"
     del record["counts"]  # of all ranks they are much
     return record
@@ -195,8 +194,3 @@ def _counted(
 
 def _shards(folder: Path) -> list[Path]:
     return sorted(folder.glob("*/*.parquet"))
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
