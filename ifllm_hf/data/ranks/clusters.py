@@ -24,6 +24,7 @@ from ifllm_hf.remote_path import RemotePath, is_remote, place_of
 from ifllm_hf.version import __version__
 
 ENGINES = ("local", "ray", "slurm", "jobs")
+_RETRIES = 3  # of a rank that is lost with its process or its node
 Settings = Mapping[str, Any]
 Done = Callable[[int], None]
 
@@ -87,7 +88,8 @@ def _on_ray(
     begun = not ray.is_initialized()
     if begun:  # the cluster of $RAY_ADDRESS, else one of this machine
         ray.init(log_to_driver=False, include_dashboard=False)
-    task = ray.remote(num_cpus=1)(_rank)  # Ray itself tries again where a node is lost
+    # Ray itself starts a rank anew where its process or its node is lost.
+    task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_rank)
     left, lost = deque(ranks), []
     running: dict[Any, int] = {}
     try:
@@ -100,7 +102,7 @@ def _on_ray(
             try:
                 ray.get(ended)
             except RayTaskError as error:
-                raise error.cause from None
+                raise (error.cause or error) from None
             except RayError:
                 lost.append(rank)
             else:

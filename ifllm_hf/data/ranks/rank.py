@@ -44,6 +44,9 @@ Decisions = Mapping[str, Sequence[tuple[int, str]]]
 def run_rank(work: Path, rank: int) -> None:
     """Write the shards of a rank, and its record when they are whole.
 
+    Two processes may do the same rank, as where a cluster gives up a node that is only cut off: the
+    first record counts. Before a rank is done anew, `forget` takes the old one away.
+
     Args:
         work: The working folder, with its listing.
         rank: Which part.
@@ -64,6 +67,7 @@ def run_rank(work: Path, rank: int) -> None:
 
 def _write(listing: Listing, rank: int, part: list[KnownSession]) -> None:
     sessions = open_part(listing, part)
+    done = record_path(listing.work, rank)
     folder = listing.work / RANKS / f"{rank:05d}-{uuid4().hex[:8]}"
     ends: Counter[str] = Counter()
     try:
@@ -87,13 +91,18 @@ def _write(listing: Listing, rank: int, part: list[KnownSession]) -> None:
             "ends": ends,
             "counts": sessions.counts(),
         }
-        write_json(record_path(listing.work, rank), record, indent=None)
+        if done.exists():  # another process was faster: it was started when this one seemed lost
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        write_json(done, record, indent=None)
         for former in folder.parent.glob(f"{rank:05d}-*"):  # of a kill, or of who withdrew since
             if former != folder:
                 shutil.rmtree(former, ignore_errors=True)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, OSError):
+            if done.exists():  # the faster one deletes what others have begun
+                return
             raise OutputError(
                 f"{folder}: cannot be written ({error}); free some space and run the same command "
                 "again"
@@ -119,6 +128,11 @@ def open_part(listing: Listing, part: list[KnownSession]) -> CollectedSessions:
     for known in gone:
         sessions.leave_out(known, WITHDRAWN)
     return sessions
+
+
+def forget(work: Path, rank: int) -> None:
+    """Delete the record of a rank that is to be done anew."""
+    record_path(work, rank).unlink(missing_ok=True)
 
 
 def record_path(work: Path, rank: int) -> Path:

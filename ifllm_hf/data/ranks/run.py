@@ -15,7 +15,7 @@ from ifllm_hf.data.prepared.prepare import PrepareReport
 from ifllm_hf.data.ranks.engines import Engine
 from ifllm_hf.data.ranks.join import join_ranks
 from ifllm_hf.data.ranks.listing import LISTING, Listing, read_listing, write_listing
-from ifllm_hf.data.ranks.rank import NOT_DONE, RANKS, Record, by_reader, read_record
+from ifllm_hf.data.ranks.rank import NOT_DONE, RANKS, Record, by_reader, forget, read_record
 from ifllm_hf.data.sessions.origin import KnownSession, folder_of_sessions, read_tombstones
 from ifllm_hf.data.sessions.review import read_decisions
 from ifllm_hf.data.sessions.stored import StoredSessions
@@ -143,6 +143,8 @@ def _run(listing: Listing, out: Path, engine: Engine, progress: bool) -> Prepare
             bar.n = sum(len(part) for rank, part in enumerate(parts) if rank not in left)
             if left:
                 _tell_why(listing, left)
+                for rank in left:
+                    forget(listing.work, rank)
                 engine(listing.work, list(left), done)
                 withdrawn, found = _check(listing, parts)
             records = [record for record in found if not isinstance(record, str)]
