@@ -190,11 +190,12 @@ def with_turns(
     last = np.maximum.accumulate(np.where(tells, np.arange(len(events)), -1))
     scrolls = found.where("s")
     turns[scrolls] = np.where(last[scrolls] >= 0, turns[last[scrolls]], -1)
-    gone = np.isin(turns, list(withheld)) & found.are("".join(_LEDGER))
+    gone = np.isin(turns, list(withheld)) if withheld else np.zeros(len(turns), np.bool_)
+    gone &= found.are("".join(_LEDGER))
+    n_of_kind, n_gone = (np.bincount(k, minlength=128) for k in (found.kinds, found.kinds[gone]))
     for kind, ledger in _LEDGER.items():
-        mine = found.are(kind)
-        ledgers[ledger].keep(int((mine & ~gone).sum()))
-        ledgers[ledger].drop(reason, int((mine & gone).sum()))
+        ledgers[ledger].keep(int(n_of_kind[ord(kind)] - n_gone[ord(kind)]))
+        ledgers[ledger].drop(reason, int(n_gone[ord(kind)]))
     if not gone.any():
         return LoadEvents(events, found.kinds, found.t, turns, found.points)
     stay = ~gone
