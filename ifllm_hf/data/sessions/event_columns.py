@@ -1,7 +1,7 @@
 """Pointer and gaze events as columns, asked column by column whether they fit the schema.
 
 Nearly all events of a session are points, and the twelve places of a point hold one kind of value
-each. To ask a whole column for its type and range takes a tenth of what it takes to ask each event.
+each. To ask a whole column for its type and range is far less work than to ask each event.
 What is asked stands in `event.schema.json`: a place with any other rule than these is left to
 `event_schema.fits`, as is every event of a column that holds something else.
 """
