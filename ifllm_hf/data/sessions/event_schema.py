@@ -39,7 +39,12 @@ def _quick_validator(definition: str, anything: str | None) -> jsonschema_rs.Val
     Kinds of events differ in their first letter, so no event fits two: the first will do.
     """
     definitions = schema()["$defs"]
-    definitions = {**definitions, "event": {"anyOf": definitions["event"]["oneOf"]}}
+    events = {"type": "array", "items": {"$ref": "#/$defs/event"}}
+    definitions = {
+        **definitions,
+        "event": {"anyOf": definitions["event"]["oneOf"]},
+        "events": events,
+    }
     definitions |= {anything: True} if anything else {}
     return jsonschema_rs.validator_for(
         {**schema(), "$defs": definitions, "$ref": f"#/$defs/{definition}"}
@@ -47,7 +52,7 @@ def _quick_validator(definition: str, anything: str | None) -> jsonschema_rs.Val
 
 
 def fits(value: Any, definition: str, anything: str | None = None) -> bool:
-    """Tell whether a value is what `validator` asks for."""
+    """Tell whether a value is what `validator` asks for; `events` are any number of `event`."""
     try:
         return _quick_validator(definition, anything).is_valid(value)
     except ValueError:  # a number or string that JSON cannot hold

@@ -52,7 +52,6 @@ class Session:
         summary: The reader's own words, if given.
         end: Written when the reader came to the end.
         batches: Events as they were sent, each batch once, in the order of the file.
-        events_fit: Whether every event of every batch fits the schema.
         lines: Every line seen.
         content: sha256 of the file.
     """
@@ -65,7 +64,6 @@ class Session:
     summary: Record | None = None
     end: Record | None = None
     batches: list[Record] = field(default_factory=list)
-    events_fit: bool = True
     lines: Ledger = field(default_factory=lambda: Ledger("lines"))
     content: str = ""
 
@@ -189,7 +187,7 @@ def _take(session: Session, record: Record, seen: set[tuple[str, int]]) -> str |
     kind = record.get("type")
     if kind not in _KINDS:
         return "unknown type"
-    if not _fits(session, record):
+    if not _fits(record):
         return f"{kind} does not fit the schema"
     if kind == "batch":
         key = (record["tab"], record["seq"])
@@ -211,13 +209,12 @@ def _take(session: Session, record: Record, seen: set[tuple[str, int]]) -> str |
     return None
 
 
-def _fits(session: Session, record: Record) -> bool:
+def _fits(record: Record) -> bool:
     kind = record["type"]
-    if kind == "batch" and not fits(record, "batch_line"):
-        session.events_fit = False  # they are counted one by one
-        return fits(record, "batch_line", anything="event")
-    if kind == "batch":
-        return True
+    if kind == "batch":  # its events are looked at later, and counted one by one
+        events = record.get("events")
+        head = {**record, "events": [0] * len(events) if isinstance(events, list) else events}
+        return fits(head, "batch_line", anything="event")
     if not fits(record, f"{kind}_line"):
         return False
     boxes = ["A", "B"] if record.get("kind") == "pairwise" else ["A"]
