@@ -74,7 +74,7 @@ benchmark-report: setup
 
 # Fetches WebGazer (GPL-3.0-or-later) into a temporary folder and runs it before a drawn face.
 webgazer-test: setup-test
-	PYTHONPATH=spaces $(BIN)/python -m tests.browser.webgazer_virtual_eye
+	$(BIN)/python -m tests.browser.webgazer_virtual_eye
 
 # The tests come with the source distribution of the installed transformers; half a minute.
 peers-test: setup

@@ -116,10 +116,10 @@ among --inputs all are.
 _MERGE = """\
 Merge an adapter into the weights that it was trained on, and measure what that changed.
 
-ADAPTER is the folder of a run of recipes/sft.py or dpo.py, one of its checkpoints, any LoRA adapter
-of PEFT, or ORG/NAME. Of our runs run.json says what the base was: NF4 weights are dequantised, then
-merged. OUT is a whole model for transformers, vLLM and llama.cpp, with tokenizer, chat template and
-a card that says how near it is to what was trained.
+ADAPTER is the folder of a run of recipes/sft.py, dpo.py or kto.py, one of its checkpoints, any
+LoRA adapter of PEFT, or ORG/NAME. Of our runs run.json says what the base was: NF4 weights are
+dequantised, then merged. OUT is a whole model for transformers, vLLM and llama.cpp, with tokenizer,
+chat template and a card that says how near it is to what was trained.
 
   ifllm merge outputs/dpo-qwen3-4b outputs/qwen3-merged
   ifllm merge outputs/smoke merged --no-check        # measure nothing

@@ -38,6 +38,7 @@ _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 <link rel="stylesheet" href="capture/colours.css">
 <link rel="stylesheet" href="capture/take_part/collect.css">
 <style>
+* {{ box-sizing: border-box }}
 body {{ font-family: system-ui, sans-serif; max-width: 46rem; margin: 1rem auto; padding: 0 1rem }}
 </style>
 </head><body>{body}</body></html>"""

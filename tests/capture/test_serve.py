@@ -6,8 +6,6 @@ import http.client
 import json
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,33 +19,21 @@ from ifllm_hf.capture.serve import build_server
 from ifllm_hf.capture.settings import Settings
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.prepared.prepare import prepare
+from tests.helpers.capture.served import Served
 from tests.helpers.capture.session_store import make_settings
-from tests.helpers.fresh_process import with_package
-from tests.helpers.spaces.running import free_port, wait_until
+from tests.helpers.spaces.running import free_port
 
 PAGE = "https://chat.example.org"
 OTHER = "https://evil.example"
+PREFIX = "/capture-here"
 TEXTS = ("Rome was **not** built in a day.", "It was built in two.")
 
 
-class Served:
-    """`ifllm serve` as an operator runs it."""
+class Browser:
+    """What a browser would ask of a server."""
 
-    def __init__(self, folder: Path) -> None:
-        self.sessions, self.log = folder / "sessions", folder / "log.txt"
-        self.port = free_port()
-        environment = {k: v for k, v in with_package().items() if not k.startswith("IFLLM_")}
-        environment |= {"IFLLM_SPACE_CONTACT": "a@b.example", "IFLLM_SPACE_LEGAL_BASIS": "a test"}
-        command = [sys.executable, "-W", "error", "-m", "ifllm_hf", "serve", "--sessions"]
-        command += [str(self.sessions), "--port", str(self.port), "--path-prefix", "capture-here"]
-        command += ["--origin", PAGE, "--origin", "HTTPS://Second.example:443"]
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        wait_until(self._listens, "the server starts")
-
-    def _listens(self) -> bool:
-        assert self.process.poll() is None, self.log.read_text()
-        return b"Open http" in self.log.read_bytes()
+    def __init__(self, served: Served) -> None:
+        self.port, self.sessions = served.port, served.sessions
 
     def ask(
         self, method: str, path: str, body: Any = None, origin: str | None = PAGE, **headers: str
@@ -56,7 +42,7 @@ class Served:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         sent = None if body is None else json.dumps(body).encode()
         foreign = {"Origin": origin, "Sec-Fetch-Site": "cross-site"} if origin else {}
-        connection.request(method, f"/capture-here{path}", sent, foreign | headers)
+        connection.request(method, PREFIX + path, sent, foreign | headers)
         answer = connection.getresponse()
         said = {name.lower(): value for name, value in answer.getheaders()}
         content = answer.read()
@@ -73,14 +59,14 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    server = Served(tmp_path_factory.mktemp("served"))
-    yield server
-    server.process.terminate()
-    server.process.wait(20)
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    folder = tmp_path_factory.mktemp("served")
+    server = Served(folder, PAGE, "HTTPS://Second.example:443", prefix=PREFIX.strip("/"))
+    yield Browser(server)
+    server.stop()
 
 
-def test_a_session_of_a_page_on_another_host_becomes_rows(served: Served, tmp_path: Path) -> None:
+def test_a_session_of_a_page_on_another_host_becomes_rows(served: Browser, tmp_path: Path) -> None:
     page = served.step(step="begin")
     opened = served.step(step="consent", version=page["consent"]["version"], adult=True)
     who = {"session": opened["session"], "token": opened["token"]}
@@ -104,7 +90,7 @@ def test_a_session_of_a_page_on_another_host_becomes_rows(served: Served, tmp_pa
     assert [place for place in row["mouse_char"] if place is not None][:4] == [0, 1, 2, 3]
 
 
-def test_named_pages_may_send_and_others_get_no_allow_header(served: Served) -> None:
+def test_named_pages_may_send_and_others_get_no_allow_header(served: Browser) -> None:
     asked = {
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "content-type",
@@ -125,7 +111,7 @@ def test_named_pages_may_send_and_others_get_no_allow_header(served: Served) -> 
     assert (status, headers["access-control-allow-origin"]) == (200, PAGE)
 
 
-def test_the_operator_on_this_machine_sees_the_status_and_nobody_else(served: Served) -> None:
+def test_the_operator_on_this_machine_sees_the_status_and_nobody_else(served: Browser) -> None:
     status, headers, content = served.ask("GET", "/status.json", origin=None)
     assert (status, json.loads(content)["collection"]) == (200, "open")
     assert "access-control-allow-origin" not in headers

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from ifllm_hf.alignment.dpo.config import PairDPOConfig
 from ifllm_hf.alignment.dpo.losses import PAPER_EPSILON_MAX
-from ifllm_hf.alignment.dpo.models import load_policy
 from ifllm_hf.alignment.dpo.reference_ranks import reference_folder
 from ifllm_hf.alignment.dpo.trainer import USES_CONFIDENCE, PairDPOTrainer
 from ifllm_hf.alignment.pairs.config import PairDataConfig
 from ifllm_hf.alignment.pairs.format import DROPPED_EQUAL, DROPPED_LONG
 from ifllm_hf.alignment.policy.config import PolicyConfig
+from ifllm_hf.alignment.policy.models import load_policy
 from ifllm_hf.alignment.policy.run import (
     announce,
     finish,

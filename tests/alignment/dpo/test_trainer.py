@@ -30,7 +30,7 @@ def test_the_parts_of_trl_that_are_overridden_have_not_moved() -> None:
     from trl.trainer.dpo_trainer import DataCollatorForPreference
     from trl.trainer.utils import add_fused_lm_head, use_adapter
 
-    from ifllm_hf.alignment.dpo.trainer import TRL_MINOR
+    from ifllm_hf.alignment.policy.trl_version import TRL_MINOR
 
     assert trl.__version__.startswith(f"{TRL_MINOR}.")
     signatures = {

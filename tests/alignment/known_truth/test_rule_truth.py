@@ -10,7 +10,7 @@ from ifllm_hf.alignment.known_truth.acting_readers import ActingReaders, acted_w
 from ifllm_hf.alignment.known_truth.rule_truth import as_markdown, rule_truth
 from ifllm_hf.alignment.labels.actions.rules import ANSWER_RULES, PAIR_RULES
 
-FEW = ActingReaders(readers=45, chats=20, rated=1.0, switched=0.5)
+FEW = ActingReaders(readers=60, chats=20, rated=0.8, switched=0.5)
 
 
 def test_the_truth_of_each_rule_is_found() -> None:

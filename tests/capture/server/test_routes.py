@@ -518,12 +518,14 @@ def test_corrupted_uploads_are_refused_or_still_fit(
 
 @FUZZ
 @given(body=st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
-@pytest.mark.parametrize("route", ["events", "durable", "withdraw"])
+@pytest.mark.parametrize("route", ["events", "durable", "withdraw", "steps"])
 def test_any_body_is_answered_in_our_words(
     client: TestClient, store: SessionStore, route: str, body: bytes
 ) -> None:
     answer = client.post(f"/api/v1/{route}", content=body)
-    assert answer.json()["ok"] is False and 400 <= answer.status_code < 500
+    assert answer.json()["ok"] is False
+    of_steps = (200,) if route == "steps" else ()  # which has words for the participant
+    assert 400 <= answer.status_code < 500 or answer.status_code in of_steps
 
 
 @FUZZ
