@@ -60,7 +60,7 @@ def test_a_shard_that_is_a_copy_of_another_is_refused_with_both_names(tmp_path: 
     "name", ["pairwise", "pairwise/train-00000-of-00001.parquet", "labels.parquet", "features"]
 )
 def test_no_table_is_written_into_a_prepared_folder(name: str, tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text("---\nifllm_prepared: 2\n---\n")
+    (tmp_path / "README.md").write_text("---\nifllm_prepared: 3\n---\n")
     write_table(tmp_path / "pairwise", PARTS[:1], SCHEMA)
     with pytest.raises(OutputError, match="lies in the prepared folder"):
         check_table_place(tmp_path / name, overwrite=True)

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.sessions.event_columns import Points, points_of
 from ifllm_hf.data.sessions.event_schema import fits
 from ifllm_hf.data.sessions.session_file import Session
+from ifllm_hf.data.sessions.ticks.columns import Points, points_of
 
 SCROLLED = {"window": "scroll_y_px", "A": "scroll_y_px_a", "B": "scroll_y_px_b"}
 """The column of each target of a scroll event."""
@@ -92,8 +92,7 @@ def well_formed(loads: Sequence[Sequence[Any]], ledgers: Mapping[str, Ledger]) -
     found = _in_columns([event for events in loads for event in events], checked=False)
     if found is None:
         loads = [_one_by_one(events, ledgers) for events in loads]
-        found = _in_columns([event for events in loads for event in events], checked=True)
-        assert found is not None
+        found = known_to_fit([event for events in loads for event in events])
     for kind, context in _CONTEXT.items():
         if n := int(found.are(kind).sum()):
             ledgers["other"].drop(f"no tick: {context}", n)
@@ -101,13 +100,18 @@ def well_formed(loads: Sequence[Sequence[Any]], ledgers: Mapping[str, Ledger]) -
     return [_in_order(found.part(start, end)) for start, end in pairwise(ends)]
 
 
+def known_to_fit(events: Sequence[Any]) -> LoadEvents:
+    """Return events that fit, and are in the order of their times, as those of a page load."""
+    found = _in_columns(events, checked=True)
+    assert found is not None
+    return found
+
+
 def _in_order(found: LoadEvents) -> LoadEvents:
     """Return events in the order of their times."""
     if not np.any(np.diff(found.t) < 0):
         return found
-    in_order = _in_columns(sorted(found.events, key=_time), checked=True)
-    assert in_order is not None
-    return in_order
+    return known_to_fit(sorted(found.events, key=_time))
 
 
 def _one_by_one(events: Sequence[Any], ledgers: Mapping[str, Ledger]) -> list[list[Any]]:

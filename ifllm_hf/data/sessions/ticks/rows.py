@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ifllm_hf.data.sessions.event_columns import CHANNELS, Points
 from ifllm_hf.data.sessions.events import SCROLLED, LoadEvents
+from ifllm_hf.data.sessions.ticks.columns import CHANNELS, SIDES, Points
 
 MOUSE, GAZE, VIEW = 0, 1, 2
 """What a tick may be of: the first two are `CHANNELS`."""
@@ -31,7 +31,8 @@ class SessionArrays:
         t_ms: [n] clock of the page.
         epoch_ms: [n] wall clock.
         turn: [n] the turn; -1 for none.
-        side: [n] the answer under the point, as `event_columns.SIDES`; 0 for VIEW.
+        side: [n] the answer under the point, as `columns.SIDES`; 0 for VIEW.
+        about: [n] the answer that is told of: the one under the point, scrolled, or on screen.
         idle_ms: [n] time since the mouse last moved; NaN before it first does in a page load.
         control: [n] whether the mouse is in a rating control; False for other ticks.
         points: By channel, what its ticks tell; `at` are the ticks.
@@ -43,13 +44,16 @@ class SessionArrays:
     epoch_ms: NDArray[np.float64]
     turn: NDArray[np.int64]
     side: NDArray[np.int8]
+    about: NDArray[np.int8]
     idle_ms: NDArray[np.float64]
     control: NDArray[np.bool_]
     points: dict[str, Points]
 
 
-_COLUMNS = ("channel", "load", "t_ms", "epoch_ms", "turn", "side", "idle_ms", "control")
-_KINDS: tuple[str, ...] = ("i1", "i2", "f8", "f8", "i8", "i1", "f8", "?")
+_COLUMNS = (
+    *("channel", "load", "t_ms", "epoch_ms", "turn", "side", "about", "idle_ms", "control"),
+)
+_KINDS: tuple[str, ...] = ("i1", "i2", "f8", "f8", "i8", "i1", "i1", "f8", "?")
 
 
 @dataclass
@@ -82,7 +86,8 @@ class Gathered:
         mouse = found.points["mouse"]
         control = np.zeros(n, np.bool_)
         control[mouse.at] = self._controls(found, mouse.at[mouse.side > 0], row_of)[mouse.at]
-        self._add_views(found, row_of)
+        about = side.copy()
+        self._add_views(found, row_of, about)
         self._loads.append(
             SessionArrays(
                 channel=channel[ticks],
@@ -91,6 +96,7 @@ class Gathered:
                 epoch_ms=(origin_ms + found.t)[ticks],
                 turn=found.turns[ticks],
                 side=side[ticks],
+                about=about[ticks],
                 idle_ms=_idle_ms(page_ms, mouse)[ticks],
                 control=control[ticks],
                 points={
@@ -113,9 +119,12 @@ class Gathered:
         }
         return SessionArrays(**columns, points=points)
 
-    def _add_views(self, found: LoadEvents, row_of: NDArray[np.int64]) -> None:
+    def _add_views(
+        self, found: LoadEvents, row_of: NDArray[np.int64], about: NDArray[np.int8]
+    ) -> None:
         for i in found.where("sw").tolist():
             event, row = found.events[i], int(row_of[i])
+            about[i] = SIDES.get(event[2] if event[0] == "s" else event[3], 0)
             if event[0] == "s":
                 self.view.append((row, SCROLLED[event[2]], event[3]))
             else:

@@ -8,7 +8,7 @@ choosing on one ends reading.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,42 +17,29 @@ from numpy.typing import NDArray
 
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.schema import TICKS, VIEW_COLUMNS
-from ifllm_hf.data.sessions.event_columns import CHANNELS
-from ifllm_hf.data.sessions.event_rows import VIEW, Gathered, SessionArrays
 from ifllm_hf.data.sessions.events import (
     LEDGERS,
+    LoadEvents,
     count_refused,
     page_loads,
     well_formed,
     with_turns,
 )
 from ifllm_hf.data.sessions.session_file import Session
-from ifllm_hf.data.ticks.alignment import ON_NOTHING, ON_RATING, ON_RESPONSE, SURFACES
-from ifllm_hf.data.ticks.reading_end import PHASES
-from ifllm_hf.data.ticks.tick_table import SIDES, float_column, name_column
+from ifllm_hf.data.sessions.ticks.rows import Gathered, SessionArrays
+from ifllm_hf.data.sessions.ticks.table import (
+    SessionTurn,
+    by_turn,
+    real_column,
+    tick_table,
+    whole_column,
+)
 
 NEAR_PX = 50.0
 """A point further than this from every glyph is on the answer, but on no character of it."""
 
 _LEDGER_OF = {"mouse": "pointer", "gaze": "gaze"}
 _READING, _RATING, _AFTER = 0, 1, 2
-
-
-@dataclass(frozen=True)
-class SessionTurn:
-    """What ticks need of a turn.
-
-    Attributes:
-        query_id: Key of the turn.
-        conversation_id: Where it belongs.
-        answers: The stored sources, by side 1 (a) and 2 (b).
-        rated: Whether a rating is stored.
-    """
-
-    query_id: int
-    conversation_id: str
-    answers: Mapping[int, str]
-    rated: bool
 
 
 @dataclass
@@ -93,12 +80,31 @@ def session_ticks(
         reason: Said in the ledger.
     """
     ledgers = {name: Ledger(name) for name in LEDGERS}
-    gathered = Gathered()
     count_refused(session, ledgers)
     loads = page_loads(session)
     found = well_formed([events for _, events in loads], ledgers)
-    for load, ((origin_ms, _), good) in enumerate(zip(loads, found, strict=True)):
-        gathered.add(load, origin_ms, with_turns(good, ledgers, withheld, reason))
+    told = [with_turns(events, ledgers, withheld, reason) for events in found]
+    origins = [origin_ms for origin_ms, _ in loads]
+    return ticks_of(zip(origins, told, strict=True), turns, home, ledgers)
+
+
+def ticks_of(
+    loads: Iterable[tuple[float, LoadEvents]],
+    turns: Mapping[int, SessionTurn],
+    home: str,
+    ledgers: dict[str, Ledger],
+) -> SessionTicks:
+    """Make the tick tables of page loads: of each its origin and its events, with their turns.
+
+    Args:
+        loads: In the order of their origins.
+        turns: See `session_ticks`, as for the next.
+        home: The conversation of ticks that belong to no turn.
+        ledgers: By name; what is mended is added.
+    """
+    gathered = Gathered()
+    for load, (origin_ms, events) in enumerate(loads):
+        gathered.add(load, origin_ms, events)
     for ledger in ledgers.values():
         ledger.check()
     ticks = gathered.arrays()
@@ -119,11 +125,11 @@ def session_ticks(
     chars = _characters(ticks, units, ledgers)
     view = _view_columns(gathered, ticks.turn, units, ledgers["view"])
     phase, sources = _phases(gathered, ticks, turns)
-    table = _table(ticks, chars, view, phase, turns)
+    table = tick_table(ticks, chars, view, phase, turns)
     names = list(dict.fromkeys([home, *(t.conversation_id for t in turns.values())]))
     if len(names) > 1:
         of_number = {n: names.index(t.conversation_id) for n, t in turns.items()}
-        place = pa.array(_of_turn(ticks.turn, of_number, none=0))
+        place = pa.array(by_turn(ticks.turn, of_number, none=0))
     tables = {}
     for number, name in enumerate(names):
         part = table if len(names) == 1 else table.filter(pa.compute.equal(place, number))
@@ -184,7 +190,9 @@ def _view_columns(
             first[there] = points[first[there].astype(np.int64)]
             end[there] = points[end[there].astype(np.int64) - 1] + 1
     return {
-        name: (_whole if name.startswith("visible") else _real)(len(turn), at[name], values[name])
+        name: (whole_column if name.startswith("visible") else real_column)(
+            len(turn), at[name], values[name]
+        )
         for name in VIEW_COLUMNS
     }
 
@@ -200,7 +208,8 @@ def _phases(
         if not mine.size:
             continue
         begin = gathered.rating_from.get(number)
-        sources[of_turn.query_id] = "fallback" if begin is None else "rating_zone"
+        if of_turn.query_id is not None:
+            sources[of_turn.query_id] = "fallback" if begin is None else "rating_zone"
         if begin is None:
             # The events of the rating never came. What followed the last answer may be its click.
             on = mine[ticks.side[mine] > 0]
@@ -208,78 +217,3 @@ def _phases(
         after = gathered.after_from.get(number, n)
         phase[mine] = np.where(mine < begin, _READING, np.where(mine < after, _RATING, _AFTER))
     return phase, sources
-
-
-def _table(
-    ticks: SessionArrays,
-    chars: Mapping[str, NDArray[np.float64]],
-    view: Mapping[str, pa.Array],
-    phase: NDArray[np.int8],
-    turns: Mapping[int, SessionTurn],
-) -> pa.Table:
-    n = len(ticks.turn)
-    query_id = _of_turn(ticks.turn, {number: t.query_id for number, t in turns.items()}, none=-1)
-    surfaces = np.where(ticks.side > 0, np.int8(ON_RESPONSE), np.int8(ON_NOTHING))
-    surfaces[ticks.control] = ON_RATING
-    surfaces[ticks.channel == VIEW] = -1  # no point
-    camera = np.full(n, -1, np.int8)
-    camera[ticks.points["gaze"].at] = ticks.points["gaze"].valid
-    made: dict[str, pa.Array] = {
-        "query_id": pa.array(query_id, mask=ticks.turn < 0),
-        "page_load": pa.array(ticks.load),
-        "file_row": pa.array(np.arange(n, dtype=np.int32)),
-        "t_ms": pa.array(ticks.t_ms),
-        "epoch_ms": pa.array(np.rint(ticks.epoch_ms).astype(np.int64)),
-        "camera_ok": pa.array(camera == 1, mask=camera < 0),
-        "mouse_idle_ms": float_column(ticks.idle_ms),
-        "surface": name_column(surfaces, SURFACES),
-        "phase": name_column(phase, PHASES),
-        **view,
-    }
-    for channel in CHANNELS:
-        points = ticks.points[channel]
-        at, side = points.at, ticks.side[points.at]
-        made |= {
-            f"{channel}_x_px": _real(n, at, points.x),
-            f"{channel}_y_px": _real(n, at, points.y),
-            f"{channel}_on": name_column(_spread(n, at, side), SIDES),
-            f"{channel}_char": _whole(n, at, chars[channel]),
-            f"{channel}_caret_utf16": _whole(n, at, points.offset),
-            f"{channel}_surface": name_column(_spread(n, at, surfaces[at]), SURFACES),
-        }
-        for number, letter in ((1, "a"), (2, "b")):
-            here = side == number
-            for axis, values in (("x", points.rx), ("y", points.ry)):
-                made[f"{channel}_rel_{axis}_px_{letter}"] = _real(n, at[here], values[here])
-    empty = {f.name: pa.nulls(n, f.type) for f in TICKS if f.name not in made}
-    return pa.table([{**empty, **made}[name] for name in TICKS.names], schema=TICKS)
-
-
-def _of_turn(turn: NDArray[np.int64], values: Mapping[int, int], *, none: int) -> NDArray[np.int64]:
-    """Return [n] the value of each tick's turn, which is one of `values`; `none` for none."""
-    numbers = np.array(sorted(values), np.int64)
-    of_number = np.array([values[number] for number in numbers.tolist()] + [none], np.int64)
-    return of_number[np.where(turn < 0, len(numbers), np.searchsorted(numbers, turn))]
-
-
-def _spread(n: int, at: NDArray[np.int64], codes: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Return [n] codes, -1 but for the ticks `at`."""
-    spread = np.full(n, -1, np.int8)
-    spread[at] = codes
-    return spread
-
-
-def _real(n: int, at: NDArray[np.int64], values: NDArray[np.float64]) -> pa.Array:
-    """Return a float32 column of n ticks: `values` of the ticks `at`, else null; NaN is null."""
-    column = np.full(n, np.nan, np.float32)
-    column[at] = values
-    return pa.array(column, mask=np.isnan(column))
-
-
-def _whole(n: int, at: NDArray[np.int64], values: NDArray[np.float64]) -> pa.Array:
-    """Return an int32 column likewise."""
-    told = ~np.isnan(values)
-    column, mask = np.zeros(n, np.int32), np.ones(n, np.bool_)
-    column[at[told]] = values[told]
-    mask[at] = ~told
-    return pa.array(column, mask=mask)
