@@ -10,12 +10,12 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from ifllm_hf.capture import attach
 from ifllm_hf.capture.server import (
     OpenedSession,
     PageMessage,
     Refusal,
     SessionStore,
-    attach,
     put_messages,
 )
 from ifllm_hf.data.sessions.event_schema import fits
@@ -35,7 +35,8 @@ HASH = "0" * 64
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     app = FastAPI()
-    store = attach(app, make_settings(tmp_path_factory.mktemp("pages") / "sessions"))
+    sessions = tmp_path_factory.mktemp("pages") / "sessions"
+    store = attach(app, settings=make_settings(sessions)).store
     with TestClient(app, base_url="https://chat.example") as client:
         client.store = store  # type: ignore[attr-defined]
         yield client
