@@ -4,7 +4,7 @@
   `event_3.schema.json`: the same of chat pages; `event_schema` decides by them what fits, here and
   in the server
 * `session_file`: a file's lines, each kept or counted
-* `events`: which events fit; `ticks`: they become ticks
+* `events`: which events fit, and how they become ticks
 * `pages`: sessions of chat pages, with messages and actions
 * `shard`: many closed sessions in one Parquet file; `stored`: where each session of a folder lies;
   `packed`: packs them, and takes one out again

@@ -30,6 +30,8 @@ from ifllm_hf.data.ledger import Ledger, LedgersAsJson, PackedLedgers, total
 from ifllm_hf.data.recordings import ConversationRows, Recordings, TablesToWrite
 from ifllm_hf.data.schema import SCHEMAS, TURNS
 from ifllm_hf.data.sessions.event_schema import PAGES
+from ifllm_hf.data.sessions.events.session_table import SessionTurn
+from ifllm_hf.data.sessions.events.session_ticks import session_ticks
 from ifllm_hf.data.sessions.origin import (
     NO_CONSENT,
     READER_PREFIX,
@@ -54,8 +56,6 @@ from ifllm_hf.data.sessions.session_rows import (
     session_rows,
 )
 from ifllm_hf.data.sessions.sessions_card import SessionTally, sessions_card
-from ifllm_hf.data.sessions.ticks.session_ticks import session_ticks
-from ifllm_hf.data.sessions.ticks.table import SessionTurn
 from ifllm_hf.data.tables.folds import add_fold, fold_of_unknown
 from ifllm_hf.data.tables.preferences import build_preferences
 from ifllm_hf.data.tables.workers import QUASI_IDENTIFIERS, withhold_rare

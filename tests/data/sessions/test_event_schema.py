@@ -9,9 +9,9 @@ import pytest
 
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.sessions.event_schema import fits
-from ifllm_hf.data.sessions.events import LEDGERS, count_refused, well_formed
+from ifllm_hf.data.sessions.events.page_loads import LEDGERS, count_refused, well_formed
+from ifllm_hf.data.sessions.events.point_columns import _rules, points_of
 from ifllm_hf.data.sessions.session_file import Session
-from ifllm_hf.data.sessions.ticks.columns import _rules, points_of
 
 BATCH = {
     "type": "batch",

@@ -8,7 +8,8 @@ from typing import Any
 
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.recordings import ConversationRows
-from ifllm_hf.data.sessions.events import known_to_fit, with_turns
+from ifllm_hf.data.sessions.events.page_loads import known_to_fit, with_turns
+from ifllm_hf.data.sessions.events.session_ticks import SessionTicks, ticks_of
 from ifllm_hf.data.sessions.pages.page_rows import (
     Row,
     acted,
@@ -23,7 +24,6 @@ from ifllm_hf.data.sessions.pages.told import ACTIONS_LEDGER, page_ledgers, read
 from ifllm_hf.data.sessions.review import PUBLISH, Key
 from ifllm_hf.data.sessions.session_file import Record, Session
 from ifllm_hf.data.sessions.session_rows import UNREVIEWED, SessionRows
-from ifllm_hf.data.sessions.ticks.session_ticks import SessionTicks, ticks_of
 from ifllm_hf.data.tables.chat_threads import conversation_key, question_key
 from ifllm_hf.data.tables.folds import fold_of_unknown
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.data.sessions.events.session_table import SessionTurn
 from ifllm_hf.data.sessions.pages.shown_texts import NOT_TOLD, ShownText
 from ifllm_hf.data.sessions.pages.stored_texts import StoredMessages
 from ifllm_hf.data.sessions.pages.told import Event, PageLoad
-from ifllm_hf.data.sessions.ticks.table import SessionTurn
 from ifllm_hf.data.tables.chat_threads import question_key
 
 NO_PLACE = "no place in the Markdown"

@@ -8,7 +8,7 @@ from typing import Any
 
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.sessions.event_schema import PAGES, fits
-from ifllm_hf.data.sessions.events import LEDGERS, count_refused, page_loads
+from ifllm_hf.data.sessions.events.page_loads import LEDGERS, count_refused, page_loads
 from ifllm_hf.data.sessions.session_file import Session
 
 ACTIONS_LEDGER = "actions"
@@ -85,8 +85,8 @@ def read_loads(session: Session, ledgers: Mapping[str, Ledger]) -> list[PageLoad
 
     Args:
         session: Read with its events.
-        ledgers: By name: those of `events.LEDGERS`, and `ACTIONS_LEDGER`. What does not fit, and
-            what is no tick and no action, is counted there; ticks and actions are not yet.
+        ledgers: By name: those of `page_loads.LEDGERS`, and `ACTIONS_LEDGER`. What does not fit,
+            and what is no tick and no action, is counted there; ticks and actions are not yet.
     """
     count_refused(session, ledgers)
     loads = []

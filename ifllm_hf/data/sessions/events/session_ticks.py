@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.schema import TICKS, VIEW_COLUMNS
-from ifllm_hf.data.sessions.events import (
+from ifllm_hf.data.sessions.events.page_loads import (
     LEDGERS,
     LoadEvents,
     count_refused,
@@ -25,15 +25,15 @@ from ifllm_hf.data.sessions.events import (
     well_formed,
     with_turns,
 )
-from ifllm_hf.data.sessions.session_file import Session
-from ifllm_hf.data.sessions.ticks.rows import Gathered, SessionArrays
-from ifllm_hf.data.sessions.ticks.table import (
+from ifllm_hf.data.sessions.events.session_arrays import Gathered, SessionArrays
+from ifllm_hf.data.sessions.events.session_table import (
     SessionTurn,
     by_turn,
     real_column,
     tick_table,
     whole_column,
 )
+from ifllm_hf.data.sessions.session_file import Session
 
 NEAR_PX = 50.0
 """A point further than this from every glyph is on the answer, but on no character of it."""

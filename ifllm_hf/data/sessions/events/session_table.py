@@ -10,8 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ifllm_hf.data.schema import TICKS
-from ifllm_hf.data.sessions.ticks.columns import CHANNELS
-from ifllm_hf.data.sessions.ticks.rows import VIEW, SessionArrays
+from ifllm_hf.data.sessions.events.point_columns import CHANNELS
+from ifllm_hf.data.sessions.events.session_arrays import VIEW, SessionArrays
 from ifllm_hf.data.ticks.alignment import ON_NOTHING, ON_RATING, ON_RESPONSE, SURFACES
 from ifllm_hf.data.ticks.reading_end import PHASES
 from ifllm_hf.data.ticks.tick_table import SIDES, float_column, name_column

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.sessions.event_schema import fits
+from ifllm_hf.data.sessions.events.point_columns import Points, points_of
 from ifllm_hf.data.sessions.session_file import Session
-from ifllm_hf.data.sessions.ticks.columns import Points, points_of
 
 SCROLLED = {"window": "scroll_y_px", "A": "scroll_y_px_a", "B": "scroll_y_px_b"}
 """The column of each target of a scroll event."""

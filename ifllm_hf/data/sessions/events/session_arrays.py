@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ifllm_hf.data.sessions.events import SCROLLED, LoadEvents
-from ifllm_hf.data.sessions.ticks.columns import CHANNELS, SIDES, Points
+from ifllm_hf.data.sessions.events.page_loads import SCROLLED, LoadEvents
+from ifllm_hf.data.sessions.events.point_columns import CHANNELS, SIDES, Points
 
 MOUSE, GAZE, VIEW = 0, 1, 2
 """What a tick may be of: the first two are `CHANNELS`."""
@@ -31,7 +31,7 @@ class SessionArrays:
         t_ms: [n] clock of the page.
         epoch_ms: [n] wall clock.
         turn: [n] the turn; -1 for none.
-        side: [n] the answer under the point, as `columns.SIDES`; 0 for VIEW.
+        side: [n] the answer under the point, as `point_columns.SIDES`; 0 for VIEW.
         about: [n] the answer that is told of: the one under the point, scrolled, or on screen.
         idle_ms: [n] time since the mouse last moved; NaN before it first does in a page load.
         control: [n] whether the mouse is in a rating control; False for other ticks.
