@@ -173,6 +173,12 @@ def _name_affected(sessions: str, models: Sequence[str]) -> None:
 
 
 def _run_review(arguments: argparse.Namespace) -> int:
+    if arguments.sessions.is_file():
+        from ifllm_hf.data.imports.import_chats import review_export
+
+        done, waiting = review_export(arguments.sessions, ask=input, say=_say)
+        _say(f"{done} decided, {waiting} wait.")
+        return 0
     from ifllm_hf.data.sessions.collected import open_sessions
     from ifllm_hf.data.sessions.review import decide, write_decisions
 
@@ -183,6 +189,12 @@ def _run_review(arguments: argparse.Namespace) -> int:
     write_decisions(folder, decided)
     _say(f"{len(decided)} decided, {len(sessions.waiting) - len(decided)} wait.")
     return 0
+
+
+def _run_import(arguments: argparse.Namespace) -> int:
+    from ifllm_hf.data.imports.import_command import run_import
+
+    return run_import(arguments, say=_say, show=_show)
 
 
 def _run_pack(arguments: argparse.Namespace) -> int:
@@ -337,6 +349,10 @@ def _run_readers(arguments: argparse.Namespace) -> int:
 
 
 def _run_label(arguments: argparse.Namespace) -> int:
+    from ifllm_hf.alignment.labels.actions.label_command import run_label_actions, takes_actions
+
+    if takes_actions(arguments):
+        return run_label_actions(arguments, lambda: _data(arguments), say=_say, show=_show)
     from ifllm_hf.alignment.labels.check import TURNS_OF_CHECK, check_labels
     from ifllm_hf.alignment.labels.label_file import check_place
     from ifllm_hf.alignment.labels.noise import check_nu
@@ -432,6 +448,7 @@ def _say(text: str) -> None:
 
 _COMMANDS = {
     "prepare": _run_prepare,
+    "import": _run_import,
     "review": _run_review,
     "pack": _run_pack,
     "push": _run_push,

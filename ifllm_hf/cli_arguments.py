@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ifllm_hf import __version__
+from ifllm_hf.data.imports.import_command import add_import_parser
 
 _PREPARE = """\
 Read a release and write the folder that load_dataset loads.
@@ -99,11 +100,15 @@ Label pairs and write them in TRL's format, with a confidence for each.
   ifllm label pairs.parquet --source both --nu 0.05         # clicks corrected by behaviour
   ifllm label pairs.parquet --source reward --inputs gaze   # what the eyes alone say
   ifllm label pairs --source all                            # a folder: a shard for each of turns
+  ifllm label pairs.parquet --source actions --from chats   # what readers did with answers
+  ifllm label kto.parquet --source actions --unpaired       # single answers, wanted or not
 
 Sources: explicit; reward (a behaviour model, out of fold by reader, calibrated); both (a click that
 behaviour contradicts loses confidence; assumes that click errors do not depend on behaviour given
-the preference); all (both where there is a click, behaviour elsewhere). --nu is the share of clicks
-that are mistakes. The texts of one shard are in memory at a time; with text among --inputs all are.
+the preference); all (both where there is a click, behaviour elsewhere); actions (what readers did
+with answers: like, switch, edited, regenerated, continued; --unpaired: also copy and stop). --nu is
+the share of clicks that are mistakes. The texts of one shard are in memory at a time; with text
+among --inputs all are.
 """
 _MERGE = """\
 Merge an adapter into the weights that it was trained on, and measure what that changed.
@@ -181,9 +186,14 @@ def parser() -> argparse.ArgumentParser:
         help="of sessions: name those (folders or ORG/NAME) that learned from who withdrew",
     )
 
+    add_import_parser(commands)
+
     review = _command(commands, "review", "what of the sessions may become public", _REVIEW)
     review.add_argument(
-        "sessions", type=Path, metavar="SESSIONS", help="the folder that the Space collects into"
+        "sessions",
+        type=Path,
+        metavar="SESSIONS",
+        help="the folder that the Space collects into, or an export for `ifllm import`",
     )
 
     pack = _command(commands, "pack", "closed sessions into shards", _PACK)
@@ -276,7 +286,7 @@ def parser() -> argparse.ArgumentParser:
     label.add_argument(
         "--source",
         dest="labels",
-        choices=["explicit", "reward", "both", "all"],
+        choices=["explicit", "reward", "both", "all", "actions"],
         default="explicit",
         help="see above (default: explicit)",
     )
@@ -291,6 +301,17 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="instead of --inputs: scores or predictions of a reward model, held out by reader",
+    )
+    _flag(label, "--unpaired", "single answers, wanted or not (TRL's unpaired format, for KTO)")
+    label.add_argument(
+        "--rules",
+        nargs="+",
+        default=[],
+        metavar="RULE",
+        help="of actions: only these (default: all, see above)",
+    )
+    label.add_argument(
+        "--without", nargs="+", default=[], metavar="RULE", help="of actions: all but these"
     )
     _from(label)
     label.add_argument(

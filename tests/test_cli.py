@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 NAMES = {"sklearn": "scikit-learn", "markdown_it": "markdown-it-py"}
 COMMANDS = (
     "prepare",
+    "import",
     "review",
     "pack",
     "push",

@@ -9,6 +9,7 @@ In the order in which bytes pass through:
 * `recordings`: what a release and collected sessions have in common; `sessions`: the latter
 * `prepared`: the folder `./ifllm` and its `datasets` builder; `schema`: its columns; `card_head`,
   `marker`: the YAML of its card, and how it is recognised by that
+* `imports`: what other programs export, as such a folder with `messages` and `actions`
 
 Beside them `synthetic`: made-up releases with known truth; `known_truth`: a made-up world in which
 the quality of every answer can be computed.

@@ -195,6 +195,66 @@ SCHEMAS: dict[str, pa.Schema] = {
 
 CONFIGS = tuple(SCHEMAS)
 
+MESSAGES = pa.schema(
+    [
+        ("conversation_id", pa.string()),
+        ("message_id", pa.string()),
+        ("parent_id", pa.string()),
+        ("role", pa.string()),
+        ("content", pa.string()),
+        ("model", pa.string()),
+        ("sibling_index", pa.int32()),
+        ("n_siblings", pa.int32()),
+        ("created_at", _UTC),
+        ("origin", pa.string()),
+        ("replaces", pa.string()),
+        ("stopped", pa.bool_()),
+        *((name, TURNS.field(name).type) for name in ("user_id", "fold")),
+    ]
+)
+"""One row per message of a chat page, a conversation after the other, parents before children."""
+
+ORIGINS_OF_MESSAGES = (
+    *("written", "with_files"),  # of the reader
+    *("generated", "regenerated", "continued", "with_tools", "failed"),  # of a model
+    "edited_by_person",
+)
+"""The values of `origin` in `messages`.
+
+`with_files`: a question that came with files, so that its text is not all of it. `with_tools`: an
+answer that rests on what tools, searches or documents gave, which stands in no message. `failed`:
+an error, or nothing. `edited_by_person`: a person wrote this text, or changed it; `model` is then
+`person`, and `replaces` names the text as the model wrote it.
+"""
+
+ACTIONS = pa.schema(
+    [
+        *(MESSAGES.field(name) for name in ("conversation_id", "message_id", "user_id")),
+        ("action", pa.string()),
+        ("value", pa.float64()),
+        ("at", _UTC),
+        ("source", pa.string()),
+    ]
+)
+"""One row per thing that a reader did with a message: what was done, not where the mouse was."""
+
+KINDS_OF_ACTION = (
+    *("copy", "copy_part", "regenerate", "edit", "continue", "stop", "switch"),
+    *("like", "dislike", "rate", "follow_up"),
+)
+"""The values of `action` in `actions`.
+
+`value` is 1 for `like`, -1 for `dislike`, 1 to 10 for `rate`, null elsewhere. `regenerate` and
+`edit` stand at the text that was replaced, `follow_up` at the answer after which the reader wrote
+on, `switch` at the answer that the reader clicked on among several.
+"""
+
+CHAT_SCHEMAS = {"messages": MESSAGES, "actions": ACTIONS}
+"""Configs that a prepared folder of chat pages has beside `CONFIGS`."""
+
+TABLE_SCHEMAS = {**SCHEMAS, **CHAT_SCHEMAS}
+"""The schema of every table that a prepared folder may hold."""
+
 
 def polars_schema(schema: pa.Schema) -> dict[str, pl.DataType]:
     """Return an Arrow schema as the types of polars, by column."""

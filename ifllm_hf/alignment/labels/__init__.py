@@ -6,5 +6,6 @@
 * `noise`: what a click is worth when clicks are sometimes wrong
 * `from_predictions`: labels from predictions made elsewhere
 * `label_file`, `report`: what is written, and what is said about it
+* `actions`: labels from what readers did with answers, also of single answers
 * `check`: a label file as each language model will see it
 """

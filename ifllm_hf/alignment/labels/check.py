@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from ifllm_hf.alignment.labels.label_file import ACTIONS
 from ifllm_hf.alignment.labels.write import EXPLICIT, SOURCES
 from ifllm_hf.alignment.pairs.config import PromptFormat
 from ifllm_hf.alignment.pairs.format import format_row
@@ -28,7 +29,9 @@ from ifllm_hf.training.tiny_models import TINY_PREFIX
 _SHOWN_CHARS = 240
 TURNS_OF_CHECK = ("query_id", "response_a", "response_b", "preference")
 """Columns of the turns that pairs are held to."""
-_COLUMNS = ("query_id", "source", "p_b", "history_chosen", "bullet_suffix")
+_MESSAGES = ("message_id", "parent_id", "content")
+_SIDES = ("chosen_message_id", "rejected_message_id")
+_COLUMNS = ("query_id", "source", "p_b", "history_chosen", "bullet_suffix", *_SIDES)
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,8 @@ def check_labels(
     Args:
         path: A label file (`.parquet` or `.jsonl`), or the folder of its shards, with `query_id`
             and `source`.
-        turns: The `turns` table that it was made from: `TURNS_OF_CHECK`.
+        turns: The `turns` table that it was made from: `TURNS_OF_CHECK`. Of a file made from
+            actions: the texts of `messages` (`acted_answers.messages_of`).
         templates: YAML files of models; default: those that come with the package, without the
             one for dry runs.
         show: Pairs to show, from the least certain to the most certain.
@@ -117,9 +121,9 @@ def check_labels(
         )
     for i, row in enumerate(rows):
         _check_evidence(row, i, path.name)
-    of_turn = {row["query_id"]: row for row in turns.select(TURNS_OF_CHECK).iter_rows(named=True)}
-    sides = [_chosen_side(row, i, of_turn, path.name) for i, row in enumerate(rows)]
-    clicks = [of_turn[row["query_id"]]["preference"] for row in rows]
+    its = _turns_of(rows, turns, path.name)
+    sides = [_chosen_side(row, i, its[i], path.name) for i, row in enumerate(rows)]
+    clicks = [turn["preference"] for turn in its]
     _check_against_clicks(rows, sides, clicks, path.name)
     with_click = [
         side == click for side, click in zip(sides, clicks, strict=True) if click in ("a", "b")
@@ -134,7 +138,7 @@ def check_labels(
                 raise DataError(
                     f"{path.name}: row {i}, counted from 0, as {models[0]} reads it: {error}"
                 ) from error
-            _hold_to_turn(seen, sides[i], of_turn[row["query_id"]], models, path.name)
+            _hold_to_turn(seen, sides[i], its[i], models, path.name)
             if i in picked:
                 shown.append(_shown(seen, row, models, look))
     source = dict(Counter(row["source"] for row in rows))
@@ -178,12 +182,13 @@ def _formats(templates: Sequence[Path]) -> dict[PromptFormat, list[str]]:
 
 def _check_evidence(row: dict[str, Any], i: int, name: str) -> None:
     """Refuse a row of which nothing says which answer should be chosen."""
-    p_b = row.get("p_b")
+    p_b, known = row.get("p_b"), (*SOURCES, ACTIONS)
     says = isinstance(p_b, int | float) and 0 <= p_b <= 1
+    sure = row["source"] in (EXPLICIT, ACTIONS)
     for column, is_right, expected in (
         ("query_id", isinstance(row["query_id"], int | float), "a whole number"),
-        ("source", row["source"] in SOURCES, f"one of {', '.join(SOURCES)}"),
-        ("p_b", says or row["source"] == EXPLICIT, "the probability of response b, in [0, 1]"),
+        ("source", row["source"] in known, f"one of {', '.join(known)}"),
+        ("p_b", says or sure, "the probability of response b, in [0, 1]"),
     ):
         if not is_right:
             raise DataError(
@@ -192,14 +197,43 @@ def _check_evidence(row: dict[str, Any], i: int, name: str) -> None:
             )
 
 
-def _chosen_side(row: dict[str, Any], i: int, of_turn: dict[int, Any], name: str) -> str:
-    """Return which answer of its turn `chosen` is."""
-    turn = of_turn.get(row["query_id"])
-    if turn is None:
+def _turns_of(rows: list[dict[str, Any]], turns: pl.DataFrame, name: str) -> list[dict[str, Any]]:
+    """Return the turn of every row: `query_id`, both responses and the click.
+
+    Of actions, a is the answer that the row says is chosen, b the other one; nobody clicked.
+    """
+    if "message_id" in turns.columns:
+        texts = {m: (parent, text) for m, parent, text in turns.select(*_MESSAGES).iter_rows()}
+        return [_turn_of_messages(row, i, texts, name) for i, row in enumerate(rows)]
+    of_turn = {row["query_id"]: row for row in turns.select(TURNS_OF_CHECK).iter_rows(named=True)}
+    for i, row in enumerate(rows):
+        if row["query_id"] not in of_turn:
+            raise DataError(
+                f"{name}: row {i}, counted from 0, is of query {row['query_id']}, which is not "
+                "among the turns; check it against the data that it was made from"
+            )
+    return [of_turn[row["query_id"]] for row in rows]
+
+
+def _turn_of_messages(
+    row: dict[str, Any], i: int, texts: dict[str, tuple[str, str]], name: str
+) -> dict[str, Any]:
+    both = [texts[message] for side in _SIDES if (message := row.get(side)) in texts]
+    if len(both) < 2 or both[0][0] != both[1][0]:
         raise DataError(
-            f"{name}: row {i}, counted from 0, is of query {row['query_id']}, which is not among "
-            "the turns; check it against the data that it was made from"
+            f"{name}: row {i}, counted from 0: {' and '.join(_SIDES)} are not two answers to one "
+            "question of these chats; check it against the data that it was made from"
         )
+    return {
+        "query_id": row["query_id"],
+        "response_a": both[0][1],
+        "response_b": both[1][1],
+        "preference": None,
+    }
+
+
+def _chosen_side(row: dict[str, Any], i: int, turn: dict[str, Any], name: str) -> str:
+    """Return which answer of its turn `chosen` is."""
     texts = (text_of(row["chosen"]), text_of(row["rejected"]))
     if texts == (turn["response_a"], turn["response_b"]):
         return "a"
@@ -223,7 +257,8 @@ def _check_against_clicks(
     ]
     if wrong:
         row, side, should = wrong[0]
-        what = "the reader's click" if row["source"] == EXPLICIT else f"p_b {row['p_b']:.3f}"
+        what = {EXPLICIT: "the reader's click", ACTIONS: "the action"}.get(row["source"])
+        what = what or f"p_b {row['p_b']:.3f}"
         hint = " Chosen and rejected look exchanged." if len(wrong) > len(rows) / 2 else ""
         raise DataError(
             f"{name}: chosen is the wrong answer in {len(wrong)} of {len(rows)} pairs; first at "
@@ -236,6 +271,8 @@ def _should_be(row: dict[str, Any], click: str | None) -> Iterator[str]:
     """Yield the side that chosen must be, if the row's source names one."""
     if row["source"] == EXPLICIT:
         yield str(click)
+    elif row["source"] == ACTIONS:
+        yield "a"
     elif row.get("p_b") is not None and row["p_b"] != 0.5:
         yield "b" if row["p_b"] > 0.5 else "a"
 

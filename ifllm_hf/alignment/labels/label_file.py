@@ -9,6 +9,9 @@ import pyarrow as pa
 from ifllm_hf.data.schema import SCHEMAS
 from ifllm_hf.table_parts import LINES, PARQUET, check_table_place
 
+ACTIONS = "actions"
+"""The source of labels that are made from what readers did with answers."""
+
 METADATA_KEY = b"ifllm_label"
 """Key of the report, as JSON, in the metadata of every Parquet file."""
 

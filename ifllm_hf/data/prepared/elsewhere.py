@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ifllm_hf.data.marker import version_in
 from ifllm_hf.data.prepared.folder import OWN_NAMES
-from ifllm_hf.data.schema import CONFIGS
+from ifllm_hf.data.schema import TABLE_SCHEMAS
 from ifllm_hf.data.sessions.sessions_card import waiting_questions
 from ifllm_hf.errors import ConfigError, OutputError
 from ifllm_hf.files import cache_folder, digest, held
@@ -104,7 +104,7 @@ def upload(folder: Path, place: RemotePath) -> None:
         commit_prepared(folder, repo_id, private=True, message="Prepare sessions")
         return
     (place / UNFINISHED).write_bytes(b"")
-    for name in (_CARD, *CONFIGS, "figures"):
+    for name in (_CARD, *TABLE_SCHEMAS, "figures"):
         (place / name).remove()
     for file in sorted(file for file in folder.rglob("*") if file.is_file()):
         name = file.relative_to(folder).as_posix()
@@ -145,7 +145,7 @@ def commit_prepared(
             repo_type="dataset",
             folder_path=Path(folder),
             commit_message=message,
-            delete_patterns=[f"{config}/train-*.parquet" for config in CONFIGS],
+            delete_patterns=[f"{config}/train-*.parquet" for config in TABLE_SCHEMAS],
         )
     return str(url)
 

@@ -29,7 +29,14 @@ from ifllm_hf.data.prepared.shards import (
     conform,
     write_parts,
 )
-from ifllm_hf.data.schema import CONFIGS, DEFAULT_CONFIG, SCHEMA_VERSION, SCHEMAS
+from ifllm_hf.data.schema import (
+    CHAT_SCHEMAS,
+    CONFIGS,
+    DEFAULT_CONFIG,
+    SCHEMA_VERSION,
+    SCHEMAS,
+    TABLE_SCHEMAS,
+)
 from ifllm_hf.errors import OutputError, TableError
 from ifllm_hf.files import whole_folder
 from ifllm_hf.remote_path import Place
@@ -46,7 +53,7 @@ ADVICE = "free some space or choose another place with --out"
 """What to do when a prepared folder cannot be written."""
 
 # What may lie in a folder that a new one replaces; anything else is somebody's own work.
-OWN_NAMES = frozenset((*CONFIGS, "README.md", "figures"))
+OWN_NAMES = frozenset((*TABLE_SCHEMAS, "README.md", "figures"))
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,7 @@ def _check_shard(file: Path, config: str) -> None:
     except (pa.ArrowException, OSError) as error:
         said = " ".join(str(error).split())
         raise TableError(f"{file}: cannot be read as Parquet ({said}). {again}") from error
-    missing = [name for name in SCHEMAS[config].names if name not in found.names]
+    missing = [name for name in TABLE_SCHEMAS[config].names if name not in found.names]
     if missing:
         raise TableError(
             f"{file}: no column {', '.join(missing[:5])}; expected those of `{config}` (schema "
@@ -120,7 +127,8 @@ def card_metadata(folder: str | os.PathLike[str]) -> dict[str, Any]:
     the digest of their content, a folder that was prepared anew would be loaded as the old one.
     """
     configs: list[dict[str, Any]] = []
-    for config in CONFIGS:
+    chat = (config for config in CHAT_SCHEMAS if (Path(folder) / config).is_dir())
+    for config in (*CONFIGS, *chat):
         entry: dict[str, Any] = {"config_name": config}
         if config == DEFAULT_CONFIG:
             entry["default"] = True
@@ -249,7 +257,8 @@ def write_folder(
         (folder / "README.md").write_text(with_card_metadata(text, folder), encoding="utf-8")
         check_target(out)  # hours may have passed
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
-    return PreparedFolder(out, {config: counts[config] for config in CONFIGS}, size)
+    rows = {config: counts[config] for config in TABLE_SCHEMAS if config in counts}
+    return PreparedFolder(out, rows, size)
 
 
 def write_tables(
@@ -319,7 +328,7 @@ def turns_without_ticks(folder: Path) -> Iterator[pa.Table]:
 def _parts(table: Table, config: str, folder: Path) -> Iterator[pa.Table]:
     frames = () if table is None else table(folder) if callable(table) else (table,)
     for frame in frames:
-        yield conform(_arrow(frame), SCHEMAS[config], config)
+        yield conform(_arrow(frame), TABLE_SCHEMAS[config], config)
 
 
 def _arrow(frame: pl.DataFrame) -> pa.Table:

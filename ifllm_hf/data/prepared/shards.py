@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from ifllm_hf.data.schema import (
     CONVERSATION_TICK_COLUMNS,
-    SCHEMAS,
+    TABLE_SCHEMAS,
     TICKS,
     TURN_TICK_COLUMNS,
     TURNS,
@@ -76,7 +76,7 @@ class ShardWriter:
         self.directory = folder / config
         self.directory.mkdir()
         self.rows = 0
-        self._schema = SCHEMAS[config]
+        self._schema = TABLE_SCHEMAS[config]
         self._paths: list[Path] = []
         encodings, dictionaries = _encodings(self._schema)
         self._encodings = encodings
