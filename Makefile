@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help setup setup-test demo test check style bench card reward-report benchmark-report late-reading known-truth clean webgazer-test peers-test mutation-test uv-test
+.PHONY: help setup setup-test demo test check style bench card reward-report benchmark-report late-reading known-truth clean webgazer-test rendered-test peers-test mutation-test uv-test
 
 help:
 	@echo "make demo   set up, then the whole line in minutes: data, scores by worker, pairs, DPO"
@@ -24,6 +24,8 @@ help:
 	@echo "make benchmark-report  the benchmark on the public release, as README and cards quote it"
 	@echo "make late-reading  fit the model that comes with the package on DATA (default: ifllm)"
 	@echo "make known-truth  train the small language model that comes with the package: five minutes"
+	@echo "make rendered-test  the answers of the release through the parsers of Open WebUI and Gradio (npm):"
+	@echo "            which characters find their place in the Markdown; two minutes"
 	@echo "make uv-test  fetch uv into a temporary folder and run recipes alone against the wheel"
 	@echo "make peers-test  fetch the tests of transformers into a temporary folder, run them on our models"
 	@echo "make mutation-test  change the code in 60 places of each room and see whether a test fails: half"
@@ -74,6 +76,10 @@ benchmark-report: setup
 # Fetches WebGazer (GPL-3.0-or-later) into a temporary folder and runs it before a drawn face.
 webgazer-test: setup-test
 	PYTHONPATH=spaces $(BIN)/python -m tests.browser.webgazer_virtual_eye
+
+# npm fetches marked into a temporary folder; reads the release at $IFLLM_RELEASE.
+rendered-test: setup
+	$(BIN)/python -m tests.data.rendered.marked_run
 
 # The tests come with the source distribution of the installed transformers; half a minute.
 peers-test: setup

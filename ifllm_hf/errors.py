@@ -56,7 +56,7 @@ EXTRAS = {
     **dict.fromkeys(("scipy", "sklearn", "skops"), "learn"),
     **dict.fromkeys(("accelerate", "bitsandbytes", "peft", "torch", "transformers"), "train"),
     **dict.fromkeys(("evaluate", "trl"), "train"),
-    **dict.fromkeys(("fastapi", "markdown_it", "orjson", "uvicorn"), "capture"),
+    **dict.fromkeys(("fastapi", "orjson", "uvicorn"), "capture"),
     "gradio": "space",
     "matplotlib": "plot",
     **dict.fromkeys(("datatrove", "ray"), "scale"),

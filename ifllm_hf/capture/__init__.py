@@ -4,8 +4,6 @@ settings   what an operator sets
 same_page, path_prefix
            what a proxy makes of hosts and paths
 operator   who that is
-markdown_source
-           answers as HTML in which every character knows its place in the Markdown
 server/    what stores a session: routes, quotas, withdrawal, packing, status
 taking_part/
            consent and all steps after it, as a page asks for them
