@@ -289,11 +289,21 @@ def write_tables(
     rows = TickRows(folder, None if turns is None else _arrow(turns), shard_bytes)
     writers = {config: ShardWriter(folder, config) for config in _BESIDE_TICKS}
     of_tasks = RowWriter(writers["tasks"], SCHEMAS["tasks"], shard_bytes)
+    of_chats: dict[str, tuple[ShardWriter, RowWriter]] = {}
     for conversation in conversations:
         rows.add(conversation)
         of_tasks.add(conversation.tasks)
+        chat = (conversation.messages, conversation.actions)
+        for config, schema in CHAT_SCHEMAS.items() if any(chat) or of_chats else ():
+            if config not in of_chats:
+                writer = ShardWriter(folder, config)
+                of_chats[config] = writer, RowWriter(writer, schema, shard_bytes)
+            of_chats[config][1].add(chat[config == "actions"])
     counts = rows.close()
     of_tasks.flush()
+    for config, (writer, waiting) in of_chats.items():
+        waiting.flush()
+        counts[config] = writer.close()
     for config, table in zip(_BESIDE_TICKS, (preferences, tasks, workers), strict=True):
         write_parts(writers[config], _parts(table, config, folder), shard_bytes)
         counts[config] = writers[config].close()

@@ -242,7 +242,7 @@ class TickRows:
             self._flush()
         self._gathered.add(conversation)
         # Which conversation it was; its rows lie with those of the others.
-        self._pending.append(replace(conversation, ticks=TICKS.empty_table(), turns=(), tasks=()))
+        self._pending.append(_without_rows(conversation))
 
     def close(self) -> dict[str, int]:
         """Write what is left and return the number of rows per config."""
@@ -322,6 +322,11 @@ class TickRows:
         columns["reading_end_source"] = pa.array(source, pa.string())
         columns.update(_as_lists(own, offsets, TURN_TICK_COLUMNS))
         self._writers[kind].write(pa.table(columns))
+
+
+def _without_rows(conversation: ConversationRows) -> ConversationRows:
+    nothing: dict[str, Any] = dict.fromkeys(("turns", "tasks", "messages", "actions"), ())
+    return replace(conversation, ticks=TICKS.empty_table(), **nothing)
 
 
 class _Gathered:

@@ -18,6 +18,7 @@ from uuid import uuid4
 from ifllm_hf.data.prepared.folder import write_tables
 from ifllm_hf.data.ranks.listing import Listing, read_listing
 from ifllm_hf.data.recordings import ConversationRows
+from ifllm_hf.data.schema import CHAT_SCHEMAS
 from ifllm_hf.data.sessions.collected import CollectedSessions
 from ifllm_hf.data.sessions.origin import (
     WITHDRAWN,
@@ -31,8 +32,8 @@ from ifllm_hf.errors import ConfigError, OutputError, WithdrawnMeanwhileError
 from ifllm_hf.files import digest, read_json_object, write_json
 
 RANKS = "ranks"
-CONFIGS_OF_RANK = ("pairwise", "pointwise", "ticks", "preferences", "tasks")
-"""What a rank writes; `workers` takes all readers."""
+CONFIGS_OF_RANK = ("pairwise", "pointwise", "ticks", "preferences", "tasks", *CHAT_SCHEMAS)
+"""What a rank writes, the last ones where it read chat pages; `workers` takes all readers."""
 NOT_DONE = "is not done"
 _PARTS_OF_RECORD = {"listing", "folder", "files", "rows", "decisions", "ends", "counts"}
 _ATTEMPTS = 3  # to read sessions of which none is withdrawn meanwhile
@@ -83,7 +84,7 @@ def _write(listing: Listing, rank: int, part: list[KnownSession]) -> None:
             "listing": listing.key,
             "folder": folder.name,
             "files": {str(file.relative_to(folder)): _digest(file) for file in _shards(folder)},
-            "rows": {config: rows[config] for config in CONFIGS_OF_RANK},
+            "rows": {config: rows[config] for config in CONFIGS_OF_RANK if config in rows},
             "decisions": _decided(by_reader(sessions.decisions), part),
             "ends": ends,
             "counts": sessions.counts(),

@@ -27,7 +27,9 @@ import pyarrow.parquet as pq
 from ifllm_hf.data.ledger import Ledger, LedgersAsJson, PackedLedgers, total
 from ifllm_hf.data.recordings import ConversationRows, Recordings, TablesToWrite
 from ifllm_hf.data.schema import SCHEMAS, TURNS
-from ifllm_hf.data.sessions.event_ticks import SessionTurn, session_ticks
+from ifllm_hf.data.sessions.event_schema import PAGES
+from ifllm_hf.data.sessions.event_tick_table import SessionTurn
+from ifllm_hf.data.sessions.event_ticks import session_ticks
 from ifllm_hf.data.sessions.origin import (
     NO_CONSENT,
     READER_PREFIX,
@@ -40,6 +42,7 @@ from ifllm_hf.data.sessions.origin import (
     read_tombstones,
     reader_of,
 )
+from ifllm_hf.data.sessions.pages.page_session import PageSession, read_page_session
 from ifllm_hf.data.sessions.review import Key, Question, question_of, read_decisions
 from ifllm_hf.data.sessions.session_file import Session, read_session, tombstone
 from ifllm_hf.data.sessions.session_rows import (
@@ -139,9 +142,11 @@ class CollectedSessions(Recordings):
         session = self._read(known)
         if session is None:
             return []
+        if session.version == PAGES:
+            return self._chats_of(known, session)
         made = session_rows(session, known.user_id, self.decisions, public=self.public)
         turns = _turns_on_page(session, made)
-        first = min(turns.values(), key=lambda t: t.query_id, default=None)
+        first = min(turns.values(), key=lambda t: t.query_id or 0, default=None)
         home = first.conversation_id if first else f"{known.user_id}/{TASK_OF[_PAIRS]}"
         withheld = frozenset(session.turns) - set(turns) if self.public else frozenset()
         ticks = session_ticks(session, turns, home, withheld=withheld, reason=UNREVIEWED)
@@ -163,6 +168,20 @@ class CollectedSessions(Recordings):
             )
             for conversation_id, table in ticks.tables.items()
         ]
+
+    def _chats_of(self, known: KnownSession, session: Session) -> list[ConversationRows]:
+        """Return the conversations of a session of a chat page."""
+        page = self._page(known, session)
+        ledgers = {"lines": session.lines, **page.ticks.ledgers}
+        self.file_ledgers.add(page.home, ledgers)
+        for name, ledger in ({"turns": page.rows.ledger} | page.ledgers).items():
+            self.table_ledgers.setdefault(name, Ledger(name))
+            self.table_ledgers[name] += ledger
+        self._tally.add(session, page.rows)
+        return page.conversations(known.user_id)
+
+    def _page(self, known: KnownSession, session: Session) -> PageSession:
+        return read_page_session(session, known.user_id, self.decisions, public=self.public)
 
     def _read(self, known: KnownSession, *, events: bool = True) -> Session | None:
         """Read a session; None, and nothing is left of it, if it may not be used any more."""
@@ -242,7 +261,12 @@ class CollectedSessions(Recordings):
 
     def _rows(self) -> Iterator[tuple[str, SessionRows]]:
         for known in self.sessions:
-            if (session := self._read(known, events=False)) is not None:
+            session = self._read(known, events=False)
+            if session is not None and session.version == PAGES:
+                session = self._read(known)  # which answers were side by side, events say
+                if session is not None:
+                    yield known.user_id, self._page(known, session).rows
+            elif session is not None:
                 rows = session_rows(session, known.user_id, self.decisions, public=self.public)
                 yield known.user_id, rows
 
@@ -275,6 +299,7 @@ class CollectedSessions(Recordings):
     def add_counts(self, counts: Mapping[str, Any]) -> None:
         """Add the `counts` of another process, which read some of these sessions."""
         for name, packed in counts["tables"].items():
+            self.table_ledgers.setdefault(name, Ledger(name))
             self.table_ledgers[name] += Ledger.of_packed(packed)
         self.file_ledgers.take(counts["files"])
         self._tally += SessionTally.of_json(counts["tally"])

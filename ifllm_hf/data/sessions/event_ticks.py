@@ -12,7 +12,7 @@ moves. `t_ms` is that, less the time the page was hidden; `epoch_ms` adds the lo
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.schema import TICKS, VIEW_COLUMNS
+from ifllm_hf.data.sessions.event_tick_table import VIEW, SessionTurn, by_turn, tick_table
 from ifllm_hf.data.sessions.events import (
     LEDGERS,
     SCROLLED,
@@ -31,35 +32,14 @@ from ifllm_hf.data.sessions.events import (
     with_turns,
 )
 from ifllm_hf.data.sessions.session_file import Session
-from ifllm_hf.data.ticks.alignment import ON_NOTHING, ON_RATING, ON_RESPONSE, SURFACES
-from ifllm_hf.data.ticks.reading_end import PHASES
-from ifllm_hf.data.ticks.tick_table import SIDES, float_column, name_column
 
 NEAR_PX = 50.0
 """A point further than this from every glyph is on the answer, but on no character of it."""
 
-CHANNELS = ("mouse", "gaze")
-_MOUSE, _GAZE, _VIEW = 0, 1, 2
+_MOUSE, _GAZE = 0, 1
 _CODE = {"p": _MOUSE, "g": _GAZE}
 _SIDE = {None: 0, "A": 1, "B": 2}
 _READING, _RATING, _AFTER = 0, 1, 2
-
-
-@dataclass(frozen=True)
-class SessionTurn:
-    """What ticks need of a turn.
-
-    Attributes:
-        query_id: Key of the turn.
-        conversation_id: Where it belongs.
-        answers: The stored sources, by side 1 (a) and 2 (b).
-        rated: Whether a rating is stored.
-    """
-
-    query_id: int
-    conversation_id: str
-    answers: Mapping[int, str]
-    rated: bool
 
 
 @dataclass
@@ -93,7 +73,9 @@ class _Rows:
     count: int = 0
 
 
-_COLUMNS = "channel load t_ms epoch_ms turn side x y rx ry offset distance valid idle_ms control"
+_COLUMNS = (
+    "channel load t_ms epoch_ms turn side about x y rx ry offset distance valid idle_ms control"
+)
 
 
 def session_ticks(
@@ -114,11 +96,31 @@ def session_ticks(
         reason: Said in the ledger.
     """
     ledgers = {name: Ledger(name) for name in LEDGERS}
-    rows = _Rows()
     count_refused(session, ledgers)
-    for load, (origin_ms, events) in enumerate(page_loads(session)):
+    loads = []
+    for origin_ms, events in page_loads(session):
         good = well_formed(events, ledgers, all_fit=session.events_fit)
-        _gather(rows, load, origin_ms, with_turns(good, ledgers, withheld, reason))
+        loads.append((origin_ms, with_turns(good, ledgers, withheld, reason)))
+    return ticks_of(loads, turns, home, ledgers)
+
+
+def ticks_of(
+    loads: Iterable[tuple[float, LoadEvents]],
+    turns: Mapping[int, SessionTurn],
+    home: str,
+    ledgers: dict[str, Ledger],
+) -> SessionTicks:
+    """Make the tick tables of page loads: of each its origin and its events, with their turns.
+
+    Args:
+        loads: In the order of their origins.
+        turns: See `session_ticks`, as for the next.
+        home: The conversation of ticks that belong to no turn.
+        ledgers: By name; what is mended is added.
+    """
+    rows = _Rows()
+    for load, (origin_ms, found) in enumerate(loads):
+        _gather(rows, load, origin_ms, found)
     for ledger in ledgers.values():
         ledger.check()
     columns = _arrays(rows)
@@ -132,9 +134,9 @@ def session_ticks(
     _add_characters(columns, turn, turns, ledgers)
     view = _view_columns(rows, turn, turns, ledgers)
     phase, sources = _phases(rows, columns, turn, turns)
-    table = _table(columns, view, turn, phase, turns)
+    table = tick_table(columns, view, turn, phase, turns)
     names = list(dict.fromkeys([home, *(t.conversation_id for t in turns.values())]))
-    place = _of_turn(turn, {n: names.index(t.conversation_id) for n, t in turns.items()}, none=0)
+    place = by_turn(turn, {n: names.index(t.conversation_id) for n, t in turns.items()}, none=0)
     tables = {}
     for number, name in enumerate(names):
         part = table.filter(pa.array(place == number)) if len(names) > 1 else table
@@ -153,16 +155,17 @@ def _gather(rows: _Rows, load: int, origin_ms: float, found: LoadEvents) -> None
     points = found.where("pg")
     names = _COLUMNS.split()
     column = {name: np.full(n, np.nan) for name in names}
-    column["channel"][:] = _VIEW
+    column["channel"][:] = VIEW
     column["load"][:] = load
     column["t_ms"], column["epoch_ms"], column["turn"] = page_ms, origin_ms + t, found.turns
-    column["side"][:] = column["control"][:] = 0
+    column["side"][:] = column["about"][:] = column["control"][:] = 0
     column["valid"][:] = -1
     mouse = np.zeros(n, np.bool_)
     if points.size:
         told = list(zip(*(events[i] for i in points.tolist()), strict=True))
         column["channel"][points] = [_CODE[kind] for kind in told[0]]
         column["side"][points] = [_SIDE[response] for response in told[3]]
+        column["about"][points] = column["side"][points]
         for i, name in enumerate(("x", "y", "rx", "ry", "offset", "distance"), 4):
             column[name][points] = np.array(told[i], np.float64)  # None becomes NaN
         mouse = column["channel"] == _MOUSE
@@ -174,6 +177,7 @@ def _gather(rows: _Rows, load: int, origin_ms: float, found: LoadEvents) -> None
     )
     for i in found.where("sw").tolist():
         event, row = events[i], int(row_of[i])
+        column["about"][i] = _SIDE.get(event[2] if event[0] == "s" else event[3], 0)
         if event[0] == "s":
             rows.view.append((row, SCROLLED[event[2]], event[3]))
         else:
@@ -330,7 +334,8 @@ def _phases(
         if not mine.any():
             continue
         begin = rows.rating_from.get(number)
-        sources[of_turn.query_id] = "fallback" if begin is None else "rating_zone"
+        if of_turn.query_id is not None:
+            sources[of_turn.query_id] = "fallback" if begin is None else "rating_zone"
         if begin is None:
             # The events of the rating never came. What followed the last answer may be its click.
             on = np.flatnonzero(mine & (columns["side"] > 0))
@@ -340,65 +345,3 @@ def _phases(
             index[mine] < begin, _READING, np.where(index[mine] < after, _RATING, _AFTER)
         )
     return phase, sources
-
-
-def _table(
-    columns: Mapping[str, NDArray[np.float64]],
-    view: Mapping[str, NDArray[np.float64]],
-    turn: NDArray[np.int64],
-    phase: NDArray[np.int8],
-    turns: Mapping[int, SessionTurn],
-) -> pa.Table:
-    n = len(turn)
-    query_id = _of_turn(turn, {number: t.query_id for number, t in turns.items()}, none=-1)
-    surfaces = np.where(columns["side"] > 0, ON_RESPONSE, ON_NOTHING)
-    surfaces = np.where(columns["control"] > 0, ON_RATING, surfaces)
-    surfaces = np.where(columns["channel"] == _VIEW, -1, surfaces).astype(np.int8)  # no point
-    made: dict[str, pa.Array] = {
-        "query_id": pa.array(query_id, mask=turn < 0),
-        "page_load": pa.array(columns["load"].astype(np.int16)),
-        "file_row": pa.array(np.arange(n, dtype=np.int32)),
-        "t_ms": pa.array(columns["t_ms"]),
-        "epoch_ms": pa.array(np.rint(columns["epoch_ms"]).astype(np.int64)),
-        "camera_ok": pa.array(columns["valid"] == 1, mask=columns["valid"] < 0),
-        "mouse_idle_ms": float_column(columns["idle_ms"]),
-        "surface": name_column(surfaces, SURFACES),
-        "phase": name_column(phase, PHASES),
-        **{
-            name: _whole(values) if name.startswith("visible") else float_column(values)
-            for name, values in view.items()
-        },
-    }
-    for code, channel in enumerate(CHANNELS):
-        mine = columns["channel"] == code
-        side = np.where(mine, columns["side"], -1).astype(np.int8)
-        char = np.where(mine, columns["char"], np.nan)
-        offset = np.where(mine, columns["offset"], np.nan)
-        made |= {
-            f"{channel}_x_px": float_column(np.where(mine, columns["x"], np.nan)),
-            f"{channel}_y_px": float_column(np.where(mine, columns["y"], np.nan)),
-            f"{channel}_on": name_column(side, SIDES),
-            f"{channel}_char": _whole(char),
-            f"{channel}_caret_utf16": _whole(offset),
-            f"{channel}_surface": name_column(
-                np.where(mine, surfaces, -1).astype(np.int8), SURFACES
-            ),
-        }
-        for number, letter in ((1, "a"), (2, "b")):
-            for axis in "xy":
-                value = np.where(side == number, columns[f"r{axis}"], np.nan)
-                made[f"{channel}_rel_{axis}_px_{letter}"] = float_column(value)
-    empty = {f.name: pa.nulls(n, f.type) for f in TICKS if f.name not in made}
-    return pa.table([{**empty, **made}[name] for name in TICKS.names], schema=TICKS)
-
-
-def _of_turn(turn: NDArray[np.int64], values: Mapping[int, int], *, none: int) -> NDArray[np.int64]:
-    """Return [n] the value of each tick's turn, which is one of `values`; `none` for none."""
-    numbers = np.array(sorted(values), np.int64)
-    of_number = np.array([values[number] for number in numbers.tolist()] + [none], np.int64)
-    return of_number[np.where(turn < 0, len(numbers), np.searchsorted(numbers, turn))]
-
-
-def _whole(values: NDArray[np.float64]) -> pa.Array:
-    missing = np.isnan(values)
-    return pa.array(np.where(missing, 0, values).astype(np.int32), mask=missing)

@@ -67,7 +67,7 @@ class SessionTally:
     def add(self, session: Session, rows: SessionRows) -> None:
         """Count a session."""
         self.sessions += 1
-        self.conversations += len(rows.tasks)
+        self.conversations += len({row["conversation_id"] for row in rows.turns.values()})
         self.readers += bool(rows.turns)
         self.waiting += len(rows.waiting)
         self.turns.update(row["kind"] for row in rows.turns.values())
