@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
+from ifllm_hf.capture.server.checks import check
 from ifllm_hf.capture.server.store import SessionStore
 from ifllm_hf.data.sessions.event_schema import PAGES
 
@@ -55,14 +56,16 @@ def put_messages(store: SessionStore, session_id: str, messages: Iterable[PageMe
         messages: Of any number of chats; a message's parents may come later.
 
     Raises:
-        Refusal: One does not fit `$defs/message_line`, or the session was withdrawn, is full or
-            missing, or the disk failed. Those before it are stored.
+        Refusal: One does not fit `$defs/message_line`, and then none is stored; or the session was
+            withdrawn, is full or missing, or the disk failed.
     """
     at_ms = store.now_ms()
     lines = [
         {"type": "message", "v": PAGES, **asdict(message), "at_epoch_ms": at_ms}
         for message in messages
     ]
+    for line in lines:
+        check(line, "message_line")  # before any of them is stored
     for stored in [store.submit(session_id, line) for line in lines]:
         stored.result()
     return len(lines)

@@ -17,7 +17,6 @@ from ifllm_hf.data.tables.chat_threads import (
     PERSON,
     ThreadQuestion,
     conversation_key,
-    message_key,
     pair_row,
     thread_questions,
 )
@@ -90,7 +89,6 @@ def message_rows(
     messages: StoredMessages,
     turns: Iterable[ToldTurn],
     done: Acted,
-    user_id: str,
     ledger: Ledger,
 ) -> list[Row]:
     """Make the rows of `messages`, a conversation after the other, parents before children.
@@ -99,7 +97,6 @@ def message_rows(
         messages: As owners told them.
         turns: As the pages told them.
         done: What the reader did.
-        user_id: The reader.
         ledger: Counts the texts.
     """
     again: dict[PageId, str] = {}  # answers that replaced the one before on the page
@@ -125,7 +122,7 @@ def message_rows(
             left.difference_update(ids)
             for role in ("user", "assistant"):
                 of_role = [i for i in ids if messages.current(i).record["role"] == role]
-                rows += _siblings(of_role, messages, again, done, user_id)
+                rows += _siblings(of_role, messages, again, done)
             waiting += reversed(ids)
     ledger.keep(len(rows))
     lost = sum(len(messages.texts[page_id]) for page_id in left)
@@ -154,7 +151,7 @@ def turn_rows(
     """
     told: dict[str, list[ToldTurn]] = {}
     for turn in turns:
-        told.setdefault(message_key(turn.chat, turn.question), []).append(turn)
+        told.setdefault(messages.key(turn.chat, turn.question), []).append(turn)
     threads: dict[str, ThreadQuestion] = {}
     for _, of_one in groupby(rows, key=lambda row: row["conversation_id"]):
         threads |= {thread.row["message_id"]: thread for thread in thread_questions(of_one)}
@@ -213,7 +210,7 @@ def _pair(
         texts = messages.texts.get((pair.chat, message_id), ())
         found = [by_key[text.key] for text in texts if text.key in by_key]
         of_model = [row for row in found if row["origin"] in BY_MODELS and not row["stopped"]]
-        if not found or found[-1]["parent_id"] != message_key(pair.chat, pair.question):
+        if not found or found[-1]["parent_id"] != messages.key(pair.chat, pair.question):
             return NOT_TOLD
         if not of_model:
             return "an answer is no whole one of a model alone"
@@ -226,13 +223,12 @@ def _siblings(
     messages: StoredMessages,
     again: Mapping[PageId, str],
     done: Acted,
-    user_id: str,
 ) -> Iterator[Row]:
     rows = []
     for page_id in ids:
         former: StoredText | None = None
         for text in messages.texts[page_id]:
-            rows.append(_message(text, page_id, former, messages, again, done, user_id))
+            rows.append(_message(text, page_id, former, messages, again, done))
             former = text
     for place, row in enumerate(rows):
         yield row | {"sibling_index": place, "n_siblings": len(rows)}
@@ -245,14 +241,13 @@ def _message(
     messages: StoredMessages,
     again: Mapping[PageId, str],
     done: Acted,
-    user_id: str,
 ) -> Row:
     chat, record = page_id[0], text.record
     current = messages.current(page_id).record
     origin, replaces = record.get("origin"), record.get("replaces")
     before = former.key if former else None
     if before is None and (replaces or again.get(page_id)):
-        before = message_key(chat, replaces or again[page_id])
+        before = messages.key(chat, replaces or again[page_id])
     if origin is None and record["role"] == "user":
         origin = "written"
     elif origin is None and not text.content.strip():
@@ -264,9 +259,9 @@ def _message(
     by_person = origin == "edited_by_person"
     parent = current["parent"]
     return {
-        "conversation_id": conversation_key(user_id, chat),
+        "conversation_id": conversation_key(messages.user_id, chat),
         "message_id": text.key,
-        "parent_id": None if parent is None else message_key(chat, parent),
+        "parent_id": None if parent is None else messages.key(chat, parent),
         "role": current["role"],
         "content": text.content,
         "model": PERSON if by_person else record.get("model"),
@@ -274,8 +269,8 @@ def _message(
         "origin": origin,
         "replaces": before if current["role"] == "assistant" else None,
         "stopped": not by_person and bool(record.get("stopped") or text.key in done.stopped),
-        "user_id": user_id,
-        "fold": fold_of_unknown(user_id),
+        "user_id": messages.user_id,
+        "fold": fold_of_unknown(messages.user_id),
     }
 
 

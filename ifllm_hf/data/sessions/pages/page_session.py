@@ -99,10 +99,10 @@ def read_page_session(
     tables = {name: Ledger(name) for name in ("messages", "actions")}
     loads = read_loads(session, ledgers)
     turns = [turn for load in loads for turn in load.turns()]
-    stored = stored_messages(session.messages)
+    stored = stored_messages(session.messages, user_id)
     shown = [(load, shown_texts(load, stored)) for load in loads]
     done = acted(shown, user_id, ledgers[ACTIONS_LEDGER])
-    rows = message_rows(stored, turns, done, user_id, tables["messages"])
+    rows = message_rows(stored, turns, done, tables["messages"])
     decided = {row["message_id"]: decisions.get(review_key(row)) for row in _questions(rows)}
     kept = rows
     if public:
@@ -121,7 +121,7 @@ def read_page_session(
     numbered = page_turns(rows, pairs, keys)
     found = []
     for load, texts in shown:
-        events = as_version_2(load, texts, numbered, ledgers)
+        events = as_version_2(load, texts, stored, numbered, ledgers)
         of_load = with_turns(events, ledgers, numbered.withheld, UNREVIEWED)
         found.append((load.origin_ms, of_load))
     home = kept[0]["conversation_id"] if kept else conversation_key(user_id, "")

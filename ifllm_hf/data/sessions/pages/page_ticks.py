@@ -15,8 +15,9 @@ from typing import Any
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.sessions.event_tick_table import SessionTurn
 from ifllm_hf.data.sessions.pages.shown_texts import NOT_TOLD, ShownText
+from ifllm_hf.data.sessions.pages.stored_texts import StoredMessages
 from ifllm_hf.data.sessions.pages.told import Event, PageLoad
-from ifllm_hf.data.tables.chat_threads import message_key, question_key
+from ifllm_hf.data.tables.chat_threads import question_key
 
 NO_PLACE = "no place in the Markdown"
 BEYOND = "offset beyond the page's text"
@@ -86,6 +87,7 @@ def page_turns(
 def as_version_2(
     load: PageLoad,
     texts: Mapping[int, ShownText],
+    messages: StoredMessages,
     made: PageTurns,
     ledgers: Mapping[str, Ledger],
 ) -> list[Event]:
@@ -94,6 +96,7 @@ def as_version_2(
     Args:
         load: The page load.
         texts: Its texts by number.
+        messages: As owners told them.
         made: The turns.
         ledgers: Count what could not be placed.
     """
@@ -102,7 +105,7 @@ def as_version_2(
     for event in load.events:
         kind, t = event[0], event[1]
         if kind == "u":
-            query_id = question_key(message_key(event[2]["chat"], event[2]["question"]))
+            query_id = question_key(messages.key(event[2]["chat"], event[2]["question"]))
             page = made.of_question.get(query_id, page)
             continue
         if kind not in "pgswra":

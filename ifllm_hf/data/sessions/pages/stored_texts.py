@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ifllm_hf.data.sessions.session_file import Record
-from ifllm_hf.data.tables.chat_threads import message_key
+from ifllm_hf.data.tables.chat_threads import conversation_key, message_key
 
 BEFORE_EDIT = "before its edit"
 PageId = tuple[str, str]
@@ -42,10 +42,16 @@ class StoredMessages:
     """All messages that owners told of.
 
     Attributes:
+        user_id: The reader: two may read the same chat, and each has rows of their own.
         texts: Of each message, the oldest first, in the order in which messages were first told.
     """
 
+    user_id: str
     texts: dict[PageId, list[StoredText]] = field(default_factory=dict)
+
+    def key(self, chat: str, message_id: str) -> str:
+        """Return the `message_id` of a message's row."""
+        return message_key(conversation_key(self.user_id, chat), message_id)
 
     def current(self, page_id: PageId) -> StoredText:
         """Return the last text of a message."""
@@ -57,9 +63,9 @@ class StoredMessages:
         return next((t for t in reversed(texts) if t.since_ms <= epoch_ms), texts[0])
 
 
-def stored_messages(records: Iterable[Record]) -> StoredMessages:
-    """Return the messages of the owner's lines."""
-    found = StoredMessages()
+def stored_messages(records: Iterable[Record], user_id: str) -> StoredMessages:
+    """Return the messages of the owner's lines, as a reader's."""
+    found = StoredMessages(user_id)
     for record in records:
         texts = found.texts.setdefault((record["chat"], record["id"]), [])
         if texts and _is_same(texts[-1], record):
@@ -69,10 +75,10 @@ def stored_messages(records: Iterable[Record]) -> StoredMessages:
     for (chat, message_id), texts in found.texts.items():
         for place, text in enumerate(texts[::-1]):
             if place == 0:
-                text.key = message_key(chat, message_id)
+                text.key = found.key(chat, message_id)
             else:
                 before = f"{message_id} {BEFORE_EDIT}" + (f" {place}" if place > 1 else "")
-                text.key = message_key(chat, before)
+                text.key = found.key(chat, before)
     return found
 
 
