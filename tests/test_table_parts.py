@@ -52,7 +52,7 @@ def test_a_folder_has_a_shard_for_each_part_and_loads(tmp_path: Path) -> None:
     "name", ["pairwise", "pairwise/train-00000-of-00001.parquet", "labels.parquet", "features"]
 )
 def test_no_table_is_written_into_a_prepared_folder(name: str, tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text("---\nifllm_prepared: 2\n---\n")
+    (tmp_path / "README.md").write_text("---\nifllm_prepared: 3\n---\n")
     write_table(tmp_path / "pairwise", PARTS[:1], SCHEMA)
     with pytest.raises(OutputError, match="lies in the prepared folder"):
         check_table_place(tmp_path / name, overwrite=True)

@@ -98,6 +98,7 @@ def _table(
     columns: dict[str, pa.Array] = {
         "conversation_id": pa.repeat(pa.scalar(conversation_id), n),
         "query_id": pa.array(ids[aligned.turn], mask=aligned.turn < 0),
+        "message_id": pa.nulls(n, pa.string()),  # of chat pages
         "page_load": pa.array(merged.page_load.astype(np.int16)),
         "file_row": pa.array(merged.file_row.astype(np.int32)),
         "t_ms": pa.array(merged.page_ms),
