@@ -33,6 +33,7 @@ _REVIEW = """\
 Decide, question by question, what of the collected sessions may become public.
 
   ifllm review sessions          # shows what waits; p publish, w withhold, Enter later
+  ifllm review feedbacks.json    # likewise of an export for `ifllm import`
   ifllm prepare sessions --public --out ./public
 """
 _PACK = """\

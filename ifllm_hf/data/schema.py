@@ -218,14 +218,15 @@ MESSAGES = pa.schema(
 ORIGINS_OF_MESSAGES = (
     *("written", "with_files"),  # of the reader
     *("generated", "regenerated", "continued", "with_tools", "failed"),  # of a model
-    "edited_by_person",
+    *("edited_by_person", "copied"),
 )
 """The values of `origin` in `messages`.
 
 `with_files`: a question that came with files, so that its text is not all of it. `with_tools`: an
 answer that rests on what tools, searches or documents gave, which stands in no message. `failed`:
-an error, or nothing. `edited_by_person`: a person wrote this text, or changed it; `model` is then
-`person`, and `replaces` names the text as the model wrote it.
+an error, or nothing. `copied`: it came with a copy of an older chat, and so did its siblings; what
+was done with them was done there. `edited_by_person`: a person wrote this text, or changed it;
+`model` is then `person`, and `replaces` names the text as the model wrote it.
 """
 
 ACTIONS = pa.schema(

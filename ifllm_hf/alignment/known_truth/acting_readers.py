@@ -99,11 +99,14 @@ def acted_world(readers: ActingReaders, *, seed: int = 0) -> ActedWorld:
             question = questions[order[number % len(order)]]
             rng = np.random.default_rng([seed, 1, number])
             scene = _SCENES[number % len(_SCENES)]
-            scene(_Chat(readers, made, f"reader_made_up_{reader}", f"chat {number}", rng), question)
+            scene(
+                _ActedChat(readers, made, f"reader_made_up_{reader}", f"chat {number}", rng),
+                question,
+            )
     return made
 
 
-class _Chat:
+class _ActedChat:
     """One chat as it is written."""
 
     def __init__(
@@ -190,7 +193,7 @@ class _Chat:
                 self.act(ids[0] if up == ids[1] else ids[1], "dislike", -1.0)
 
 
-def _side_by_side(chat: _Chat, question: TownQuestion) -> None:
+def _side_by_side(chat: _ActedChat, question: TownQuestion) -> None:
     ids = chat.answers(question, list(_written(chat, question, 2)))
     readers = chat.readers
     chat.rate(ids)
@@ -205,7 +208,7 @@ def _side_by_side(chat: _Chat, question: TownQuestion) -> None:
         chat.go_on(clicked or selected)
 
 
-def _regenerated(chat: _Chat, question: TownQuestion) -> None:
+def _regenerated(chat: _ActedChat, question: TownQuestion) -> None:
     first, second = _written(chat, question, 2)
     worth = score_items(question, first, known_world()).score
     if not chat.happens(1 / (1 + math.exp(worth - _EMPTY))):  # what is good enough stays
@@ -221,7 +224,7 @@ def _regenerated(chat: _Chat, question: TownQuestion) -> None:
         chat.go_on(ids[1])
 
 
-def _edited(chat: _Chat, question: TownQuestion) -> None:
+def _edited(chat: _ActedChat, question: TownQuestion) -> None:
     (items,) = _written(chat, question, 1)
     better = _corrected(items, question)
     if better == items:  # nothing to mend
@@ -232,7 +235,7 @@ def _edited(chat: _Chat, question: TownQuestion) -> None:
     chat.rate(ids)
 
 
-def _alone(chat: _Chat, question: TownQuestion) -> None:
+def _alone(chat: _ActedChat, question: TownQuestion) -> None:
     (message_id,) = chat.answers(question, list(_written(chat, question, 1)))
     readers, good = chat.readers, chat.made.scores[message_id] > _EMPTY
     if chat.happens(readers.rated):
@@ -245,7 +248,7 @@ def _alone(chat: _Chat, question: TownQuestion) -> None:
         chat.made.messages[-1]["stopped"] = True
 
 
-def _written(chat: _Chat, question: TownQuestion, n: int) -> Iterator[list[Item]]:
+def _written(chat: _ActedChat, question: TownQuestion, n: int) -> Iterator[list[Item]]:
     for _ in range(n):
         yield some_writer(chat.rng).write(chat.rng, question, known_world())
 

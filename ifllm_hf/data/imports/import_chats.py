@@ -195,14 +195,16 @@ def _read(export: OpenWebUIExport, progress: bool) -> _Imported:
     made = _Imported()
     messages = Ledger("messages")
     chats = sorted(export.chats.values(), key=lambda chat: (chat.created_s, chat.chat_id))
-    first_chat: dict[tuple[str, str], str] = {}  # reader and message -> the chat that had it first
+    first_chat: dict[tuple[str, str], str] = {}  # message and text -> the chat that had it first
     of_chat: dict[str, ChatRows] = {}
     bar = progress_bar(len(chats), "Importing", progress, unit="chat", iterable=chats, delay=1)
     for chat in bar:
         user_id = reader_of(chat.user_id)
-        for message_id in chat.messages:
-            first_chat.setdefault((user_id, message_id), chat.chat_id)
-        copied = {i for i in chat.messages if first_chat[user_id, i] != chat.chat_id}
+        copied = set()
+        for message_id, message in chat.messages.items():
+            text = str(message.get("content")) if isinstance(message, dict) else ""
+            if first_chat.setdefault((message_id, text), chat.chat_id) != chat.chat_id:
+                copied.add(message_id)
         rows = chat_rows(chat, user_id, messages, copied=copied)
         if rows.messages:
             export.chat_ledger.keep()

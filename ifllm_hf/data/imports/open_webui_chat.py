@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from ifllm_hf.data.imports.open_webui_export import ExportedChat, number, stars
+from ifllm_hf.data.imports.open_webui_export import ExportedChat, is_id, number, stars
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.tables.chat_threads import PERSON, conversation_key, message_key
 from ifllm_hf.data.tables.folds import fold_of_unknown
@@ -66,13 +66,13 @@ def chat_rows(
         chat: The chat.
         user_id: The pseudonym of its reader.
         ledger: Counts its messages.
-        copied: Ids of messages that came with a copy of an older chat: what was done then was done
-            there, and is no action here.
+        copied: Ids of messages that came with a copy of an older chat, whosever it was: what was
+            done with them was done there, and is no action here.
     """
-    return _Chat(chat, user_id, ledger, copied).rows()
+    return _ChatTree(chat, user_id, ledger, copied).rows()
 
 
-class _Chat:
+class _ChatTree:
     def __init__(
         self, chat: ExportedChat, user_id: str, ledger: Ledger, copied: Collection[str]
     ) -> None:
@@ -86,6 +86,8 @@ class _Chat:
             for role in _ROLES:
                 of_role = [i for i in ids if self.messages[i]["role"] == role]
                 rows = [*(self._answers if role == "assistant" else self._questions)(of_role)]
+                if role == "assistant" and all(i in self.copied for i in of_role):
+                    rows = [row | {"origin": "copied"} for row in rows]
                 for place, row in enumerate(rows):
                     row["parent_id"] = None if parent is None else self._key(parent)
                     row["sibling_index"], row["n_siblings"] = place, len(rows)
@@ -96,7 +98,7 @@ class _Chat:
         """Return the messages that are some, with a parent that is one."""
         found: dict[str, Mapping[str, Any]] = {}
         for message_id, message in self.chat.messages.items():
-            if not isinstance(message, dict):
+            if not isinstance(message, dict) or not is_id(message_id):
                 self.ledger.drop("no message")
             elif message.get("role") not in _ROLES:
                 self.ledger.drop("role other than user and assistant")
@@ -269,7 +271,7 @@ def instant(epoch_s: float) -> datetime | None:
 def _model(message: Mapping[str, Any]) -> str | None:
     """Return who wrote an answer: of models that were hidden, the one behind the mask."""
     for name in (message.get("selectedModelId"), message.get("model")):
-        if isinstance(name, str) and name:
+        if is_id(name):
             return name
     return None
 

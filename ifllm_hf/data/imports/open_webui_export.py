@@ -171,7 +171,7 @@ def _rating(entry: Entry, at_s: float) -> ExportedRating | str:
         return "rating without data"
     chat_id, message_id = meta.get("chat_id"), meta.get("message_id")
     user_id = entry.get("user_id")
-    if not (_is_id(chat_id) and _is_id(message_id) and _is_id(user_id)):
+    if not (is_id(chat_id) and is_id(message_id) and is_id(user_id)):
         return "rating without a chat, message or reader"
     if chat_id.startswith(_TEMPORARY):
         return "temporary chat"
@@ -187,7 +187,7 @@ def _rating(entry: Entry, at_s: float) -> ExportedRating | str:
         thumb=thumb,
         stars=stars(data),
         # Of models that were hidden, the message names the mask that they wore.
-        model=data["model_id"] if meta.get("arena") and _is_id(data.get("model_id")) else None,
+        model=data["model_id"] if meta.get("arena") and is_id(data.get("model_id")) else None,
         at_s=at_s,
     )
 
@@ -204,7 +204,7 @@ def stars(data: Entry) -> float | None:
 def _chat(entry: Entry, copied_s: float) -> ExportedChat | str:
     """Return the chat, or why it is none."""
     chat_id, user_id = entry.get("id"), entry.get("user_id")
-    if not (_is_id(chat_id) and _is_id(user_id)):
+    if not (is_id(chat_id) and is_id(user_id)):
         return "chat without an id or a reader"
     if chat_id.startswith(_TEMPORARY):
         return "temporary chat"
@@ -217,8 +217,10 @@ def _chat(entry: Entry, copied_s: float) -> ExportedChat | str:
     return ExportedChat(chat_id, user_id, created_s, copied_s, messages)
 
 
-def _is_id(value: Any) -> TypeGuard[str]:
-    return isinstance(value, str) and bool(value.strip())
+def is_id(value: Any) -> TypeGuard[str]:
+    """Tell whether a value may be an id or a name of the page."""
+    # Half of a surrogate pair is not printable, and cannot be written anywhere.
+    return isinstance(value, str) and bool(value.strip()) and value.isprintable()
 
 
 def _entries(file: Path) -> list[Any]:

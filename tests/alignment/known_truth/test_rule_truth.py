@@ -20,10 +20,14 @@ def test_the_truth_of_each_rule_is_found() -> None:
     assert (set(pairs), set(answers)) == (set(PAIR_RULES), set(ANSWER_RULES))
     for rule, made in (("like", FEW.thumb_right), ("switch", FEW.switch_right)):
         assert pairs[rule]["liked"].estimate == pytest.approx(made, abs=0.08)
-    # What is fitted on thumbs is near what is liked: they are wrong now and then.
+    # Thumbs agree with a rule as often as both name what is liked, or both do not.
     for record in pairs.values():
         if not record["assumed"]:
-            assert record["confidence"] == pytest.approx(record["liked"].estimate, abs=0.12)
+            liked, thumb, n = record["liked"].estimate, FEW.thumb_right, record["rated"]
+            both = liked * thumb + (1 - liked) * (1 - thumb)
+            assert record["agree"] / n == pytest.approx(
+                both, abs=4 * (both * (1 - both) / n) ** 0.5
+            )
     assert sum(not record["assumed"] for record in records) >= 4
     assert pairs["edited"]["better"].estimate == 1
     assert answers["copy"]["better"].estimate > 0.7

@@ -163,6 +163,7 @@ def test_thinking_is_cut_out_and_tools_are_marked() -> None:
 def test_rings_orphans_and_strangers_are_counted() -> None:
     chat = two_answers()
     chat.messages |= {
+        "half \ud800": {"role": "user", "content": "x", "parentId": None},
         "ring 1": {"role": "user", "content": "x", "parentId": "ring 2"},
         "ring 2": {"role": "assistant", "content": "x", "parentId": "ring 1"},
         "below a ring": {"role": "user", "content": "x", "parentId": "ring 2"},
@@ -181,7 +182,7 @@ def test_rings_orphans_and_strangers_are_counted() -> None:
         "its parent is missing": 2,
         "role other than user and assistant": 1,
         "content is no text": 1,
-        "no message": 1,
+        "no message": 2,
     }
     assert by_id(rows)[key("right")]["sibling_index"] == 0  # the order of the page
 

@@ -17,11 +17,17 @@ from ifllm_hf.data.schema import ACTIONS, MESSAGES
 from ifllm_hf.data.tables.chat_threads import ThreadQuestion, thread_questions
 from ifllm_hf.errors import DataError
 from ifllm_hf.files import read_parquet
+from ifllm_hf.progress import progress_bar
 
 MESSAGES_CONFIG, ACTIONS_CONFIG = "messages", "actions"
 
 _BY_MODELS = ("generated", "regenerated", "continued")
 BY_PERSON = "edited_by_person"
+_UNFIT = {
+    "with_tools": "rests on tools",
+    "failed": "failed",
+    "copied": "copied from another chat",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,12 +90,15 @@ class ActedQuestion:
         return {answer.message_id: answer for answer in self.answers}
 
 
-def acted_questions(folder: Path | str, answers: Ledger | None = None) -> Iterator[ActedQuestion]:
+def acted_questions(
+    folder: Path | str, answers: Ledger | None = None, *, progress: bool = False
+) -> Iterator[ActedQuestion]:
     """Yield the questions of a prepared folder; memory holds one shard of messages and all actions.
 
     Args:
         folder: With the configs `messages` and `actions`.
         answers: Counts the answers, dropped by why they are no fair ones.
+        progress: Show a progress bar on stderr.
 
     Raises:
         TableError: It is not a prepared folder.
@@ -105,7 +114,8 @@ def acted_questions(folder: Path | str, answers: Ledger | None = None) -> Iterat
     done = _actions(folder)
     files = config_files(folder, MESSAGES_CONFIG)
     rows = (row for f in files for row in read_parquet([f], MESSAGES.names).iter_rows(named=True))
-    for _, of_one in groupby(rows, key=lambda row: row["conversation_id"]):
+    bar = progress_bar(None, "Reading chats", progress, unit="message", iterable=rows, delay=2)
+    for _, of_one in groupby(bar, key=lambda row: row["conversation_id"]):
         for thread in thread_questions(of_one):
             found = tuple(
                 ActedAnswer(row, done.get(row["message_id"], {}), unfit_answer(row))
@@ -122,7 +132,7 @@ def unfit_answer(row: Mapping[str, Any]) -> str | None:
     if row["origin"] == BY_PERSON:
         return "written by a person"
     if row["origin"] not in _BY_MODELS:
-        return {"with_tools": "rests on tools", "failed": "failed"}.get(row["origin"], "unknown")
+        return _UNFIT.get(row["origin"], "of an unknown origin")
     if row["stopped"]:
         return "stopped"
     return None if row["content"].strip() else "empty"

@@ -31,7 +31,6 @@ from ifllm_hf.alignment.labels.actions.rules import PAIR_RULES
 from ifllm_hf.alignment.labels.label_file import ACTIONS, LABELS, METADATA_KEY, check_place
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.errors import ConfigError, NothingLabelledError, require_one_of
-from ifllm_hf.files import digest
 from ifllm_hf.table_parts import write_table
 
 ACTION, ACTION_AND_BEHAVIOR = "action", "action and behavior"
@@ -73,6 +72,7 @@ def write_action_labels(
     judge_fold: int | None = None,
     behavior: Behavior | None = None,
     overwrite: bool = False,
+    progress: bool = False,
 ) -> ActionReport:
     """Write preference pairs from actions, whole or not at all.
 
@@ -84,6 +84,7 @@ def write_action_labels(
             no confidence.
         behavior: What behaviour says of pairs of answers; where it says nothing, nothing changes.
         overwrite: Replace what is there.
+        progress: Show a progress bar on stderr.
 
     Returns:
         What was written and what it rests on.
@@ -100,7 +101,7 @@ def write_action_labels(
     check_place(out, overwrite)
     told = [
         (name, agrees, question.thread.row["user_id"], question.thread.row["fold"])
-        for question, named in _named(folder, chosen_rules, Ledgers())
+        for question, named in _named(folder, chosen_rules, Ledgers(), progress=progress)
         for name, better, worse in named
         if name not in NOT_FITTED and (agrees := rated_better(better, worse)) is not None
     ]
@@ -110,7 +111,7 @@ def write_action_labels(
     lengths = {name: TextLengths() for name in chosen_rules}
 
     def rows(ledgers: Ledgers, lengths: Mapping[str, TextLengths]) -> Iterator[dict[str, Any]]:
-        return _rows(folder, useful, known, judge_fold, behavior or {}, ledgers, lengths)
+        return _rows(folder, useful, known, judge_fold, behavior or {}, ledgers, lengths, progress)
 
     readers = Counter(row["user_id"] for row in rows(ledgers, lengths))
     if not readers:
@@ -196,11 +197,10 @@ def metadata_of(report: ActionReport) -> dict[bytes, bytes]:
 
 
 def _named(
-    folder: Path | str, rules: Collection[str], ledgers: Ledgers
+    folder: Path | str, rules: Collection[str], ledgers: Ledgers, *, progress: bool
 ) -> Iterator[tuple[ActedQuestion, list[tuple[str, ActedAnswer, ActedAnswer]]]]:
     """Yield each question with the pairs that rules name, from the strongest rule."""
-    seen: set[str] = set()
-    for question in acted_questions(folder, ledgers.answers):
+    for question in acted_questions(folder, ledgers.answers, progress=progress):
         if question.thread.unfit is not None:
             ledgers.questions.drop(question.thread.unfit)
             continue
@@ -210,8 +210,6 @@ def _named(
             for better, worse in islice(found, PAIRS_OF_A_RULE):
                 if better.text.strip() == worse.text.strip():
                     ledgers.items.drop("identical answers")
-                elif _again(seen, name, question, better.text, worse.text):
-                    ledgers.items.drop("copy of another chat")
                 else:
                     named.append((name, better, worse))
             ledgers.items.drop(f"more than {PAIRS_OF_A_RULE} of a rule", sum(1 for _ in found))
@@ -223,16 +221,6 @@ def _named(
             ledgers.questions.drop(why)
 
 
-def _again(seen: set[str], rule: str, question: ActedQuestion, *texts: str) -> bool:
-    """Tell whether the same reader's same choice came before: a chat can be copied."""
-    row = question.thread.row
-    key = digest([rule, row["user_id"], row["content"], *texts], 32)
-    if key in seen:
-        return True
-    seen.add(key)
-    return False
-
-
 def _rows(
     folder: Path | str,
     rules: Collection[str],
@@ -241,8 +229,9 @@ def _rows(
     behavior: Behavior,
     ledgers: Ledgers,
     lengths: Mapping[str, TextLengths],
+    progress: bool,
 ) -> Iterator[dict[str, Any]]:
-    for question, named in _named(folder, rules, ledgers):
+    for question, named in _named(folder, rules, ledgers, progress=progress):
         decided: dict[frozenset[str], ActedAnswer] = {}
         for name, better, worse in named:
             pair = frozenset((better.message_id, worse.message_id))

@@ -9,7 +9,10 @@ from pathlib import Path
 
 from ifllm_hf.errors import ConfigError
 
-_OF_BEHAVIOR = (("inputs", "best"), ("predictions", None), ("nu", 0.05))
+_OF_BEHAVIOR = (
+    *(("inputs", "best"), ("predictions", None), ("nu", 0.05)),
+    *(("seed", 0), ("workers", 1)),
+)
 """Options of a behaviour model, and what they are where nobody gave them."""
 
 
@@ -62,6 +65,7 @@ def run_label_actions(
             rules=rules,
             judge_fold=arguments.judge_fold,
             overwrite=arguments.overwrite,
+            progress=True,
         )
     say(report.text())
     if arguments.json:
@@ -86,6 +90,8 @@ def _refuse_what_does_not_go(arguments: argparse.Namespace) -> None:
             "--rules and --without choose among actions, and --source explicit takes clicks as "
             "they are. Add --source actions, or leave them out"
         )
+    if source == "explicit" and arguments.judge_fold is not None:
+        raise ConfigError("--judge-fold is of labels that somebody's clicks shape; leave it out")
     given = [name for name, usual in _OF_BEHAVIOR if getattr(arguments, name) != usual]
     if given:
         raise ConfigError(

@@ -34,7 +34,7 @@ from ifllm_hf.behavior.features.table import turn_files
 from ifllm_hf.data.schema import TURNS
 from ifllm_hf.data.tables.preferences import build_preferences
 from ifllm_hf.errors import NothingLabelledError
-from ifllm_hf.files import digest, read_parquet
+from ifllm_hf.files import read_parquet
 from ifllm_hf.table_parts import write_table
 
 UNPAIRED = pa.schema(
@@ -67,6 +67,7 @@ def write_unpaired_actions(
     rules: Collection[str] = tuple(ANSWER_RULES),
     judge_fold: int | None = None,
     overwrite: bool = False,
+    progress: bool = False,
 ) -> ActionReport:
     """Write single answers with what actions say of them, whole or not at all.
 
@@ -79,6 +80,7 @@ def write_unpaired_actions(
         rules: Names of `rules.ANSWER_RULES`; others say nothing of single answers.
         judge_fold: See `action_pairs.write_action_labels`.
         overwrite: Replace what is there.
+        progress: Show a progress bar on stderr.
 
     Raises:
         IFLLMError: See `action_pairs.write_action_labels`.
@@ -88,7 +90,7 @@ def write_unpaired_actions(
     check_place(out, overwrite)
     told = [
         (name, wanted == (answer.thumb > 0), answer.row["user_id"], answer.row["fold"])
-        for _, named in _named(folder, chosen_rules, Ledgers())
+        for _, named in _named(folder, chosen_rules, Ledgers(), progress=progress)
         for answer, verdicts in named
         for name, wanted in verdicts
         if name not in NOT_FITTED and answer.thumb
@@ -97,7 +99,7 @@ def write_unpaired_actions(
     useful = tuple(name for name in chosen_rules if not known[name].useless)
     ledgers = Ledgers()
     lengths = {name: TextLengths() for name in chosen_rules}
-    rows = _action_rows(folder, useful, known, judge_fold, ledgers)
+    rows = _action_rows(folder, useful, known, judge_fold, ledgers, progress)
     readers = _count(rows, lengths)
     if not readers:
         raise NothingLabelledError(
@@ -116,7 +118,7 @@ def write_unpaired_actions(
         lengths=lengths,
         settings={"rules": list(chosen_rules), "judge_fold": judge_fold},
     )
-    again = _action_rows(folder, useful, known, judge_fold, Ledgers())
+    again = _action_rows(folder, useful, known, judge_fold, Ledgers(), progress)
     write_table(out, parts_of(again, UNPAIRED), UNPAIRED, metadata_of(report))
     return report
 
@@ -173,11 +175,10 @@ Verdicts = list[tuple[str, bool]]
 
 
 def _named(
-    folder: Path | str, rules: Collection[str], ledgers: Ledgers
+    folder: Path | str, rules: Collection[str], ledgers: Ledgers, *, progress: bool
 ) -> Iterator[tuple[ActedQuestion, list[tuple[ActedAnswer, Verdicts]]]]:
     """Yield each question with the answers that rules speak of, from the strongest rule."""
-    seen: set[str] = set()
-    for question in acted_questions(folder, ledgers.answers):
+    for question in acted_questions(folder, ledgers.answers, progress=progress):
         if question.thread.unfit is not None:
             ledgers.questions.drop(question.thread.unfit)
             continue
@@ -185,18 +186,8 @@ def _named(
         for name in rules:
             for answer, wanted in ANSWER_RULES[name](question):
                 verdicts.setdefault(answer.message_id, []).append((name, wanted))
-        named = []
-        for answer in question.answers:
-            if answer.message_id not in verdicts:
-                continue
-            row = question.thread.row
-            said = verdicts[answer.message_id]
-            key = digest([row["user_id"], row["content"], answer.text, said], 32)
-            if key in seen:
-                ledgers.items.drop("copy of another chat")
-                continue
-            seen.add(key)
-            named.append((answer, said))
+        spoken_of = (answer for answer in question.answers if answer.message_id in verdicts)
+        named = [(answer, verdicts[answer.message_id]) for answer in spoken_of]
         if named:
             ledgers.questions.keep()
             yield question, named
@@ -210,8 +201,9 @@ def _action_rows(
     known: Mapping[str, RuleReliability],
     judge_fold: int | None,
     ledgers: Ledgers,
+    progress: bool,
 ) -> Iterator[dict[str, Any]]:
-    for question, named in _named(folder, rules, ledgers):
+    for question, named in _named(folder, rules, ledgers, progress=progress):
         thread = question.thread
         for answer, verdicts in named:
             (name, wanted), *weaker = verdicts

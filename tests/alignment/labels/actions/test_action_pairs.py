@@ -101,15 +101,19 @@ def test_rules_can_be_turned_off(
 
 
 def test_a_copied_chat_gives_no_pair_twice(imported: Imported, tmp_path: Path) -> None:
-    first, copy = busy(), busy()
+    first, copy = busy(), busy(user_id="somebody who got the chat shared")
     copy.chat_id = "chat-2"
-    folder = imported([first.export(), copy.export(created_at=1_770_000_000)])
+    copy.answer("m2", "Light blue.", "q3")
+    folder = imported([copy.export(created_at=1_770_000_000), first.export()])
     report = write_action_labels(folder, tmp_path / "p.parquet")
-    # Going on and regenerating are actions of the first alone; an edit is seen in both.
-    assert report.rows == 3
-    assert report.ledgers["pairs"].dropped["copy of another chat"] == 2
-    copies = pl.read_parquet(tmp_path / "p.parquet")["conversation_id"].n_unique()
-    assert copies == 1
+    assert report.ledgers["answers"].dropped["copied from another chat"] == 4
+    rows = pl.read_parquet(tmp_path / "p.parquet")
+    named = rows.group_by("conversation_id").agg("rule").sort(pl.col("rule").list.len())
+    # What is new in the copy is a choice among what was copied.
+    assert named["rule"].to_list() == [
+        ["edited", "regenerated"],
+        ["continued", "regenerated", "edited"],
+    ]
 
 
 def test_confidence_is_measured_where_enough_was_rated(imported: Imported, tmp_path: Path) -> None:
@@ -191,6 +195,8 @@ def test_a_folder_of_shards_holds_the_same_rows(imported: Imported, tmp_path: Pa
         (["--source", "explicit", "--rules", "like"], "choose among actions"),
         (["--source", "actions", "--nu", "0.1"], "--nu belongs"),
         (["--source", "actions", "--inputs", "gaze"], "--inputs belongs"),
+        (["--source", "actions", "--workers", "2"], "--workers belongs"),
+        (["--source", "explicit", "--unpaired", "--judge-fold", "3"], "--judge-fold is of"),
         (["--source", "actions", "--rules", "wink"], "'wink'"),
         (["--source", "actions", "--rules", "copy"], "no rule is left"),
         (["--source", "actions", "--unpaired", "--check"], "leave it out"),
