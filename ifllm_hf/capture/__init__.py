@@ -9,6 +9,8 @@ taking_part/
            consent and all steps after it, as a page asks for them
 page_files, static/
            what a browser loads; the recorder is `static/record/`
+exported_messages
+           the texts of a chat page from its own export, for the sessions that read them
 fetch_webgazer
            the optional webcam, which comes from elsewhere
 
