@@ -177,7 +177,8 @@ class CollectedSessions(Recordings):
         for name, ledger in ({"turns": page.rows.ledger} | page.ledgers).items():
             self.table_ledgers.setdefault(name, Ledger(name))
             self.table_ledgers[name] += ledger
-        self._tally.add(session, page.rows)
+        n = {"messages": len(page.messages), "actions": len(page.actions)}
+        self._tally.add(session, page.rows, **n)
         return page.conversations(known.user_id)
 
     def _page(self, known: KnownSession, session: Session) -> PageSession:

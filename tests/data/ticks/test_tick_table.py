@@ -50,9 +50,9 @@ def test_every_column_of_a_small_conversation() -> None:
     expected: dict[str, list[Any]] = {
         "conversation_id": ["w/8"] * 4,
         "query_id": [7] * 4,
+        "message_id": blank,  # of chat pages
         "page_load": [0] * 4,
         "file_row": [0, 1, 2, 3],
-        "message_id": blank,
         "t_ms": [100.5, 175.0, 260.5, 330.0],
         "epoch_ms": [EPOCH] * 4,
         "gaze_x_px": [10.5, 200.0, 20.0, 20.0],

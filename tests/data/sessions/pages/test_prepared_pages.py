@@ -57,7 +57,10 @@ def test_sessions_of_both_kinds_are_one_export(
     counted = without_texts(report.ledgers["tables"])
     assert counted["messages"] == (12, 12) and counted["actions"] == (4, 4)
     assert counted["turns"] == (2 + 4, 2 + 2)
-    assert report.facts["pairwise"] == 4
+    assert (report.facts["pairwise"], report.facts["workers"]) == (4, 5)
+    card = (Path(report.folder.path) / "README.md").read_text()
+    assert "12 messages of chat pages" in card and "config_name: actions" in card
+    assert "chat pages" not in (Path(of_app.path) / "README.md").read_text()
 
 
 def test_features_and_labels_from_a_chat_page(
