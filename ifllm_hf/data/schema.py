@@ -242,13 +242,14 @@ ACTIONS = pa.schema(
 
 KINDS_OF_ACTION = (
     *("copy", "copy_part", "regenerate", "edit", "continue", "stop", "switch"),
-    *("like", "dislike", "rate", "follow_up"),
+    *("like", "dislike", "rate", "follow_up", "undo"),
 )
 """The values of `action` in `actions`.
 
 `value` is 1 for `like`, -1 for `dislike`, 1 to 10 for `rate`, null elsewhere. `regenerate` and
 `edit` stand at the text that was replaced, `follow_up` at the answer after which the reader wrote
-on, `switch` at the answer that the reader clicked on among several.
+on, `switch` at the answer that the reader clicked on among several, `undo` at the answer that was
+taken back with its question.
 """
 
 CHAT_SCHEMAS = {"messages": MESSAGES, "actions": ACTIONS}

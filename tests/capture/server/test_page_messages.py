@@ -75,7 +75,7 @@ EVENTS = [
     ["c", 8, 0, 1, 2],
     ["r", 9, 0, "enter", "like", "pointer"],
     *(["a", 10, 0, act, None, None] for act in ("like", "dislike", "copy", "regenerate", "edit",
-                                                 "continue", "stop", "switch", "follow_up")),
+                                                 "continue", "stop", "switch", "follow_up", "undo")),
     ["a", 11, 0, "copy", 0, 3],
     ["o", 12, 0, {"source_sha256": HASH, "runs": [[0, 0, 8]]}],
     ["l", 13, {"vw": 1, "vh": 1, "sx": 0, "sy": 0, "dpr": 1, "scale": 1, "screen": [1, 1],

@@ -22,7 +22,7 @@ from ifllm_hf.data.tables.chat_threads import question_key
 NO_PLACE = "no place in the Markdown"
 BEYOND = "offset beyond the page's text"
 _BOXES = {1: "A", 2: "B"}
-_ENDS_TURN = ("regenerate", "follow_up")
+_ENDS_TURN = ("regenerate", "follow_up", "undo")
 
 Row = Mapping[str, Any]
 
