@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help setup setup-test demo test check style bench card reward-report benchmark-report late-reading known-truth clean webgazer-test rendered-test peers-test mutation-test uv-test
+.PHONY: help setup setup-test demo test check style bench card reward-report benchmark-report late-reading known-truth clean webgazer-test rendered-test audit-test peers-test ray-test mutation-test uv-test
 
 help:
 	@echo "make demo   set up, then the whole line in minutes: data, scores by worker, pairs, DPO"
@@ -27,9 +27,11 @@ help:
 	@echo "make rendered-test  the answers of the release through the parsers of Open WebUI and Gradio (npm):"
 	@echo "            which characters find their place in the Markdown; two minutes"
 	@echo "make uv-test  fetch uv into a temporary folder and run recipes alone against the wheel"
+	@echo "make ray-test  fetch Ray into a temporary folder and kill a node of two while ranks run"
 	@echo "make peers-test  fetch the tests of transformers into a temporary folder, run them on our models"
 	@echo "make mutation-test  change the code in 60 places of each room and see whether a test fails: half"
 	@echo "            an hour a room; ROOM=data, alignment, metrics, server or reward: that one alone"
+	@echo "make audit-test  the verdicts of ifllm audit on 10,000 made-up streams of readers: two minutes"
 	@echo "make webgazer-test  fetch WebGazer (GPL) into a temporary folder and run it"
 	@echo "make style  format the code"
 	@echo "make clean  remove the environment and build outputs"
@@ -75,7 +77,7 @@ benchmark-report: setup
 
 # Fetches WebGazer (GPL-3.0-or-later) into a temporary folder and runs it before a drawn face.
 webgazer-test: setup-test
-	PYTHONPATH=spaces $(BIN)/python -m tests.browser.webgazer_virtual_eye
+	$(BIN)/python -m tests.browser.webgazer_virtual_eye
 
 # npm fetches marked into a temporary folder; reads the release at $IFLLM_RELEASE.
 rendered-test: setup
@@ -84,6 +86,14 @@ rendered-test: setup
 # The tests come with the source distribution of the installed transformers; half a minute.
 peers-test: setup
 	$(BIN)/python -m tests.peers.run
+
+# What docs/audit.md says of false alarms and power; false where the interval misses too often.
+audit-test: setup
+	$(BIN)/python -m tests.helpers.audit.streams
+
+# Two nodes on this machine; a minute and a half, and 200 MB.
+ray-test: setup
+	$(BIN)/python -m tests.data.ranks.ray_run
 
 # What docs/hub-jobs.md says of recipes without a checkout; fetches uv and its environments.
 uv-test: setup

@@ -19,16 +19,17 @@ import numpy as np
 import polars as pl
 
 from ifllm_hf.benchmark.studies.probe import run_probes
+from ifllm_hf.plot.canvas import BLUE, GREEN, SKY, VERMILION, bare_figure, file_style, save_png
+from ifllm_hf.plot.lanes import phase_spans
 from ifllm_hf.training.recipe_arguments import recipe_main
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from ifllm_hf.plot.canvas import Axes
 
 _CONVERSATIONS = 10
 _COLUMNS = ("t_ms", "mouse_x_px", "mouse_y_px", "mouse_on", "phase", "page_load")
-# Okabe and Ito's colours, which colour-blind readers can tell apart.
-_SHADES = {"reading": "#56B4E9", "rating": "#D55E00", "after": "#999999"}
-_ON, _OFF = "#0072B2", "#000000"
+_SHADES = {"reading": SKY, "rating": VERMILION, "after": "#999999"}
+_ON, _OFF = BLUE, "#000000"
 
 
 def write_reading_end(folder: Path, out: Path, *, seed: int = 0, progress: bool = True) -> str:
@@ -45,22 +46,18 @@ def write_reading_end(folder: Path, out: Path, *, seed: int = 0, progress: bool 
     """
     turns = pl.read_parquet(folder / "pairwise" / "*.parquet")
     out.mkdir(parents=True, exist_ok=True)
-    _draw(turns, out / "reading-end.png", seed)
+    with file_style():
+        _draw(turns, out / "reading-end.png", seed)
     text = _page(turns, run_probes(turns, seed=seed, progress=progress))
     (out / "reading-end.md").write_text(text, encoding="utf-8")
     return text
 
 
 def _draw(turns: pl.DataFrame, path: Path, seed: int) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     found = turns.filter(pl.col("reading_end_source").is_not_null())
     names = found["conversation_id"].unique(maintain_order=True)
     chosen = names.sample(min(_CONVERSATIONS, len(names)), seed=seed, shuffle=True)
-    figure = Figure(figsize=(16, 2.1 * len(chosen) + 1), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.set_facecolor("white")
+    figure = bare_figure(16, 2.1 * len(chosen) + 1, layout="constrained")
     axes = figure.subplots(len(chosen), 2, squeeze=False)
     for number, (name, pair) in enumerate(zip(chosen, axes, strict=True), start=1):
         rows = found.filter(pl.col("conversation_id") == name).sort("turn")
@@ -77,7 +74,7 @@ def _draw(turns: pl.DataFrame, path: Path, seed: int) -> None:
         handles.append(axes[0, 0].axvspan(np.nan, np.nan, color=colour, alpha=0.25))
         labels.append(phase)
     figure.legend(handles, labels, loc="outside upper center", ncols=5, frameon=False)
-    figure.savefig(path, dpi=60)
+    save_png(figure, path, dpi=60)
 
 
 def _dot(axis: Axes, colour: str) -> Any:
@@ -90,13 +87,11 @@ def _panel(axis: Axes, rows: pl.DataFrame, column: str) -> None:
         place = np.array(row[column], dtype=float)
         on = np.array(row["mouse_on"]) != "none"
         phase = np.array(row["phase"])
-        for name, colour in _SHADES.items():
-            inside = np.flatnonzero(phase == name)
-            if inside.size:
-                axis.axvspan(t[inside[0]], t[inside[-1]], color=colour, alpha=0.25, linewidth=0)
+        for name, begin, end in phase_spans(t, phase):
+            axis.axvspan(begin, end, color=_SHADES[name], alpha=0.25, linewidth=0)
         axis.plot(t[~on], place[~on], ".", markersize=2, color=_OFF)
         axis.plot(t[on], place[on], ".", markersize=2, color=_ON)
-        axis.axvline(t[0], color="#009E73", linewidth=1)
+        axis.axvline(t[0], color=GREEN, linewidth=1)
     axis.tick_params(labelsize=8)
     axis.margins(x=0)
 

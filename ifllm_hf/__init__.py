@@ -4,8 +4,8 @@
 (before or after), and resolves the public names below on first use.
 
 The rooms, in the order in which data flows: `ifllm_hf.data`, `ifllm_hf.behavior`,
-`ifllm_hf.reward`, `ifllm_hf.alignment`; beside them `ifllm_hf.benchmark`, `ifllm_hf.metrics`,
-`ifllm_hf.hub`.
+`ifllm_hf.reward`, `ifllm_hf.alignment`; beside them `ifllm_hf.benchmark`, `ifllm_hf.plot`,
+`ifllm_hf.metrics`, `ifllm_hf.hub`.
 """
 
 from __future__ import annotations

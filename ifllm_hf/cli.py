@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifllm_hf.cli_arguments import parser
-from ifllm_hf.errors import ConfigError, IFLLMError, missing_extra
+from ifllm_hf.errors import ConfigError, IFLLMError, Interrupted, missing_extra
 
 if TYPE_CHECKING:
     from ifllm_hf.remote_path import Place
@@ -29,8 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         return _COMMANDS[arguments.command](arguments)
-    except KeyboardInterrupt:
-        interrupted = "interrupted; what stood there before is untouched"
+    except KeyboardInterrupt as stopped:
+        kept = f"; {stopped}" if isinstance(stopped, Interrupted) else ""
+        interrupted = f"interrupted; what stood there before is untouched{kept}"
         try:
             _say(f"ifllm {arguments.command}: {interrupted}")
         except KeyboardInterrupt:  # polars raised the first one, Python itself this one
@@ -104,6 +105,8 @@ def _run_prepare(arguments: argparse.Namespace) -> int:
         f"dropped {sum(total['dropped'].values()):,}: "
         + ", ".join(f"{reason} {n:,}" for reason, n in total["dropped"].items())
     )
+    if (left_out := report.left_out()) is not None:
+        _say(left_out)
     if quality["agreement"]["ticks"]:
         _say(
             f"turns agree with the text seen on {quality['agreement']['share']:.2%} of "
@@ -144,13 +147,14 @@ def _refuse_to_replace_recordings(out: str) -> None:
     """Keep made-up data from taking the place, and the name, of what people did."""
     from ifllm_hf.data.card_head import card_head
     from ifllm_hf.data.marker import is_prepared
-    from ifllm_hf.remote_path import is_remote
+    from ifllm_hf.remote_path import is_remote, local_path
 
     if is_remote(out):
         raise ConfigError(f"{out}: made-up data are written here alone. Name a folder with --out.")
-    if not is_prepared(out):
+    place = local_path(out)
+    if not is_prepared(place):
         return
-    tags = card_head(out).get("tags")
+    tags = card_head(place).get("tags")
     if tags and "synthetic" not in tags:
         raise ConfigError(
             f"{out}: holds recordings of people, and made-up data would take their place. Name "
@@ -306,8 +310,11 @@ def _run_benchmark(arguments: argparse.Namespace) -> int:
         return _run_readers(arguments)
     from ifllm_hf.benchmark.report.report import check_report_place
     from ifllm_hf.benchmark.run import run_benchmark
+    from ifllm_hf.plot.benchmark_report import draw_report
+    from ifllm_hf.plot.canvas import require_matplotlib
 
     if arguments.out is not None:  # before the data are looked for
+        require_matplotlib()
         check_report_place(arguments.out / "report.md", overwrite=arguments.overwrite)
     run = run_benchmark(
         _data(arguments),
@@ -316,6 +323,7 @@ def _run_benchmark(arguments: argparse.Namespace) -> int:
         out=arguments.out,
         seed=arguments.seed,
         jobs=arguments.jobs,
+        draw=draw_report,
         overwrite=arguments.overwrite,
     )
     if arguments.json:
@@ -334,11 +342,16 @@ def _run_readers(arguments: argparse.Namespace) -> int:
             "not go with it. Leave them out."
         )
     from ifllm_hf.benchmark.studies.readers import run_readers
+    from ifllm_hf.plot.benchmark_report import draw_reader_habits
+    from ifllm_hf.plot.canvas import require_matplotlib
 
+    if arguments.out is not None:
+        require_matplotlib()
     run = run_readers(
         _data(arguments),
         out=arguments.out,
         seed=arguments.seed,
+        draw=draw_reader_habits,
         overwrite=arguments.overwrite,
     )
     if arguments.json:
@@ -346,6 +359,12 @@ def _run_readers(arguments: argparse.Namespace) -> int:
     else:
         _show(run.text())
     return 0
+
+
+def _run_audit(arguments: argparse.Namespace) -> int:
+    from ifllm_hf.benchmark.audit.audit_command import run_audit_command
+
+    return run_audit_command(arguments, say=_say, show=_show)
 
 
 def _run_label(arguments: argparse.Namespace) -> int:
@@ -425,6 +444,21 @@ def _run_merge(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _run_serve(arguments: argparse.Namespace) -> int:
+    from ifllm_hf.capture.serve import serve
+    from ifllm_hf.hub.collecting import HubPush
+
+    serve(
+        arguments.sessions,
+        host=arguments.host,
+        port=arguments.port,
+        origins=arguments.origin,
+        path_prefix=arguments.path_prefix,
+        push=HubPush,
+    )
+    return 0
+
+
 def _run_demo(arguments: argparse.Namespace) -> int:
     from ifllm_hf.demo import run_demo
 
@@ -455,7 +489,9 @@ _COMMANDS = {
     "features": _run_features,
     "score": _run_score,
     "benchmark": _run_benchmark,
+    "audit": _run_audit,
     "label": _run_label,
     "merge": _run_merge,
+    "serve": _run_serve,
     "demo": _run_demo,
 }

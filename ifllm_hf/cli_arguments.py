@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ifllm_hf import __version__
+from ifllm_hf.benchmark.audit.audit_command import add_audit_parser
+from ifllm_hf.capture.command import add_serve
 from ifllm_hf.data.imports.import_command import add_import_parser
 
 _PREPARE = """\
@@ -114,10 +116,10 @@ among --inputs all are.
 _MERGE = """\
 Merge an adapter into the weights that it was trained on, and measure what that changed.
 
-ADAPTER is the folder of a run of recipes/sft.py or dpo.py, one of its checkpoints, any LoRA adapter
-of PEFT, or ORG/NAME. Of our runs run.json says what the base was: NF4 weights are dequantised, then
-merged. OUT is a whole model for transformers, vLLM and llama.cpp, with tokenizer, chat template and
-a card that says how near it is to what was trained.
+ADAPTER is the folder of a run of recipes/sft.py, dpo.py or kto.py, one of its checkpoints, any
+LoRA adapter of PEFT, or ORG/NAME. Of our runs run.json says what the base was: NF4 weights are
+dequantised, then merged. OUT is a whole model for transformers, vLLM and llama.cpp, with tokenizer,
+chat template and a card that says how near it is to what was trained.
 
   ifllm merge outputs/dpo-qwen3-4b outputs/qwen3-merged
   ifllm merge outputs/smoke merged --no-check        # measure nothing
@@ -282,6 +284,8 @@ def parser() -> argparse.ArgumentParser:
     _number(benchmark, "--jobs", "processes that fit models (default: 2)", least=1)
     _flag(benchmark, "--overwrite", "replace a report in --out")
 
+    add_audit_parser(commands)
+
     label = _command(commands, "label", "preference pairs with confidence", _LABEL)
     label.add_argument("out", type=Path, metavar="OUT", help=f".jsonl; or {_TABLE}")
     label.add_argument(
@@ -361,6 +365,8 @@ def parser() -> argparse.ArgumentParser:
     _number(merge, "--max-tokens", "of each answer, at most (default: 64)", least=1, default=64)
     _flag(merge, "--trust-remote-code", "run the code that the base brings along; read it first")
     _flag(merge, "--json", "print what was measured as JSON")
+
+    add_serve(commands)
 
     demo = _command(commands, "demo", "the whole line in minutes", _DEMO)
     demo.add_argument("source", nargs="?", metavar="SOURCE", help="as in `ifllm prepare`")

@@ -52,6 +52,10 @@ class ConfigError(IFLLMError):
     """Settings that contradict each other or name something unknown."""
 
 
+class Interrupted(KeyboardInterrupt):  # noqa: N818 (it is no error)
+    """Ctrl-C; the message says what is kept, and how to go on."""
+
+
 EXTRAS = {
     **dict.fromkeys(("scipy", "sklearn", "skops"), "learn"),
     **dict.fromkeys(("accelerate", "bitsandbytes", "peft", "torch", "transformers"), "train"),

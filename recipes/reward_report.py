@@ -22,6 +22,8 @@ def run() -> str:
     """Parse, train and score; return the gains and where the report lies."""
     from ifllm_hf.benchmark.reward_report import VARIANTS, reward_report
     from ifllm_hf.data.prepared.ifllm import find_prepared
+    from ifllm_hf.plot.benchmark_report import draw_report
+    from ifllm_hf.plot.canvas import require_matplotlib
     from ifllm_hf.training.without_config import say
 
     parser = argparse.ArgumentParser(description=__doc__)
@@ -37,12 +39,14 @@ def run() -> str:
     )
     parser.add_argument("--repeats", type=int, help="folds drawn so often; finished ones are kept")
     arguments = parser.parse_args()
+    require_matplotlib()
     report = reward_report(
         find_prepared(arguments.data, say=say),
         arguments.out,
         quick=arguments.quick,
         variants=arguments.variants,
         repeats=arguments.repeats,
+        draw=draw_report,
     )
     gains = (report.parents[1] / "gains.md").read_text()
     return f"{gains}\n{report}" if gains else str(report)

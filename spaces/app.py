@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,20 +21,21 @@ DEFAULT_PORT = 7860
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, then serve until interrupted."""
     arguments = _parser().parse_args(argv)
-    from ifllm_hf.errors import IFLLMError
-
-    try:
-        _check_address(arguments.host, arguments.port)
-    except IFLLMError as error:
-        sys.stderr.write(f"app.py: {error}\n")
-        return 1
     # Both are read when Gradio is imported: nothing is reported home, nothing but us is served.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "0")
     os.environ["GRADIO_SSR_MODE"] = "False"
 
+    from ifllm_hf.errors import IFLLMError
+
     try:
+        from ifllm_hf.capture.serving import check_address
+
+        check_address(arguments.host, arguments.port)  # Gradio takes seconds, the data minutes
         from ifllm_space.demo_data import open_demo_data
         from ifllm_space.shell import serve
+    except IFLLMError as error:
+        sys.stderr.write(f"app.py: {error}\n")
+        return 1
     except ModuleNotFoundError as error:
         sys.stderr.write(
             f"app.py: {error.name} is not installed. Install the package with its extra `space` "
@@ -50,22 +50,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"app.py: {error}\n")
         return 1
     return 0
-
-
-def _check_address(host: str, port: int) -> None:
-    """Refuse an address that cannot be served, before the data are read for minutes."""
-    from ifllm_hf.errors import ConfigError
-
-    try:
-        family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        raise ConfigError(
-            f"{host}:{port}: cannot be served ({error.strerror}); name another --port or --host, "
-            "or stop what runs there"
-        ) from error
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -33,8 +33,10 @@ COMMANDS = (
     "features",
     "score",
     "benchmark",
+    "audit",
     "label",
     "merge",
+    "serve",
     "demo",
 )
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

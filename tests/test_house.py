@@ -30,6 +30,7 @@ ROOMS = (
     ("behavior",),
     ("reward",),
     ("benchmark",),
+    ("plot",),
     ("alignment",),
     ("hub",),
     ("_registration", "__init__", "demo", "cli_arguments", "cli", "__main__"),
@@ -117,7 +118,7 @@ def test_recording_is_imported_by_those_who_serve_it_alone(edges: Edges) -> None
         if source.startswith(f"{PACKAGE}.")
         and any(target.startswith(f"{PACKAGE}.capture.") for target in targets)
     }
-    assert users <= {"capture", "hub", "cli"}
+    assert users <= {"capture", "hub", "cli", "cli_arguments"}
 
 
 def test_no_folder_has_a_circle(edges: Edges) -> None:
@@ -139,6 +140,21 @@ def test_no_folder_has_a_circle(edges: Edges) -> None:
         except CycleError as error:
             circles.append(f"{folder}: {' <- '.join(error.args[1])}")
     assert circles == []
+
+
+def test_plot_alone_imports_matplotlib() -> None:
+    """No figure code stands twice: elsewhere figures are put together from what plot has."""
+    foreign = []
+    for file in (f for top in (PACKAGE, *SCRIPTS) for f in (ROOT / top).rglob("*.py")):
+        code = file.read_text("utf-8")
+        if "matplotlib" not in code or file.parent == ROOT / PACKAGE / "plot":
+            continue
+        for node in ast.walk(ast.parse(code)):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if any(name.split(".")[0] == "matplotlib" for name in names):
+                foreign.append(f"{file.relative_to(ROOT)}:{node.lineno}")
+    assert foreign == []
 
 
 @pytest.mark.parametrize("place", SCRIPTS)

@@ -46,6 +46,13 @@ def test_every_recipe_of_the_readme_is_there() -> None:
             assert (ROOT / command[command.index("--config") + 1]).is_file()
 
 
+def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
+    assert len(README.split()) < 700
+    links = [link for link in re.findall(r"\]\(([^)#]+)", README) if "://" not in link]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
 @pytest.mark.slow
 def test_the_lines_of_python_run_from_any_folder(tmp_path: Path, synthetic_release: Path) -> None:
     (code,) = blocks("python")

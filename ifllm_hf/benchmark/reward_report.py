@@ -16,7 +16,7 @@ import polars as pl
 
 from ifllm_hf.benchmark.protocol.predictions import read_predictions
 from ifllm_hf.benchmark.protocol.subsets import similar_length
-from ifllm_hf.benchmark.report.report import markdown_rows
+from ifllm_hf.benchmark.report.report import Draw, markdown_rows
 from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.errors import ConfigError
 from ifllm_hf.files import read_parquet, write_whole
@@ -49,6 +49,7 @@ def reward_report(
     quick: bool = False,
     variants: list[str] | None = None,
     repeats: int | None = None,
+    draw: Draw | None = None,
 ) -> Path:
     """Train every variant and score all of them.
 
@@ -58,6 +59,7 @@ def reward_report(
         quick: The settings `QUICK`.
         variants: Names of `VARIANTS`; all of them by default.
         repeats: How often the folds are drawn anew; default: that of the settings.
+        draw: Draws the figures of the benchmark's report; none by default.
 
     Returns:
         The benchmark's report.
@@ -134,7 +136,13 @@ def reward_report(
         files.append(out / f"reward {name}.parquet")
         shutil.copy(found, files[-1])
     run = run_benchmark(
-        data, quick=True, predictions=files, out=out / "benchmark", overwrite=True, progress=False
+        data,
+        quick=True,
+        predictions=files,
+        out=out / "benchmark",
+        draw=draw,
+        overwrite=True,
+        progress=False,
     )
     write_whole(out / "benchmark.json", json.dumps(run.records, indent=2, default=str) + "\n")
     named = {file.stem.removeprefix("reward "): file for file in files}

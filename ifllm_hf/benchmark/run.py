@@ -19,6 +19,7 @@ from ifllm_hf.benchmark.protocol.suite import HEADLINE, PAPER, Plan, Results, Se
 from ifllm_hf.benchmark.report.answer import MORE, PROTOCOL, answer, first_table
 from ifllm_hf.benchmark.report.report import (
     PUBLISHED,
+    Draw,
     check_report_place,
     finite,
     terminal_table,
@@ -26,7 +27,6 @@ from ifllm_hf.benchmark.report.report import (
 )
 from ifllm_hf.benchmark.studies import curves as curve
 from ifllm_hf.benchmark.studies.findings import PROTOCOL_NOTE, permutation_notes, reader_notes
-from ifllm_hf.benchmark.studies.importance import importance_figure
 from ifllm_hf.benchmark.studies.probe import PROBES, run_probes
 from ifllm_hf.errors import DataError
 from ifllm_hf.reward.baselines import choice as baselines
@@ -110,6 +110,7 @@ def run_benchmark(
     cache: Path | str | None = None,
     seed: int = 0,
     jobs: int | None = None,
+    draw: Draw | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> BenchmarkRun:
@@ -123,11 +124,13 @@ def run_benchmark(
         quick: A minute instead of a quarter of an hour: fewer repeats and draws, fast models only,
             no ablations, no curves.
         predictions: Predictions files, see `predictions.read_predictions`.
-        out: Folder for the report (`report.md`, `report.json`, figures); none by default.
+        out: Folder for the report (`report.md`, `report.json`); none by default.
         cache: Folder for computed features and finished repeats; default: `cache` in `out`. Without
             either nothing is kept and one process does all.
         seed: Seed of splits, permutations and bootstrap.
         jobs: Processes that fit models; default 2, or 1 on a single core.
+        draw: Draws the figures of the report: `ifllm_hf.plot.benchmark_report.draw_report`. Without
+            it the report has none.
         overwrite: Whether a report in `out` may be replaced.
         progress: Whether to draw progress bars on stderr.
 
@@ -178,11 +181,6 @@ def run_benchmark(
         command = "ifllm benchmark" + " --quick" * quick + f" --seed {seed}" * (seed != 0)
         if predictions:
             command += " --predictions " + " ".join(Path(file).name for file in predictions)
-        notes = [PROTOCOL_NOTE, *run.notes]
-        if not quick:
-            folder.mkdir(parents=True, exist_ok=True)
-            importance_figure(run.results.records, folder / "importance.png")
-            notes.append("![What each channel adds](importance.png)")
         run.report = write_report(
             run.results,
             folder,
@@ -190,7 +188,8 @@ def run_benchmark(
             curves=run.curves,
             extrapolation=run.extrapolation,
             probes=run.probes,
-            notes=notes,
+            notes=[PROTOCOL_NOTE, *run.notes],
+            draw=draw,
             overwrite=overwrite,
         )
     run.seconds = time.monotonic() - start

@@ -1,8 +1,11 @@
 """What records people in a browser: the recorder, and the server that stores what it sends.
 
+    from ifllm_hf.capture import attach      # on any FastAPI application
+    ifllm serve --sessions sessions          # alone, behind whatever page
+
 settings   what an operator sets
-same_page, path_prefix
-           what a proxy makes of hosts and paths
+same_page, path_prefix, cross_origin
+           what a proxy makes of hosts and paths; pages on other hosts
 operator   who that is
 server/    what stores a session: routes, quotas, withdrawal, packing, status
 taking_part/
@@ -13,7 +16,26 @@ exported_messages
            the texts of a chat page from its own export, for the sessions that read them
 fetch_webgazer
            the optional webcam, which comes from elsewhere
+mounting   all of it on an application; serving: on a port; serve, command: by itself
 
 Nothing here needs Gradio or torch. What pushes sessions to the Hub is handed in by who starts a
 server (`server/pushing.py`).
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ifllm_hf.capture.mounting import attach
+
+__all__ = ["attach"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `attach` when it is asked for: `python -m ifllm_hf.capture...` then runs unmixed."""
+    if name == "attach":
+        from ifllm_hf.capture.mounting import attach
+
+        return attach
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

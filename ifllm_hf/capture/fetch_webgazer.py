@@ -32,7 +32,7 @@ MAIN, LICENCE = "webgazer.js", "LICENSE.md"
 _WANTED = ("dist/webgazer.js", "dist/mediapipe/", LICENCE)
 
 
-def mount_webgazer(app: FastAPI, settings: Settings) -> None:
+def mount_webgazer(app: FastAPI, settings: Settings, prefix: str = "") -> None:
     """Serve the fetched folder under `webgazer/`; nothing without one.
 
     Raises:
@@ -46,7 +46,7 @@ def mount_webgazer(app: FastAPI, settings: Settings) -> None:
             f"$IFLLM_SPACE_WEBGAZER is {folder}, which holds no {MAIN}. Expected what `python -m "
             "ifllm_hf.capture.fetch_webgazer FOLDER` wrote; fetch it, or unset the variable."
         )
-    app.mount("/webgazer", StaticFiles(directory=folder), name="webgazer")
+    app.mount(f"{prefix}/webgazer", StaticFiles(directory=folder), name="webgazer")
 
 
 def fetch(folder: Path) -> None:

@@ -29,6 +29,6 @@ class FreshFiles(StaticFiles):
         return answer
 
 
-def mount_static(app: FastAPI) -> None:
+def mount_static(app: FastAPI, prefix: str = "") -> None:
     """Serve the recorder and the pages of taking part."""
-    app.mount(f"/{STATIC_URL}", FreshFiles(directory=STATIC), name="capture")
+    app.mount(f"{prefix}/{STATIC_URL}", FreshFiles(directory=STATIC), name="capture")

@@ -13,19 +13,27 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
+from ifllm_hf.errors import ConfigError
+
+_PORTS = {"http": 80, "https": 443}
 _FORWARDED_HOST = re.compile(r'host\s*=\s*"?([^";,\s]+)', re.IGNORECASE)
 
 
-def foreign_origin(headers: Mapping[str, str], root_path: str = "") -> str | None:
+def foreign_origin(
+    headers: Mapping[str, str], root_path: str = "", origins: Collection[str] = ()
+) -> str | None:
     """Return what makes a request another site's; None if it may be our own page's.
 
     Args:
         headers: Of the request, with names in lower case.
         root_path: As the operator set it; a whole address names our host.
+        origins: Of pages on other hosts that the operator named, as `origin_of` returns them.
     """
+    if headers.get("origin") in origins:
+        return None
     site = headers.get("sec-fetch-site")
     if site is not None:
         return None if site == "same-origin" else f"a page that is {site[:20]} to the browser"
@@ -41,6 +49,37 @@ def foreign_origin(headers: Mapping[str, str], root_path: str = "") -> str | Non
     if sender and sender in ours | {host}:
         return None
     return f"a page of {sender or 'no host'} while this is {host or 'no host'}"
+
+
+def origin_of(text: str) -> str:
+    """Return an origin that an operator names, as a browser writes it in its header.
+
+    >>> origin_of("HTTPS://Chat.Example.org:443")
+    'https://chat.example.org'
+
+    Raises:
+        ConfigError: It is `*`, has a path, or is no origin at all.
+    """
+    if text.strip() == "*":
+        raise ConfigError(
+            "'*' would let every page of the web send here. Expected the origin of each page that "
+            "may, such as https://chat.example.org."
+        )
+    wrong = ConfigError(
+        f"{text!r} is no origin of a page. Expected http(s)://, a host and a port where it is not "
+        "the usual one, and nothing behind it, such as https://chat.example.org."
+    )
+    try:
+        parts = urlsplit(text.strip())
+        port = parts.port
+    except ValueError:
+        raise wrong from None
+    scheme, host = parts.scheme, host_name(text.strip())
+    rest = parts.path or parts.query or parts.fragment or "@" in parts.netloc
+    if scheme not in _PORTS or not re.fullmatch(r"[0-9a-z._:-]+", host) or rest:
+        raise wrong
+    name = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{name}" + (f":{port}" if port and port != _PORTS[scheme] else "")
 
 
 def host_name(text: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ifllm_hf.capture.same_page import origin_of
 from ifllm_hf.errors import ConfigError
 
 _PREFIX = "IFLLM_SPACE_"
@@ -91,6 +92,12 @@ class Settings:
         default="",
         metadata={"help": "where a proxy shows the app: a path such as /app, or a whole address"},
     )
+    origins: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "help": "origins of pages on other hosts that may send here, separated by commas"
+        },
+    )
     completion_url: str = field(
         default="",
         metadata={"help": "page of a panel; the session's code of completion is added to it"},
@@ -119,7 +126,7 @@ class Settings:
             except ValueError:
                 raise ConfigError(f"${name} is {text!r}. Expected {kind}.") from None
         if "root_path" in values:
-            values["root_path"] = _normal_root(str(values["root_path"]))
+            values["root_path"] = normal_root(str(values["root_path"]))
         settings = cls(**values)  # type: ignore[arg-type]
         settings.validate()
         return settings
@@ -163,6 +170,12 @@ class Settings:
                 f"${_PREFIX}COMPLETION_URL is {self.completion_url!r}. Expected an address that "
                 "begins with http:// or https://, such as https://panel.example/complete."
             )
+        for origin in self.origins:
+            if origin_of(origin) != origin:
+                raise ConfigError(
+                    f"${_PREFIX}ORIGINS has {origin!r}. Expected it as browsers write it: "
+                    f"{origin_of(origin)}."
+                )
         if self.secret and len(self.secret) < 32:
             raise ConfigError(
                 f"${_PREFIX}SECRET has {len(self.secret)} characters. Expected 32 or more: "
@@ -175,7 +188,8 @@ class Settings:
             )
 
 
-def _normal_root(text: str) -> str:
+def normal_root(text: str) -> str:
+    """Return a path as `root_path` has it: `/app` for `app/`; a whole address stays one."""
     text = text.rstrip("/")
     return text if not text or "://" in text or text.startswith("/") else f"/{text}"
 

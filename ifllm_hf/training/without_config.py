@@ -24,7 +24,12 @@ from ifllm_hf.training.device import this_device
 
 FOUND = "what load_dataset finds"
 """Stands for the data until all other settings are known to be right."""
-_SMOKE = {"dpo": "smoke.yaml", "sft": "sft-smoke.yaml", "reward": "reward-smoke.yaml"}
+_SMOKE = {
+    "dpo": "smoke.yaml",
+    "kto": "smoke.yaml",
+    "sft": "sft-smoke.yaml",
+    "reward": "reward-smoke.yaml",
+}
 _MADE_UP_CONVERSATIONS = 24
 
 
@@ -48,7 +53,11 @@ def say(text: str) -> None:
 
 
 def choose_start(stage: str) -> Start:
-    """Choose the recipe of a stage (`dpo`, `sft`, `reward`) for this machine, and say which."""
+    """Choose the recipe of a stage for this machine, and say which.
+
+    Args:
+        stage: `dpo`, `kto`, `sft` or `reward`.
+    """
     chosen = choose_here(stage)
     out = output_dir(stage, chosen)
     say(f"no --config: {chosen.said}; results go to {out}")
@@ -87,7 +96,7 @@ def with_found_data(part: Any, stage: str, given: Collection[str]) -> Any:
 
     Args:
         part: A dataclass with `dataset` and `eval_fold`.
-        stage: Of pairs (`dpo`, `sft`) or of turns (`reward`).
+        stage: Of pairs (`dpo`, `kto`, `sft`) or of turns (`reward`).
         given: Names of the settings on the command line: they stay.
     """
     folder = find_data()

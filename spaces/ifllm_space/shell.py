@@ -6,22 +6,18 @@ access log, and nothing of the data can be reached through Gradio's routes for f
 
 from __future__ import annotations
 
-import socket
-import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import uvicorn
 from fastapi import FastAPI
 
-from ifllm_hf.capture import page_files
-from ifllm_hf.capture.fetch_webgazer import mount_webgazer
+from ifllm_hf.capture import attach, page_files
+from ifllm_hf.capture.mounting import Capture
 from ifllm_hf.capture.operator import can_sign_in
-from ifllm_hf.capture.page_files import FreshFiles, mount_static
+from ifllm_hf.capture.page_files import FreshFiles
 from ifllm_hf.capture.path_prefix import PathPrefix
-from ifllm_hf.capture.server import SessionStore, attach
+from ifllm_hf.capture.serving import run_server
 from ifllm_hf.capture.settings import Settings
 from ifllm_hf.hub.collecting import HubPush
 from ifllm_space.demo_data import DemoData
@@ -29,13 +25,12 @@ from ifllm_space.explore.collected_tab import collected_tab
 from ifllm_space.explore.tab import turns_of
 from ifllm_space.score.tab import score_tab
 from ifllm_space.status_tab import status_tab
-from ifllm_space.take_part_tab import about, take_part
+from ifllm_space.take_part_tab import about, responder_of, take_part
 
 STATIC = Path(__file__).parent / "static"
 STATIC_URL = "page"
 """Where `static/` is served; `/static` and `/assets` belong to Gradio."""
 
-_ANY = ("0.0.0.0", "::", "127.0.0.1")
 _NO_DOCS: dict[str, Any] = {"docs_url": None, "redoc_url": None, "openapi_url": None}
 
 TITLE = "IFLLM: what readers look at"
@@ -49,15 +44,16 @@ def build_app(data: DemoData, settings: Settings | None = None) -> FastAPI:
         settings: Of the operator; from the environment by default.
 
     Raises:
-        ConfigError: The settings contradict each other, or the sessions' folder is in use.
+        ConfigError: The settings contradict each other, the operator's choice of who answers is
+            incomplete, or the sessions' folder is in use.
     """
     settings = settings or Settings.from_environment()
     app = FastAPI(title=TITLE, **_NO_DOCS)
     app.mount(f"/{STATIC_URL}", FreshFiles(directory=STATIC), name="page")
-    mount_static(app)
-    mount_webgazer(app, settings)
-    store = attach(app, settings, push=HubPush)  # before Gradio, which takes every path
-    blocks = _blocks(data, settings, store)
+    responder = responder_of(settings, data)
+    # Before Gradio, which takes every path.
+    capture = attach(app, settings=settings, responder=responder, push=HubPush)
+    blocks = _blocks(data, capture)
     if settings.root_path:
         app.add_middleware(PathPrefix, root_path=settings.root_path)
     return gr.mount_gradio_app(
@@ -80,31 +76,12 @@ def build_app(data: DemoData, settings: Settings | None = None) -> FastAPI:
 
 
 def serve(data: DemoData, *, host: str, port: int) -> None:
-    """Serve until interrupted. No access log: it would keep addresses."""
-    config = uvicorn.Config(
-        build_app(data),
-        host=host,
-        port=port,
-        log_level="warning",
-        access_log=False,
-        proxy_headers=False,
-    )
-    with suppress(KeyboardInterrupt):  # uvicorn has shut down by then
-        _Server(config).run()
+    """Serve until interrupted."""
+    run_server(build_app(data), host=host, port=port)
 
 
-class _Server(uvicorn.Server):
-    """Says where it is once it can be reached."""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            host = self.config.host
-            name = "localhost" if host in _ANY else host
-            sys.stderr.write(f"Open http://{name}:{self.config.port}\n")
-
-
-def _blocks(data: DemoData, settings: Settings, store: SessionStore) -> gr.Blocks:
+def _blocks(data: DemoData, capture: Capture) -> gr.Blocks:
+    store, settings = capture.store, capture.store.settings
     with gr.Blocks(title=TITLE, analytics_enabled=False) as blocks:
         gr.HTML(
             html_template=(
@@ -119,7 +96,7 @@ def _blocks(data: DemoData, settings: Settings, store: SessionStore) -> gr.Block
             with gr.Tab("Explore", id="explore"):
                 turns_of(data)
             with gr.Tab("Take part", id="take-part"):
-                take_part(settings, store, data)
+                take_part(capture.flow)
             with gr.Tab("Score", id="score"):
                 score_tab(data)
             with gr.Tab("About & withdraw", id="about"):
@@ -143,17 +120,18 @@ def _head() -> str:
     What is inline holds from the first frame on, however slow the network is: Gradio measures once
     which tabs fit, and nothing of Explore may be seen before `page.js` knows which tab is wanted.
     """
-    frame = STATIC / "page.css"
+    frame = [page_files.STATIC / "colours.css", STATIC / "page.css"]
+    inline = "".join(path.read_text(encoding="utf-8") for path in frame)
     places = [
         f"{url}/{path.relative_to(folder).as_posix()}"
         for url, folder in ((page_files.STATIC_URL, page_files.STATIC), (STATIC_URL, STATIC))
         for path in sorted(folder.rglob("*.css"))
-        if path != frame
+        if path not in frame
     ]
     styled = "".join(f'<link rel="stylesheet" href="{place}">' for place in places)
     root = "document.documentElement.classList"
     return (
-        f"<style>{frame.read_text(encoding='utf-8')}</style>{styled}"
+        f"<style>{inline}</style>{styled}"
         f'<script>{root}.add("ifllm-opening")</script>'
         f'<script type="module" src="{STATIC_URL}/page.js"'
         f""" onerror="{root}.remove('ifllm-opening')"></script>"""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import gradio as gr
 
 from ifllm_hf.capture.operator import is_operator
 from ifllm_hf.capture.server import SessionStore
-from ifllm_hf.capture.server.status import status
+from ifllm_hf.capture.server.status import status_table
 from ifllm_hf.capture.settings import Settings
 
 
@@ -21,12 +19,7 @@ def status_tab(blocks: gr.Blocks, settings: Settings, store: SessionStore) -> No
     def render(request: gr.Request, profile: gr.OAuthProfile | None) -> str:
         if not is_operator(settings, request, profile):
             return "<p>Only the operator may see this.</p>"
-        rows = "".join(
-            f"<tr><th scope='row' style='text-align:left;padding-right:1em'>{escape(name)}</th>"
-            f"<td>{escape(value)}</td></tr>"
-            for name, value in status(store)
-        )
-        return f"<table>{rows}</table>"
+        return status_table(store)
 
     def unveil(request: gr.Request, profile: gr.OAuthProfile | None) -> gr.Tab:
         return gr.Tab(visible=is_operator(settings, request, profile))

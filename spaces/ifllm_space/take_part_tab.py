@@ -20,26 +20,26 @@ import(new URL('capture/take_part/MODULE', document.baseURI))
 _PLACE = "<div class='ifllm-collect'>This page needs JavaScript.</div>"
 
 
-def take_part(settings: Settings, store: SessionStore, data: DemoData) -> None:
-    """Build the tab in which people take part.
+def responder_of(settings: Settings, data: DemoData) -> Responder:
+    """Return who answers; while nobody can take part, no model is asked.
 
     Raises:
-        ConfigError: The operator's choice of who answers is incomplete.
+        ConfigError: The operator's choice is incomplete.
     """
-    responder = make_responder(settings, data) if settings.collects else Replay(data)
-    _page("collect.js", settings, store, responder)
+    return make_responder(settings, data) if settings.collects else Replay(data)
+
+
+def take_part(flow: Flow) -> None:
+    """Build the tab in which people take part."""
+    _page("collect.js", flow)
 
 
 def about(settings: Settings, store: SessionStore) -> None:
     """Build the tab that says what is kept, and deletes it on demand."""
-    _page("withdraw.js", settings, store, None)
+    _page("withdraw.js", Flow(settings, store, None))
 
 
-def _page(
-    module: str, settings: Settings, store: SessionStore, responder: Responder | None
-) -> None:
-    flow = Flow(settings, store, responder)
-
+def _page(module: str, flow: Flow) -> None:
     def step(request: Any) -> Any:
         return flow.step(request)
 

@@ -24,8 +24,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
 
-from ifllm_hf.capture.page_files import mount_static
-from ifllm_hf.capture.server import attach
+from ifllm_hf.capture import attach
 from ifllm_hf.capture.settings import Settings
 from ifllm_hf.data.rendered.markdown_source import render_markdown
 
@@ -106,8 +105,7 @@ TEXT = "\n\n".join(f"Paragraph {i}: {WORDS * 4}" for i in range(9))
 
 def build(settings: Settings) -> FastAPI:
     app = FastAPI()
-    store = attach(app, settings)
-    mount_static(app)
+    store = attach(app, settings=settings).store
     scene = {"a": TEXT, "b": TEXT.upper()}
 
     @app.get("/")

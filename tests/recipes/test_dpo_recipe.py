@@ -250,6 +250,7 @@ def test_two_processes_equal_one_sharded_or_not(tmp_path: Path) -> None:
             "--eval_strategy", "steps", "--eval_steps", "4",
             "--per_device_eval_batch_size", str(3 if batch_size == 2 else 5),
             "--save_strategy", "no", "--logging_steps", "1", "--dataloader_pin_memory", "false",
+            "--precompute_ref_log_probs", "true",
         ]  # fmt: skip
 
     outs = [tmp_path / name for name in ("one", "two", "sharded")]
@@ -257,8 +258,8 @@ def test_two_processes_equal_one_sharded_or_not(tmp_path: Path) -> None:
     run_dpo(policy, training, data)
     worlds = [
         {
-            "recipe": str(RECIPE), "arguments": arguments(out, 2), "environment": environment,
-            "said": str(out.with_suffix(".txt")),
+            "recipe": str(RECIPE), "arguments": arguments(out, 2), "said": f"{out}.txt",
+            "environment": {**environment, "IFLLM_CACHE": f"{out}-cache"},  # each computes
         }
         for out, environment in zip(outs[1:], ({}, sharding()), strict=True)
     ]  # fmt: skip

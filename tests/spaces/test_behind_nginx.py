@@ -15,8 +15,9 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from ifllm_hf.capture import attach
 from ifllm_hf.capture.path_prefix import PathPrefix
-from ifllm_hf.capture.server import SessionStore, attach
+from ifllm_hf.capture.server import SessionStore
 from ifllm_space.demo_data import DemoData
 from tests.helpers.capture.session_store import CONSENT, make_settings
 from tests.helpers.missing import missing
@@ -101,7 +102,8 @@ def stores(
     stops, blocks, found = [], [], {}
     for place, location in PLACES.items():
         app = FastAPI()
-        store = attach(app, make_settings(folder / place.replace("/", "_"), trusted_proxies=1))
+        settings = make_settings(folder / place.replace("/", "_"), trusted_proxies=1)
+        store = attach(app, settings=settings).store
         app.add_middleware(PathPrefix, root_path=location.rstrip("/"))
         behind, stop = serve(app)
         stops += [stop, store.close]

@@ -13,8 +13,10 @@ prepare(sys.argv[1], sys.argv[2], progress=False)
 """
 _RUN = """
 from ifllm_hf.benchmark.run import run_benchmark
+from ifllm_hf.plot.benchmark_report import draw_report as draw
 if __name__ == "__main__":
-    run_benchmark(sys.argv[1], quick=sys.argv[2] == "quick", out=sys.argv[3], progress=False)
+    quick = sys.argv[2] == "quick"
+    run_benchmark(sys.argv[1], quick=quick, out=sys.argv[3], draw=draw, progress=False)
 """
 _TARGETS = {"quick": 60.0, "full": 900.0}
 

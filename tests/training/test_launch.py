@@ -19,7 +19,12 @@ from ifllm_hf.training.launch import asked_of_launcher, check_launch, check_pipe
 
 ROOT = Path(__file__).parents[2]
 CONFIGS, ACCELERATE = ROOT / "recipes" / "configs", ROOT / "recipes" / "accelerate"
-SMOKE = {"dpo": "smoke.yaml", "sft": "sft-smoke.yaml", "reward": "reward-smoke.yaml"}
+SMOKE = {
+    "dpo": "smoke.yaml",
+    "kto": "smoke.yaml",
+    "sft": "sft-smoke.yaml",
+    "reward": "reward-smoke.yaml",
+}
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*gradient_checkpointing.*:FutureWarning", "ignore::DeprecationWarning"
 )

@@ -22,6 +22,7 @@ CONFIGS = Path(__file__).parents[2] / "recipes" / "configs"
     ("stage", "file", "place"),
     [
         ("dpo", "smoke", "outputs/dpo-smoke"),
+        ("kto", "smoke", "outputs/kto-smoke"),
         ("sft", "sft-smoke", "outputs/sft-smoke"),
         ("reward", "reward-smoke", "outputs/reward-smoke"),
         ("dpo", "qwen3-4b", "outputs/dpo-qwen3-4b"),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from trl import DPOConfig
 
 from ifllm_hf.alignment.dpo.losses import NLL_REDUCTIONS, PREFERENCE_LOSSES
+from ifllm_hf.alignment.dpo.reference_ranks import parse_rank
 from ifllm_hf.alignment.policy.config import check_training
 from ifllm_hf.errors import ConfigError, require_one_of
 from ifllm_hf.training.setting import setting
@@ -65,6 +66,11 @@ class PairDPOConfig(DPOConfig):  # type: ignore[misc, unused-ignore]
         "pretrained model (its margin is printed).",
         REFERENCES,
     )
+    reference_rank: str | None = setting(
+        None,
+        "K/N, as 0/4: train nothing, but compute the part K of N of the reference's log "
+        "probabilities; the run without this setting takes all parts that lie beside output_dir.",
+    )
 
     ddp_find_unused_parameters: bool | None = setting(
         False, "Off: every trained weight is used in every step."
@@ -89,6 +95,13 @@ class PairDPOConfig(DPOConfig):  # type: ignore[misc, unused-ignore]
         require_one_of("preference_loss", self.preference_loss, PREFERENCE_LOSSES)
         require_one_of("nll_reduction", self.nll_reduction, NLL_REDUCTIONS)
         require_one_of("reference", self.reference, REFERENCES)
+        if self.reference_rank is not None:
+            parse_rank(self.reference_rank)
+            if not self.precompute_ref_log_probs:
+                raise ConfigError(
+                    "reference_rank is set but precompute_ref_log_probs is false, so no run would "
+                    "read its values; set precompute_ref_log_probs: true for all ranks and the run"
+                )
         if self.noise_rate is not None and self.preference_loss != "rdpo":
             raise ConfigError(
                 f"noise_rate is {self.noise_rate} but preference_loss is {self.preference_loss}, "

@@ -7,22 +7,36 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list, gather_object, is_peft_model
 from datasets import Dataset
+from torch.utils.data import DataLoader
 from trl import DPOTrainer
-from trl.models.utils import disable_gradient_checkpointing
+from trl.models.utils import disable_gradient_checkpointing, prepare_deepspeed
 from trl.trainer.utils import add_fused_lm_head, use_adapter
 
 from ifllm_hf.alignment.dpo import reference_cache
+from ifllm_hf.alignment.dpo.reference_cache import LogProbs
+from ifllm_hf.alignment.dpo.reference_ranks import (
+    ReferenceRanks,
+    Rows,
+    parse_rank,
+    parts_of,
+    reference_folder,
+)
 from ifllm_hf.alignment.pairs import unpadded
 from ifllm_hf.alignment.pairs.attention import IN_GROUPS, attention_for
 from ifllm_hf.alignment.pairs.head import add_answer_head, answer_sums
 from ifllm_hf.alignment.policy.adapter_precision import AdapterPrecision
 from ifllm_hf.errors import ConfigError
+from ifllm_hf.files import digest
+from ifllm_hf.progress import progress_bar
+from ifllm_hf.training.run_record import versions
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +49,7 @@ class NamedReferenceTrainer(AdapterPrecision, DPOTrainer):  # type: ignore[misc,
         padded: Why batches are padded, or None when they are not.
     """
 
-    _precompute_model_hash: str | None
+    _precompute_engine: Any
     step0_margin: float | None = None
     padded: str | None = None
     _form_chosen = False
@@ -120,21 +134,20 @@ class NamedReferenceTrainer(AdapterPrecision, DPOTrainer):  # type: ignore[misc,
 
     def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
         self._choose_form()
-        key = [self._reference_key(dataset)]
-        values = [reference_cache.load(key[0])] if self.accelerator.is_main_process else [None]
-        broadcast_object_list(key, from_process=0)
-        broadcast_object_list(values, from_process=0)
-        kept = values[0]
-        if kept is None or len(kept) != len(dataset):
-            order = reference_cache.longest_first(dataset)
-            self._precompute_model_hash = key[0]
-            rows = super()._precompute_ref_logps(dataset.select(order), name, batch_size)
-            kept = np.empty((len(dataset), 2))
-            kept[order] = np.stack([rows["ref_chosen_logps"], rows["ref_rejected_logps"]], axis=1)
+        identity, key = self._reference_key(dataset)
+        kept = self._on_main(lambda: reference_cache.load(key))
+        if kept is not None and len(kept) != len(dataset):
+            kept = None
+        ranks = self._ranks(name, batch_size, identity, key)
+        if self.args.reference_rank is not None:
+            self._compute_rank(dataset, name, batch_size, ranks, kept)
+            return dataset
+        if kept is None:
+            kept = self._computed(dataset, name, batch_size, ranks)
             if self.accelerator.is_main_process:
-                reference_cache.save(key[0], kept)
+                reference_cache.save(key, kept)
         else:
-            file = reference_cache.file_of(key[0])
+            file = reference_cache.file_of(key)
             if name == "train":
                 self._kept_reference = f", or remove {file}, where an earlier run kept it"
             logger.info(
@@ -143,7 +156,100 @@ class NamedReferenceTrainer(AdapterPrecision, DPOTrainer):  # type: ignore[misc,
         dataset = dataset.add_column("ref_chosen_logps", kept[:, 0])
         return dataset.add_column("ref_rejected_logps", kept[:, 1])
 
-    def _reference_key(self, dataset: Dataset) -> str:
+    def _computed(
+        self, dataset: Dataset, name: str, batch_size: int, ranks: ReferenceRanks
+    ) -> LogProbs:
+        """Return the values of all rows, shape (pairs, 2): of ranks that are whole, as they are."""
+        number = self._on_main(ranks.number) or 1
+        parts = parts_of(reference_cache.row_lengths(dataset), batch_size, number)
+        kept = np.empty((len(dataset), 2))
+        for rank, rows in enumerate(parts):
+            values = self._on_main(partial(ranks.read, rank))
+            if values is None and number > 1:
+                logger.info("%s: rank %d of %d of the reference is computed", name, rank, number)
+            kept[rows] = self._values(dataset, rows, name, batch_size) if values is None else values
+        if number > 1:
+            logger.info("%s: the reference is put together from %s", name, ranks.folder)
+            if name == "train":
+                file = reference_cache.file_of(ranks.made_of["pairs"])
+                self._kept_reference = f", or remove {file}, which ranks have made"
+        return kept
+
+    def _compute_rank(
+        self,
+        dataset: Dataset,
+        name: str,
+        batch_size: int,
+        ranks: ReferenceRanks,
+        kept: LogProbs | None,
+    ) -> None:
+        """Keep the rank that the settings name: it is there, all values are, or it is computed."""
+        rank, number = parse_rank(self.args.reference_rank)
+        self._on_main(partial(ranks.check, number))
+        if self._on_main(partial(ranks.read, rank)) is not None:
+            logger.info("%s: rank %d of %d is there", name, rank, number)
+            return
+        rows = parts_of(reference_cache.row_lengths(dataset), batch_size, number)[rank]
+        values = self._values(dataset, rows, name, batch_size) if kept is None else kept[rows]
+        self._on_main(partial(ranks.write, rank, number, values))
+        left = ", ".join(map(str, self._on_main(partial(ranks.left, number)))) or "none"
+        logger.info("%s: rank %d of %d is done; left: %s", name, rank, number, left)
+
+    def _values(self, dataset: Dataset, rows: Rows, name: str, batch_size: int) -> LogProbs:
+        """Compute the values of some rows, shape (rows, 2), in their order.
+
+        As TRL does, but for the file: TRL hands the values to other processes through a cache of
+        `datasets`, which of pairs in memory is a folder that each process has to itself.
+        """
+        if not len(rows):
+            return np.empty((0, 2))
+        loader = DataLoader(
+            dataset.select(rows),
+            batch_size=batch_size,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        model = self.ref_model or self.model
+        if self.ref_model is None and self.is_deepspeed_enabled:
+            # It places and gathers the weights, once for training and held-out pairs.
+            if self._precompute_engine is None:
+                self._precompute_engine = prepare_deepspeed(self.model, self.accelerator)
+            model = self._precompute_engine
+        found = []
+        title, shown = f"reference of {name} pairs", self._shows_progress()
+        with progress_bar(len(rows), title, shown, unit="pair") as bar:
+            for batch in self.accelerator.prepare(loader):
+                sides = torch.stack(self.compute_ref_log_probs(model, batch), dim=1)
+                found.append(self.accelerator.gather_for_metrics(sides).cpu())
+                bar.update(len(found[-1]))
+        values: LogProbs = torch.cat(found).numpy().astype(np.float64)
+        return values
+
+    def _shows_progress(self) -> bool:
+        return self.accelerator.is_main_process and not self.args.disable_tqdm
+
+    def _on_main(self, read: Callable[[], Any]) -> Any:
+        """Return to all processes what the first one finds."""
+        found = [read()] if self.accelerator.is_main_process else [None]
+        broadcast_object_list(found, from_process=0)
+        return found[0]
+
+    def _ranks(self, name: str, batch_size: int, identity: str, key: str) -> ReferenceRanks:
+        # Of two references the first difference is named; `pairs` differs with most others.
+        made_of = {
+            **versions(),
+            "device": self.accelerator.device.type,
+            "padding": self.padded or f"none (variable length: {self.data_collator.variable})",
+            "batch size": batch_size,
+            "max_length": self.args.max_length,
+            "model": digest(identity, 16),
+            "pairs": key,
+        }
+        return ReferenceRanks(reference_folder(self.args.output_dir) / name, made_of)
+
+    def _reference_key(self, dataset: Dataset) -> tuple[str, str]:
+        """Return what names the reference, and what names its values of these pairs."""
         reference, adapter = self.ref_model or self.model, None
         if self.ref_model is None and is_peft_model(self.model):
             # `start` and `base` share all weights but the frozen copy of the adapter.
@@ -152,7 +258,10 @@ class NamedReferenceTrainer(AdapterPrecision, DPOTrainer):  # type: ignore[misc,
         identity = reference_cache.identity_of_all(gather_object([mine]))
         # Autocast rounds: the same weights are another function in it.
         identity += f" {self.accelerator.mixed_precision}"
-        return reference_cache.reference_key(dataset, identity, self.args.max_length)
+        key: str = self._on_main(
+            lambda: reference_cache.reference_key(dataset, identity, self.args.max_length)
+        )
+        return identity, key
 
     def _reference_logps(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         if self.precompute_ref_logps:

@@ -151,6 +151,6 @@ def row_lengths(dataset: Dataset) -> npt.NDArray[np.int64]:
     return np.array([len(prompt) + max(map(len, answers)) for prompt, *answers in sides])
 
 
-def longest_first(dataset: Dataset) -> npt.NDArray[np.int64]:
+def longest_first(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return an order of the rows in which those of one batch are about equally long."""
-    return np.argsort(-row_lengths(dataset), kind="stable")
+    return np.argsort(-lengths, kind="stable")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 from ifllm_hf.alignment.dpo.config import PairDPOConfig
 from ifllm_hf.alignment.dpo.losses import PAPER_EPSILON_MAX
-from ifllm_hf.alignment.dpo.models import load_policy
+from ifllm_hf.alignment.dpo.reference_ranks import reference_folder
 from ifllm_hf.alignment.dpo.trainer import USES_CONFIDENCE, PairDPOTrainer
 from ifllm_hf.alignment.pairs.config import PairDataConfig
 from ifllm_hf.alignment.pairs.format import DROPPED_EQUAL, DROPPED_LONG
 from ifllm_hf.alignment.policy.config import PolicyConfig
+from ifllm_hf.alignment.policy.models import load_policy
 from ifllm_hf.alignment.policy.run import (
     announce,
     finish,
@@ -34,7 +36,7 @@ def run_dpo(policy: PolicyConfig, training: PairDPOConfig, data: PairDataConfig)
         data: On what.
 
     Returns:
-        The output folder.
+        The output folder; of a `reference_rank` that in which ranks meet: nothing is trained.
 
     Raises:
         IFLLMError: Anything a user can act on, before the download where it can be known.
@@ -51,6 +53,8 @@ def run_dpo(policy: PolicyConfig, training: PairDPOConfig, data: PairDataConfig)
         peft_config=loaded.peft_config,
         base_model_name=run.base,
     )
+    if training.reference_rank is not None:  # computed when the trainer was made
+        return reference_folder(run.folder)
     record = announce(
         run,
         trainer,
@@ -79,6 +83,9 @@ def run_dpo(policy: PolicyConfig, training: PairDPOConfig, data: PairDataConfig)
         )
     _warn_of_few_pairs(len(trainer.train_dataset), training)
     train_and_save(trainer, run)
+    if training.precompute_ref_log_probs and trainer.accelerator.is_main_process:
+        # Its values are in the cache.
+        shutil.rmtree(reference_folder(run.folder), ignore_errors=True)
     mass = trainer.gradient_mass
     share = (mass / mass.sum()).round(4).tolist() if mass.sum() > 0 else None
     return finish(

@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import trl
 from accelerate.utils import is_peft_model
 from datasets import Dataset
 from transformers import PreTrainedModel
@@ -44,10 +43,10 @@ from ifllm_hf.alignment.dpo.reference_cache import row_lengths
 from ifllm_hf.alignment.pairs.balance import BalancedSampler
 from ifllm_hf.alignment.pairs.collator import PairCollator, batch_counts
 from ifllm_hf.alignment.pairs.head import answer_sums
+from ifllm_hf.alignment.policy.trl_version import check_trl
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.training.local_paths import WithoutLocalPaths
 
-TRL_MINOR = "1.16"
 USES_CONFIDENCE = ("cdpo", "rdpo_paper")
 
 
@@ -103,11 +102,7 @@ class PairDPOTrainer(WithoutLocalPaths, NamedReferenceTrainer):
             ConfigError: An argument that this trainer does not use, or cannot.
             DataError: A dataset that is none.
         """
-        if not trl.__version__.startswith(f"{TRL_MINOR}."):
-            raise ConfigError(
-                f"trl {trl.__version__} is installed; this trainer overrides parts of trl "
-                f"{TRL_MINOR} that move between versions; run: pip install 'trl~={TRL_MINOR}.0'"
-            )
+        check_trl()
         refuse_unused(data_collator=data_collator, compute_metrics=compute_metrics)
         args = pair_settings(args, model)
         train_dataset = whole_dataset("train_dataset", train_dataset)

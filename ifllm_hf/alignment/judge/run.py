@@ -17,7 +17,6 @@ from ifllm_hf.alignment.generate.backend import CUT, TOO_LONG, Answer, JudgedPro
 from ifllm_hf.alignment.generate.backend_choice import backend_name
 from ifllm_hf.alignment.generate.config import ModelSpec
 from ifllm_hf.alignment.judge.config import JudgeConfig
-from ifllm_hf.alignment.judge.figure import figure
 from ifllm_hf.alignment.judge.function import FunctionJudge
 from ifllm_hf.alignment.judge.kept_verdicts import KeptVerdicts
 from ifllm_hf.alignment.judge.pooled import REPORT, write_items
@@ -37,6 +36,8 @@ from ifllm_hf.alignment.policy.load import check_access
 from ifllm_hf.alignment.policy.precision import run_of
 from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.files import whole_file, write_whole
+from ifllm_hf.plot.canvas import file_style, save_png
+from ifllm_hf.plot.judge_report import judge_figure
 from ifllm_hf.training.run_record import public_name, versions
 
 logger = logging.getLogger(__name__)
@@ -353,6 +354,6 @@ def _write(report: dict[str, Any], found: Mapping[str, Items], folder: Path) -> 
         )
     write_items(found, folder)
     write_whole(folder / "report.md", markdown(report))
-    with whole_file(folder / "report.png") as aside:
-        figure(report).savefig(aside, format="png", dpi=120)
+    with whole_file(folder / "report.png") as aside, file_style():
+        save_png(judge_figure(report), aside, dpi=120)
     write_whole(folder / REPORT, json.dumps(report, indent=2, allow_nan=False) + "\n")

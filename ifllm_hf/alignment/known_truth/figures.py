@@ -9,19 +9,29 @@ import numpy as np
 from ifllm_hf.alignment.known_truth.cells import ALL, ALL_GAZE_MOUSE, EXPLICIT, ORACLE, REWARD, TEXT
 from ifllm_hf.alignment.known_truth.release_place import release_place
 from ifllm_hf.alignment.known_truth.rises import Rises, Setting
+from ifllm_hf.plot.canvas import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    blank_figure,
+    draw_intervals,
+    draw_reference,
+)
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from ifllm_hf.plot.canvas import Axes, Figure
 
 _LINES = {
-    REWARD: ("behaviour and length", "#c27b22"),
-    ALL: ("clicks, behaviour and length elsewhere", "#1f6fb2"),
-    ALL_GAZE_MOUSE: ("clicks, behaviour alone elsewhere", "#7b3fa0"),
+    REWARD: ("behaviour and length", ORANGE),
+    ALL: ("clicks, behaviour and length elsewhere", BLUE),
+    ALL_GAZE_MOUSE: ("clicks, behaviour alone elsewhere", PURPLE),
 }
 _LEVELS = {
     EXPLICIT: ("clicks alone", "#444444"),
-    TEXT: ("text alone", "#7a9a3a"),
-    ORACLE: ("the truly better answer", "#aaaaaa"),
+    TEXT: ("text alone", GREEN),
+    ORACLE: ("the truly better answer", GREY),
 }
 _EDGES = (0.55, 1.0)
 
@@ -31,8 +41,6 @@ def rise_figure(rises: Rises) -> Figure:
 
     That is by labels of behaviour alone: lengths tell something else on the release than here.
     """
-    from ifllm_hf.benchmark.report.figures import blank_figure
-
     plain = [s for s in rises.by_setting if s[3:] == ("cdpo", None)]
     shares = sorted({s[1] for s in plain if s[1] is not None}) or [1.0]
     canvas, axes = blank_figure(5.0 * len(shares), 4.8, columns=len(shares))
@@ -48,7 +56,7 @@ def rise_figure(rises: Rises) -> Figure:
         for source, (name, colour) in _LINES.items():
             points = [s for s in plain if s[0] == source and s[1] == share]
             _line(axis, rises, sorted(points, key=lambda s: s[2] or 0), name, colour)
-        axis.axhline(0, color="black", lw=0.8, ls=":")
+        draw_reference(axis, 0, upright=True)
         axis.set_xlabel("strength of behaviour")
         axis.set_title(f"a click on {share:.0%} of the turns", fontsize=10)
         axis.set_xlim(*_EDGES)
@@ -67,17 +75,20 @@ def rise_figure(rises: Rises) -> Figure:
     return canvas
 
 
-def _level(axis: Any, rises: Rises, setting: Setting, name: str, colour: str) -> None:
+def _level(axis: Axes, rises: Rises, setting: Setting, name: str, colour: str) -> None:
     found = rises.rise(setting)
     axis.axhline(found.estimate, color=colour, lw=1.5, ls="--", label=name)
     axis.axhspan(found.low, found.high, color=colour, alpha=0.12, lw=0)
 
 
-def _line(axis: Any, rises: Rises, settings: list[Setting], name: str, colour: str) -> None:
+def _line(axis: Axes, rises: Rises, settings: list[Setting], name: str, colour: str) -> None:
     if not settings:
         return
     found = [rises.rise(setting) for setting in settings]
     strengths = [setting[2] for setting in settings]
-    for x, one in zip(strengths, found, strict=True):
-        axis.plot([x, x], [one.low, one.high], color=colour, lw=2)
-    axis.plot(strengths, [one.estimate for one in found], "o-", color=colour, ms=5, label=name)
+    draw_intervals(
+        axis,
+        strengths,
+        *([getattr(one, end) for one in found] for end in ("estimate", "low", "high")),
+        color=colour, label=name, upright=True, marker="o-",
+    )  # fmt: skip

@@ -27,6 +27,7 @@ from ifllm_hf.alignment.known_truth.results_file import Record
 from ifllm_hf.alignment.known_truth.rises import RiseRatio, Rises, Setting
 from ifllm_hf.files import whole_file, write_whole
 from ifllm_hf.metrics.core import Interval
+from ifllm_hf.plot.canvas import file_style, save_png
 
 FEW_PAIRS = 200
 _NAMES = {
@@ -55,8 +56,8 @@ def write_report(records: Sequence[Record], folder: Path) -> Path:
     """
     rises = Rises(records)
     write_whole(folder / "report.md", as_markdown(records, rises))
-    with whole_file(folder / "rise.png") as aside:
-        rise_figure(rises).savefig(aside, format="png", dpi=110, metadata={"Software": None})
+    with whole_file(folder / "rise.png") as aside, file_style():
+        save_png(rise_figure(rises), aside, dpi=110)
     return folder / "report.md"
 
 

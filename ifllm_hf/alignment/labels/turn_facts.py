@@ -21,6 +21,7 @@ from ifllm_hf.data.tables.preferences import unfit
 from ifllm_hf.errors import DataError
 from ifllm_hf.files import read_parquet, scan_parquet
 from ifllm_hf.reward.baselines.inputs import CHARS, chars
+from ifllm_hf.reward.baselines.protocol import Model
 from ifllm_hf.table_parts import kept_beside, table_files
 
 UNFIT, BEHAVED = "unfit", "has behavior"
@@ -99,21 +100,41 @@ def facts_of_folder(
         DataError: See `behavior_features`.
     """
     files = turn_files(folder)
-
-    def parts() -> Iterator[pl.DataFrame]:
-        return (read_parquet(file, TURNS.names) for file in files)
-
     if not features:
-        facts = pl.concat([_facts(part, reads) for part in parts()])
-        yield TurnFacts(_checked(facts), parts)
+        yield facts_of_shards(files, None, reads)
         return
     with kept_beside(out, state_of(files)) as aside:
         place = aside / "features"
         if not place.exists():
             write_features_of(files, place, workers=workers, progress=progress)
-        both = zip(parts(), table_files(place), strict=True)
-        facts = pl.concat([_facts(part, reads, shard) for part, shard in both])
-        yield TurnFacts(_checked(facts), parts)
+        yield facts_of_shards(files, table_files(place), reads)
+
+
+def reads_of(model: Model | None) -> Sequence[str] | None:
+    """Return the features that a model looks at, none without a model; None: it does not say."""
+    return () if model is None else getattr(model, "reads", None)
+
+
+def facts_of_shards(
+    files: Sequence[str], features: Sequence[str] | None, reads: Sequence[str] | None
+) -> TurnFacts:
+    """Return the facts of shards of turns.
+
+    Args:
+        files: The shards, in order; of the turns themselves one is in memory at a time.
+        features: Those of the same turns, a shard for each; None: the model needs none.
+        reads: See `facts_of_folder`.
+
+    Raises:
+        DataError: An id is doubled, or an unknown preference.
+    """
+
+    def parts() -> Iterator[pl.DataFrame]:
+        return (read_parquet(file, TURNS.names) for file in files)
+
+    shards: Sequence[str | None] = features or [None] * len(files)
+    both = zip(parts(), shards, strict=True)
+    return TurnFacts(_checked(pl.concat([_facts(part, reads, of) for part, of in both])), parts)
 
 
 def _facts(

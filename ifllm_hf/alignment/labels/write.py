@@ -49,6 +49,7 @@ from ifllm_hf.alignment.labels.turn_facts import (
     TurnFacts,
     facts_of_folder,
     facts_of_table,
+    reads_of,
 )
 from ifllm_hf.behavior.features.table import (
     ANTISYMMETRIC_COLUMNS,
@@ -77,7 +78,7 @@ _BESIDE = (
 
 
 def write_labels(
-    turns: pl.DataFrame | Path | str,
+    turns: pl.DataFrame | TurnFacts | Path | str,
     out: Path | str,
     *,
     source: str,
@@ -112,7 +113,8 @@ def write_labels(
     Args:
         turns: A prepared folder, of which one shard is in memory at a time, and of all turns what
             the model looks at. Or the `turns` table (or the `pairwise` config), with the features
-            that the model needs joined by `query_id`; raw ticks are ignored.
+            that the model needs joined by `query_id`; raw ticks are ignored. Or what was made of
+            either.
         out: File to write, `.parquet` or `.jsonl`; a name without an ending: a folder with a shard
             for each shard of `turns` that has pairs.
         source: `explicit`, `reward`, `both` or `all`.
@@ -240,13 +242,18 @@ def read_turns_with_features(folder: Path | str) -> pl.DataFrame:
 
 
 def _opened(
-    turns: pl.DataFrame | Path | str, out: Path, source: str, made: Model | None, **settings: Any
+    turns: pl.DataFrame | TurnFacts | Path | str,
+    out: Path,
+    source: str,
+    made: Model | None,
+    **settings: Any,
 ) -> AbstractContextManager[TurnFacts]:
+    if isinstance(turns, TurnFacts):
+        return nullcontext(turns)
     if isinstance(turns, pl.DataFrame):
         return nullcontext(facts_of_table(turns))
-    reads = () if made is None else getattr(made, "reads", None)
     features = source != EXPLICIT
-    return facts_of_folder(turns, out, features=features, reads=reads, **settings)
+    return facts_of_folder(turns, out, features=features, reads=reads_of(made), **settings)
 
 
 def _default_model() -> Model:

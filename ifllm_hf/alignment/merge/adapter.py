@@ -71,8 +71,8 @@ def find_adapter(
     run = run_of(folder)
     if run is not None and (missing := {"settings", "data", "used"} - run.keys()):
         raise ConfigError(
-            f"{place}: its {RUN_FILE} is no record of recipes/sft.py or dpo.py (it has no "
-            f"{', '.join(sorted(missing))}); copy the record of the run, or remove the file"
+            f"{place}: its {RUN_FILE} is no record of recipes/sft.py, dpo.py or kto.py (it "
+            f"has no {', '.join(sorted(missing))}); copy the record of the run, or remove the file"
         )
     recorded = str(config.get("base_model_name_or_path") or "")
     found = base or _base_of(folder, recorded)

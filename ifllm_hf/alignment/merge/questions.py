@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ifllm_hf.alignment.kto.judgements import load_answers
 from ifllm_hf.alignment.pairs.config import PairDataConfig, PromptFormat
 from ifllm_hf.alignment.pairs.format import format_row, load_pairs
 from ifllm_hf.alignment.pairs.messages import Message, RowError, text_of
@@ -90,7 +91,8 @@ def _held_out(run: Mapping[str, Any]) -> Questions | None:
         config = PairDataConfig(**{k: v for k, v in settings.items() if k in known})
         if not _is_here(config.dataset):
             return None
-        pairs = load_pairs(config)
+        alone = run.get("stage") == "kto"
+        pairs = load_answers(config) if alone else load_pairs(config)
     except (IFLLMError, TypeError) as error:
         logger.warning("the data of the run cannot be read (%s)", error)
         return None
@@ -101,7 +103,8 @@ def _held_out(run: Mapping[str, Any]) -> Questions | None:
         rows, source = pairs.train, f"of {name}, which the run was trained on: it held nobody out"
     if pairs.fingerprint != run["data"]["fingerprint"]:
         source += "; the data have changed since"
-    asked = [Asked(row["prompt"], text_of(row["chosen"])) for row in rows]
+    side = "completion" if alone else "chosen"
+    asked = [Asked(row["prompt"], text_of(row[side])) for row in rows if row.get("label", True)]
     return Questions(asked, source)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ifllm_hf.alignment.pairs.config import PairDataConfig, PromptFormat
+from ifllm_hf.alignment.pairs.layout import SIDES
 from ifllm_hf.alignment.pairs.messages import Message, RowError, text_of
 from ifllm_hf.alignment.pairs.own_template import turns_of
 from ifllm_hf.alignment.pairs.source import Row, open_pairs, require_columns
@@ -30,10 +31,11 @@ _COLUMNS = ("fold", "label_fold", "user_id", HELD_OUT)
 
 @dataclass
 class PreferencePairs:
-    """Pairs in TRL's form with a confidence, ready for the trainer.
+    """Pairs, or single answers, in TRL's form with a confidence, ready for the trainer.
 
     Attributes:
-        train: Columns `prompt`, `chosen`, `rejected`, `confidence`.
+        train: Columns `prompt`, `chosen`, `rejected`, `confidence`; of single answers `prompt`,
+            `completion`, `label`, `confidence`.
         held_out: The same, or None when nothing is held out.
         ledger: What became of every row of the source.
         fingerprint: Hash of what the model will read, in order; the same on every machine.
@@ -72,8 +74,12 @@ def render_prompt(messages: Sequence[Message], template: str, prefix: str, separ
     return "".join(parts)
 
 
-def format_row(row: Row, style: PromptFormat, confidence: float) -> dict[str, Any]:
+def format_row(
+    row: Row, style: PromptFormat, confidence: float, sides: Sequence[str] = SIDES
+) -> dict[str, Any]:
     """Return `prompt`, `chosen`, `rejected`, `confidence` as the trainer takes them.
+
+    `sides` are the columns that hold answers.
 
     White space around an answer is removed: the prompt format supplies the separator, and an answer
     that starts with a line break would merge with it into one token. A text that carries a template
@@ -83,7 +89,6 @@ def format_row(row: Row, style: PromptFormat, confidence: float) -> dict[str, An
         RowError: Such a text, where something would have to go inside it, or without known turns.
     """
     prompt = row["prompt"]
-    sides = ("chosen", "rejected")
     as_chat = style.prompt_format == "chat"
     own = bool(row.get("has_template"))
     past = row.get("history_chosen") if style.history == "chosen" else None
@@ -128,10 +133,7 @@ def format_row(row: Row, style: PromptFormat, confidence: float) -> dict[str, An
 
 
 def load_pairs(config: PairDataConfig, name: str | None = None) -> PreferencePairs:
-    """Open, check, format and split the pairs of a run.
-
-    A prompt (the current question, compared without case and outer white space) that stands on
-    both sides leaves the training side. `min_confidence` applies to the training side only.
+    """Open, check, format and split the pairs of a run; see `split_rows`.
 
     Args:
         config: Which pairs and how.
@@ -146,17 +148,46 @@ def load_pairs(config: PairDataConfig, name: str | None = None) -> PreferencePai
         ConfigError: A setting needs a column that is not there, or held-out readers trained the
             models that labelled the others.
     """
-    from datasets import Dataset
-
     name = name or config.dataset
-    style_columns = {"history_chosen": config.history == "chosen", "bullet_suffix": config.suffix}
     pairs = open_pairs(
         config.dataset,
         config.dataset_config,
         config.dataset_split,
         name=name,
-        columns=(*_COLUMNS, *(column for column, used in style_columns.items() if used)),
+        columns=columns_read(config),
     )
+    return split_rows(pairs, config, name)
+
+
+def columns_read(config: PairDataConfig) -> tuple[str, ...]:
+    """Return the columns that `split_rows` reads where they are there, beside the texts."""
+    style_columns = {"history_chosen": config.history == "chosen", "bullet_suffix": config.suffix}
+    return (*_COLUMNS, *(column for column, used in style_columns.items() if used))
+
+
+def split_rows(
+    pairs: Sequence[Row], config: PairDataConfig, name: str, sides: Sequence[str] = SIDES
+) -> PreferencePairs:
+    """Format checked rows and hold one fold of readers out.
+
+    A prompt (the current question, compared without case and outer white space) that stands on
+    both sides leaves the training side. `min_confidence` applies to the training side only.
+
+    Args:
+        pairs: Rows with `prompt`, `has_template`, `confidence`, and what `columns_read` names; a
+            `label` of theirs is kept.
+        config: How they are formatted, and who is held out.
+        name: What to call the source in messages.
+        sides: The columns that hold answers: two that must differ, or one.
+
+    Raises:
+        DataError: Rows that cannot be trained on, or nothing left to train on.
+        ConfigError: A setting needs a column that is not there, or held-out readers trained the
+            models that labelled the others.
+    """
+    from datasets import Dataset
+
+    of_what = "pair" if len(sides) > 1 else "answer"
     past = config.history == "chosen" and any(isinstance(row["prompt"], str) for row in pairs)
     needed: dict[str, str | bool] = {
         "fold": config.eval_fold is not None
@@ -195,10 +226,12 @@ def load_pairs(config: PairDataConfig, name: str | None = None) -> PreferencePai
                 ledger.drop(DROPPED_BEYOND)
                 continue
         try:
-            formatted = format_row(row, config, row["confidence"])
+            formatted = format_row(row, config, row["confidence"], sides)
         except RowError as error:
             raise DataError(f"{name}: row {i}, counted from 0: {error}") from error
-        if text_of(formatted["chosen"]).strip() == text_of(formatted["rejected"]).strip():
+        if "label" in row:
+            formatted["label"] = row["label"]
+        if len({text_of(formatted[side]).strip() for side in sides}) < len(sides):
             raise DataError(
                 f"{name}: 'chosen' and 'rejected' of row {i} differ in outer white space only; "
                 "remove that row"
@@ -209,11 +242,13 @@ def load_pairs(config: PairDataConfig, name: str | None = None) -> PreferencePai
     ledger.check()
     if config.eval_fold is not None and not held_out:
         raise ConfigError(
-            f"{name}: no pair has fold {config.eval_fold}; it has folds "
+            f"{name}: no {of_what} has fold {config.eval_fold}; it has folds "
             f"{sorted(set(_folds(pairs)), key=str)}; set eval_fold to one of them"
         )
     if not train:
-        raise DataError(f"{name}: 0 pairs left to train on; dropped: {ledger.dropped}; loosen that")
+        raise DataError(
+            f"{name}: 0 {of_what}s left to train on; dropped: {ledger.dropped}; loosen that"
+        )
     digest = hashlib.sha256()
     for part in (train, held_out):
         digest.update(json.dumps(part, ensure_ascii=False, sort_keys=True).encode())

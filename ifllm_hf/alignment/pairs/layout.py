@@ -6,7 +6,13 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ifllm_hf.alignment.pairs.messages import Message, RowError, is_blank, read_messages
+from ifllm_hf.alignment.pairs.messages import (
+    Message,
+    RowError,
+    is_blank,
+    read_messages,
+    text_of,
+)
 from ifllm_hf.alignment.pairs.own_template import carries_template, check_one_turn, split_shared
 
 SIDES = ("chosen", "rejected")
@@ -22,7 +28,7 @@ _OTHER_QUESTIONS = (
 _NOT_READ = ("tools", "images", "image", "audio", "audios", "video", "videos")
 _NOT_READ_EITHER = ("chat_template_kwargs", "documents")
 LAYOUT_COLUMNS = (
-    *("prompt", *SIDES, _QUESTION, *_SYSTEM),
+    *("prompt", *SIDES, "completion", _QUESTION, *_SYSTEM),
     *(*_OTHER_QUESTIONS, *_NOT_READ, *_NOT_READ_EITHER),
 )
 """The columns that decide how a row is read."""
@@ -114,6 +120,40 @@ def explicit_prompt(row: Mapping[str, Any]) -> tuple[str | list[Message], bool]:
             )
         prompt = [{"role": "user", "content": prompt}]
     return _with_system(row, _ends_with_question(read_messages(prompt, "prompt"))), False
+
+
+def explicit_answer(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of TRL's unpaired form: one answer to a prompt.
+
+    Args:
+        row: `completion`, the prompt in a column of its own, and what its layout has beside them.
+
+    Returns:
+        `prompt` and `completion`, both texts or both messages (one of the assistant), and
+        `has_template`: whether prompt + completion is a text that is read as it is.
+
+    Raises:
+        RowError: It cannot be read without losing or guessing something.
+    """
+    prompt, has_template = explicit_prompt(row)
+    completion = row["completion"]
+    if not isinstance(completion, str) and not is_blank(completion):
+        if has_template:
+            raise RowError(
+                "'prompt' carries a template of its own, with a completion that is messages",
+                prompt,
+                "expected two texts, or messages in both columns",
+            )
+        if isinstance(prompt, str):
+            prompt = [{"role": "user", "content": prompt}]
+        completion = _after(prompt, read_messages(completion, "completion"), "completion")
+    if is_blank(completion) or not text_of(completion).strip():
+        raise RowError("'completion' is empty", completion, "expected an answer; remove those rows")
+    if has_template:
+        check_one_turn(completion, "completion")
+    if isinstance(completion, str) and not isinstance(prompt, str):
+        completion = _answer(completion)
+    return {"prompt": prompt, "completion": completion, "has_template": has_template}
 
 
 def _implicit_texts(row: Mapping[str, Any], chosen: str, rejected: str) -> dict[str, Any]:

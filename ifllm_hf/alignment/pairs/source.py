@@ -55,8 +55,12 @@ def open_pairs(
             equal, or a confidence that is no probability of at least one half. The message names
             the first row.
     """
-    name = name or dataset
-    table = _rows_of(open_dataset(dataset, config, split), name, {"confidence", *columns})
+    return read_pairs(open_dataset(dataset, config, split), name or dataset, columns)
+
+
+def read_pairs(dataset: Dataset, name: str, columns: Collection[str] = ()) -> list[Row]:
+    """Read the pairs of a dataset that is open; see `open_pairs`."""
+    table = rows_of(dataset, name, {"confidence", *columns})
     missing = [side for side in SIDES if side not in table.column_names]
     if missing:
         raise DataError(
@@ -67,7 +71,7 @@ def open_pairs(
     rows = table.read(explicit_pair)
     for side in ("prompt", *SIDES):
         texts = [text_of(row[side]) for row in rows]
-        _refuse(
+        refuse_rows(
             name,
             f"'{side}' is empty",
             [i for i, text in enumerate(texts) if not text.strip()],
@@ -75,7 +79,7 @@ def open_pairs(
             "each pair needs a prompt and two answers; remove those rows",
         )
     chosen = [text_of(row["chosen"]) for row in rows]
-    _refuse(
+    refuse_rows(
         name,
         "'chosen' equals 'rejected'",
         [i for i, row in enumerate(rows) if chosen[i] == text_of(row["rejected"])],
@@ -84,15 +88,19 @@ def open_pairs(
     )
     repeating = [i for i, row in enumerate(rows) if _answers_repeat_prompt(row)]
     if len(repeating) == len(rows):
-        _refuse(
+        refuse_rows(
             name,
             "both answers begin with the whole 'prompt'",
             repeating,
             chosen,
             "expected answers alone; drop the column prompt, or cut it off the answers",
         )
-    for row, confidence in zip(rows, _confidences(rows, name), strict=True):
-        row["confidence"] = confidence
+    add_confidence(
+        rows,
+        name,
+        "it is the probability that 'chosen' is better: swap the answers where it is below one "
+        "half, rescale it, or drop the column",
+    )
     return rows
 
 
@@ -122,7 +130,7 @@ def open_prompts(
         DataError: No rows, or a row whose prompt cannot be read.
     """
     name = name or dataset
-    table = _rows_of(open_dataset(dataset, config, split), name, columns)
+    table = rows_of(open_dataset(dataset, config, split), name, columns)
     if all(side in table.column_names for side in SIDES):
         return [
             {key: value for key, value in row.items() if key not in SIDES}
@@ -172,11 +180,23 @@ class _Opened:
                 refused.setdefault(error.what, []).append((i, error))
         for what, found in refused.items():
             values = {i: error.seen for i, error in found}
-            _refuse(self.name, what, list(values), values, found[0][1].expected, len(self._dataset))
+            refuse_rows(
+                self.name, what, list(values), values, found[0][1].expected, len(self._dataset)
+            )
         return rows
 
 
-def _rows_of(dataset: Dataset, name: str, kept: Collection[str]) -> _Opened:
+def rows_of(dataset: Dataset, name: str, kept: Collection[str]) -> _Opened:
+    """Return the table of a dataset that is open, with the columns that are read.
+
+    Args:
+        dataset: One split.
+        name: What to call it in messages.
+        kept: Columns to keep where they are there, beside those of the layout.
+
+    Raises:
+        DataError: It has no rows.
+    """
     if not len(dataset):
         raise DataError(f"{name}: 0 pairs; expected at least one; check how the file was written")
     return _Opened(dataset, name, kept)
@@ -187,21 +207,33 @@ def _answers_repeat_prompt(row: Row) -> bool:
     return isinstance(prompt, str) and all(row[side].startswith(prompt) for side in SIDES)
 
 
-def _confidences(rows: Sequence[Row], name: str) -> list[float]:
+def add_confidence(rows: Sequence[Row], name: str, todo: str) -> None:
+    """Make `confidence` of each row a number, 1.0 where there is no such column.
+
+    Args:
+        rows: As read.
+        name: What to call them in messages.
+        todo: What it is, and what to do where it is none, for the message.
+
+    Raises:
+        DataError: It is no probability of at least one half.
+    """
     if "confidence" not in rows[0]:
-        return [1.0] * len(rows)
+        for row in rows:
+            row["confidence"] = 1.0
+        return
     # What is no number is refused below, as it was written.
     given = [row["confidence"] for row in rows]
     confidence = [float(c) if isinstance(c, int | float) else math.nan for c in given]
-    _refuse(
+    refuse_rows(
         name,
         "'confidence' is missing, no number or outside [0.5, 1]",
         [i for i, c in enumerate(confidence) if not 0.5 <= c <= 1],
         given,
-        "it is the probability that 'chosen' is better: swap the answers where it is below one "
-        "half, rescale it, or drop the column",
+        todo,
     )
-    return confidence
+    for row, c in zip(rows, confidence, strict=True):
+        row["confidence"] = c
 
 
 def require_columns(rows: Sequence[Row], name: str, needed: Mapping[str, str | bool]) -> None:
@@ -223,7 +255,7 @@ def require_columns(rows: Sequence[Row], name: str, needed: Mapping[str, str | b
             )
 
 
-def _refuse(
+def refuse_rows(
     name: str,
     what: str,
     rows: Sequence[int],
@@ -231,6 +263,19 @@ def _refuse(
     todo: str,
     of: int | None = None,
 ) -> None:
+    """Refuse rows where there are any; the first of them is the message.
+
+    Args:
+        name: What to call the dataset in messages.
+        what: What is wrong, with the column in quotes.
+        rows: The numbers of those rows, from 0.
+        values: What they hold, by number.
+        todo: What to do.
+        of: How many rows there are; default: as many as values.
+
+    Raises:
+        DataError: There are some.
+    """
     if rows:
         seen = str(values[rows[0]])
         seen = seen if len(seen) <= 60 else f"{seen[:57]}..."

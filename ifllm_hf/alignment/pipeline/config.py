@@ -65,6 +65,7 @@ class PipelineConfig:
         settings: Settings of `recipes/dpo.py` for every run.
         launch: Command in front of `recipes/dpo.py`, such as `[accelerate, launch]`; null: train in
             this process.
+        workers: Processes that read sessions and compute features.
         output_dir: Folder for data, labels, runs and their state.
     """
 
@@ -79,6 +80,7 @@ class PipelineConfig:
     early_stopping: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
     launch: tuple[str, ...] | None = None
+    workers: int = 1
     output_dir: str = "outputs/pipeline"
 
     def __post_init__(self) -> None:
@@ -92,12 +94,15 @@ class PipelineConfig:
         require_one_of("train_on", self.train_on, (ALL, NEW))
         if self.min_new_pairs < 1:
             raise ConfigError(f"min_new_pairs is {self.min_new_pairs}; expected 1 or more")
+        if self.workers < 1:
+            raise ConfigError(f"workers is {self.workers}; expected 1 or more")
         if self.early_stopping and (self.judge is None or self.judge_fold is None):
             raise ConfigError(
                 f"early_stopping is true, judge {self.judge}, judge_fold {self.judge_fold}; "
                 "expected a YAML of recipes/judge.py and the fold of readers who train nothing"
             )
         taken = {"dataset", "output_dir", "eval_fold", "resume_from_checkpoint", "config"}
+        taken.add("reference_rank")  # a part of a run leaves no adapter
         wrong = taken & {*self.settings, *(self.sft or {})}
         if wrong:
             raise ConfigError(f"{min(wrong)} is decided by the pipeline; remove it from settings")

@@ -16,8 +16,8 @@ from typing import Any
 from ifllm_hf.alignment.judge.report import shown
 from ifllm_hf.alignment.judge.run import run_judge
 from ifllm_hf.alignment.pipeline.config import PipelineConfig
+from ifllm_hf.alignment.pipeline.data import Data
 from ifllm_hf.alignment.pipeline.judge import judging, model_spec
-from ifllm_hf.alignment.pipeline.labels import Data
 from ifllm_hf.alignment.pipeline.state import DONE, Run, beside, read_state
 from ifllm_hf.errors import OutputError
 from ifllm_hf.files import digest, write_json, write_whole

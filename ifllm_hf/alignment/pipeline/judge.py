@@ -12,7 +12,7 @@ from ifllm_hf.alignment.judge.config import JudgeConfig
 from ifllm_hf.alignment.judge.pooled import pool, pooled_markdown
 from ifllm_hf.alignment.judge.run import run_judge
 from ifllm_hf.alignment.pipeline.config import PipelineConfig
-from ifllm_hf.alignment.pipeline.labels import Data
+from ifllm_hf.alignment.pipeline.data import Data
 from ifllm_hf.alignment.pipeline.state import DONE, Run
 from ifllm_hf.alignment.policy.load import weights_id
 from ifllm_hf.files import write_parquet, write_whole

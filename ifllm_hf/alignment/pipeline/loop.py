@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ifllm_hf.alignment.pipeline.config import NEW, LabelSource, PipelineConfig
+from ifllm_hf.alignment.pipeline.data import Data, find_data
 from ifllm_hf.alignment.pipeline.early_stopping import EarlyStopping, write_standing
 from ifllm_hf.alignment.pipeline.labels import (
-    Data,
     LabelSet,
-    find_data,
     label_run,
     make_labels,
     new_pairs,
@@ -45,7 +44,8 @@ from ifllm_hf.alignment.pipeline.training import (
 from ifllm_hf.alignment.policy.load import weights_id
 from ifllm_hf.data.prepared.prepare import CardWriter
 from ifllm_hf.errors import ConfigError, IFLLMError, OutputError
-from ifllm_hf.files import read_parquet, write_parquet
+from ifllm_hf.files import scan_parquet, write_parquet
+from ifllm_hf.table_parts import table_files
 from ifllm_hf.training.launch import check_pipeline_launch
 from ifllm_hf.training.settings_file import read_yaml
 from ifllm_hf.training.tiny_models import TINY_PREFIX
@@ -139,10 +139,10 @@ def run_pipeline(
     if not dry:
         for file in models.values():
             check_pipeline_launch({**read_yaml(file), **config.settings}, config.launch)
-    folder = find_data(config.data, out, dry=dry, card=card)
+    folder = find_data(config.data, out, dry=dry, card=card, workers=config.workers)
     if folder is None:
         return outcome
-    data = Data(folder, out, dry=dry)
+    data = Data(folder, out, dry=dry, workers=config.workers)
     _check_judges(config.judge_fold, data.folds)
     loop = _Loop(config, out, outcome, say, dry)
     labels = _labels(loop, sources, data)
@@ -255,7 +255,7 @@ def _cell(
             last = stopping.best()
     if config.train_on == NEW:
         seen = set(last["trained_ids"]) if last else set()
-        fresh, table = new_pairs(read_parquet(pairs), seen, config.judge_fold)
+        fresh, table = new_pairs(scan_parquet(table_files(pairs)), seen, config.judge_fold)
         if len(fresh) < config.min_new_pairs:
             loop.outcome.cells[model][name] = UP_TO_DATE if last else WAITING
             if last:

@@ -16,7 +16,7 @@ from ifllm_hf.training.tiny_models import TINY_PREFIX
 
 if TYPE_CHECKING:
     import torch
-    from trl import DPOConfig, SFTConfig
+    from trl import DPOConfig, KTOConfig, SFTConfig
 
     from ifllm_hf.alignment.policy.config import PolicyConfig
     from ifllm_hf.alignment.policy.precision import Precision
@@ -183,7 +183,7 @@ def weights_in_words(policy: PolicyConfig) -> str:
     }[policy.method]
 
 
-def load_model(path: str, policy: PolicyConfig, training: DPOConfig | SFTConfig) -> Any:
+def load_model(path: str, policy: PolicyConfig, training: DPOConfig | KTOConfig | SFTConfig) -> Any:
     """Load the weights as `policy.method` and `policy.dtype` say, each process on its device."""
     from trl import get_quantization_config
     from trl.trainer.utils import create_model_from_path

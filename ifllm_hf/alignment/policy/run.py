@@ -1,10 +1,11 @@
-"""What an SFT and a DPO run have in common: what comes before training, and what comes after."""
+"""What SFT, DPO and KTO runs have in common: what comes before training, and what comes after."""
 
 from __future__ import annotations
 
 import copy
 import logging
 import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ from ifllm_hf.training.run_record import (
 from ifllm_hf.training.tiny_models import TINY_PREFIX, build_tiny_model
 
 if TYPE_CHECKING:
-    from trl import DPOConfig, SFTConfig
+    from trl import DPOConfig, KTOConfig, SFTConfig
 
     from ifllm_hf.alignment.pairs.config import PairDataConfig
     from ifllm_hf.alignment.policy.config import PolicyConfig
@@ -57,14 +58,14 @@ class Prepared:
         data: On what.
         folder: Where results go.
         checkpoint: Where to go on, or None.
-        pairs: The pairs as the model reads them.
+        pairs: The pairs, or single answers, as the model reads them.
         path: Where the weights are.
         tokenizer: The tokenizer.
         base: Public name of the base model.
     """
 
     policy: PolicyConfig
-    training: DPOConfig | SFTConfig
+    training: DPOConfig | KTOConfig | SFTConfig
     data: PairDataConfig
     folder: Path
     checkpoint: str | None
@@ -75,9 +76,18 @@ class Prepared:
 
 
 def prepare_run(
-    policy: PolicyConfig, training: DPOConfig | SFTConfig, data: PairDataConfig
+    policy: PolicyConfig,
+    training: DPOConfig | KTOConfig | SFTConfig,
+    data: PairDataConfig,
+    load_data: Callable[[PairDataConfig, str], PreferencePairs] = load_pairs,
 ) -> Prepared:
     """Check everything that can be checked before weights are loaded, cheapest first.
+
+    Args:
+        policy: What is trained.
+        training: How.
+        data: On what.
+        load_data: Opens, checks and splits it, with a name for messages.
 
     Raises:
         IFLLMError: Anything a user can act on, before the download where it can be known.
@@ -101,7 +111,7 @@ def prepare_run(
         check_adapter(policy.sft_adapter, "sft_adapter", policy, training)
     if checkpoint and (Path(checkpoint) / ADAPTER_CONFIG).is_file():
         check_adapter(checkpoint, "resume_from_checkpoint", policy, training)
-    pairs = load_pairs(data, name=public_name(data.dataset))
+    pairs = load_data(data, str(public_name(data.dataset)))
     if pairs.labeller_saw:
         logger.warning(
             "labeller_may_see_judged_readers: the clicks behind %d held-out pairs trained the "
@@ -143,16 +153,24 @@ def trainer_arguments(run: Prepared) -> Any:
 
 
 def announce(
-    run: Prepared, trainer: Any, *, stage: str, left_out: dict[str, int], cut: int, **used: str
+    run: Prepared,
+    trainer: Any,
+    *,
+    stage: str,
+    left_out: dict[str, int],
+    cut: int,
+    of_rows: Mapping[str, Any] | None = None,
+    **used: str,
 ) -> dict[str, Any]:
     """Write down and print what is used, before the first step.
 
     Args:
         run: What was prepared.
         trainer: The trainer, with its datasets.
-        stage: `sft` or `dpo`.
-        left_out: Pairs that the trainer left out because of `max_length`, by reason.
+        stage: `sft`, `dpo` or `kto`.
+        left_out: Pairs, or answers, that the trainer left out because of `max_length`, by reason.
         cut: Answers, or pairs, cut at `max_length`.
+        of_rows: What the record says of the data beside that; `rows`, what they are: pairs.
         **used: What the stage says of its models and its loss, in words.
 
     Returns:
@@ -192,6 +210,7 @@ def announce(
             "held_out": len(held_out) if held_out is not None else 0,
             "cut": cut,
             "labeller_saw": run.pairs.labeller_saw,
+            **(of_rows or {}),
         },
         "base_weights": base_fingerprint(run.path, models.revision_of(run.path, run.policy)),
         "versions": versions(),
@@ -201,7 +220,7 @@ def announce(
         write_run(run.folder, record)
     for key, value in record["used"].items():
         logger.info("%s: %s", key, value)
-    logger.info("pairs: %s", record["data"])
+    logger.info("%s: %s", record["data"].get("rows", "pairs"), record["data"])
     return record
 
 
@@ -211,7 +230,8 @@ def _place_of_weights(name: str, folder: Path, pairs: PreferencePairs, seed: int
         return name
     texts = [
         text_of(value)
-        for side in ("prompt", "chosen", "rejected")
+        for side in ("prompt", "chosen", "rejected", "completion")
+        if side in pairs.train.column_names
         for value in pairs.train[:2000][side]
     ]
     with PartialState().main_process_first():

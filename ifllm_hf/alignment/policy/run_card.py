@@ -1,4 +1,4 @@
-"""The card of an SFT or DPO run: from its record alone."""
+"""The card of an SFT, DPO or KTO run: from its record alone."""
 
 from __future__ import annotations
 
@@ -39,15 +39,21 @@ def what_was_done(record: Mapping[str, Any]) -> str:
     settings, data, used = record["settings"], record["data"], record["used"]
     fold = f" (fold {settings['eval_fold']})" if data["held_out"] else ""
     dropped = data["ledger"]["dropped"].items()
-    history = settings["history"]
+    history = None if settings["history"] == "none" else settings["history"]
+    own_past = record["stage"] == "kto"  # there each answer is read on its own
+    rows = data.get("rows", "pairs")
     values = {
         **{name: used[name] for name in ("weights", "loss", "prompt")},
         **{name: data[name] for name in ("train", "cut", "fingerprint")},
         **{name: settings[name] for name in ("suffix", "seed")},
         "reference": used.get("reference"),
         "reference_setting": settings.get("reference"),
-        "no_history": "" if history == "none" else None,
-        "history": None if history == "none" else history,
+        "no_history": "" if history is None else None,
+        "history": None if own_past else history,
+        "own_past": history if own_past else None,
+        "kinds": used.get("kinds"),
+        "rows": rows.capitalize(),
+        "cut_rows": rows,
         "seen": data["ledger"]["seen"],
         "held_out": f"{data['held_out']} held out{fold}",
         "dropped": ", ".join(f"{n} {reason}" for reason, n in dropped) or "none",

@@ -7,6 +7,7 @@ of one shard and, of each turn, who read it when.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -38,7 +39,7 @@ from ifllm_hf.files import (
     write_parquet,
 )
 from ifllm_hf.progress import progress_bar
-from ifllm_hf.table_parts import check_table_place, kept_beside, table_files, write_table
+from ifllm_hf.table_parts import check_table_place, drop_torn, kept_beside, table_files, write_table
 from ifllm_hf.version import __version__
 
 _SCHEMA = pa.schema(
@@ -99,6 +100,7 @@ def write_features_of(
     phases: Sequence[str] = READING,
     workers: int = 1,
     progress: bool = False,
+    kept: Path | None = None,
 ) -> None:
     """Write the features of some shards of turns; see `write_features`.
 
@@ -108,12 +110,20 @@ def write_features_of(
         phases: See `behavior_features`.
         workers: See `write_features`.
         progress: Draw a bar on stderr.
+        kept: A folder that keeps what the ticks of each shard say, by the shard's content: of
+            shards that were there before they are not read again. Other files in it are deleted.
     """
     refuse_doubled(scan_parquet(files).select("query_id").collect()["query_id"])
     with kept_beside(out, state_of(files, phases)) as aside:
         own = [aside / f"{number}.parquet" for number in range(len(files))]
-        todo = [number for number, kept in enumerate(own) if not kept.exists()]
-        run = engine_for(workers, rank=partial(_write_own, files, phases))
+        if kept is not None:
+            kept.mkdir(parents=True, exist_ok=True)
+            drop_torn(kept)
+            own = [kept / f"{_content_of(file, phases)}.parquet" for file in files]
+            for former in set(kept.iterdir()) - set(own):
+                former.unlink()
+        todo = [number for number, place in enumerate(own) if not place.exists()]
+        run = engine_for(workers, rank=partial(_write_own, files, own, phases))
         done = len(files) - len(todo)
         with progress_bar(len(files), "features", progress, unit="shard", initial=done) as bar:
             run(aside, todo, lambda _: bar.update(1))
@@ -121,10 +131,18 @@ def write_features_of(
         write_table(out, _joined(own, columns), _SCHEMA)
 
 
-def _write_own(files: Sequence[str], phases: Sequence[str], aside: Path, number: int) -> None:
+def _write_own(
+    files: Sequence[str], own: Sequence[Path], phases: Sequence[str], _: Path, number: int
+) -> None:
     """Keep what the ticks of one shard say."""
-    own = own_features(read_shards([files[number]]), phases)
-    write_parquet(aside / f"{number}.parquet", own)
+    write_parquet(own[number], own_features(read_shards([files[number]]), phases))
+
+
+def _content_of(file: str, phases: Sequence[str]) -> str:
+    """Return what names the features of a shard by all that they depend on."""
+    with open(file, "rb") as content:
+        found = hashlib.file_digest(content, "sha256").hexdigest()
+    return digest([__version__, FEATURE_COLUMNS, phases, found], 32)
 
 
 def state_of(files: Sequence[str], *more: Any) -> str:

@@ -55,7 +55,7 @@ def scanpath(channel: ChannelTicks) -> Values:
     """Compute the features of `SCANPATH`."""
     moves = channel.moves
     slot = channel.slot[moves]
-    step = channel.char[moves] - channel.char[moves - 1]
+    step = _steps(channel)
     length = np.abs(step)
     seconds = (channel.t_us[moves] - channel.t_us[moves - 1]) / 1e6
     timed = seconds > 0
@@ -79,6 +79,17 @@ def scanpath(channel: ChannelTicks) -> Values:
         "speed_change_chars_per_s": _change(channel, velocity, moves[timed]),
         "forward_share": ratio(forward, channel.by_slot(step != 0, of=slot)),
     }
+
+
+def regressive_ticks(channel: ChannelTicks) -> IntArray:
+    """Return the indices of the ticks that a regression led to."""
+    return channel.moves[_steps(channel) < -REGRESSION_CHARS]
+
+
+def _steps(channel: ChannelTicks) -> IntArray:
+    """Return how far each of `channel.moves` went, in characters."""
+    moves = channel.moves
+    return channel.char[moves] - channel.char[moves - 1]
 
 
 def _behind(channel: ChannelTicks) -> BoolArray:

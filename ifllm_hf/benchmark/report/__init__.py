@@ -1,1 +1,1 @@
-"""What is said of the results: `answer` (first lines), `report` (tables, pages) and `figures`."""
+"""What is said of the results: `answer` (first lines), `report` (tables, pages), `released`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ PUBLISHED: tuple[Record, ...] = (
     {"model": "text only (published)", "protocol": "rows", "accuracy": 0.55},
     {"model": "text + behaviour (published)", "protocol": "rows", "accuracy": 0.64},
 )
+Draw = Callable[[Results, Sequence[Record], Path], Mapping[str, Path]]
+"""Writes the figures of results and curves into a folder; returns them by caption."""
+
 _Cell = Callable[[Record], str]
 _Columns = tuple[tuple[str, _Cell], ...]
 
@@ -166,6 +169,7 @@ def write_report(
     extrapolation: Sequence[Record] = (),
     probes: Sequence[Record] = (),
     notes: Sequence[str] = (),
+    draw: Draw | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write `report.md`, `report.json` and the figures into a folder.
@@ -178,6 +182,7 @@ def write_report(
         extrapolation: Output of `extrapolate`.
         probes: Records of `run_probes`.
         notes: Paragraphs to add at the end.
+        draw: Draws the figures: `ifllm_hf.plot.benchmark_report.draw_report`; none by default.
         overwrite: Whether an existing report may be replaced.
 
     Returns:
@@ -186,14 +191,12 @@ def write_report(
     Raises:
         OutputError: A report stands there already, or the folder cannot be written.
     """
-    from ifllm_hf.benchmark.report import figures
-
     folder = Path(folder)
     page = folder / "report.md"
     check_report_place(page, overwrite=overwrite)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        made = figures.draw_all(results, curves, folder)
+        made = {} if draw is None else draw(results, curves, folder)
     except OSError as error:
         raise OutputError(f"{folder}: the report cannot be written ({error})") from error
     write_whole(folder / "report.json", to_json([*results.records, *probes, *curves]) + "\n")
@@ -216,7 +219,7 @@ def check_report_place(page: Path, *, overwrite: bool) -> None:
 def _page(
     results: Results,
     command: str,
-    made: dict[str, Path],
+    made: Mapping[str, Path],
     curves: Sequence[Record],
     extrapolation: Sequence[Record],
     probes: Sequence[Record],

@@ -2,6 +2,6 @@
 
 * `probe`: did the pointer see the click? `curves`: more readers, more labels
 * `readers`: how readers differ, by `reader_styles` and `channel_links`
-* `importance`: what gaze and mouse tell; `findings`: sentences that no table has a column for
+* `findings`: sentences that no table has a column for
 * `reward_folds`: the transformers reward model, one for each fold of readers
 """

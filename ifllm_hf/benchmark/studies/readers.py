@@ -6,7 +6,7 @@ gaze and mouse each go with.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,6 @@ from ifllm_hf.benchmark.protocol.prepared_turns import load_prepared, source_has
 from ifllm_hf.benchmark.protocol.rows import Labelled, labelled
 from ifllm_hf.benchmark.protocol.runner import cross_validate
 from ifllm_hf.benchmark.protocol.scores import Record, Scored, difference, score
-from ifllm_hf.benchmark.report.figures import blank_figure
 from ifllm_hf.benchmark.report.report import (
     check_report_place,
     finite,
@@ -125,6 +124,7 @@ def run_readers(
     seed: int = 0,
     draws: int = 2000,
     repeats: int = 5,
+    draw: Callable[[Sequence[Record], Path], None] | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> ReadersRun:
@@ -136,6 +136,8 @@ def run_readers(
         seed: Seed of splits, clusters and bootstrap.
         draws: Bootstrap draws over readers.
         repeats: Repeats of the `worker` protocol.
+        draw: Draws the habits into a file: `ifllm_hf.plot.benchmark_report.draw_reader_habits`;
+            without it there is no figure.
         overwrite: Whether a report in `out` may be replaced.
         progress: Whether to draw progress bars on stderr.
 
@@ -174,7 +176,7 @@ def run_readers(
         channels=[r for o in found for r in links(o)],
     )
     if folder is not None:
-        _write(run, folder)
+        _write(run, folder, draw)
     return run
 
 
@@ -231,10 +233,13 @@ def _permuted(
     return {"spread": observed, "p": p, "permutations": permutations}
 
 
-def _write(run: ReadersRun, folder: Path) -> None:
+def _write(
+    run: ReadersRun, folder: Path, draw: Callable[[Sequence[Record], Path], None] | None
+) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _figure(run.habits, folder / "readers.png")
+        if draw is not None:
+            draw(run.habits, folder / "readers.png")
     except OSError as error:
         raise OutputError(f"{folder}: the report cannot be written ({error})") from error
     write_whole(folder / "readers.json", to_json(run.records) + "\n")
@@ -242,8 +247,8 @@ def _write(run: ReadersRun, folder: Path) -> None:
         "# Readers differ\n\nMade by `ifllm benchmark --readers`. Intervals: 95 %, bootstrap over "
         "readers."
     )
-    figure = "![Habits and outcomes, within readers](readers.png)"
-    write_whole(folder / "readers.md", f"{head}\n\n{run.text()}\n\n{figure}\n")
+    figure = "" if draw is None else "\n\n![Habits and outcomes, within readers](readers.png)"
+    write_whole(folder / "readers.md", f"{head}\n\n{run.text()}{figure}\n")
 
 
 def _between(record: Record, value: str, low: str = "low", high: str = "high") -> str:
@@ -360,25 +365,3 @@ def _habit_text(records: Sequence[Record]) -> str:
         f"intervals exclude 0, where about {0.05 * len(records):.0f} would by chance."
     )
     return "\n".join([head, *lines])
-
-
-def _figure(records: Sequence[Record], path: Path) -> None:
-    names = list(dict.fromkeys(r["outcome"] for r in records))
-    habits = list(dict.fromkeys(r["habit"] for r in records))
-    figure, axes = blank_figure(
-        3.6 * max(1, len(names)) + 1.5, 1.4 + 0.34 * len(habits), len(names)
-    )
-    for axis, outcome in zip(axes, names, strict=True):
-        for offset, (channel, colour) in enumerate((("gaze", "#d98c1f"), ("mouse", "#1f6fb2"))):
-            mine = [r for r in records if (r["outcome"], r["channel"]) == (outcome, channel)]
-            height = [len(habits) - 1 - habits.index(r["habit"]) - 0.22 * offset for r in mine]
-            axis.hlines(height, [r["low"] for r in mine], [r["high"] for r in mine], colour)
-            axis.plot([r["r"] for r in mine], height, "o", color=colour, ms=4, label=channel)
-        axis.axvline(0, color="black", lw=0.8, ls=":")
-        axis.set_yticks(range(len(habits)), habits[::-1] if axis is axes[0] else [""] * len(habits))
-        axis.set_xlabel("correlation within readers")
-        axis.set_title(outcome, fontsize=10)
-    if names:
-        handles = axes[0].get_legend_handles_labels()
-        figure.legend(*handles, loc="outside upper center", ncols=2, fontsize=8)
-    figure.savefig(path, dpi=130, metadata={"Software": None})

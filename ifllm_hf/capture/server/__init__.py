@@ -1,6 +1,7 @@
 """What stores a session: consent first, then every line on disk before it is acknowledged.
 
-    store = attach(app, settings)      # routes under api/v1/; before Gradio takes "/"
+    store = SessionStore(settings)
+    store.start()
     opened = store.open_session(consent_version="1", consent_text=TEXT, client={})
     store.append(opened.session_id, {"type": "turn", ...})
 
@@ -26,7 +27,6 @@ from __future__ import annotations
 
 from ifllm_hf.capture.server.page_messages import PageMessage, put_messages
 from ifllm_hf.capture.server.refusals import Refusal
-from ifllm_hf.capture.server.routes import attach
 from ifllm_hf.capture.server.store import OpenedSession, SessionStore, Stored
 
 __all__ = [
@@ -35,6 +35,5 @@ __all__ = [
     "Refusal",
     "SessionStore",
     "Stored",
-    "attach",
     "put_messages",
 ]

@@ -1,21 +1,20 @@
-"""What a browser may post, beside Gradio: three routes under `api/v1/`.
+"""What a browser may post: four routes under `api/v1/`.
 
 The token stands in the body, because `sendBeacon` sends no headers. Every refusal is an answer of
 ours, `{"ok": false, "error": CODE, "retry": ...}`, and is counted by its code. A browser drops a
 batch for `gone` alone: the session was withdrawn. An event that does not fit is left out of its
 batch; the answer and the stored line say how many were, and why. Addresses are neither logged nor
-stored.
+stored. What a page asks step by step (`steps`) is answered as `taking_part` words it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import atexit
 import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -23,44 +22,27 @@ from ifllm_hf.capture.same_page import foreign_origin
 from ifllm_hf.capture.server import refusals
 from ifllm_hf.capture.server.checks import check, parse, sift
 from ifllm_hf.capture.server.limits import AddressHash, RateLimit
-from ifllm_hf.capture.server.pushing import PushTo
 from ifllm_hf.capture.server.refusals import Refusal
 from ifllm_hf.capture.server.store import SessionStore
-from ifllm_hf.capture.settings import Settings
 from ifllm_hf.data.sessions.event_schema import PAGES, version_of
 
 BODY_BYTES_MAX = 256 * 1024
 REQUESTS_PER_ADDRESS_AND_MINUTE = 1200  # a classroom behind one address
 
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+Steps = Callable[[Any], dict[str, Any]]
+"""Answers one step of taking part; never raises."""
 
 
-def attach(app: FastAPI, settings: Settings, *, push: PushTo | None = None) -> SessionStore:
-    """Open the store and add its routes; before Gradio is mounted, which takes every path.
-
-    Without an operator's contact and legal basis nobody can take part, and a folder of sessions is
-    opened only where it exists already, so that its participants can still withdraw.
+def make_router(store: SessionStore, steps: Steps, prefix: str = "") -> APIRouter:
+    """Return the routes of a store.
 
     Args:
-        app: Of anything.
-        settings: Of the operator.
-        push: Makes what pushes to `settings.hub_dataset`.
-
-    Raises:
-        ConfigError: The folder is in use, or the Hub repository has no valid name.
+        store: Where sessions are kept.
+        steps: What answers the steps of taking part.
+        prefix: Of their paths: empty, or as `/ifllm`.
     """
-    settings.validate()
-    store = SessionStore(settings, push=push)
-    if settings.collects or settings.sessions.exists():
-        store.start()
-        atexit.register(store.close)
-    app.include_router(make_router(store))
-    return store
-
-
-def make_router(store: SessionStore) -> APIRouter:
-    """Return the routes of a store."""
-    router = APIRouter(prefix="/api/v1")
+    router = APIRouter(prefix=f"{prefix}/api/v1")
     settings = store.settings
     uploads = RateLimit(settings.uploads_per_minute)
     by_address = RateLimit(REQUESTS_PER_ADDRESS_AND_MINUTE)
@@ -68,7 +50,7 @@ def make_router(store: SessionStore) -> APIRouter:
 
     async def answer(request: Request, handler: Handler) -> JSONResponse:
         try:
-            if seen := foreign_origin(request.headers, settings.root_path):
+            if seen := foreign_origin(request.headers, settings.root_path, settings.origins):
                 raise refusals.cross_site(seen)
             if hashing:
                 peer = request.client.host if request.client else ""
@@ -120,6 +102,11 @@ def make_router(store: SessionStore) -> APIRouter:
         receipt = await run_in_threadpool(store.withdraw, body["code"])
         return {"complete": receipt.complete}
 
+    async def take_step(body: dict[str, Any]) -> dict[str, Any]:
+        if "session" in body:
+            must_own(body)
+        return await run_in_threadpool(steps, body)
+
     @router.post("/events")
     async def events(request: Request) -> JSONResponse:
         return await answer(request, store_batch)
@@ -131,6 +118,10 @@ def make_router(store: SessionStore) -> APIRouter:
     @router.post("/withdraw")
     async def withdraw(request: Request) -> JSONResponse:
         return await answer(request, take_out)
+
+    @router.post("/steps")
+    async def step(request: Request) -> JSONResponse:
+        return await answer(request, take_step)
 
     return router
 

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
+from html import escape
 
 import orjson
 
@@ -41,6 +42,16 @@ def status(store: SessionStore) -> list[tuple[str, str]]:
         at_s, kind, said = counts.last_trouble
         rows[7] = ("last trouble", f"{_at(at_s)} {kind}: {said}")
     return rows
+
+
+def status_table(store: SessionStore) -> str:
+    """Return the same as an HTML table."""
+    rows = "".join(
+        f"<tr><th scope='row' style='text-align:left;padding-right:1em'>{escape(name)}</th>"
+        f"<td>{escape(value)}</td></tr>"
+        for name, value in status(store)
+    )
+    return f"<table>{rows}</table>"
 
 
 def _today(store: SessionStore) -> int:

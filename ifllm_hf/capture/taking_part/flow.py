@@ -18,6 +18,7 @@ from ifllm_hf.capture.server.refusals import foreign_token, gone, malformed, off
 from ifllm_hf.capture.settings import Settings
 from ifllm_hf.capture.taking_part.completion import completion_code, completion_link
 from ifllm_hf.capture.taking_part.consent import BANDS, VERSION, consent_html, consent_text
+from ifllm_hf.capture.taking_part.page_turn import is_of_page, turn_of_page
 from ifllm_hf.capture.taking_part.quota import DailyQuota
 from ifllm_hf.capture.taking_part.responder import ModelAnswer, Responder
 from ifllm_hf.capture.taking_part.words import (
@@ -51,10 +52,24 @@ class Flow:
     """The steps of taking part."""
 
     def __init__(
-        self, settings: Settings, store: SessionStore, responder: Responder | None
+        self,
+        settings: Settings,
+        store: SessionStore,
+        responder: Responder | None,
+        *,
+        answers_of_page: bool = False,
     ) -> None:
-        """Collect into `store`, with the answers of `responder`; without one, only withdraw."""
+        """Collect into `store`.
+
+        Args:
+            settings: Of the operator.
+            store: Where sessions are kept.
+            responder: Answers questions; without one nothing can be asked.
+            answers_of_page: Whether a page may bring answers along. Where a responder answers,
+                nobody else's are taken for its own.
+        """
         self._settings, self._store, self._responder = settings, store, responder
+        self._answers_of_page = answers_of_page
         self._locks = Lock()
         self._asking: WeakValueDictionary[str, Lock] = WeakValueDictionary()
         self._quota = DailyQuota(store.folder / "quota.json", settings.answers_per_day)
@@ -63,6 +78,7 @@ class Flow:
             "consent": self._consent,
             "resume": self._resume,
             "ask": self._ask,
+            "turn": self._turn,
             "rate": self._rate,
             "calibration": self._calibration,
             "summary": self._summary,
@@ -136,17 +152,26 @@ class Flow:
         return {
             "turns": len(session.ratings),
             "shown": _shown(open_turn, session) if open_turn else None,
-            "past": self._past_shown(session, last["kind"]) if last else [],
+            "past": self._past_shown(session, last) if last else [],
             "ended": bool(session.end),
             "completion": self._completion(session) if session.end else None,
         }
 
     def _ask(self, request: Request) -> Reply:
         # Who asks twice, because the first reply was lost, waits for it and gets the same answers.
-        with self._locks:
-            lock = self._asking.setdefault(str(request.get("session")), Lock())
-        with lock:
+        with self._lock_of(request):
             return self._ask_alone(request)
+
+    def _turn(self, request: Request) -> Reply:
+        """Keep a turn whose answers the page has itself; return them as it should show them."""
+        if not self._answers_of_page:
+            raise malformed("Expected the step `ask`: the answers here are the server's.")
+        with self._lock_of(request):
+            session = self._session(request)
+            number = max(session.turns, default=-1) + 1
+            turn = turn_of_page(request, number, self._store.now_ms())
+            self._store.append(session.session_id, turn)
+        return {"shown": _shown(turn, session)}
 
     def _ask_alone(self, request: Request) -> Reply:
         session = self._session(request)
@@ -214,7 +239,8 @@ class Flow:
             "at_epoch_ms": self._store.now_ms(),
         }
         asked = [*rating["likert"].values(), *([rating["preference"]] if pair else [])]
-        if any(value is None for value in asked):
+        some = any(value is not None for value in asked)
+        if not some or (None in asked and not is_of_page(turn)):
             raise _told("Please answer every question of the rating.")
         self._store.append(session.session_id, rating)
         session.ratings[number] = rating
@@ -264,6 +290,11 @@ class Flow:
 
     # --- what they need
 
+    def _lock_of(self, request: Request) -> Lock:
+        """Return what lets one request of a session add a turn at a time."""
+        with self._locks:
+            return self._asking.setdefault(str(request.get("session")), Lock())
+
     def _completion(self, session: Session) -> str | None:
         """Return where a panel takes this participant back."""
         if not (url := self._settings.completion_url):
@@ -281,14 +312,14 @@ class Flow:
         }
 
     def _rated(self, session: Session, turn: Record) -> Reply:
-        past = self._past_shown(session, turn["kind"])
+        past = self._past_shown(session, turn)
         return {"turns": len(session.ratings), "past": past}
 
-    def _past_shown(self, session: Session, kind: str) -> list[Reply]:
+    def _past_shown(self, session: Session, turn: Record) -> list[Reply]:
         """Return what the models will see of this session when they are asked again."""
-        source = self._responder.name if self._responder else None
+        source = self._responder.name if self._responder else turn.get("source")
         after = max(session.turns) + 1
-        return _past_shown(past_turns(session, kind=kind, source=source, before=after))
+        return _past_shown(past_turns(session, kind=turn["kind"], source=source, before=after))
 
     def _session(self, request: Request) -> Session:
         session_id, token = request.get("session"), request.get("token")

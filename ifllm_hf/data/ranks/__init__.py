@@ -10,4 +10,5 @@
 * `exchange`: how ranks come from machines that share no disk; `one_rank`: what a cluster starts
 * `join`: records and shards of all ranks become one prepared folder
 * `run`: all of it; the same command goes on where it stopped
+* `grow`: sessions that keep arriving; what was read before stays
 """

@@ -33,6 +33,7 @@ _COLUMNS = {
     "session_id": pl.String,
     "user_id": pl.String,
     "created_ms": pl.Float64,
+    "n_bytes": pl.Int64,
     **dict.fromkeys(QUASI_IDENTIFIERS, pl.String),
 }
 
@@ -90,21 +91,45 @@ def write_listing(work: Path, folder: Place, settings: dict[str, Any]) -> Listin
         OutputError: The listing cannot be written.
     """
     origin, sessions = list_sessions(folder, read_tombstones(folder))
-    sizes = origin.stored.sizes()
-    # Whoever is not there any more withdrew just now: their rank will count that.
-    ranks = cut([1 + sizes.get(known.session_id, 0) for known in sessions], settings["tasks"])
+    ranks = cut([1 + known.n_bytes for known in sessions], settings["tasks"])
+    return keep_listing(work, settings, sessions, ranks, max(1, len(set(ranks))), origin.ledger)
+
+
+def keep_listing(
+    work: Path,
+    settings: dict[str, Any],
+    sessions: Sequence[KnownSession],
+    of_rank: Sequence[int],
+    ranks: int,
+    ledger: Ledger,
+    key: str | None = None,
+) -> Listing:
+    """Write a listing down.
+
+    Args:
+        work: The working folder.
+        settings: See `write_listing`.
+        sessions: In their order.
+        of_rank: The rank of each.
+        ranks: How many there are.
+        ledger: Of the files.
+        key: Of a former listing, whose ranks can be taken where they have the same sessions.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
     rows = [
-        (rank, known.session_id, known.user_id, known.created_ms, *known.told)
-        for rank, known in zip(ranks, sessions, strict=True)
+        (rank, known.session_id, known.user_id, known.created_ms, known.n_bytes, *known.told)
+        for rank, known in zip(of_rank, sessions, strict=True)
     ]
     write_parquet(work / SESSIONS, pl.DataFrame(rows, schema=_COLUMNS, orient="row"))
     content = {
-        "key": uuid4().hex,
+        "key": key or uuid4().hex,
         "package": __version__,
         "schema": SCHEMA_VERSION,
         "settings": settings,
-        "ranks": max(1, len(set(ranks))),
-        "ledger": origin.ledger.packed(),
+        "ranks": ranks,
+        "ledger": ledger.packed(),
     }
     write_json(work / LISTING, content)  # last: it says that the sessions are all there
     return read_listing(work)
@@ -162,8 +187,9 @@ def cut(sizes: Sequence[int], parts: int) -> list[int]:
 def _sessions(rows: pl.DataFrame) -> defaultdict[int, list[KnownSession]]:
     parts: defaultdict[int, list[KnownSession]] = defaultdict(list)
     same: dict[tuple[Any, ...], tuple[Any, ...]] = {}  # few answers, many readers
-    for rank, session_id, user_id, created_ms, *answers in rows.iter_rows():
+    for rank, session_id, user_id, created_ms, n_bytes, *answers in rows.iter_rows():
         told = tuple(answers)
-        known = KnownSession(session_id, user_id, created_ms, same.setdefault(told, told))
+        told = same.setdefault(told, told)
+        known = KnownSession(session_id, user_id, created_ms, told, n_bytes)
         parts[rank].append(known)
     return parts

@@ -3,8 +3,9 @@
 * `event.schema.json`: what a browser may send and what every line of a file may hold;
   `event_3.schema.json`: the same of chat pages; `event_schema` decides by them what fits, here and
   in the server
-* `session_file`: a file's lines, each kept or counted; `events`, `event_ticks`,
-  `event_tick_table`: events become ticks
+* `session_file`: a file's lines, each kept or counted
+* `events`: which events fit, `event_columns`: points column by column; `event_rows`, `event_ticks`:
+  events become ticks
 * `pages`: sessions of chat pages, with messages and actions
 * `shard`: many closed sessions in one Parquet file; `stored`: where each session of a folder lies;
   `packed`: packs them, and takes one out again

@@ -62,7 +62,12 @@ def _quick_validator(
     """
     whole = schema(version)
     definitions = whole["$defs"]
-    definitions = {**definitions, "event": {"anyOf": definitions["event"]["oneOf"]}}
+    events = {"type": "array", "items": {"$ref": "#/$defs/event"}}
+    definitions = {
+        **definitions,
+        "event": {"anyOf": definitions["event"]["oneOf"]},
+        "events": events,
+    }
     definitions |= {anything: True} if anything else {}
     return jsonschema_rs.validator_for(
         {**whole, "$defs": definitions, "$ref": f"#/$defs/{definition}"}
@@ -70,7 +75,7 @@ def _quick_validator(
 
 
 def fits(value: Any, definition: str, anything: str | None = None, version: int = 2) -> bool:
-    """Tell whether a value is what `validator` asks for."""
+    """Tell whether a value is what `validator` asks for; `events` are any number of `event`."""
     try:
         return _quick_validator(definition, anything, version).is_valid(value)
     except ValueError:  # a number or string that JSON cannot hold

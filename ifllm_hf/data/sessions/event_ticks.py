@@ -4,15 +4,11 @@ What an event does not tell is null in its tick, never carried over. Nothing is 
 says which turn and answer was under the point and which unit of the source (a scroll belongs to the
 turn that was on the page). Entering a rating control, once the pointer has been on an answer, or
 choosing on one ends reading.
-
-Clocks: an event's time is `performance.now()` of its page load, which no change of the wall clock
-moves. `t_ms` is that, less the time the page was hidden; `epoch_ms` adds the load's origin.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,10 +17,10 @@ from numpy.typing import NDArray
 
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.schema import TICKS, VIEW_COLUMNS
-from ifllm_hf.data.sessions.event_tick_table import VIEW, SessionTurn, by_turn, tick_table
+from ifllm_hf.data.sessions.event_columns import CHANNELS
+from ifllm_hf.data.sessions.event_rows import VIEW, Gathered, SessionArrays
 from ifllm_hf.data.sessions.events import (
     LEDGERS,
-    SCROLLED,
     LoadEvents,
     count_refused,
     page_loads,
@@ -32,14 +28,34 @@ from ifllm_hf.data.sessions.events import (
     with_turns,
 )
 from ifllm_hf.data.sessions.session_file import Session
+from ifllm_hf.data.ticks.alignment import ON_NOTHING, ON_RATING, ON_RESPONSE, SURFACES
+from ifllm_hf.data.ticks.reading_end import PHASES
+from ifllm_hf.data.ticks.tick_table import SIDES, float_column, name_column
 
 NEAR_PX = 50.0
 """A point further than this from every glyph is on the answer, but on no character of it."""
 
-_MOUSE, _GAZE = 0, 1
-_CODE = {"p": _MOUSE, "g": _GAZE}
-_SIDE = {None: 0, "A": 1, "B": 2}
+_LEDGER_OF = {"mouse": "pointer", "gaze": "gaze"}
 _READING, _RATING, _AFTER = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class SessionTurn:
+    """What ticks need of a turn.
+
+    Attributes:
+        query_id: Key of the turn; None: it has no row, its ticks are of a message alone.
+        conversation_id: Where it belongs.
+        answers: The stored sources, by side 1 (a) and 2 (b).
+        rated: Whether a rating is stored.
+        message_ids: Of a chat page, the keys of the answers' messages, by side.
+    """
+
+    query_id: int | None
+    conversation_id: str
+    answers: Mapping[int, str]
+    rated: bool
+    message_ids: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -58,24 +74,8 @@ class SessionTicks:
     ledgers: dict[str, Ledger]
 
 
-@dataclass
-class _Rows:
-    """Ticks as they are gathered, and where phases of a turn begin.
-
-    `values` holds [ticks, columns] of each page load; `view` the few values of `VIEW_COLUMNS`:
-    index of the tick, column, value.
-    """
-
-    values: list[NDArray[np.float64]] = field(default_factory=list)
-    view: list[tuple[int, str, float]] = field(default_factory=list)
-    rating_from: dict[int, int] = field(default_factory=dict)
-    after_from: dict[int, int] = field(default_factory=dict)
-    count: int = 0
-
-
-_COLUMNS = (
-    "channel load t_ms epoch_ms turn side about x y rx ry offset distance valid idle_ms control"
-)
+_CodePoints = Mapping[tuple[int, int], NDArray[np.int64]]
+"""By turn and side, the code point that each UTF-16 unit of the answer belongs to."""
 
 
 def session_ticks(
@@ -97,11 +97,13 @@ def session_ticks(
     """
     ledgers = {name: Ledger(name) for name in LEDGERS}
     count_refused(session, ledgers)
-    loads = []
-    for origin_ms, events in page_loads(session):
-        good = well_formed(events, ledgers, all_fit=session.events_fit)
-        loads.append((origin_ms, with_turns(good, ledgers, withheld, reason)))
-    return ticks_of(loads, turns, home, ledgers)
+    loads = page_loads(session)
+    found = well_formed([events for _, events in loads], ledgers)
+    placed = [
+        (origin_ms, with_turns(good, ledgers, withheld, reason))
+        for (origin_ms, _), good in zip(loads, found, strict=True)
+    ]
+    return ticks_of(placed, turns, home, ledgers)
 
 
 def ticks_of(
@@ -114,234 +116,215 @@ def ticks_of(
 
     Args:
         loads: In the order of their origins.
-        turns: See `session_ticks`, as for the next.
+        turns: See `session_ticks`.
         home: The conversation of ticks that belong to no turn.
         ledgers: By name; what is mended is added.
     """
-    rows = _Rows()
+    gathered = Gathered()
     for load, (origin_ms, found) in enumerate(loads):
-        _gather(rows, load, origin_ms, found)
+        gathered.add(load, origin_ms, found)
     for ledger in ledgers.values():
         ledger.check()
-    columns = _arrays(rows)
-    turn = columns["turn"].astype(np.int64)
-    unknown = np.isin(turn, list(turns), invert=True) & (turn >= 0)
+    ticks = gathered.arrays()
+    unknown = np.isin(ticks.turn, list(turns), invert=True) & (ticks.turn >= 0)
     for code, name in enumerate(("pointer", "gaze", "view")):
-        lost = unknown & (columns["channel"] == code)
+        lost = unknown & (ticks.channel == code)
         ledgers[name].repair("turn is not in the file", int(lost.sum()))
-    turn[unknown] = -1
-    columns["side"][turn < 0] = 0  # other pages of the app show answers too
-    _add_characters(columns, turn, turns, ledgers)
-    view = _view_columns(rows, turn, turns, ledgers)
-    phase, sources = _phases(rows, columns, turn, turns)
-    table = tick_table(columns, view, turn, phase, turns)
+    ticks.turn[unknown] = -1
+    ticks.side[ticks.turn < 0] = 0  # other pages of the app show answers too
+    units = {
+        (number, side): _code_points(answer)
+        for number, of_turn in turns.items()
+        for side, answer in of_turn.answers.items()
+    }
+    for number, of_turn in turns.items():
+        for side in {1, 2} - of_turn.answers.keys():
+            ticks.side[(ticks.turn == number) & (ticks.side == side)] = 0
+    chars = _characters(ticks, units, ledgers)
+    view = _view_columns(gathered, ticks.turn, units, ledgers["view"])
+    phase, sources = _phases(gathered, ticks, turns)
+    table = _table(ticks, chars, view, phase, turns)
+    if any(t.message_ids for t in turns.values()):
+        about = _message_ids(gathered, ticks, turns)
+        table = table.set_column(TICKS.names.index("message_id"), "message_id", about)
     names = list(dict.fromkeys([home, *(t.conversation_id for t in turns.values())]))
-    place = by_turn(turn, {n: names.index(t.conversation_id) for n, t in turns.items()}, none=0)
+    if len(names) > 1:
+        of_number = {n: names.index(t.conversation_id) for n, t in turns.items()}
+        place = pa.array(_of_turn(ticks.turn, of_number, none=0))
     tables = {}
     for number, name in enumerate(names):
-        part = table.filter(pa.array(place == number)) if len(names) > 1 else table
+        part = table if len(names) == 1 else table.filter(pa.compute.equal(place, number))
         label = pa.repeat(pa.scalar(name), part.num_rows)
         tables[name] = part.set_column(0, TICKS.field("conversation_id"), label)
     return SessionTicks(tables, sources, ledgers)
 
 
-def _gather(rows: _Rows, load: int, origin_ms: float, found: LoadEvents) -> None:
-    """Add the ticks of a page load."""
-    events, n = found.events, len(found.events)
-    t = np.array([event[1] for event in events], np.float64)
-    page_ms = _page_ms(found, t)
-    ticks = found.are("pgsw")
-    row_of = rows.count + np.cumsum(ticks) - ticks  # of the tick, or of the next one
-    points = found.where("pg")
-    names = _COLUMNS.split()
-    column = {name: np.full(n, np.nan) for name in names}
-    column["channel"][:] = VIEW
-    column["load"][:] = load
-    column["t_ms"], column["epoch_ms"], column["turn"] = page_ms, origin_ms + t, found.turns
-    column["side"][:] = column["about"][:] = column["control"][:] = 0
-    column["valid"][:] = -1
-    mouse = np.zeros(n, np.bool_)
-    if points.size:
-        told = list(zip(*(events[i] for i in points.tolist()), strict=True))
-        column["channel"][points] = [_CODE[kind] for kind in told[0]]
-        column["side"][points] = [_SIDE[response] for response in told[3]]
-        column["about"][points] = column["side"][points]
-        for i, name in enumerate(("x", "y", "rx", "ry", "offset", "distance"), 4):
-            column[name][points] = np.array(told[i], np.float64)  # None becomes NaN
-        mouse = column["channel"] == _MOUSE
-        valid = np.array(told[10], np.float64)
-        column["valid"][points] = np.where(mouse[points], -1, valid)
-    column["idle_ms"] = _idle_ms(page_ms, np.flatnonzero(mouse), column["x"], column["y"])
-    column["control"] = np.where(
-        mouse, _controls(rows, found, mouse & (column["side"] > 0), row_of), 0
-    )
-    for i in found.where("sw").tolist():
-        event, row = events[i], int(row_of[i])
-        column["about"][i] = _SIDE.get(event[2] if event[0] == "s" else event[3], 0)
-        if event[0] == "s":
-            rows.view.append((row, SCROLLED[event[2]], event[3]))
-        else:
-            side = event[3].lower()
-            first, last = (0, -1) if event[4] is None else event[4:]
-            rows.view.append((row, f"visible_from_char_{side}", first))
-            rows.view.append((row, f"visible_to_char_{side}", last + 1))
-    rows.values.append(np.column_stack([column[name][ticks] for name in names]))
-    rows.count += int(ticks.sum())
+def _code_points(text: str) -> NDArray[np.int64]:
+    """Return the code point that each UTF-16 unit of a text belongs to."""
+    characters = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    return np.repeat(np.arange(len(text), dtype=np.int64), 1 + (characters > 0xFFFF))
 
 
-def _page_ms(found: LoadEvents, t: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return [n] the clock of the page, which stands still while it is hidden."""
-    hidden_ms, since = 0.0, math.nan
-    states = [(hidden_ms, since)]
-    changes = found.where("v")
-    for i in changes.tolist():
-        if found.events[i][2] == "visible":
-            hidden_ms += 0.0 if math.isnan(since) else float(t[i]) - since
-            since = math.nan
-        elif math.isnan(since):
-            since = float(t[i])
-        states.append((hidden_ms, since))
-    hidden, hidden_since = _state_of_each(states, changes, len(t)).T
-    shown_ms: NDArray[np.float64] = np.where(np.isnan(hidden_since), t, hidden_since) - hidden
-    return shown_ms
-
-
-def _idle_ms(
-    page_ms: NDArray[np.float64],
-    mouse: NDArray[np.int64],
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Return [n] the time since the pointer, told at the positions `mouse`, was elsewhere."""
-    moved = np.ones(len(mouse), np.bool_)
-    moved[1:] = (np.diff(x[mouse]) != 0) | (np.diff(y[mouse]) != 0)
-    last = np.full(len(page_ms), -1)
-    last[mouse[moved]] = mouse[moved]
-    last = np.maximum.accumulate(last)
-    return np.where(last >= 0, page_ms - page_ms[last], np.nan)
-
-
-def _controls(
-    rows: _Rows, found: LoadEvents, on_answer: NDArray[np.bool_], row_of: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Note where phases begin; return [n] whether the pointer is in a rating control."""
-    of_turn, first = np.unique(found.turns[on_answer], return_index=True)
-    pointed = dict(zip(of_turn.tolist(), np.flatnonzero(on_answer)[first].tolist(), strict=True))
-    control, states, changes = 0, [(0,)], []
-    for i in found.where("r").tolist():
-        _, _, turn, action, name, _, via = found.events[i]
-        if turn is None:
-            continue
-        # Where the pointer rests when the answers appear, a control may appear under it, or on
-        # its way to them: nobody rates before reading began.
-        passed = action == "enter" and via == "pointer" and pointed.get(turn, i) >= i
-        if action in ("enter", "choose") and not passed:
-            rows.rating_from.setdefault(turn, int(row_of[i]))
-        if action == "choose" and name == "submit":
-            rows.after_from.setdefault(turn, int(row_of[i]))
-        if via == "pointer" and action in ("enter", "leave"):
-            control = int(action == "enter")
-            states.append((control,))
-            changes.append(i)
-    return _state_of_each(states, np.array(changes, np.int64), len(row_of))[:, 0]
-
-
-def _state_of_each(
-    states: Sequence[tuple[float, ...]], changes: NDArray[np.int64], n: int
-) -> NDArray[np.float64]:
-    """Return [n, k] the state after the last change before each event: `states` has one more."""
-    lengths = np.diff(np.concatenate([[0], changes, [n]]))
-    return np.repeat(np.array(states, np.float64), lengths, axis=0)
-
-
-def _arrays(rows: _Rows) -> dict[str, NDArray[np.float64]]:
-    names = _COLUMNS.split()
-    table = np.concatenate([np.empty((0, len(names))), *rows.values])
-    return {name: table[:, i].copy() for i, name in enumerate(names)}
-
-
-def _add_characters(
-    columns: dict[str, NDArray[np.float64]],
-    turn: NDArray[np.int64],
-    turns: Mapping[int, SessionTurn],
-    ledgers: Mapping[str, Ledger],
-) -> None:
-    """Turn UTF-16 units of the source into code points: the column `char`, NaN for none."""
-    char = np.full(len(turn), np.nan)
-    near = columns["distance"] <= NEAR_PX
-    for number, of_turn in turns.items():
-        for side in (1, 2):
-            here = np.flatnonzero((turn == number) & (columns["side"] == side))
-            if side not in of_turn.answers:
-                columns["side"][here] = 0
-                continue
-            points = np.flatnonzero(near[here] & np.isfinite(columns["offset"][here]))
-            at = here[points]
-            code_points = _code_points(of_turn.answers[side])
-            offset = columns["offset"][at].astype(np.int64)
+def _characters(
+    ticks: SessionArrays, units: _CodePoints, ledgers: Mapping[str, Ledger]
+) -> dict[str, NDArray[np.float64]]:
+    """Return by channel the code point under each of its points, NaN for none."""
+    chars = {}
+    for channel, points in ticks.points.items():
+        char = np.full(len(points.at), np.nan)
+        near = (points.distance <= NEAR_PX) & np.isfinite(points.offset)
+        turn, side = ticks.turn[points.at], ticks.side[points.at]
+        for (number, of_side), code_points in units.items():
+            at = np.flatnonzero(near & (turn == number) & (side == of_side))
+            offset = points.offset[at].astype(np.int64)
             inside = (offset >= 0) & (offset < len(code_points))
             char[at[inside]] = code_points[offset[inside]]
-            for channel, name in ((_MOUSE, "pointer"), (_GAZE, "gaze")):
-                beyond = (columns["channel"][at] == channel) & ~inside
-                ledgers[name].repair("offset beyond the answer", int(beyond.sum()))
-    columns["char"] = char
+            beyond = len(at) - int(inside.sum())
+            ledgers[_LEDGER_OF[channel]].repair("offset beyond the answer", beyond)
+        chars[channel] = char
+    return chars
 
 
 def _view_columns(
-    rows: _Rows,
-    turn: NDArray[np.int64],
-    turns: Mapping[int, SessionTurn],
-    ledgers: Mapping[str, Ledger],
-) -> dict[str, NDArray[np.float64]]:
-    """Return `VIEW_COLUMNS` with code points for UTF-16 units, NaN where nothing was told."""
-    view = {name: np.full(len(turn), np.nan) for name in VIEW_COLUMNS}
-    for row, column, value in rows.view:
-        view[column][row] = value
-    for number, of_turn in turns.items():
-        for side, letter in ((1, "a"), (2, "b")):
-            first, end = (view[f"visible_{edge}_char_{letter}"] for edge in ("from", "to"))
-            here = np.flatnonzero((turn == number) & np.isfinite(first))
-            points = _code_points(of_turn.answers.get(side, ""))
+    gathered: Gathered, turn: NDArray[np.int64], units: _CodePoints, ledger: Ledger
+) -> dict[str, pa.Array]:
+    """Return `VIEW_COLUMNS` with code points for UTF-16 units, null where nothing was told."""
+    told: dict[str, list[tuple[int, float]]] = {name: [] for name in VIEW_COLUMNS}
+    for row, column, value in gathered.view:
+        told[column].append((row, value))
+    at = {name: np.array([row for row, _ in of], np.int64) for name, of in told.items()}
+    values = {name: np.array([value for _, value in of], np.float64) for name, of in told.items()}
+    for side, letter in ((1, "a"), (2, "b")):
+        ends = [f"visible_{edge}_char_{letter}" for edge in ("from", "to")]
+        first, end = (values[name] for name in ends)
+        of_turn = turn[at[ends[0]]]
+        for number in sorted(set(of_turn.tolist())):
+            here = np.flatnonzero(of_turn == number)
+            points = units.get((number, side), np.empty(0, np.int64))
+            if number < 0:  # offsets mean nothing without their answer
+                first[here] = end[here] = np.nan
+                continue
             beyond = end[here] > len(points)
-            ledgers["view"].repair("offset beyond the answer", int(beyond.sum()))
+            ledger.repair("offset beyond the answer", int(beyond.sum()))
             first[here[beyond]] = end[here[beyond]] = np.nan
             there = here[~beyond & (end[here] > first[here])]
             first[there] = points[first[there].astype(np.int64)]
             end[there] = points[end[there].astype(np.int64) - 1] + 1
-    for name in VIEW_COLUMNS:
-        if name.startswith("visible"):  # offsets mean nothing without their answer
-            view[name][turn < 0] = np.nan
-    return view
-
-
-def _code_points(text: str) -> NDArray[np.int64]:
-    """Return the code point that each UTF-16 unit of a text belongs to."""
-    widths = [2 if character > "\uffff" else 1 for character in text]
-    return np.repeat(np.arange(len(text), dtype=np.int64), widths)
+    return {
+        name: (_whole if name.startswith("visible") else _real)(len(turn), at[name], values[name])
+        for name in VIEW_COLUMNS
+    }
 
 
 def _phases(
-    rows: _Rows,
-    columns: Mapping[str, NDArray[np.float64]],
-    turn: NDArray[np.int64],
-    turns: Mapping[int, SessionTurn],
+    gathered: Gathered, ticks: SessionArrays, turns: Mapping[int, SessionTurn]
 ) -> tuple[NDArray[np.int8], dict[int, str]]:
-    phase = np.full(len(turn), -1, dtype=np.int8)
-    index = np.arange(len(turn))
+    n = len(ticks.turn)
+    phase = np.full(n, -1, dtype=np.int8)
     sources: dict[int, str] = {}
     for number, of_turn in turns.items():
-        mine = turn == number
-        if not mine.any():
+        mine = np.flatnonzero(ticks.turn == number)
+        if not mine.size:
             continue
-        begin = rows.rating_from.get(number)
+        begin = gathered.rating_from.get(number)
         if of_turn.query_id is not None:
             sources[of_turn.query_id] = "fallback" if begin is None else "rating_zone"
         if begin is None:
             # The events of the rating never came. What followed the last answer may be its click.
-            on = np.flatnonzero(mine & (columns["side"] > 0))
-            begin = len(turn) if not of_turn.rated else int(on[-1]) + 1 if on.size else 0
-        after = rows.after_from.get(number, len(turn))
-        phase[mine] = np.where(
-            index[mine] < begin, _READING, np.where(index[mine] < after, _RATING, _AFTER)
-        )
+            on = mine[ticks.side[mine] > 0]
+            begin = n if not of_turn.rated else int(on[-1]) + 1 if on.size else 0
+        after = gathered.after_from.get(number, n)
+        phase[mine] = np.where(mine < begin, _READING, np.where(mine < after, _RATING, _AFTER))
     return phase, sources
+
+
+def _table(
+    ticks: SessionArrays,
+    chars: Mapping[str, NDArray[np.float64]],
+    view: Mapping[str, pa.Array],
+    phase: NDArray[np.int8],
+    turns: Mapping[int, SessionTurn],
+) -> pa.Table:
+    n = len(ticks.turn)
+    keys = {n: -1 if t.query_id is None else t.query_id for n, t in turns.items()}
+    query_id = _of_turn(ticks.turn, keys, none=-1)
+    surfaces = np.where(ticks.side > 0, np.int8(ON_RESPONSE), np.int8(ON_NOTHING))
+    surfaces[ticks.control] = ON_RATING
+    surfaces[ticks.channel == VIEW] = -1  # no point
+    camera = np.full(n, -1, np.int8)
+    camera[ticks.points["gaze"].at] = ticks.points["gaze"].valid
+    made: dict[str, pa.Array] = {
+        "query_id": pa.array(query_id, mask=query_id < 0),
+        "page_load": pa.array(ticks.load),
+        "file_row": pa.array(np.arange(n, dtype=np.int32)),
+        "t_ms": pa.array(ticks.t_ms),
+        "epoch_ms": pa.array(np.rint(ticks.epoch_ms).astype(np.int64)),
+        "camera_ok": pa.array(camera == 1, mask=camera < 0),
+        "mouse_idle_ms": float_column(ticks.idle_ms),
+        "surface": name_column(surfaces, SURFACES),
+        "phase": name_column(phase, PHASES),
+        **view,
+    }
+    for channel in CHANNELS:
+        points = ticks.points[channel]
+        at, side = points.at, ticks.side[points.at]
+        made |= {
+            f"{channel}_x_px": _real(n, at, points.x),
+            f"{channel}_y_px": _real(n, at, points.y),
+            f"{channel}_on": name_column(_spread(n, at, side), SIDES),
+            f"{channel}_char": _whole(n, at, chars[channel]),
+            f"{channel}_caret_utf16": _whole(n, at, points.offset),
+            f"{channel}_surface": name_column(_spread(n, at, surfaces[at]), SURFACES),
+        }
+        for number, letter in ((1, "a"), (2, "b")):
+            here = side == number
+            for axis, values in (("x", points.rx), ("y", points.ry)):
+                made[f"{channel}_rel_{axis}_px_{letter}"] = _real(n, at[here], values[here])
+    empty = {f.name: pa.nulls(n, f.type) for f in TICKS if f.name not in made}
+    return pa.table([{**empty, **made}[name] for name in TICKS.names], schema=TICKS)
+
+
+def _message_ids(
+    gathered: Gathered, ticks: SessionArrays, turns: Mapping[int, SessionTurn]
+) -> pa.Array:
+    """Return [n] the message that a tick is about, null where it is about none."""
+    about = ticks.side.copy()
+    for row, column, _ in gathered.view:
+        about[row] = {"a": 1, "b": 2}.get(column.rpartition("_")[2], 0)
+    found = np.full(len(about), -1, np.int64)
+    keys: list[str] = []
+    for number, turn in turns.items():
+        for side, key in turn.message_ids.items():
+            found[(ticks.turn == number) & (about == side)] = len(keys)
+            keys.append(key)
+    return pa.array(keys, pa.string()).take(pa.array(found, mask=found < 0))
+
+
+def _of_turn(turn: NDArray[np.int64], values: Mapping[int, int], *, none: int) -> NDArray[np.int64]:
+    """Return [n] the value of each tick's turn, which is one of `values`; `none` for none."""
+    numbers = np.array(sorted(values), np.int64)
+    of_number = np.array([values[number] for number in numbers.tolist()] + [none], np.int64)
+    return of_number[np.where(turn < 0, len(numbers), np.searchsorted(numbers, turn))]
+
+
+def _spread(n: int, at: NDArray[np.int64], codes: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Return [n] codes, -1 but for the ticks `at`."""
+    spread = np.full(n, -1, np.int8)
+    spread[at] = codes
+    return spread
+
+
+def _real(n: int, at: NDArray[np.int64], values: NDArray[np.float64]) -> pa.Array:
+    """Return a float32 column of n ticks: `values` of the ticks `at`, else null; NaN is null."""
+    column = np.full(n, np.nan, np.float32)
+    column[at] = values
+    return pa.array(column, mask=np.isnan(column))
+
+
+def _whole(n: int, at: NDArray[np.int64], values: NDArray[np.float64]) -> pa.Array:
+    """Return an int32 column likewise."""
+    told = ~np.isnan(values)
+    column, mask = np.zeros(n, np.int32), np.ones(n, np.bool_)
+    column[at[told]] = values[told]
+    mask[at] = ~told
+    return pa.array(column, mask=mask)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -63,12 +63,14 @@ class KnownSession:
         user_id: The pseudonym of its reader.
         created_ms: When it began: sessions come in this order.
         told: What its reader said of themselves.
+        n_bytes: Of its file when it was listed; sessions only grow.
     """
 
     session_id: str
     user_id: str
     created_ms: float
     told: Told
+    n_bytes: int = 0
 
 
 @dataclass
@@ -110,13 +112,15 @@ class SessionsOrigin(Origin):
 
 
 def list_sessions(
-    folder: Place, withdrawn: Collection[str]
+    folder: Place, withdrawn: Collection[str], known: Mapping[str, KnownSession] | None = None
 ) -> tuple[SessionsOrigin, list[KnownSession]]:
     """Read the first line of every session of a folder.
 
     Args:
         folder: It holds the files, or shards of them.
         withdrawn: Tombstones; their sessions are counted as dropped.
+        known: By id, sessions that were listed before; of those that have not grown since, nothing
+            is read.
 
     Returns:
         The files, and the sessions that may be read, in the order in which they began.
@@ -127,9 +131,15 @@ def list_sessions(
     origin = SessionsOrigin(folder, name=str(folder))
     sessions: list[KnownSession] = []
     same: dict[Told, Told] = {}  # few answers, many readers
-    gone = [known for known in origin.stored.sizes() if tombstone(known) in withdrawn]
+    sizes = origin.stored.sizes()
+    gone = {session_id for session_id in sizes if tombstone(session_id) in withdrawn}
     origin.ledger.drop(WITHDRAWN, len(gone))
-    for session_id, first in origin.stored.first_lines(but=gone):
+    for session_id, of in (known or {}).items():
+        if session_id not in gone and sizes.get(session_id) == of.n_bytes:
+            sessions.append(of)
+    origin.ledger.keep(len(sessions))
+    done = gone | {of.session_id for of in sessions}
+    for session_id, first in origin.stored.first_lines(but=done):
         if first is None:
             origin.ledger.drop(NO_CONSENT)
             continue
@@ -138,7 +148,9 @@ def list_sessions(
         answers = first.get("demographics") or {}
         told = tuple(answers.get(name) for name in QUASI_IDENTIFIERS)
         created_ms = first.get("created_epoch_ms", 0)
-        sessions.append(KnownSession(session_id, user_id, created_ms, same.setdefault(told, told)))
+        told = same.setdefault(told, told)
+        n_bytes = sizes.get(session_id, 0)
+        sessions.append(KnownSession(session_id, user_id, created_ms, told, n_bytes))
     sessions.sort(key=lambda s: (s.created_ms, s.session_id))
     origin.contents = dict.fromkeys((known.session_id for known in sessions), None)
     return origin, sessions

@@ -57,7 +57,6 @@ class Session:
         summary: The reader's own words, if given.
         end: Written when the reader came to the end.
         batches: Events as they were sent, each batch once, in the order of the file.
-        events_fit: Whether every event of every batch fits the schema.
         lines: Every line seen.
         content: sha256 of the file.
     """
@@ -71,7 +70,6 @@ class Session:
     summary: Record | None = None
     end: Record | None = None
     batches: list[Record] = field(default_factory=list)
-    events_fit: bool = True
     lines: Ledger = field(default_factory=lambda: Ledger("lines"))
     content: str = ""
 
@@ -205,7 +203,7 @@ def _take(session: Session, record: Record, seen: set[tuple[str, int]]) -> str |
     of_version = kind not in ("batch", "message") or version_of(record) == session.version
     if kind not in _KINDS[session.version] or not of_version:
         return f"{kind} of another version"
-    if not _fits(session, record):
+    if not _fits(record, session.version):
         return f"{kind} does not fit the schema"
     if kind == "batch":
         key = (record["tab"], record["seq"])
@@ -229,13 +227,12 @@ def _take(session: Session, record: Record, seen: set[tuple[str, int]]) -> str |
     return None
 
 
-def _fits(session: Session, record: Record) -> bool:
-    kind, version = record["type"], session.version
-    if kind == "batch" and not fits(record, "batch_line", version=version):
-        session.events_fit = False  # they are counted one by one
-        return fits(record, "batch_line", anything="event", version=version)
-    if kind == "batch":
-        return True
+def _fits(record: Record, version: int) -> bool:
+    kind = record["type"]
+    if kind == "batch":  # its events are looked at later, and counted one by one
+        events = record.get("events")
+        head = {**record, "events": [0] * len(events) if isinstance(events, list) else events}
+        return fits(head, "batch_line", anything="event", version=version)
     if not fits(record, f"{kind}_line", version=version):
         return False
     boxes = ["A", "B"] if record.get("kind") == "pairwise" else ["A"]

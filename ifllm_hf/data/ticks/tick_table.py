@@ -139,8 +139,7 @@ def float_column(values: NDArray[np.float64]) -> pa.Array:
 
 def name_column(codes: NDArray[np.int8], names: Sequence[str]) -> pa.Array:
     """Turn codes into their names; a negative code is null."""
-    indices = pa.array(codes.astype(np.int8), mask=codes < 0)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(names)).cast(pa.string())
+    return pa.array(names).take(pa.array(codes, mask=codes < 0))
 
 
 def _mouse_idle_ms(merged: MergedTicks) -> NDArray[np.float64]:

@@ -159,14 +159,12 @@ def _figures(
 ) -> card_numbers.Values:
     """Draw what can be drawn; without matplotlib the card says how to get the figures."""
     from ifllm_hf.hub.cards import card_figures
+    from ifllm_hf.plot.canvas import has_matplotlib
 
-    try:
-        return {**card_figures.draw(folder, numbers, synthetic=synthetic), "no_figures": None}
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "matplotlib":
-            raise
+    if not has_matplotlib():
         logger.warning("the card has no figures: matplotlib is not installed")
         return {**card_figures.nothing_drawn(), "no_figures": ""}
+    return {**card_figures.draw(folder, numbers, synthetic=synthetic), "no_figures": None}
 
 
 def _front_matter(n_turns: int, synthetic: bool) -> str:

@@ -23,7 +23,7 @@ from ifllm_hf.data.schema import ENUMERATIONS
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 
 _PHASES = (*ENUMERATIONS["phase"], "before")
-_INTERVAL_STEPS_PER_MS = 10
+INTERVAL_STEPS_PER_MS = 10
 _LONGEST_MS = 60_000  # longer gaps share the last cell
 _FARTHEST_PX = 10_000
 _GAP_MS = 1000.0
@@ -59,7 +59,7 @@ class TickNumbers:
     conversations: int = 0
     phases: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_PHASES, 0))
     intervals: NDArray[np.int64] = field(
-        default_factory=lambda: np.zeros(_LONGEST_MS * _INTERVAL_STEPS_PER_MS + 1, np.int64)
+        default_factory=lambda: np.zeros(_LONGEST_MS * INTERVAL_STEPS_PER_MS + 1, np.int64)
     )
     median_intervals_ms: list[float] = field(default_factory=list)
     gaps: int = 0
@@ -74,7 +74,7 @@ class TickNumbers:
     def interval_percentile(self, percent: float) -> float | None:
         """Return the interval in ms below which `percent` of all intervals lie."""
         at = count_percentile(self.intervals, percent)
-        return None if at is None else at / _INTERVAL_STEPS_PER_MS
+        return None if at is None else at / INTERVAL_STEPS_PER_MS
 
     def median_distance_px(self, which: str) -> int | None:
         """Return the median distance of gaze and mouse; `which` is "moved" or "idle"."""
@@ -153,7 +153,7 @@ def _count_intervals(
     steps = np.diff(t)
     here = np.flatnonzero(same & (load[1:] == load[:-1]) & (steps > 0))
     steps = steps[here]
-    cells = np.rint(steps * _INTERVAL_STEPS_PER_MS).astype(np.int64)
+    cells = np.rint(steps * INTERVAL_STEPS_PER_MS).astype(np.int64)
     top = len(numbers.intervals) - 1
     numbers.intervals += np.bincount(np.minimum(cells, top), minlength=top + 1)
     numbers.gaps += int((steps > _GAP_MS).sum())

@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ifllm_hf.behavior.reading_ticks import TICK_CAP_MS
+from ifllm_hf.plot.drawn_turn import bridged_ms
 from ifllm_space.page_numbers import RELEASE_PAGE, PageLines
 
 CHANNELS = ("gaze", "mouse")
 PHASES = ("reading", "rating", "after")
 NOT_SAMPLED, OFF_ANSWERS = -2, -1
 """Codes of a channel in a tick that is on no answer; 0 is the left answer, 1 the right one."""
-
-RELOAD_GAP_MS = 1000.0
-"""A page that was loaded again begins its clock anew; this much is shown between the loads."""
 
 GAZE_ERROR_PX = (100, 150, 200)
 """Webcam gaze is off by so much (Semmelmann & Weigelt 2018: 172 px in the lab, 207 px online)."""
@@ -80,7 +76,7 @@ def ticks_view(turn: dict[str, Any]) -> dict[str, Any]:
         for side in ("a", "b")
     }
     return {
-        "t_ms": _bridged(times, turn["page_load"] or []),
+        "t_ms": bridged_ms(times, turn["page_load"] or []).round(1).tolist(),
         "phase": [PHASES.index(phase) for phase in turn["phase"] or []],
         **{
             channel: {
@@ -99,13 +95,3 @@ def ticks_view(turn: dict[str, Any]) -> dict[str, Any]:
 def _codes(sides: Sequence[str | None]) -> list[int]:
     codes = {None: NOT_SAMPLED, "none": OFF_ANSWERS, "a": 0, "b": 1}
     return [codes[side] for side in sides]
-
-
-def _bridged(times: Sequence[float], loads: Sequence[int]) -> list[float]:
-    """Return times since the first tick, one after the other over page loads."""
-    if not times:
-        return []
-    step = np.diff(times, prepend=times[0])
-    step[np.diff(loads, prepend=loads[0]) != 0] = RELOAD_GAP_MS
-    bridged: list[float] = np.cumsum(step).round(1).tolist()
-    return bridged

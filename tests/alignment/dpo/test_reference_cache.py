@@ -188,4 +188,5 @@ def test_a_cache_that_cannot_be_written_costs_no_run(
 
 def test_rows_of_a_batch_are_about_equally_long() -> None:
     data = tokens(prompt_ids=[[1], [1, 2]], chosen_ids=[[1], [1]], rejected_ids=[[1], [1] * 5])
-    assert reference_cache.longest_first(data).tolist() == [1, 0]
+    lengths = reference_cache.row_lengths(data)
+    assert reference_cache.longest_first(lengths).tolist() == [1, 0]

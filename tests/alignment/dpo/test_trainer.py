@@ -30,7 +30,7 @@ def test_the_parts_of_trl_that_are_overridden_have_not_moved() -> None:
     from trl.trainer.dpo_trainer import DataCollatorForPreference
     from trl.trainer.utils import add_fused_lm_head, use_adapter
 
-    from ifllm_hf.alignment.dpo.trainer import TRL_MINOR
+    from ifllm_hf.alignment.policy.trl_version import TRL_MINOR
 
     assert trl.__version__.startswith(f"{TRL_MINOR}.")
     signatures = {
@@ -67,7 +67,7 @@ def test_the_parts_of_trl_that_are_overridden_have_not_moved() -> None:
             "add_fused_lm_head(self.model",
             "self.precompute_ref_logps = args.precompute_ref_log_probs",
             "if args.precompute_ref_log_probs else None",  # else the weights are not hashed
-            "self._precompute_model_hash",
+            "self._precompute_engine = prepare_deepspeed(self.model, self.accelerator)",
             "self.compute_ref_log_probs(model, padded_batch)",
             'inputs["ref_chosen_logps"]',
             'self._metrics[mode]["rewards/margins"]',

@@ -27,6 +27,8 @@ pytestmark = pytest.mark.filterwarnings(
         ({"models": ["small.yaml", "./small.yaml"]}, "two models are named small"),
         ({"train_on": "some"}, "train_on is 'some'"),
         ({"settings": {"dataset": "x"}}, "dataset is decided by the pipeline"),
+        ({"settings": {"reference_rank": "0/2"}}, "reference_rank is decided by the pipeline"),
+        ({"workers": 0}, "workers is 0; expected 1 or more"),
         ({"settings": {"hub_model_id": "o/n"}, "sft": {}}, "hub_model_id names one repository"),
         ({"source": "x"}, "no setting 'source'"),
     ],

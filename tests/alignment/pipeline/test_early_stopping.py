@@ -96,7 +96,7 @@ class Refresh:
         monkeypatch.setattr(pipeline, "new_pairs", self._so_far)
 
     def _so_far(self, pairs: Any, seen: set[int], judge_fold: int | None) -> Any:
-        trained = pairs.filter(pairs["fold"] != judge_fold).sort("query_id")
+        trained = pairs.filter(pl.col("fold") != judge_fold).sort("query_id")
         return new_pairs(trained.head(self.arrived), seen, judge_fold)
 
     def __call__(

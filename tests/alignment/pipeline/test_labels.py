@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import polars as pl
 import pytest
 import yaml
 
+from ifllm_hf.alignment.labels.signals import label_model
+from ifllm_hf.alignment.labels.write import read_turns_with_features, write_labels
 from ifllm_hf.alignment.pipeline.config import LabelSource
-from ifllm_hf.alignment.pipeline.labels import (
-    Data,
-    label_run,
-    make_labels,
-    new_pairs,
-    pairs_digest,
-    remember_folds,
-)
+from ifllm_hf.alignment.pipeline.data import Data, remember_folds
+from ifllm_hf.alignment.pipeline.labels import label_run, make_labels, new_pairs, pairs_digest
 from ifllm_hf.alignment.pipeline.training import recipe
+from ifllm_hf.files import read_parquet
+from ifllm_hf.table_parts import table_files
+from tests.helpers.prepared_folder import equal, resharded
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*gradient_checkpointing.*:FutureWarning",
@@ -36,12 +36,12 @@ def test_labels_come_with_the_reward_model_behind_them(
     a_run = label_run(source, data, 0, tmp_path)
     labels = make_labels(source, data, 0, a_run)
     model = load_model(a_run.folder / "reward.skops")
-    turns = data.turns().filter(pl.col("kind") == "pairwise")
+    turns = read_turns_with_features(prepared_synthetic).filter(pl.col("kind") == "pairwise")
     p = model.predict_proba(turns)
     assert p.shape == (turns.height,) and ((p > 0) & (p < 1)).all()
     report = a_run.state()["report"]
     assert report["settings"]["judge_fold"] == 0
-    table = pl.read_parquet(labels.pairs)
+    table = read_parquet(table_files(labels.pairs))
     assert set(table.filter(fold=0)["label_fold"]) == {-1}
     # The judge's readers shape no weight: their clicks reversed change nothing.
     flipped = turns.with_columns(
@@ -55,6 +55,29 @@ def test_labels_come_with_the_reward_model_behind_them(
     assert (load_model(tmp_path / "again.skops").predict_proba(turns) == p).all()
     fit_reward(flipped, source, None, tmp_path / "all.skops")
     assert (load_model(tmp_path / "all.skops").predict_proba(turns) != p).any()
+
+
+@pytest.mark.parametrize(("source", "inputs"), [("explicit", "best"), ("all", "text+gaze+mouse")])
+def test_labels_are_shards_with_the_pairs_of_all_turns_at_once(
+    source: str, inputs: str, prepared_synthetic: Path, tmp_path: Path
+) -> None:
+    many = resharded(prepared_synthetic, tmp_path / "ifllm")
+    dealt = Data(many, tmp_path).folds
+    first = {reader: (fold + 1) % 5 for reader, fold in dealt.items()}  # that they keep
+    (tmp_path / "folds.json").write_text(json.dumps(first))
+    data = Data(many, tmp_path)
+    assert data.folds == first
+    of = LabelSource("some", source, inputs)
+    made = make_labels(of, data, 1, label_run(of, data, 1, tmp_path))
+    turns = read_turns_with_features(many)
+    fold = pl.col("user_id").replace_strict(data.folds, return_dtype=pl.Int8)
+    turns = turns.with_columns(fold.alias("fold"))
+    judge_fold = None if source == "explicit" else 1
+    settings = {"source": source, "judge_fold": judge_fold, "progress": False}
+    write_labels(turns, tmp_path / "once.parquet", model=label_model(inputs), **settings)
+    shards = table_files(made.pairs)
+    assert len(shards) > 1 and equal(read_parquet(shards), read_parquet(tmp_path / "once.parquet"))
+    assert made.digest == pairs_digest(read_parquet(tmp_path / "once.parquet"))
 
 
 def test_a_reader_keeps_the_first_fold_and_newcomers_move_nobody(tmp_path: Path) -> None:
@@ -91,7 +114,7 @@ def test_every_source_file_labels(prepared_synthetic: Path, tmp_path: Path) -> N
 
 def test_new_pairs_are_those_that_no_run_has_seen() -> None:
     pairs = pl.DataFrame({"query_id": [1, 2, 3, 4], "fold": [1, 1, 0, 2]})
-    fresh, table = new_pairs(pairs, {1}, 0)
+    fresh, table = new_pairs(pairs.lazy(), {1}, 0)
     assert fresh == [2, 4] and table["query_id"].to_list() == [2, 3, 4]
-    assert new_pairs(pairs, {1, 2, 4}, 0)[0] == []
-    assert new_pairs(pairs, set(), None)[0] == [1, 2, 3, 4]
+    assert new_pairs(pairs.lazy(), {1, 2, 4}, 0)[0] == []
+    assert new_pairs(pairs.lazy(), set(), None)[0] == [1, 2, 3, 4]

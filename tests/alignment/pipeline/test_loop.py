@@ -23,6 +23,8 @@ from ifllm_hf.alignment.pipeline.loop import PipelineStatus, run_pipeline
 from ifllm_hf.alignment.pipeline.state import DONE, FAILED, INTERRUPTED, RUNNING, WAITING, Run
 from ifllm_hf.alignment.pipeline.training import DPO, SFT, recipe
 from ifllm_hf.errors import ConfigError, OutputError
+from ifllm_hf.files import read_parquet
+from ifllm_hf.table_parts import table_files
 from tests.helpers.alignment.pipeline_files import CLICKS, Trainer, run
 
 pytestmark = pytest.mark.filterwarnings(
@@ -67,7 +69,7 @@ def test_every_model_meets_every_source_once(
     assert before.cells == {
         m: dict.fromkeys(("explicit", "second"), WAITING) for m in ("small", "large")
     }
-    assert not trainer.asked and not list((tmp_path / "out").glob("labels/*/*.parquet"))
+    assert not trainer.asked and not list((tmp_path / "out").glob("labels/*/pairs"))
     first = run(files())
     assert all_done(first)
     assert first.did == [
@@ -267,8 +269,8 @@ def test_new_sessions_flow_through_and_nothing_else_is_done(
     assert record["data"]["train"] + sum(record["data"]["ledger"]["dropped"].values()) == len(old)
     # Who judged goes on judging.
     tables = [
-        pl.read_parquet(f, columns=["user_id", "fold"])
-        for f in (tmp_path / "out" / "labels").glob("*/pairs.parquet")
+        read_parquet(table_files(place), ["user_id", "fold"])
+        for place in (tmp_path / "out" / "labels").glob("*/pairs")
     ]
     judges = [set(t.filter(fold=0)["user_id"]) for t in tables]
     small, large = sorted(judges, key=len)
@@ -281,18 +283,36 @@ def test_new_sessions_flow_through_and_nothing_else_is_done(
 def test_sessions_of_the_collecting_page_are_such_data(
     files: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from ifllm_hf.data.sessions import collected
     from tests.helpers.made_up_sessions import write_sessions
 
     trainer = Trainer(monkeypatch)
+    read: list[str] = []
+    whole = collected.read_session
+
+    def noted(place: Any, **how: Any) -> Any:
+        read.append(place.stem)
+        return whole(place, **how)
+
+    monkeypatch.setattr(collected, "read_session", noted)
     place = tmp_path / "sessions"
-    write_sessions(place, 12, seed=1, steps=20)
+    first = write_sessions(place, 12, seed=1, steps=20)
     path = files(
         data=str(place), models=["small.yaml"], sources=["explicit.yaml"], train_on="new",
         min_new_pairs=2,
     )  # fmt: skip
     run(path)
-    write_sessions(place, 6, seed=2, steps=20)
+    assert sorted(read) == sorted(session.session_id for session in first)
+    assert run(path).did == [] and len(read) == 12
+    assert run(path, dry=True).cells == {"small": {"explicit": "up to date"}}
+    folds = json.loads((tmp_path / "out" / "folds.json").read_text())
+    read.clear()
+    second = write_sessions(place, 6, seed=2, steps=20)
+    assert run(path, dry=True).cells == {"small": {"explicit": WAITING}}
     outcome = run(path)
+    assert sorted(read) == sorted(session.session_id for session in second)
+    later = json.loads((tmp_path / "out" / "folds.json").read_text())
+    assert folds.items() < later.items()
     assert outcome.errors == {} and outcome.did == ["labels explicit", "small x explicit"]
     old, new = (pl.read_parquet(t.pairs).filter(pl.col("fold") != 0) for t in trainer.asked)
     assert not set(old["query_id"]) & set(new["query_id"]) and new.height >= 2

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ifllm_hf.behavior.features import by_shard
-from ifllm_hf.behavior.features.by_shard import write_features
+from ifllm_hf.behavior.features.by_shard import write_features, write_features_of
 from ifllm_hf.behavior.features.table import behavior_features, read_turns, turn_files
 from ifllm_hf.errors import ConfigError, DataError, OutputError, TableError
 from ifllm_hf.files import read_parquet
@@ -46,6 +46,27 @@ def test_shard_by_shard_is_equal_to_all_at_once(
         pq.read_metadata(f).num_rows for f in files
     ]
     assert equal(read_parquet(shards), at_once)
+
+
+def test_shards_that_were_there_before_are_not_read_again(
+    many: Path, at_once: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, kept, read = turn_files(many), tmp_path / "kept", list[str]()
+    some = [*files[:2], *files[3:]]
+    write_features_of(some, tmp_path / "some", kept=kept)
+    whole = by_shard.read_shards
+    monkeypatch.setattr(
+        by_shard, "read_shards", lambda names: (read.extend(names), whole(names))[1]
+    )
+    write_features_of(files, tmp_path / "all", kept=kept)
+    assert read == [files[2]] and equal(read_parquet(table_files(tmp_path / "all")), at_once)
+    first = next(iter(kept.iterdir()))
+    first.write_bytes(first.read_bytes()[:-9])  # a power cut
+    read.clear()
+    write_features_of(files, tmp_path / "again", kept=kept)
+    assert len(read) == 1 and equal(read_parquet(table_files(tmp_path / "again")), at_once)
+    write_features_of(files[:1], tmp_path / "one", kept=kept)
+    assert len(list(kept.iterdir())) == 1  # what is gone is not kept
 
 
 def test_a_run_that_was_interrupted_goes_on(

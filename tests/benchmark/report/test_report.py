@@ -10,6 +10,7 @@ from ifllm_hf.benchmark.protocol.suite import HEADLINE
 from ifllm_hf.benchmark.report.report import markdown_table, terminal_table, to_json, write_report
 from ifllm_hf.benchmark.studies.curves import worker_curve
 from ifllm_hf.errors import OutputError
+from ifllm_hf.plot.benchmark_report import draw_report
 from tests.helpers.dwell_turns import DwellModel
 
 
@@ -39,7 +40,9 @@ def test_tables_line_up(results) -> None:
 def test_report_is_written_with_figures(results, turns, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     curves = worker_curve(DwellModel(), labelled(turns), repeats=1, draws=20, progress=False)
-    page = write_report(results, tmp_path / "out", command="ifllm benchmark", curves=curves)
+    page = write_report(
+        results, tmp_path / "out", command="ifllm benchmark", curves=curves, draw=draw_report
+    )
     text = page.read_text(encoding="utf-8")
     assert "`ifllm benchmark`" in text
     assert "| length rule |" in text

@@ -12,6 +12,7 @@ from ifllm_hf.cli import main
 from ifllm_hf.data.prepared.prepare import prepare
 from ifllm_hf.data.synthetic import write_synthetic_release
 from ifllm_hf.errors import OutputError
+from ifllm_hf.plot.benchmark_report import draw_reader_habits
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,9 @@ def test_the_report_is_written_once_and_read_back(
     prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "readers"
-    run = run_readers(prepared, out=out, draws=100, repeats=1, progress=False)
+    run = run_readers(
+        prepared, out=out, draws=100, repeats=1, draw=draw_reader_habits, progress=False
+    )
     written = json.loads((out / "readers.json").read_text())
     assert written == run.records
     parts = {row["part"] for row in written}

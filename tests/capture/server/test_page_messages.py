@@ -10,12 +10,12 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from ifllm_hf.capture import attach
 from ifllm_hf.capture.server import (
     OpenedSession,
     PageMessage,
     Refusal,
     SessionStore,
-    attach,
     put_messages,
 )
 from ifllm_hf.data.sessions.event_schema import fits
@@ -31,7 +31,7 @@ HASH = "0" * 64
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     app = FastAPI()
-    store = attach(app, make_settings(tmp_path_factory.mktemp("pages") / "sessions"))
+    store = attach(app, settings=make_settings(tmp_path_factory.mktemp("pages") / "sessions")).store
     with TestClient(app, base_url="https://chat.example") as client:
         client.store = store  # type: ignore[attr-defined]
         yield client
@@ -75,7 +75,8 @@ EVENTS = [
     ["c", 8, 0, 1, 2],
     ["r", 9, 0, "enter", "like", "pointer"],
     *(["a", 10, 0, act, None, None] for act in ("like", "dislike", "copy", "regenerate", "edit",
-                                                 "continue", "stop", "switch", "follow_up", "undo")),
+                                                 "continue", "stop", "switch", "follow_up",
+                                                 "undo")),
     ["a", 11, 0, "copy", 0, 3],
     ["o", 12, 0, {"source_sha256": HASH, "runs": [[0, 0, 8]]}],
     ["l", 13, {"vw": 1, "vh": 1, "sx": 0, "sy": 0, "dpr": 1, "scale": 1, "screen": [1, 1],

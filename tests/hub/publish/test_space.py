@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -125,6 +126,9 @@ def test_folder_runs_alone_and_fetches_nothing(pushed: tuple[Path, Any], tmp_pat
         "GRADIO_SERVER_PORT": str(port),
         "SPACE_ID": REPO,
         "OMP_NUM_THREADS": "1",
+        "IFLLM_SPACE_SESSIONS": str(tmp_path / "sessions"),
+        "IFLLM_SPACE_CONTACT": "lab@example.org",
+        "IFLLM_SPACE_LEGAL_BASIS": "a test",
     }
     output = tmp_path / "output.txt"
     before = {path.relative_to(folder) for path in folder.rglob("*")}
@@ -139,6 +143,7 @@ def test_folder_runs_alone_and_fetches_nothing(pushed: tuple[Path, Any], tmp_pat
                 f"http://127.0.0.1:{port}/page/score/score.js", timeout=20
             )
             assert script.status == 200
+            session = _take_part(f"http://127.0.0.1:{port}/api/v1/")
         finally:
             app.terminate()
             app.wait(20)
@@ -148,6 +153,33 @@ def test_folder_runs_alone_and_fetches_nothing(pushed: tuple[Path, Any], tmp_pat
     assert "REACHED FOR" not in said and "LOOKED UP" not in said, said
     assert "127.0.0.1" not in said.replace("http://localhost", "")  # no address in any log
     assert {path.relative_to(folder) for path in folder.rglob("*")} == before
+    kept = (tmp_path / "sessions" / f"{session}.jsonl").read_text().splitlines()
+    kinds = [json.loads(line)["type"] for line in kept]
+    assert kinds == ["session", "turn", "batch", "rating", "end"]
+
+
+def _take_part(routes: str) -> str:
+    """Take a session as a browser does that has the recorder alone; return its id."""
+
+    def post(route: str, **body: Any) -> dict[str, Any]:
+        with urllib.request.urlopen(
+            routes + route, json.dumps(body).encode(), timeout=20
+        ) as answer:
+            said: dict[str, Any] = json.load(answer)
+        assert said["ok"], said
+        return said
+
+    page = post("steps", step="begin")
+    opened = post("steps", step="consent", version=page["consent"]["version"], adult=True)
+    who = {name: opened[name] for name in ("session", "token")}
+    question = page["answers"]["questions"]["pairwise"][0]
+    shown = post("steps", step="ask", kind="pairwise", question=question, **who)["shown"]
+    times = {"origin_epoch_ms": 1.7e12, "sent_epoch_ms": 1.7e12}
+    events = [["p", 1.5, shown["turn"], "A", 10, 20, 3, 4, 0, 0, 1, "mouse"]]
+    post("events", v=2, tab="tabtabtab", seq=0, **times, events=events, **who)
+    post("steps", step="rate", turn=0, likert_a=2, likert_b=5, preference="b", **who)
+    post("steps", step="end", **who)
+    return str(opened["session"])
 
 
 def _first_answer(url: str, app: subprocess.Popen[bytes], output: Path) -> bytes:

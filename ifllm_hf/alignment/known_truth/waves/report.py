@@ -12,6 +12,7 @@ from ifllm_hf.alignment.known_truth.rises import Rises, Setting
 from ifllm_hf.alignment.known_truth.waves.figures import wave_figure
 from ifllm_hf.files import whole_file, write_whole
 from ifllm_hf.metrics.core import Interval
+from ifllm_hf.plot.canvas import file_style, save_png
 
 _COMMAND = "python recipes/known_truth.py --config recipes/known-truth-waves.yaml --report"
 
@@ -24,9 +25,8 @@ def write_report(records: Sequence[Record], folder: Path) -> Path:
     """
     rises = rises_of(records)
     write_whole(folder / "waves.md", as_markdown(records, rises))
-    with whole_file(folder / "waves.png") as aside:
-        figure = wave_figure(rises)
-        figure.savefig(aside, format="png", dpi=110, metadata={"Software": None})
+    with whole_file(folder / "waves.png") as aside, file_style():
+        save_png(wave_figure(rises), aside, dpi=110)
     return folder / "waves.md"
 
 

@@ -25,8 +25,8 @@ from ifllm_hf.alignment.known_truth.waves.arrivals import (
 from ifllm_hf.alignment.known_truth.waves.config import TruthWaves, WaveArm
 from ifllm_hf.alignment.pairs.config import JUDGE_FOLD
 from ifllm_hf.alignment.pipeline.config import NEW, PipelineConfig
+from ifllm_hf.alignment.pipeline.data import Data, find_data
 from ifllm_hf.alignment.pipeline.early_stopping import FOLDER, best_of, read_verdicts
-from ifllm_hf.alignment.pipeline.labels import Data, find_data
 from ifllm_hf.alignment.pipeline.loop import STOPPED, PipelineStatus, last_finished, run_pipeline
 from ifllm_hf.alignment.pipeline.state import DONE, Run, beside
 from ifllm_hf.alignment.policy.load import weights_id

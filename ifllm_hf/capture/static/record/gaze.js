@@ -17,6 +17,8 @@
  */
 
 const WEBGAZER_VERSION = "3.5.3";
+/** Where the fetched package is served, seen from this module. */
+const WEBGAZER = new URL("../../webgazer/", import.meta.url);
 const HUMAN = { clicks: 3, settle_ms: 800, look_ms: 1600 };
 
 /** @returns {Promise<Gaze>} the webcam's, or what a test put into `window.ifllmGaze` */
@@ -65,11 +67,9 @@ export function webgazer() {
     pace: HUMAN,
     open: async () => {
       if (gazer) return;
-      await load(new URL("webgazer/webgazer.js", document.baseURI));
+      await load(new URL("webgazer.js", WEBGAZER));
       gazer = /** @type {any} */ (window).webgazer;
-      gazer.params.faceMeshSolutionPath = String(
-        new URL("webgazer/mediapipe/face_mesh", document.baseURI),
-      );
+      gazer.params.faceMeshSolutionPath = String(new URL("mediapipe/face_mesh", WEBGAZER));
       gazer.saveDataAcrossSessions(false);
       gazer.setRegression("ridge");
       gazer.setGazeListener((/** @type {any} */ at) => {

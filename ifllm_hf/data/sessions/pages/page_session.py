@@ -9,7 +9,7 @@ from typing import Any
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.recordings import ConversationRows
 from ifllm_hf.data.sessions.event_ticks import SessionTicks, ticks_of
-from ifllm_hf.data.sessions.events import with_turns
+from ifllm_hf.data.sessions.events import in_columns, with_turns
 from ifllm_hf.data.sessions.pages.page_rows import (
     Row,
     acted,
@@ -122,7 +122,7 @@ def read_page_session(
     found = []
     for load, texts in shown:
         events = as_version_2(load, texts, stored, numbered, ledgers)
-        of_load = with_turns(events, ledgers, numbered.withheld, UNREVIEWED)
+        of_load = with_turns(in_columns(events), ledgers, numbered.withheld, UNREVIEWED)
         found.append((load.origin_ms, of_load))
     home = kept[0]["conversation_id"] if kept else conversation_key(user_id, "")
     ticks = ticks_of(found, numbered.turns, home, ledgers)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.sessions.event_tick_table import SessionTurn
+from ifllm_hf.data.sessions.event_ticks import SessionTurn
 from ifllm_hf.data.sessions.pages.shown_texts import NOT_TOLD, ShownText
 from ifllm_hf.data.sessions.pages.stored_texts import StoredMessages
 from ifllm_hf.data.sessions.pages.told import Event, PageLoad

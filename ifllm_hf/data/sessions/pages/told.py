@@ -93,8 +93,9 @@ def read_loads(session: Session, ledgers: Mapping[str, Ledger]) -> list[PageLoad
     for origin_ms, events in page_loads(session):
         load = PageLoad(origin_ms)
         good = []
+        all_fit = fits(events, "events", version=PAGES)
         for event in events:
-            if (session.events_fit or fits(event, "event", version=PAGES)) and _in_order(event):
+            if (all_fit or fits(event, "event", version=PAGES)) and _in_order(event):
                 good.append(event)
             else:
                 ledgers[_ledger_of(event)].drop("malformed")

@@ -344,7 +344,7 @@ def test_any_mix_of_good_and_bad_events_keeps_the_good_ones(
     for place, event in bad:
         events.insert(place, event)
     mixed = {**batch, "events": events}
-    session.batches, session.events_fit = [mixed], False
+    session.batches = [mixed]
     page = read_page_session(session, READER, {}, public=False)
     assert page.messages == whole.messages and page.actions == whole.actions
     assert page.rows.turns == whole.rows.turns

@@ -1,11 +1,10 @@
-"""The models of a DPO run: the policy, from an earlier adapter or not, and its reference."""
+"""The models of a run against a reference: the policy, from an earlier adapter or not, and that."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from ifllm_hf.alignment.dpo.config import PairDPOConfig
 from ifllm_hf.alignment.policy.config import PolicyConfig
 from ifllm_hf.alignment.policy.load import load_model, weights_in_words
 from ifllm_hf.errors import ConfigError
@@ -31,13 +30,13 @@ class Policy:
     reference: str
 
 
-def load_policy(path: str, policy: PolicyConfig, training: PairDPOConfig) -> Policy:
+def load_policy(path: str, policy: PolicyConfig, training: Any) -> Policy:
     """Load the policy and, where switching an adapter off does not give it, the reference.
 
     Args:
         path: Where the weights are (`policy.model_name_or_path`, or a tiny model's folder).
         policy: What to train.
-        training: How; `training.reference` names the reference.
+        training: How, of DPO or KTO; `training.reference` names the reference.
 
     Returns:
         The models of the run.

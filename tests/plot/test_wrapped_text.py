@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ifllm_hf.hub.cards.wrapped_text import wrap
+from ifllm_hf.plot.wrapped_text import wrap
 
 
 @given(st.text(alphabet="ab \n\t$é🙂", max_size=80), st.integers(1, 12))

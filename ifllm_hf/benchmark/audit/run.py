@@ -1,0 +1,361 @@
+"""Is there signal on my page? The audit of sessions or of a prepared folder: `ifllm audit`.
+
+Behaviour is the model that comes with the package, `late-reading`, which has learned nothing from
+the readers whom it scores; length is the rule that the longer answer wins. For each page: did the
+pointer see the click, how right are both, and what behaviour adds for a reader, with an interval
+that may be looked at as often as one likes.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ifllm_hf.benchmark.audit.confidence_sequence import (
+    AnytimeInterval,
+    anytime_interval,
+    readers_until,
+)
+from ifllm_hf.benchmark.audit.decision import judge
+from ifllm_hf.benchmark.audit.readers_in_time import reader_stream
+from ifllm_hf.benchmark.protocol.scores import Record
+from ifllm_hf.benchmark.report.report import finite
+from ifllm_hf.benchmark.studies.probe import PROBES, run_probes
+from ifllm_hf.data.ledger import Ledger
+from ifllm_hf.data.marker import is_prepared
+from ifllm_hf.data.prepared.folder import config_files
+from ifllm_hf.data.prepared.ifllm import find_prepared
+from ifllm_hf.data.sessions.collected import is_sessions_folder
+from ifllm_hf.data.synthetic.story import SYNTHETIC_PREFIX
+from ifllm_hf.errors import ConfigError, DataError, SourceError
+from ifllm_hf.files import read_parquet, scan_parquet
+from ifllm_hf.metrics import core, weighted
+from ifllm_hf.reward.baselines.inputs import CHARS, chars
+from ifllm_hf.reward.baselines.length_rule import LengthRule
+from ifllm_hf.reward.pretrained.heads import ALL
+from ifllm_hf.reward.scoring.held_out import HELD_OUT
+from ifllm_hf.reward.scoring.score_file import score_pairs_file
+
+LEVEL = 0.95
+"""Of all pages together: with k pages that of each is 1 - .05 / k."""
+PAGE = "page"
+"""The column that says where a session was recorded; without it all is one page."""
+FEWEST_READERS = 5
+"""Of the leak probe, held out by reader in so many folds, and of a guess how many are needed."""
+_PROBE = tuple(probe for probe in PROBES if probe.where == "off" and probe.phase == "reading")
+_KEYS = ("query_id", "conversation_id", "user_id", "kind")
+_CHARS = (CHARS["response_a"], CHARS["response_b"])
+_SCORES = {"query_id": pl.Int64, "p_b": pl.Float64, HELD_OUT: pl.Boolean, "head": pl.String}
+_OF_PROBE = ("mouse_x_px", "mouse_y_px", "mouse_on", "phase")
+
+
+@dataclass(frozen=True)
+class PageAudit:
+    """What is known of a page.
+
+    Attributes:
+        page: Its name; None: sessions do not say where they were recorded.
+        turns: Questions, with one answer or two.
+        pairs: Those with two answers: labelled, and dropped by reason.
+        readers: Who labelled pairs.
+        known: Readers among them of the data that the model was built on.
+        length: Accuracy of the length rule, over pairs, with a bootstrap interval over readers.
+        behavior: Accuracy of length with behaviour, likewise.
+        leaks: Scores of the leak probe, by learner; none where there are too few readers.
+        gain: Of behaviour over length, a reader.
+        used: Pairs of the gain, and those left out of it by reason.
+        needed: Readers until the interval is as narrow as wanted; None: more than 100,000, or too
+            few have been seen to tell.
+        verdict: `yes`, `not yet` or `no gain above X`.
+        why: In words.
+    """
+
+    page: str | None
+    turns: int
+    pairs: Ledger
+    readers: int
+    known: int
+    length: core.Interval
+    behavior: core.Interval
+    leaks: Sequence[Record]
+    gain: AnytimeInterval
+    used: Ledger
+    needed: int | None
+    verdict: str
+    why: str
+
+    @property
+    def record(self) -> Record:
+        """All of it as JSON types; what is not defined is null."""
+        accuracies = [
+            finite([{"accuracy": of.estimate, "low": of.low, "high": of.high}])[0]
+            for of in (self.length, self.behavior)
+        ]
+        shown = ("learner", "n", "workers", "auc", "auc_low", "auc_high")
+        gain = {name: getattr(self.gain, name) for name in ("estimate", "low", "high", "level")}
+        return {
+            "page": self.page,
+            "turns": self.turns,
+            "pairs": self.pairs.to_dict(),
+            "readers": self.readers,
+            "known_readers": self.known,
+            "leak_probe": finite([{name: leak[name] for name in shown} for leak in self.leaks]),
+            "length": accuracies[0],
+            "length_with_behavior": accuracies[1],
+            "gain": {"readers": self.gain.n, "pairs": self.used.to_dict(), **finite([gain])[0]},
+            "readers_needed": self.needed,
+            "verdict": self.verdict,
+            "why": self.why,
+        }
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What `run_audit` found.
+
+    Attributes:
+        data: The prepared folder.
+        width: Half the width of the interval that is wanted.
+        made_up: Whether no person stands behind the numbers.
+        pages: By name; one where sessions do not say where they were recorded.
+    """
+
+    data: Path
+    width: float
+    made_up: bool = False
+    pages: list[PageAudit] = field(default_factory=list)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """All of it as JSON types."""
+        pages = [page.record for page in self.pages]
+        return {"made_up": self.made_up, "width": self.width, "pages": pages}
+
+
+def run_audit(
+    source: str | os.PathLike[str] | None = None,
+    *,
+    width: float = 0.05,
+    now: datetime | None = None,
+    seed: int = 0,
+    progress: bool = True,
+    say: Callable[[str], object],
+) -> Audit:
+    """Audit collected sessions, a prepared folder or the release.
+
+    Args:
+        source: Their place; None, or "ifllm" where nothing has that name: what
+            `load_dataset("ifllm")` finds.
+        width: Half the width of the interval that is wanted, in accuracy.
+        now: When somebody looks (UTC); default: now. Who has read a moment ago is not counted yet.
+        seed: Of bootstrap and probe.
+        progress: Whether to draw progress bars on stderr.
+        say: Takes one line: which data were found.
+
+    Raises:
+        ConfigError: `width` is no width.
+        SourceError: A folder without sessions.
+        DataError: No pair is labelled, or none can be scored.
+        IFLLMError: The data cannot be read.
+    """
+    if not 0 < width < 1:
+        raise ConfigError(f"width is {width}; expected a part of 1, such as .05")
+    named = None if source == "ifllm" and not os.path.exists(source) else source
+    _refuse_empty(named)
+    folder = find_prepared(named, say=say, progress=progress)
+    turns = _turns(folder)
+    pairs = _scored_pairs(folder, progress)
+    _refuse_nothing(_ledger(pairs), folder)
+    audit = Audit(folder, width, bool(pairs["user_id"].str.starts_with(SYNTHETIC_PREFIX).any()))
+    pages = turns[PAGE].unique().sort().to_list()
+    for page in pages:
+        here = pl.col(PAGE).eq_missing(page)
+        of_page = pairs.filter(here)
+        audit.pages.append(
+            audit_page(
+                page,
+                turns.filter(here).height,
+                of_page,
+                leak_probe(of_page, seed=seed, progress=progress),
+                level=1 - (1 - LEVEL) / len(pages),
+                width=width,
+                now=now,
+                seed=seed,
+            )
+        )
+    return audit
+
+
+def audit_page(
+    page: str | None,
+    turns: int,
+    pairs: pl.DataFrame,
+    leaks: Sequence[Record],
+    *,
+    level: float = LEVEL,
+    width: float = 0.05,
+    now: datetime | None = None,
+    seed: int = 0,
+) -> PageAudit:
+    """Audit one page.
+
+    Args:
+        page: Its name.
+        turns: Questions asked on it.
+        pairs: `query_id, user_id, asked_at, preference`, the characters of both answers, of scores
+            `p_b` and `head`, and `why` the pair cannot be used (null: it can).
+        leaks: What `leak_probe` says of them.
+        level: Of the interval of the gain.
+        width: Half the width that is wanted.
+        now: When somebody looks; default: now.
+        seed: Of the bootstrap.
+
+    Raises:
+        DataError: A prediction is not finite.
+    """
+    rows = _usable(pairs).sort("query_id")
+    y = (rows["preference"] == "b").cast(pl.Float64).to_numpy()
+    p, length = rows["p_b"].to_numpy(), LengthRule().predict_proba(rows)
+    groups = rows["user_id"].to_numpy()
+    value = weighted.correct(y, p) - weighted.correct(y, length)
+    stream = reader_stream(
+        rows.select("user_id", "query_id", "asked_at").with_columns(value=value), now
+    )
+    gain = anytime_interval(stream.values, level=level)
+    needed = None
+    if gain.n >= FEWEST_READERS:
+        spread = float(stream.values.std(ddof=1))
+        needed = readers_until(width, gain.estimate, spread, level=level)
+    verdict, why = judge(gain, leaks, width, needed)
+    return PageAudit(
+        page=page,
+        turns=turns,
+        pairs=_ledger(pairs),
+        readers=rows["user_id"].n_unique(),
+        known=rows.filter(pl.col("head") != ALL)["user_id"].n_unique(),
+        length=_accuracy(y, length, groups, seed),
+        behavior=_accuracy(y, p, groups, seed),
+        leaks=leaks,
+        gain=gain,
+        used=stream.ledger,
+        needed=needed,
+        verdict=verdict,
+        why=why,
+    )
+
+
+def leak_probe(
+    pairs: pl.DataFrame, *, repeats: int = 2, seed: int = 0, progress: bool = True
+) -> list[Record]:
+    """Tell whether the pointer off the answers knows the preference while reading goes on.
+
+    Args:
+        pairs: As for `audit_page`, with `conversation_id, kind` and the ticks of the pointer.
+        repeats: How often folds of readers are drawn.
+        seed: Of folds, learners and bootstrap.
+        progress: Whether to draw progress bars on stderr.
+
+    Returns:
+        Of a booster and a logistic regression, what `run_probes` says; nothing of fewer readers
+        than `FEWEST_READERS`.
+    """
+    rows = _usable(pairs)
+    if rows["user_id"].n_unique() < FEWEST_READERS:
+        return []
+    rows = rows.select(*_KEYS, "preference", *_OF_PROBE)
+    return run_probes(rows, probes=_PROBE, repeats=repeats, seed=seed, progress=progress)
+
+
+def _usable(pairs: pl.DataFrame) -> pl.DataFrame:
+    return pairs.filter(pl.col("why").is_null())
+
+
+def _accuracy(
+    y: weighted.FloatArray, p: weighted.FloatArray, groups: np.ndarray, seed: int
+) -> core.Interval:
+    if not len(y):
+        return core.Interval(np.nan, np.nan, np.nan, 0.95, 0, 0)
+    return core.score_interval("accuracy", y, p, groups, seed=seed)
+
+
+def _turns(folder: Path) -> pl.DataFrame:
+    """Return one row per question with its page."""
+    files = config_files(folder, "turns")
+    return _with_page(scan_parquet(files)).select("query_id", PAGE).collect()
+
+
+def _with_page(rows: pl.LazyFrame) -> pl.LazyFrame:
+    if PAGE in rows.collect_schema():
+        return rows
+    return rows.with_columns(pl.lit(None, pl.String).alias(PAGE))
+
+
+def _scored_pairs(folder: Path, progress: bool) -> pl.DataFrame:
+    """Return the turns with two answers, scored, and `why` one cannot be used (null: it can)."""
+    files = config_files(folder, "pairwise")
+    rows = (
+        _with_page(scan_parquet(files))
+        .with_columns(chars("response_a"), chars("response_b"))
+        .select(*_KEYS, PAGE, "asked_at", "preference", *_CHARS, *_OF_PROBE)
+        .collect()
+    )
+    scores = _scores(folder, progress) if rows.height else pl.DataFrame(schema=_SCORES)
+    label, p = pl.col("preference"), pl.col("p_b")
+    why = (
+        pl.when(label.is_null())
+        .then(pl.lit("no label"))
+        .when(label == "tie")
+        .then(pl.lit("tie"))
+        .when(p.is_null() | ~p.is_finite())
+        .then(pl.lit("no score"))
+        .when(~pl.col(HELD_OUT).fill_null(False))
+        .then(pl.lit("scored by who knows the reader"))
+    )
+    return rows.join(scores, on="query_id", how="left").with_columns(why=why)
+
+
+def _scores(folder: Path, progress: bool) -> pl.DataFrame:
+    with tempfile.TemporaryDirectory(prefix="ifllm-audit-") as aside:
+        out = Path(aside) / "scores.parquet"
+        score_pairs_file(folder, out, progress=progress, say=lambda _: None)
+        return read_parquet([out], tuple(_SCORES))
+
+
+def _ledger(pairs: pl.DataFrame) -> Ledger:
+    ledger = Ledger("pairs")
+    for why, n in pairs.group_by("why").len().sort("len", descending=True).iter_rows():
+        if why is None:
+            ledger.keep(n)
+        else:
+            ledger.drop(why, n)
+    return ledger
+
+
+def _refuse_empty(source: str | os.PathLike[str] | None) -> None:
+    """Say in its own words that nobody has read yet, which is how every page begins."""
+    if source is None or not os.path.isdir(source) or is_prepared(source):
+        return
+    if not is_sessions_folder(source) and not any(Path(source).rglob("*.csv")):
+        raise SourceError(
+            f"{os.fspath(source)}: holds no session; expected files s_....jsonl or shards "
+            "packed-....parquet, a prepared folder, or a release. Name the folder that the page "
+            "collects into, or wait for the first reader."
+        )
+
+
+def _refuse_nothing(ledger: Ledger, folder: Path) -> None:
+    if not ledger.kept:
+        said = ", ".join(f"{n} {why}" for why, n in ledger.dropped.items()) or "there are none"
+        raise DataError(
+            f"{folder}: no pair of answers has a preference that can be held against behaviour "
+            f"({said}); expected some where a or b was preferred. Collect questions with two "
+            "answers side by side, and ask which is better."
+        )
