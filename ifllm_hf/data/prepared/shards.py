@@ -39,6 +39,7 @@ _JOINED = 64  # conversations
 _SMALL_BYTES = 100_000
 _ROWS_OF_A_TABLE = 1000
 _NO_TICKS = TICKS.empty_table()
+_NO_ROWS: dict[str, Any] = dict.fromkeys(("turns", "tasks", "messages", "actions"), ())
 
 
 def conform(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
@@ -243,7 +244,7 @@ class TickRows:
             self._flush()
         self._gathered.add(conversation)
         # Which conversation it was; its rows lie with those of the others.
-        self._pending.append(_without_rows(conversation))
+        self._pending.append(replace(conversation, ticks=_NO_TICKS, **_NO_ROWS))
 
     def close(self) -> dict[str, int]:
         """Write what is left and return the number of rows per config."""
@@ -323,11 +324,6 @@ class TickRows:
         columns["reading_end_source"] = pa.array(source, pa.string())
         columns.update(_as_lists(own, offsets, TURN_TICK_COLUMNS))
         self._writers[kind].write(pa.table(columns))
-
-
-def _without_rows(conversation: ConversationRows) -> ConversationRows:
-    nothing: dict[str, Any] = dict.fromkeys(("turns", "tasks", "messages", "actions"), ())
-    return replace(conversation, ticks=_NO_TICKS, **nothing)
 
 
 class _Gathered:

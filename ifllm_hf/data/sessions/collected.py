@@ -30,7 +30,7 @@ from ifllm_hf.data.ledger import Ledger, LedgersAsJson, PackedLedgers, total
 from ifllm_hf.data.recordings import ConversationRows, Recordings, TablesToWrite
 from ifllm_hf.data.schema import SCHEMAS, TURNS
 from ifllm_hf.data.sessions.event_schema import PAGES
-from ifllm_hf.data.sessions.event_ticks import SessionTurn, session_ticks
+from ifllm_hf.data.sessions.event_ticks import session_ticks
 from ifllm_hf.data.sessions.origin import (
     NO_CONSENT,
     READER_PREFIX,
@@ -53,6 +53,7 @@ from ifllm_hf.data.sessions.session_rows import (
     SessionRows,
     query_id_of,
     session_rows,
+    turns_on_page,
 )
 from ifllm_hf.data.sessions.sessions_card import SessionTally, sessions_card
 from ifllm_hf.data.tables.folds import add_fold, fold_of_unknown
@@ -148,7 +149,7 @@ class CollectedSessions(Recordings):
         if session.version == PAGES:
             return self._chats_of(known, session)
         made = session_rows(session, known.user_id, self.decisions, public=self.public)
-        turns = _turns_on_page(session, made)
+        turns = turns_on_page(session, made)
         first = min(turns.values(), key=lambda t: t.query_id or 0, default=None)
         home = first.conversation_id if first else f"{known.user_id}/{TASK_OF[_PAIRS]}"
         withheld = frozenset(session.turns) - set(turns) if self.public else frozenset()
@@ -390,22 +391,6 @@ def _no_search_for_cycles() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-def _turns_on_page(session: Session, made: SessionRows) -> dict[int, SessionTurn]:
-    """Return what ticks need of the turns that are in the export, by number."""
-    return {
-        number: SessionTurn(
-            query_id=row["query_id"],
-            conversation_id=row["conversation_id"],
-            answers={
-                side: answer["source"]
-                for side, answer in enumerate(session.turns[number]["responses"], 1)
-            },
-            rated=number in session.ratings,
-        )
-        for number, row in made.turns.items()
-    }
 
 
 def _frame(rows: Iterable[Row], schema: pa.Schema) -> pl.DataFrame:

@@ -12,6 +12,7 @@ import polars as pl
 
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.schema import SCHEMAS
+from ifllm_hf.data.sessions.event_ticks import SessionTurn
 from ifllm_hf.data.sessions.past import failed, past_messages, past_turns
 from ifllm_hf.data.sessions.review import PUBLISH, Key, is_public_already
 from ifllm_hf.data.sessions.session_file import Record, Session
@@ -83,6 +84,22 @@ def session_rows(
     made.ledger.check()
     made.tasks = _task_rows(session, made.turns, public=public)
     return made
+
+
+def turns_on_page(session: Session, made: SessionRows) -> dict[int, SessionTurn]:
+    """Return what ticks need of the turns that are in the export, by number."""
+    return {
+        number: SessionTurn(
+            query_id=row["query_id"],
+            conversation_id=row["conversation_id"],
+            answers={
+                side: answer["source"]
+                for side, answer in enumerate(session.turns[number]["responses"], 1)
+            },
+            rated=number in session.ratings,
+        )
+        for number, row in made.turns.items()
+    }
 
 
 def _turn_row(session: Session, user_id: str, turn: Record, past: list[Record], number: int) -> Row:
