@@ -1,8 +1,7 @@
 """Collected sessions, from the files that the Space writes to the tables of a release.
 
 * `event.schema.json`: what a browser may send and what every line of a file may hold;
-  `event_3.schema.json`: the same of chat pages; `event_schema` decides by them what fits, here and
-  in the server
+  `event_schema` decides by it, and by that of `pages`, what fits, here and in the server
 * `session_file`: a file's lines, each kept or counted
 * `events`: which events fit, `event_columns`: points column by column; `event_rows`, `event_ticks`:
   events become ticks

@@ -1,7 +1,7 @@
 """The capture schema at work: the one place that decides what fits, for server and reader.
 
 Version 2 is `event.schema.json`: the pages of the app, whose answers are A and B. Version 3 is what
-`event_3.schema.json` defines over it: chat pages of anybody, whose messages have ids.
+`pages/event_3.schema.json` defines over it: chat pages of anybody, whose messages have ids.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def schema(version: int = 2) -> dict[str, Any]:
     """Return a version of the capture schema."""
     loaded = _read("event.schema.json")
     if version == PAGES:
-        over = _read("event_3.schema.json")
+        over = _read("pages/event_3.schema.json")
         loaded = {**over, "$defs": _of_pages(loaded["$defs"]) | over["$defs"]}
     return loaded
 
@@ -83,7 +83,7 @@ def fits(value: Any, definition: str, anything: str | None = None, version: int 
 
 
 def _read(name: str) -> dict[str, Any]:
-    text = Path(__file__).with_name(name).read_text(encoding="utf-8")
+    text = (Path(__file__).parent / name).read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return loaded
 

@@ -1,5 +1,6 @@
 """Sessions of anybody's chat pages (version 3 of the schema), as the same tables.
 
+* `event_3.schema.json`: what differs from version 2
 * `told`: what each page load told: texts by number, turns, runs; which events fit
 * `stored_texts`: the messages as the page's owner told them, each text of each with its key
 * `shown_texts`: which stored text each text on the page is, and where its characters stand
