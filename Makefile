@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help setup setup-test demo test check style bench card reward-report benchmark-report late-reading known-truth clean webgazer-test audit-test peers-test mutation-test uv-test
+.PHONY: help setup setup-test demo test check style bench card reward-report benchmark-report late-reading known-truth clean webgazer-test audit-test peers-test mutation-test uv-test docs docs-build links
 
 help:
 	@echo "make demo   set up, then the whole line in minutes: data, scores by worker, pairs, DPO"
@@ -30,6 +30,9 @@ help:
 	@echo "            an hour a room; ROOM=data, alignment, metrics, server or reward: that one alone"
 	@echo "make audit-test  the verdicts of ifllm audit on 10,000 made-up streams of readers: two minutes"
 	@echo "make webgazer-test  fetch WebGazer (GPL) into a temporary folder and run it"
+	@echo "make docs   serve the pages of docs/ on http://127.0.0.1:8000; follows what you write"
+	@echo "make docs-build  write them as a folder, SITE=build/site, for Pages or a static Space"
+	@echo "make links  ask whether every page that docs/ and README link to is there"
 	@echo "make style  format the code"
 	@echo "make clean  remove the environment and build outputs"
 
@@ -106,6 +109,18 @@ late-reading: setup
 # The language model that comes with the package, from nothing but a seed: `make known-truth`.
 known-truth: setup
 	$(BIN)/python -m ifllm_hf.alignment.pretrained.base_model
+
+# The theme says at each start that it has a successor.
+docs docs-build: export NO_MKDOCS_2_WARNING ?= 1
+SITE ?= build/site
+docs: setup
+	$(BIN)/python -m mkdocs serve --watch ifllm_hf --watch recipes --watch README.md
+
+docs-build: setup
+	$(BIN)/python -m mkdocs build --strict --site-dir $(abspath $(SITE))
+
+links: setup
+	$(BIN)/python -m tests.docs.links
 
 style: setup
 	$(BIN)/ruff check --fix .
