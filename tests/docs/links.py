@@ -46,7 +46,7 @@ def main() -> int:
         return 0
     dead = {u: s for u, s in answers.items() if s is None or (s >= 400 and s not in _ALIVE)}
     for url, status in sorted(dead.items()):
-        print(f"{url} ({status or 'no answer'}): {', '.join(sorted(places[url]))}")  # noqa: T201
+        sys.stdout.write(f"{url} ({status or 'no answer'}): {', '.join(sorted(places[url]))}\n")
     sys.stderr.write(f"{len(places) - len(dead)} of {len(places)} links lead to a page\n")
     return 1 if dead else 0
 
