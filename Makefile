@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help setup setup-test demo test check style bench card reward-report benchmark-report late-reading known-truth clean webgazer-test audit-test peers-test mutation-test uv-test docs docs-build links
+.PHONY: help setup setup-test demo test check style bench card reward-report benchmark-report late-reading known-truth clean webgazer-test rendered-test audit-test peers-test ray-test mutation-test uv-test
 
 help:
 	@echo "make demo   set up, then the whole line in minutes: data, scores by worker, pairs, DPO"
@@ -24,7 +24,10 @@ help:
 	@echo "make benchmark-report  the benchmark on the public release, as README and cards quote it"
 	@echo "make late-reading  fit the model that comes with the package on DATA (default: ifllm)"
 	@echo "make known-truth  train the small language model that comes with the package: five minutes"
+	@echo "make rendered-test  the answers of the release through the parsers of Open WebUI and Gradio (npm):"
+	@echo "            which characters find their place in the Markdown; two minutes"
 	@echo "make uv-test  fetch uv into a temporary folder and run recipes alone against the wheel"
+	@echo "make ray-test  fetch Ray into a temporary folder and kill a node of two while ranks run"
 	@echo "make peers-test  fetch the tests of transformers into a temporary folder, run them on our models"
 	@echo "make mutation-test  change the code in 60 places of each room and see whether a test fails: half"
 	@echo "            an hour a room; ROOM=data, alignment, metrics, server or reward: that one alone"
@@ -79,6 +82,10 @@ benchmark-report: setup
 webgazer-test: setup-test
 	$(BIN)/python -m tests.browser.webgazer_virtual_eye
 
+# npm fetches marked into a temporary folder; reads the release at $IFLLM_RELEASE.
+rendered-test: setup
+	$(BIN)/python -m tests.data.rendered.marked_run
+
 # The tests come with the source distribution of the installed transformers; half a minute.
 peers-test: setup
 	$(BIN)/python -m tests.peers.run
@@ -86,6 +93,10 @@ peers-test: setup
 # What docs/audit.md says of false alarms and power; false where the interval misses too often.
 audit-test: setup
 	$(BIN)/python -m tests.helpers.audit.streams
+
+# Two nodes on this machine; a minute and a half, and 200 MB.
+ray-test: setup
+	$(BIN)/python -m tests.data.ranks.ray_run
 
 # What docs/hub-jobs.md says of recipes without a checkout; fetches uv and its environments.
 uv-test: setup
@@ -113,6 +124,7 @@ known-truth: setup
 # The theme says at each start that it has a successor.
 docs docs-build: export NO_MKDOCS_2_WARNING ?= 1
 SITE ?= build/site
+.PHONY: docs docs-build links
 docs: setup
 	$(BIN)/python -m mkdocs serve --watch ifllm_hf --watch recipes --watch README.md
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -247,6 +248,30 @@ def _is_prepared_pattern(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     return is_prepared(path)
 
 
+def _tell_of_version(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Warn of a prepared folder of another version: `datasets` only says which config it lacks."""
+    path = args[0] if args else kwargs.get("path")
+    if not isinstance(path, str):
+        return
+    import logging
+
+    from ifllm_hf.data.marker import prepared_version
+    from ifllm_hf.data.schema import CONFIGS, SCHEMA_VERSION
+
+    if (version := prepared_version(path)) is None:
+        return
+    missing = [config for config in CONFIGS if not os.path.isdir(os.path.join(path, config))]
+    if version != SCHEMA_VERSION or missing:
+        logging.getLogger(__name__).warning(
+            "%s: prepared by another version of ifllm_hf (schema %d, this is %d; configs missing: "
+            "%s). Run `ifllm prepare` again.",
+            path,
+            version,
+            SCHEMA_VERSION,
+            ", ".join(missing) or "none",
+        )
+
+
 def _resolve(original: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap `dataset_module_factory`: the bare name is ours, everything else goes through.
 
@@ -258,6 +283,7 @@ def _resolve(original: Callable[..., Any]) -> Callable[..., Any]:
     def dataset_module_factory(*args: Any, **kwargs: Any) -> Any:
         looks_like_pattern = _is_prepared_pattern(args, kwargs)
         if not (_is_ours(args, kwargs) or looks_like_pattern):
+            _tell_of_version(args, kwargs)
             return original(*args, **kwargs)
         import inspect
 

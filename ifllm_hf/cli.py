@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifllm_hf.cli_arguments import parser
-from ifllm_hf.errors import ConfigError, IFLLMError, missing_extra
+from ifllm_hf.errors import ConfigError, IFLLMError, Interrupted, missing_extra
 
 if TYPE_CHECKING:
     from ifllm_hf.remote_path import Place
@@ -29,8 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         return _COMMANDS[arguments.command](arguments)
-    except KeyboardInterrupt:
-        interrupted = "interrupted; what stood there before is untouched"
+    except KeyboardInterrupt as stopped:
+        kept = f"; {stopped}" if isinstance(stopped, Interrupted) else ""
+        interrupted = f"interrupted; what stood there before is untouched{kept}"
         try:
             _say(f"ifllm {arguments.command}: {interrupted}")
         except KeyboardInterrupt:  # polars raised the first one, Python itself this one
@@ -104,6 +105,8 @@ def _run_prepare(arguments: argparse.Namespace) -> int:
         f"dropped {sum(total['dropped'].values()):,}: "
         + ", ".join(f"{reason} {n:,}" for reason, n in total["dropped"].items())
     )
+    if (left_out := report.left_out()) is not None:
+        _say(left_out)
     if quality["agreement"]["ticks"]:
         _say(
             f"turns agree with the text seen on {quality['agreement']['share']:.2%} of "
@@ -144,13 +147,14 @@ def _refuse_to_replace_recordings(out: str) -> None:
     """Keep made-up data from taking the place, and the name, of what people did."""
     from ifllm_hf.data.card_head import card_head
     from ifllm_hf.data.marker import is_prepared
-    from ifllm_hf.remote_path import is_remote
+    from ifllm_hf.remote_path import is_remote, local_path
 
     if is_remote(out):
         raise ConfigError(f"{out}: made-up data are written here alone. Name a folder with --out.")
-    if not is_prepared(out):
+    place = local_path(out)
+    if not is_prepared(place):
         return
-    tags = card_head(out).get("tags")
+    tags = card_head(place).get("tags")
     if tags and "synthetic" not in tags:
         raise ConfigError(
             f"{out}: holds recordings of people, and made-up data would take their place. Name "

@@ -52,11 +52,15 @@ class ConfigError(IFLLMError):
     """Settings that contradict each other or name something unknown."""
 
 
+class Interrupted(KeyboardInterrupt):  # noqa: N818 (it is no error)
+    """Ctrl-C; the message says what is kept, and how to go on."""
+
+
 EXTRAS = {
     **dict.fromkeys(("scipy", "sklearn", "skops"), "learn"),
     **dict.fromkeys(("accelerate", "bitsandbytes", "peft", "torch", "transformers"), "train"),
     **dict.fromkeys(("evaluate", "trl"), "train"),
-    **dict.fromkeys(("fastapi", "markdown_it", "orjson", "uvicorn"), "capture"),
+    **dict.fromkeys(("fastapi", "orjson", "uvicorn"), "capture"),
     "gradio": "space",
     "matplotlib": "plot",
     **dict.fromkeys(("datatrove", "ray"), "scale"),

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
@@ -185,6 +185,8 @@ def arrow_writer(
         )
 
         def write(table: pa.Table, row_group_size: int | None = None) -> None:
+            if not table.num_rows:  # `datasets` cannot read a row group without rows
+                return
             writer.write_table(table, row_group_size=row_group_size)
             made.drain(file)
 
@@ -259,6 +261,38 @@ def polars_disk_errors() -> Iterator[None]:
         raise OSError(f"polars: {error}") from error
 
 
+def find_copy(files: Iterable[Path]) -> tuple[Path, Path] | None:
+    """Return two files of which one is a byte copy of the other; None: there are none.
+
+    Files without rows are alike and no copies.
+
+    Args:
+        files: Shards of one table: Parquet, or lines.
+    """
+    of_size: dict[int, list[Path]] = {}
+    for file in files:
+        of_size.setdefault(file.stat().st_size, []).append(file)
+    for alike in of_size.values():
+        first: dict[str, Path] = {}
+        for file in alike if len(alike) > 1 else ():
+            former = first.setdefault(file_digest(file), file)
+            if former != file and not _is_empty(file):
+                return former, file
+    return None
+
+
+def _is_empty(file: Path) -> bool:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if file.suffix != ".parquet":
+        return not file.stat().st_size
+    try:
+        return bool(pq.read_metadata(file).num_rows == 0)
+    except pa.ArrowException:  # whoever reads it says what is wrong
+        return False
+
+
 def check_free(out: str | os.PathLike[str], *, overwrite: bool) -> Path:
     """Return `out`, the name of a file to write, as a path.
 
@@ -291,6 +325,12 @@ def digest(content: Any, length: int = 64) -> str:
             content = json.dumps(content, sort_keys=True, default=str)
         content = content.encode()
     return hashlib.sha256(content).hexdigest()[:length]
+
+
+def file_digest(file: Path) -> str:
+    """Return the sha256 of a file, 64 hex digits."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 @contextmanager

@@ -18,6 +18,7 @@ _CREDENTIALS = {
     "gs": "set $GOOGLE_APPLICATION_CREDENTIALS",
     "abfs": "set $AZURE_STORAGE_CONNECTION_STRING",
 }
+_HERE = ("file", "local")  # what fsspec calls this machine
 _FIRST_BYTES = 2**14  # a session's first line is a kilobyte
 
 _P = ParamSpec("_P")
@@ -25,20 +26,32 @@ _R = TypeVar("_R")
 
 
 def is_remote(place: object) -> bool:
-    """Tell whether a place is named by a URL that fsspec opens; a download (`https`) is not.
+    """Tell whether a place is named by a URL that fsspec opens.
+
+    A download (`https://`) is none, and `file://` names a place here.
 
     >>> is_remote("s3://bucket/sessions"), is_remote("https://a.org/b.zip"), is_remote("a/b")
     (True, False, False)
     """
     protocol, found, _ = str(place).partition("://")
-    return bool(found) and protocol not in ("http", "https")
+    return bool(found) and protocol not in ("http", "https", *_HERE)
+
+
+def local_path(place: str | os.PathLike[str]) -> Path:
+    """Return a place of this machine as a path.
+
+    >>> local_path("file:///data/out").as_posix(), local_path("file").as_posix()
+    ('/data/out', 'file')
+    """
+    protocol, found, path = str(place).partition("://")
+    return Path(path if found and protocol in _HERE else place)
 
 
 def place_of(place: str | os.PathLike[str] | RemotePath) -> Place:
     """Return a folder or file by its name, here or elsewhere."""
     if isinstance(place, RemotePath):
         return place
-    return RemotePath(str(place)) if is_remote(place) else Path(place)
+    return RemotePath(str(place)) if is_remote(place) else local_path(place)
 
 
 def _in_words(

@@ -16,12 +16,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ifllm_hf.data.marker import is_prepared
-from ifllm_hf.errors import ConfigError, IFLLMError, OutputError, TableError, UnfinishedError
+from ifllm_hf.errors import (
+    ConfigError,
+    IFLLMError,
+    Interrupted,
+    OutputError,
+    TableError,
+    UnfinishedError,
+)
 from ifllm_hf.files import (
     ADVICE,
     PART,
     arrow_writer,
     check_free,
+    find_copy,
     held,
     whole_file,
     whole_folder,
@@ -111,7 +119,7 @@ def table_files(path: str | os.PathLike[str]) -> list[str]:
     """Return the Parquet files of a table in order: itself, or the shards of its folder.
 
     Raises:
-        TableError: A shard is missing.
+        TableError: A shard is missing, or a copy of another.
     """
     path = Path(path)
     if not path.is_dir():
@@ -123,14 +131,18 @@ def table_files(path: str | os.PathLike[str]) -> list[str]:
             f"{path}: {len(found)} Parquet files are there, and not all of a whole; expected "
             "train-00000-of-N.parquet and so on. Write or fetch the folder again."
         )
+    if copies := find_copy(found):
+        raise TableError(
+            f"{copies[1]}: is a copy of {copies[0].name}, so its rows are there twice. Write or "
+            "fetch the folder again."
+        )
     return [str(file) for file in found]
 
 
 def _write_file(path: Path, parts: Iterable[pa.Table], schema: pa.Schema) -> None:
     with arrow_writer(path, schema) as write:
         for part in parts:
-            if part.num_rows:  # `datasets` cannot read a row group without rows
-                write(part.replace_schema_metadata(schema.metadata), part.num_rows)
+            write(part.replace_schema_metadata(schema.metadata), part.num_rows)
 
 
 def _write_lines(path: Path, parts: Iterable[pa.Table]) -> None:
@@ -201,6 +213,10 @@ def kept_beside(out: Path, state: str) -> Iterator[Path]:
             if not isinstance(error, OutputError | UnfinishedError):
                 shutil.rmtree(aside)
             raise
+        except KeyboardInterrupt as error:
+            raise Interrupted(
+                f"what is done is kept ({aside}), and the same command goes on"
+            ) from error
         finally:
             if not aside.exists():
                 Path(f"{aside}.lock").unlink(missing_ok=True)

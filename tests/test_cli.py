@@ -23,7 +23,7 @@ from ifllm_hf import __version__, cli
 from ifllm_hf.errors import EXTRAS, DataError, missing_extra
 
 ROOT = Path(__file__).parents[1]
-NAMES = {"sklearn": "scikit-learn", "markdown_it": "markdown-it-py"}
+NAMES = {"sklearn": "scikit-learn"}
 COMMANDS = (
     "prepare",
     "import",

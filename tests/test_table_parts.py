@@ -48,11 +48,19 @@ def test_a_folder_has_a_shard_for_each_part_and_loads(tmp_path: Path) -> None:
         table_files(tmp_path / "t")
 
 
+def test_a_shard_that_is_a_copy_of_another_is_refused_with_both_names(tmp_path: Path) -> None:
+    write_table(tmp_path / "t", [*PARTS, PARTS[1]], SCHEMA)
+    shards = [Path(file) for file in table_files(tmp_path / "t")]  # two are empty, and alike
+    shards[2].write_bytes(shards[0].read_bytes())
+    with pytest.raises(TableError, match=f"{shards[2].name}: is a copy of {shards[0].name}"):
+        table_files(tmp_path / "t")
+
+
 @pytest.mark.parametrize(
     "name", ["pairwise", "pairwise/train-00000-of-00001.parquet", "labels.parquet", "features"]
 )
 def test_no_table_is_written_into_a_prepared_folder(name: str, tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text("---\nifllm_prepared: 2\n---\n")
+    (tmp_path / "README.md").write_text("---\nifllm_prepared: 3\n---\n")
     write_table(tmp_path / "pairwise", PARTS[:1], SCHEMA)
     with pytest.raises(OutputError, match="lies in the prepared folder"):
         check_table_place(tmp_path / name, overwrite=True)

@@ -7,13 +7,13 @@ settings   what an operator sets
 same_page, path_prefix, cross_origin
            what a proxy makes of hosts and paths; pages on other hosts
 operator   who that is
-markdown_source
-           answers as HTML in which every character knows its place in the Markdown
 server/    what stores a session: routes, quotas, withdrawal, packing, status
 taking_part/
            consent and all steps after it, as a page asks for them
 page_files, static/
            what a browser loads; the recorder is `static/record/`
+exported_messages
+           the texts of a chat page from its own export, for the sessions that read them
 fetch_webgazer
            the optional webcam, which comes from elsewhere
 mounting   all of it on an application; serving: on a port; serve, command: by itself

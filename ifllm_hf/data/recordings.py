@@ -24,7 +24,7 @@ class ConversationRows:
     Attributes:
         conversation_id: `user_id/task_id`.
         user_id: The reader.
-        task_id: The topic.
+        task_id: The topic; None: of a chat page.
         kind: "pairwise" or "pointwise".
         fold: 0-4.
         ticks: One row per instant in file order, the columns of `schema.TICKS`; may be empty.
@@ -32,17 +32,21 @@ class ConversationRows:
         reading_end_source: By `query_id`, "rating_zone" or "fallback".
         turns: Its rows of `schema.TURNS`, where the source holds no table of all turns.
         tasks: The rows of `tasks` that are to be written with it; none where the source holds them.
+        messages: Of a chat page, its rows of `messages`.
+        actions: Of a chat page, its rows of `actions`.
     """
 
     conversation_id: str
     user_id: str
-    task_id: int
+    task_id: int | None
     kind: str
     fold: int
     ticks: pa.Table
     reading_end_source: Mapping[int, str] = field(default_factory=dict)
     turns: Sequence[Mapping[str, Any]] = ()
     tasks: Sequence[Mapping[str, Any]] = ()
+    messages: Sequence[Mapping[str, Any]] = ()
+    actions: Sequence[Mapping[str, Any]] = ()
 
 
 Table = pl.DataFrame | Callable[[Path], Iterable[pl.DataFrame]] | None

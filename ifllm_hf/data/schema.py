@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datasets import Features
 
 # Goes up whenever a column appears, disappears or changes its type or meaning.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 DEFAULT_CONFIG = "pairwise"
 
@@ -73,6 +73,7 @@ TICKS = pa.schema(
     [
         ("conversation_id", pa.string()),
         ("query_id", pa.int64()),
+        ("message_id", pa.string()),
         ("page_load", pa.int16()),
         ("file_row", pa.int32()),
         ("t_ms", pa.float64()),
@@ -123,7 +124,7 @@ _PLACES_IN_PAGE = ("_rel_", "_caret_", "_window")
 TURN_TICK_COLUMNS = tuple(
     name
     for name in TICKS.names
-    if name not in ("conversation_id", "query_id")
+    if name not in ("conversation_id", "query_id", "message_id")
     and not any(part in name for part in _PLACES_IN_PAGE)
 )
 """The tick columns that travel with a turn, as parallel lists."""
@@ -241,13 +242,14 @@ ACTIONS = pa.schema(
 
 KINDS_OF_ACTION = (
     *("copy", "copy_part", "regenerate", "edit", "continue", "stop", "switch"),
-    *("like", "dislike", "rate", "follow_up"),
+    *("like", "dislike", "rate", "follow_up", "undo"),
 )
 """The values of `action` in `actions`.
 
 `value` is 1 for `like`, -1 for `dislike`, 1 to 10 for `rate`, null elsewhere. `regenerate` and
 `edit` stand at the text that was replaced, `follow_up` at the answer after which the reader wrote
-on, `switch` at the answer that the reader clicked on among several.
+on, `switch` at the answer that the reader clicked on among several, `undo` at the answer that was
+taken back with its question.
 """
 
 CHAT_SCHEMAS = {"messages": MESSAGES, "actions": ACTIONS}

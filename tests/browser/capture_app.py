@@ -25,8 +25,8 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
 
 from ifllm_hf.capture import attach
-from ifllm_hf.capture.markdown_source import render_markdown
 from ifllm_hf.capture.settings import Settings
+from ifllm_hf.data.rendered.markdown_source import render_markdown
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Two answers</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">

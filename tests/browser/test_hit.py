@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ifllm_hf.capture.markdown_source import render_markdown
 from ifllm_hf.data.raw.csv_tables import QUERY_LOGS
+from ifllm_hf.data.rendered.markdown_source import render_markdown
 
 MADE_UP = """# Ünïcode & *emphasis* with `code`
 

@@ -33,7 +33,7 @@ def test_a_damaged_byte_below_the_head_does_no_harm(tmp_path: Path) -> None:
 
 
 def test_no_question_counts_as_reviewed_because_the_head_is_broken(tmp_path: Path) -> None:
-    head = f"---\n{WAITING_KEY}: 3\nifllm_prepared: 2\n"
+    head = f"---\n{WAITING_KEY}: 3\nifllm_prepared: 3\n"
     (tmp_path / "README.md").write_text(f"{head}---\n")
     assert is_of_sessions(tmp_path) and waiting_questions(tmp_path) == 3
     (tmp_path / "README.md").write_text(f"{head}a: [\n---\n")

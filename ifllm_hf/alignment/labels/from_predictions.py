@@ -13,7 +13,7 @@ from ifllm_hf.alignment.labels.calibration import JUDGED, OutOfFold, fit_slope
 from ifllm_hf.behavior.features.table import refuse_doubled
 from ifllm_hf.benchmark.protocol.predictions import check_predictions, read_predictions
 from ifllm_hf.benchmark.protocol.rows import labelled
-from ifllm_hf.errors import ConfigError, DataError, TableError
+from ifllm_hf.errors import ConfigError, DataError
 from ifllm_hf.files import read_parquet
 from ifllm_hf.metrics.ridge import logit, sigmoid
 from ifllm_hf.metrics.weighted import FloatArray
@@ -108,7 +108,7 @@ def _scores(path: Path) -> pl.DataFrame | None:
         return None
     try:
         frame = read_parquet(table_files(path))
-    except (pl.exceptions.PolarsError, OSError, TableError):
+    except (pl.exceptions.PolarsError, OSError):
         return None  # refused as predictions are
     return frame if {"query_id", "p_b", HELD_OUT, "head"} <= set(frame.columns) else None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import shorten
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from yaml import YAMLError
 
 from ifllm_hf.errors import ConfigError, SourceError
+from ifllm_hf.files import find_copy
 from ifllm_hf.training.local_dataset import (
     READERS,
     configs_of_card,
@@ -30,7 +30,7 @@ MADE_UP = "made-up"
 _PREFERENCES = "preferences"
 _MOST_SAID = 400  # characters of what another library says
 
-_SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})\.parquet", re.ASCII)
+_SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})(\.parquet|\.jsonl?)", re.ASCII)
 
 
 def open_dataset(dataset: str, config: str | None, split: str) -> Dataset:
@@ -78,22 +78,28 @@ def open_dataset(dataset: str, config: str | None, split: str) -> Dataset:
     return _read(lambda: load_dataset(dataset, config), dataset, split)
 
 
-def _refuse_missing_shards(folder: Path) -> None:
-    """Refuse a folder in which a shard is not there, of which `load_dataset` says nothing."""
-    found: Counter[tuple[Path, str, int]] = Counter()
-    for file in folder.rglob("*.parquet"):
+def _refuse_wrong_shards(folder: Path) -> None:
+    """Refuse a folder with a shard too few or one twice, of which `load_dataset` says nothing."""
+    found: dict[tuple[Path, str, int, str], list[Path]] = {}
+    for file in sorted(folder.rglob("*")):
         if named := _SHARD.fullmatch(file.name):
-            found[file.parent, named[1], int(named[2])] += 1
-    for (parent, name, total), n in found.items():
-        if n != total:
+            key = file.parent, named[1], int(named[2]), named[3]
+            found.setdefault(key, []).append(file)
+    for (parent, name, total, ending), files in found.items():
+        if len(files) != total:
             raise SourceError(
-                f"{parent}: {n} of {total} files {name}-NNNNN-of-{total:05d}.parquet are there; "
-                "write or fetch the folder again"
+                f"{parent}: {len(files)} of {total} files {name}-NNNNN-of-{total:05d}{ending} are "
+                "there; write or fetch the folder again"
+            )
+        if copies := find_copy(files):
+            raise SourceError(
+                f"{copies[1]}: is a copy of {copies[0].name}, so its rows are there twice; write "
+                "or fetch the folder again"
             )
 
 
 def _load_folder(folder: Path, config: str | None) -> Any:
-    _refuse_missing_shards(folder)
+    _refuse_wrong_shards(folder)
     configs = configs_of_card(folder)
     if config is None and _PREFERENCES in configs:
         config = _PREFERENCES

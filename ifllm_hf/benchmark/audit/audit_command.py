@@ -14,7 +14,7 @@ SESSIONS is a folder of collected sessions, a prepared folder, a release, or ifl
 load_dataset("ifllm") finds.
 
   ifllm audit sessions                   # while they come in: look as often as you like
-  ifllm audit ./collected --width .03    # not done before the interval is as narrow as ±.03
+  ifllm audit ./collected --width .03    # a gain of .03 is worth having
   ifllm audit ifllm --json
 
 Prints for each page: turns, readers, labelled pairs; whether the pointer saw the click on the
@@ -39,7 +39,7 @@ def add_audit_parser(commands: Any) -> None:
         type=float,
         default=0.05,
         metavar="W",
-        help="half the width of the interval that is wanted, in accuracy (default: .05)",
+        help="an interval of ±W is wanted, and a gain below W is none (default: .05)",
     )
     command.add_argument("--json", action="store_true", help="print all of it as JSON")
 

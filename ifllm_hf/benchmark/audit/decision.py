@@ -19,7 +19,7 @@ def judge(
     Args:
         gain: Of behaviour over length, a reader.
         leaks: Scores of the probe by learner; none: it could not be run.
-        width: Half the width that is wanted.
+        width: Half the width that is wanted, and the gain that would be worth having.
         needed: Readers in all until the interval is so narrow; None: nobody knows.
     """
     wanted = f"±{shown_number(width)}"
@@ -38,12 +38,14 @@ def judge(
             "reading tells which answer is preferred beyond its length: a gain of at least "
             f"{shown_number(gain.low, sign=True)}, at whatever look"
         )
-    if gain.high <= 0 or gain.half_width <= width:
-        most = shown_number(gain.high, sign=True)
+    if gain.high <= width:
+        verdict = f"{NO_GAIN} {shown_number(gain.high, sign=True)}"
         if gain.high <= 0:
-            return f"{NO_GAIN} {most}", "length alone does better than length with behaviour"
-        return f"{NO_GAIN} {most}", f"the interval holds 0 and is as narrow as wanted, {wanted}"
+            return verdict, "length alone does better than length with behaviour"
+        return verdict, f"the interval holds 0 and ends below {shown_number(width, sign=True)}"
     said = f"the interval holds 0 and is ±{shown_number(gain.half_width)}"
+    if gain.half_width <= width:
+        return NOT_YET, f"{said}, as narrow as wanted; more readers and a smaller --width can tell"
     if needed is None:
         return NOT_YET, f"{said}; how many more readers {wanted} takes cannot be told"
     more = max(1, needed - gain.n)

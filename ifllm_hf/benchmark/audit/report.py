@@ -23,14 +23,15 @@ _MADE_UP = "\n\nThe numbers are MADE UP: nobody has read these answers."
 
 def audit_text(audit: Audit) -> str:
     """Return what the terminal shows."""
-    pages = [_page(page) for page in audit.pages]
-    together = f" for all {len(pages)} pages together" if len(pages) > 1 else ""
+    several = len(audit.pages) > 1
+    pages = [_page(page, several) for page in audit.pages]
+    together = f" for all {len(pages)} pages together" if several else ""
     known = sum(page.known for page in audit.pages)
     meaning = _MEANING.format(pages=together) + (_KNOWN.format(known=known) if known else "")
     return "\n\n".join([*pages, meaning]) + _MADE_UP * audit.made_up
 
 
-def _page(page: PageAudit) -> str:
+def _page(page: PageAudit, several: bool) -> str:
     gain = page.gain
     estimate = shown_number(gain.estimate, sign=True) if gain.n else "-"
     ends = [shown_number(end, sign=True) for end in (gain.low, gain.high)]
@@ -49,7 +50,9 @@ def _page(page: PageAudit) -> str:
     ]
     wide = max(len(name) for name, _ in lines)
     said = [f"{name.ljust(wide)}  {what}" for name, what in lines]
-    return "\n".join(said if page.page is None else [f"page {page.page}", *said])
+    if several or page.page is not None:
+        said.insert(0, f"page {'not known' if page.page is None else page.page}")
+    return "\n".join(said)
 
 
 def _left_out(dropped: Mapping[str, int]) -> str:

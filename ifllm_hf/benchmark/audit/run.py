@@ -9,7 +9,6 @@ that may be looked at as often as one likes.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,35 +25,32 @@ from ifllm_hf.benchmark.audit.confidence_sequence import (
 )
 from ifllm_hf.benchmark.audit.decision import judge
 from ifllm_hf.benchmark.audit.readers_in_time import reader_stream
+from ifllm_hf.benchmark.audit.scored_pairs import (
+    KEYS,
+    PAGE,
+    POINTER,
+    ledger_of,
+    page_of_turns,
+    refuse_empty,
+    refuse_nothing,
+    scored_pairs,
+)
 from ifllm_hf.benchmark.protocol.scores import Record
 from ifllm_hf.benchmark.report.report import finite
 from ifllm_hf.benchmark.studies.probe import PROBES, run_probes
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.marker import is_prepared
-from ifllm_hf.data.prepared.folder import config_files
 from ifllm_hf.data.prepared.ifllm import find_prepared
-from ifllm_hf.data.sessions.collected import is_sessions_folder
 from ifllm_hf.data.synthetic.story import SYNTHETIC_PREFIX
-from ifllm_hf.errors import ConfigError, DataError, SourceError
-from ifllm_hf.files import read_parquet, scan_parquet
+from ifllm_hf.errors import ConfigError
 from ifllm_hf.metrics import core, weighted
-from ifllm_hf.reward.baselines.inputs import CHARS, chars
 from ifllm_hf.reward.baselines.length_rule import LengthRule
 from ifllm_hf.reward.pretrained.heads import ALL
-from ifllm_hf.reward.scoring.held_out import HELD_OUT
-from ifllm_hf.reward.scoring.score_file import score_pairs_file
 
 LEVEL = 0.95
 """Of all pages together: with k pages that of each is 1 - .05 / k."""
-PAGE = "page"
-"""The column that says where a session was recorded; without it all is one page."""
 FEWEST_READERS = 5
 """Of the leak probe, held out by reader in so many folds, and of a guess how many are needed."""
 _PROBE = tuple(probe for probe in PROBES if probe.where == "off" and probe.phase == "reading")
-_KEYS = ("query_id", "conversation_id", "user_id", "kind")
-_CHARS = (CHARS["response_a"], CHARS["response_b"])
-_SCORES = {"query_id": pl.Int64, "p_b": pl.Float64, HELD_OUT: pl.Boolean, "head": pl.String}
-_OF_PROBE = ("mouse_x_px", "mouse_y_px", "mouse_on", "phase")
 
 
 @dataclass(frozen=True)
@@ -154,7 +150,7 @@ def run_audit(
     Args:
         source: Their place; None, or "ifllm" where nothing has that name: what
             `load_dataset("ifllm")` finds.
-        width: Half the width of the interval that is wanted, in accuracy.
+        width: Half the width that is wanted, and the gain that is worth having, in accuracy.
         now: When somebody looks (UTC); default: now. Who has read a moment ago is not counted yet.
         seed: Of bootstrap and probe.
         progress: Whether to draw progress bars on stderr.
@@ -169,11 +165,11 @@ def run_audit(
     if not 0 < width < 1:
         raise ConfigError(f"width is {width}; expected a part of 1, such as .05")
     named = None if source == "ifllm" and not os.path.exists(source) else source
-    _refuse_empty(named)
+    refuse_empty(named)
     folder = find_prepared(named, say=say, progress=progress)
-    turns = _turns(folder)
-    pairs = _scored_pairs(folder, progress)
-    _refuse_nothing(_ledger(pairs), folder)
+    turns = page_of_turns(folder)
+    pairs = scored_pairs(folder, progress)
+    refuse_nothing(ledger_of(pairs), str(folder if named is None else named))
     audit = Audit(folder, width, bool(pairs["user_id"].str.starts_with(SYNTHETIC_PREFIX).any()))
     pages = turns[PAGE].unique().sort().to_list()
     for page in pages:
@@ -238,7 +234,7 @@ def audit_page(
     return PageAudit(
         page=page,
         turns=turns,
-        pairs=_ledger(pairs),
+        pairs=ledger_of(pairs),
         readers=rows["user_id"].n_unique(),
         known=rows.filter(pl.col("head") != ALL)["user_id"].n_unique(),
         length=_accuracy(y, length, groups, seed),
@@ -270,7 +266,7 @@ def leak_probe(
     rows = _usable(pairs)
     if rows["user_id"].n_unique() < FEWEST_READERS:
         return []
-    rows = rows.select(*_KEYS, "preference", *_OF_PROBE)
+    rows = rows.select(*KEYS, "preference", *POINTER)
     return run_probes(rows, probes=_PROBE, repeats=repeats, seed=seed, progress=progress)
 
 
@@ -284,78 +280,3 @@ def _accuracy(
     if not len(y):
         return core.Interval(np.nan, np.nan, np.nan, 0.95, 0, 0)
     return core.score_interval("accuracy", y, p, groups, seed=seed)
-
-
-def _turns(folder: Path) -> pl.DataFrame:
-    """Return one row per question with its page."""
-    files = config_files(folder, "turns")
-    return _with_page(scan_parquet(files)).select("query_id", PAGE).collect()
-
-
-def _with_page(rows: pl.LazyFrame) -> pl.LazyFrame:
-    if PAGE in rows.collect_schema():
-        return rows
-    return rows.with_columns(pl.lit(None, pl.String).alias(PAGE))
-
-
-def _scored_pairs(folder: Path, progress: bool) -> pl.DataFrame:
-    """Return the turns with two answers, scored, and `why` one cannot be used (null: it can)."""
-    files = config_files(folder, "pairwise")
-    rows = (
-        _with_page(scan_parquet(files))
-        .with_columns(chars("response_a"), chars("response_b"))
-        .select(*_KEYS, PAGE, "asked_at", "preference", *_CHARS, *_OF_PROBE)
-        .collect()
-    )
-    scores = _scores(folder, progress) if rows.height else pl.DataFrame(schema=_SCORES)
-    label, p = pl.col("preference"), pl.col("p_b")
-    why = (
-        pl.when(label.is_null())
-        .then(pl.lit("no label"))
-        .when(label == "tie")
-        .then(pl.lit("tie"))
-        .when(p.is_null() | ~p.is_finite())
-        .then(pl.lit("no score"))
-        .when(~pl.col(HELD_OUT).fill_null(False))
-        .then(pl.lit("scored by who knows the reader"))
-    )
-    return rows.join(scores, on="query_id", how="left").with_columns(why=why)
-
-
-def _scores(folder: Path, progress: bool) -> pl.DataFrame:
-    with tempfile.TemporaryDirectory(prefix="ifllm-audit-") as aside:
-        out = Path(aside) / "scores.parquet"
-        score_pairs_file(folder, out, progress=progress, say=lambda _: None)
-        return read_parquet([out], tuple(_SCORES))
-
-
-def _ledger(pairs: pl.DataFrame) -> Ledger:
-    ledger = Ledger("pairs")
-    for why, n in pairs.group_by("why").len().sort("len", descending=True).iter_rows():
-        if why is None:
-            ledger.keep(n)
-        else:
-            ledger.drop(why, n)
-    return ledger
-
-
-def _refuse_empty(source: str | os.PathLike[str] | None) -> None:
-    """Say in its own words that nobody has read yet, which is how every page begins."""
-    if source is None or not os.path.isdir(source) or is_prepared(source):
-        return
-    if not is_sessions_folder(source) and not any(Path(source).rglob("*.csv")):
-        raise SourceError(
-            f"{os.fspath(source)}: holds no session; expected files s_....jsonl or shards "
-            "packed-....parquet, a prepared folder, or a release. Name the folder that the page "
-            "collects into, or wait for the first reader."
-        )
-
-
-def _refuse_nothing(ledger: Ledger, folder: Path) -> None:
-    if not ledger.kept:
-        said = ", ".join(f"{n} {why}" for why, n in ledger.dropped.items()) or "there are none"
-        raise DataError(
-            f"{folder}: no pair of answers has a preference that can be held against behaviour "
-            f"({said}); expected some where a or b was preferred. Collect questions with two "
-            "answers side by side, and ask which is better."
-        )

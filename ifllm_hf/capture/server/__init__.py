@@ -19,12 +19,21 @@ packing       packs sessions that have come to rest into shards
 pushing       what sends sessions to a dataset repository, as far as it is known here
 withdrawal    takes a session out of every place
 store         what appends to sessions: one writer, group commit
+page_messages the texts of a chat page, which its owner tells and no browser
 routes        what a browser may post
 """
 
 from __future__ import annotations
 
+from ifllm_hf.capture.server.page_messages import PageMessage, put_messages
 from ifllm_hf.capture.server.refusals import Refusal
 from ifllm_hf.capture.server.store import OpenedSession, SessionStore, Stored
 
-__all__ = ["OpenedSession", "Refusal", "SessionStore", "Stored"]
+__all__ = [
+    "OpenedSession",
+    "PageMessage",
+    "Refusal",
+    "SessionStore",
+    "Stored",
+    "put_messages",
+]

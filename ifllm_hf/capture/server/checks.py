@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from ifllm_hf.capture.server.refusals import malformed
-from ifllm_hf.data.sessions.event_schema import fits, schema, validator
+from ifllm_hf.data.sessions.event_schema import fits, schema, validator, version_of
 
 _IN_WORDS = {
     "type": "wrong type",
@@ -25,6 +25,8 @@ _IN_WORDS = {
     "minimum": "out of range",
     "maximum": "out of range",
     "maxLength": "out of range",
+    "maxItems": "out of range",
+    "pattern": "out of range",
     "const": "unknown value",
     "enum": "unknown value",
     "oneOf": "unknown name or data",
@@ -53,11 +55,12 @@ def parse(body: bytes) -> dict[str, Any]:
 
 
 def check(value: dict[str, Any], definition: str) -> None:
-    """Raise Refusal unless `value` is what `$defs/<definition>` of the schema says.
+    """Raise Refusal unless `value` is what `$defs/<definition>` of its version's schema says.
 
     The reason names the place and never repeats what was sent.
     """
-    of_definition = validator(definition)
+    version = version_of(value)
+    of_definition = validator(definition, version=version)
     try:
         if of_definition.is_valid(value):
             return
@@ -67,7 +70,7 @@ def check(value: dict[str, Any], definition: str) -> None:
     place = "/".join(map(str, fault.instance_path)) or "the top"
     rule = "/".join(map(str, fault.schema_path))
     raise malformed(
-        f"At {place}: does not fit {rule}. Expected $defs/{definition} of event.schema.json."
+        f"At {place}: does not fit {rule}. Expected $defs/{definition} of version {version}."
     )
 
 
@@ -77,8 +80,8 @@ def sift(upload: dict[str, Any]) -> tuple[list[Any], Counter[str]]:
     Raises:
         Refusal: What stands around the events does not fit.
     """
-    events = upload.get("events")
-    if fits(upload, "upload") and _is_json(events):  # nearly always
+    events, version = upload.get("events"), version_of(upload)
+    if fits(upload, "upload", version=version) and _is_json(events):  # nearly always
         return upload["events"], Counter()
     if not isinstance(events, list):
         events = []
@@ -86,23 +89,23 @@ def sift(upload: dict[str, Any]) -> tuple[list[Any], Counter[str]]:
     check({**upload, "events": [["f", 0, 0]] * len(events)}, "upload")
     good, refused = [], Counter[str]()
     for event in events:
-        if fits(event, "event") and _is_json(event):
+        if fits(event, "event", version=version) and _is_json(event):
             good.append(event)
         else:
-            refused[why_not(event)] += 1
+            refused[why_not(event, version)] += 1
     return good, refused
 
 
-def why_not(event: Any) -> str:
-    """Say in a few words why an event does not fit."""
+def why_not(event: Any, version: int = 2) -> str:
+    """Say in a few words why an event does not fit a version of the schema."""
     if not isinstance(event, list) or not event:
         return "no event"
-    name = _definitions().get(event[0]) if isinstance(event[0], str) else None
+    name = _definitions(version).get(event[0]) if isinstance(event[0], str) else None
     if name is None:
         return "unknown kind"
     if not _is_json(event):
         return f"{name}: not JSON"
-    fault = next(validator(name).iter_errors(event), None)
+    fault = next(validator(name, version=version).iter_errors(event), None)
     rule = str(fault.schema_path[-1]) if fault else ""
     return f"{name}: {_IN_WORDS.get(rule, 'does not fit')}"
 
@@ -116,8 +119,8 @@ def _is_json(value: Any) -> bool:
 
 
 @cache
-def _definitions() -> dict[str, str]:
+def _definitions(version: int) -> dict[str, str]:
     """Return the definition of each kind of event."""
-    definitions = schema()["$defs"]
+    definitions = schema(version)["$defs"]
     names = [option["$ref"].rsplit("/", 1)[1] for option in definitions["event"]["oneOf"]]
     return {definitions[name]["prefixItems"][0]["const"]: name for name in names}

@@ -24,6 +24,7 @@ from ifllm_hf.capture.server.checks import check, parse, sift
 from ifllm_hf.capture.server.limits import AddressHash, RateLimit
 from ifllm_hf.capture.server.refusals import Refusal
 from ifllm_hf.capture.server.store import SessionStore
+from ifllm_hf.data.sessions.event_schema import PAGES, version_of
 
 BODY_BYTES_MAX = 256 * 1024
 REQUESTS_PER_ADDRESS_AND_MINUTE = 1200  # a classroom behind one address
@@ -76,6 +77,7 @@ def make_router(store: SessionStore, steps: Steps, prefix: str = "") -> APIRoute
         events, left_out = sift(body)
         names = ("tab", "seq", "origin_epoch_ms", "sent_epoch_ms")
         batch = {"type": "batch", **{name: body[name] for name in names}}
+        batch |= {"v": PAGES} if version_of(body) == PAGES else {}
         batch |= {"received_epoch_ms": store.now_ms(), "events": events}
         refused = {"refused": dict(left_out)} if left_out else {}
         stored = await asyncio.wrap_future(store.submit(session_id, batch | refused))

@@ -168,8 +168,9 @@ class SessionStore(SessionFolder):
         demographics: Mapping[str, str | None] | None = None,
         client: Mapping[str, Any] | None = None,
         versions: Mapping[str, str] | None = None,
+        page: Mapping[str, str] | None = None,
     ) -> OpenedSession:
-        """Record that an adult consented, and return the key to a session of their own.
+        """Record that an adult consented, and return the key to a session; `page`: of a chat page.
 
         Raises:
             Refusal: Collection is off, too many sessions were opened, or a value does not fit.
@@ -182,7 +183,7 @@ class SessionStore(SessionFolder):
         now_ms = self.now_ms()
         first: dict[str, Any] = {
             "type": "session",
-            "v": 2,
+            "v": 3 if page else 2,
             "session_id": session_id,
             "created_epoch_ms": now_ms,
             "consent": {
@@ -196,6 +197,8 @@ class SessionStore(SessionFolder):
         }
         if versions:
             first["versions"] = dict(versions)
+        if page:
+            first["page"] = dict(page)
         check(first, "record")
         self._put(session_id, first, first=True).result()
         self.watch.opened()

@@ -13,7 +13,6 @@ from threading import Lock
 from typing import Any
 from weakref import WeakValueDictionary
 
-from ifllm_hf.capture.markdown_source import render_markdown
 from ifllm_hf.capture.server import Refusal, SessionStore
 from ifllm_hf.capture.server.refusals import foreign_token, gone, malformed, off, session_missing
 from ifllm_hf.capture.settings import Settings
@@ -30,6 +29,7 @@ from ifllm_hf.capture.taking_part.words import (
     Told,
     said_of,
 )
+from ifllm_hf.data.rendered.markdown_source import render_markdown
 from ifllm_hf.data.sessions.past import failed, past_messages, past_turns
 from ifllm_hf.data.sessions.review import personal_data
 from ifllm_hf.data.sessions.session_file import Record, Session, read_session, tombstone

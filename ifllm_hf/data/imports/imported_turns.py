@@ -11,10 +11,12 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from ifllm_hf.data.schema import TURNS
-from ifllm_hf.data.tables.chat_threads import ThreadQuestion, thread_questions
-
-_BY_MODELS = ("generated", "regenerated", "continued")
+from ifllm_hf.data.tables.chat_threads import (
+    BY_MODELS,
+    ThreadQuestion,
+    pair_row,
+    thread_questions,
+)
 
 Row = dict[str, Any]
 
@@ -42,7 +44,7 @@ def _turn(question: ThreadQuestion, thumbs: dict[str, float]) -> Iterator[Row]:
     answers = [
         (thumbs.get(row["message_id"]), row)
         for row in question.answers
-        if row["origin"] in _BY_MODELS and not row["stopped"]
+        if row["origin"] in BY_MODELS and not row["stopped"]
     ]
     best = max(answers, key=lambda rated: rated[0] or 0, default=None)
     worst = min(
@@ -52,24 +54,4 @@ def _turn(question: ThreadQuestion, thumbs: dict[str, float]) -> Iterator[Row]:
         return
     a, b = sorted((best, worst), key=lambda rated: rated[1]["sibling_index"])
     both = None not in (a[0], b[0])
-    past = list(question.past)
-    asked = question.row
-    yield {
-        **dict.fromkeys(TURNS.names),
-        "query_id": question.query_id,
-        **{name: asked[name] for name in ("conversation_id", "user_id", "fold")},
-        "turn": question.turn,
-        "kind": "pairwise",
-        "prompt": asked["content"],
-        "response_a": a[1]["content"],
-        "response_b": b[1]["content"],
-        "model_a": a[1]["model"],
-        "model_b": b[1]["model"],
-        "bullet_suffix": False,
-        "history_a": past,
-        "history_b": past,
-        "preference": ("a" if a is best else "b") if both else None,
-        "asked_at": asked["created_at"],
-        "has_error_answer": False,
-        "excluded_by_paper": False,
-    }
+    yield pair_row(question, a[1], b[1], ("a" if a is best else "b") if both else None)

@@ -20,7 +20,7 @@ from ifllm_hf.data.sessions.sessions_card import waiting_questions
 from ifllm_hf.errors import ConfigError, OutputError
 from ifllm_hf.files import cache_folder, digest, held
 from ifllm_hf.hub_errors import check_repo_id, hub_errors
-from ifllm_hf.remote_path import RemotePath, is_remote
+from ifllm_hf.remote_path import RemotePath, is_remote, local_path
 
 UNFINISHED = ".ifllm-unfinished"
 """Lies in a place from the first file to the last: an upload that broke off may begin again."""
@@ -44,7 +44,7 @@ def place_to_write(out: str | os.PathLike[str]) -> Iterator[Path]:
         ConfigError: Unreviewed questions would become public.
     """
     if not is_remote(out):
-        yield Path(out)
+        yield local_path(out)
         return
     place = RemotePath(str(out))
     if place.url.startswith(_DATASETS):

@@ -38,7 +38,7 @@ from ifllm_hf.data.schema import (
     TABLE_SCHEMAS,
 )
 from ifllm_hf.errors import OutputError, TableError
-from ifllm_hf.files import whole_folder
+from ifllm_hf.files import find_copy, whole_folder
 from ifllm_hf.remote_path import Place
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ def config_files(folder: str | os.PathLike[str], config: str) -> list[str]:
     """Return the shards of one config in order.
 
     Raises:
-        TableError: The folder is not a prepared one of this version, or a shard is missing, cannot
-            be read or lacks a column.
+        TableError: The folder is not a prepared one of this version, or a shard is missing, a copy
+            of another, cannot be read or lacks a column.
     """
     folder = Path(folder)
     version = prepared_version(folder)
@@ -96,6 +96,11 @@ def config_files(folder: str | os.PathLike[str], config: str) -> list[str]:
         raise TableError(
             f"{folder / config}: {len(files)} of {expected} Parquet files are there. "
             "Run `ifllm prepare` again, or fetch the folder again."
+        )
+    if copies := find_copy(files):
+        raise TableError(
+            f"{copies[1]}: is a copy of {copies[0].name}, so its rows are there twice. Run `ifllm "
+            "prepare` again, or fetch the folder again."
         )
     for file in files:
         _check_shard(file, config)
@@ -183,6 +188,12 @@ def check_target(out: str | os.PathLike[str]) -> None:
             f"{out}: besides prepared data it holds {', '.join(foreign[:5])}, which would be lost. "
             "Move that away or choose another place."
         )
+
+
+def working_folder(out: str | os.PathLike[str]) -> Path:
+    """Return where the ranks of an output lie until they are joined: beside it."""
+    place = Path(os.path.realpath(out))
+    return place.with_name(f".{place.name}.ranks")
 
 
 Card = str | Callable[[Path], str]
@@ -289,11 +300,21 @@ def write_tables(
     rows = TickRows(folder, None if turns is None else _arrow(turns), shard_bytes)
     writers = {config: ShardWriter(folder, config) for config in _BESIDE_TICKS}
     of_tasks = RowWriter(writers["tasks"], SCHEMAS["tasks"], shard_bytes)
+    of_chats: dict[str, tuple[ShardWriter, RowWriter]] = {}
     for conversation in conversations:
         rows.add(conversation)
         of_tasks.add(conversation.tasks)
+        chat = (conversation.messages, conversation.actions)
+        for config, schema in CHAT_SCHEMAS.items() if any(chat) or of_chats else ():
+            if config not in of_chats:
+                writer = ShardWriter(folder, config)
+                of_chats[config] = writer, RowWriter(writer, schema, shard_bytes)
+            of_chats[config][1].add(chat[config == "actions"])
     counts = rows.close()
     of_tasks.flush()
+    for config, (writer, waiting) in of_chats.items():
+        waiting.flush()
+        counts[config] = writer.close()
     for config, table in zip(_BESIDE_TICKS, (preferences, tasks, workers), strict=True):
         write_parts(writers[config], _parts(table, config, folder), shard_bytes)
         counts[config] = writers[config].close()

@@ -8,6 +8,7 @@ folder of collected sessions the cache keeps what it is now alone: a reader may 
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -29,6 +30,8 @@ from ifllm_hf.data.sessions.collected import is_sessions_folder
 from ifllm_hf.errors import ConfigError, OutputError, SourceError
 from ifllm_hf.files import digest
 from ifllm_hf.version import __version__
+
+logger = logging.getLogger(__name__)
 
 _PINNED = "pinned release"
 _SESSIONS = "sessions_folder"
@@ -88,6 +91,14 @@ class Ifllm(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         files = config_files(source, self.config.name)
         return [datasets.SplitGenerator(name="train", gen_kwargs={"files": files})]
 
+    def _as_dataset(self, split: Any = datasets.Split.TRAIN, in_memory: bool = False) -> Any:
+        splits = self.info.splits
+        if splits is not None and not splits.total_num_examples:
+            # `datasets` refuses splits without rows ("corresponds to no data"), unless it streams.
+            nothing = self.info.features.arrow_schema.empty_table()
+            return datasets.Dataset(nothing, info=self.info.copy(), split=datasets.Split.TRAIN)
+        return super()._as_dataset(split, in_memory)
+
     def _generate_shards(self, files: list[str]) -> Iterator[str]:
         yield from files
 
@@ -122,7 +133,9 @@ def prepared_in_cache(
         if force or not is_prepared(folder):
             from ifllm_hf.data.prepared.prepare import prepare
 
-            prepare(source, folder, progress=progress)
+            left_out = prepare(source, folder, progress=progress).left_out()
+            if left_out is not None:
+                logger.warning("%s: %s", source, left_out)
     if source is not None and is_sessions_folder(source):
         (place / _SESSIONS).write_text(source, encoding="utf-8")
         _forget_former_sessions(place, source, built)

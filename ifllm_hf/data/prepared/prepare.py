@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import tempfile
 from collections import Counter
@@ -13,12 +14,19 @@ from typing import Any
 
 from ifllm_hf.data.prepared.elsewhere import place_to_write
 from ifllm_hf.data.prepared.exports_of_sessions import note_export
-from ifllm_hf.data.prepared.folder import PreparedFolder, check_target, write_prepared
+from ifllm_hf.data.prepared.folder import (
+    PreparedFolder,
+    check_target,
+    working_folder,
+    write_prepared,
+)
 from ifllm_hf.data.recordings import ConversationRows, Recordings
 from ifllm_hf.data.release import open_release
 from ifllm_hf.errors import ConfigError, SourceError, WithdrawnMeanwhileError
 from ifllm_hf.progress import progress_bar
-from ifllm_hf.remote_path import Place, RemotePath, is_remote
+from ifllm_hf.remote_path import Place, RemotePath, is_remote, local_path
+
+logger = logging.getLogger(__name__)
 
 RELEASE_VARIABLE = "IFLLM_RELEASE"
 DEFAULT_FOLDER = Path("ifllm")
@@ -55,6 +63,16 @@ class PrepareReport:
         if self.sessions is not None:
             note_export(self.sessions, place)
         return replace(self, folder=replace(self.folder, path=place))
+
+    def left_out(self) -> str | None:
+        """Say in one line which sessions or files were left out as a whole; None: none were."""
+        files = self.ledgers["source_files"]
+        if not files["dropped"]:
+            return None
+        what = "files" if self.sessions is None else "sessions"
+        why = ", ".join(f"{reason} {n:,}" for reason, n in files["dropped"].items())
+        seen, kept = files["seen"], files["kept"]
+        return f"{what} seen {seen:,}, kept {kept:,}, left out {seen - kept:,}: {why}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON."""
@@ -113,6 +131,7 @@ def _prepare_here(
     public: bool,
 ) -> PrepareReport:
     check_target(out)
+    _tell_of_ranks(out)
     place: Place
     if source is not None and is_remote(source):
         place = RemotePath(str(source))
@@ -122,6 +141,18 @@ def _prepare_here(
         with contextlib.suppress(WithdrawnMeanwhileError):
             return _prepare(open_recordings(place, public=public), out, progress, card)
     return _prepare(open_recordings(place, public=public), out, progress, card)
+
+
+def _tell_of_ranks(out: str | os.PathLike[str]) -> None:
+    """Warn of what an unfinished run in ranks has left beside an output."""
+    work = working_folder(out)
+    if work.is_dir() and {entry.name for entry in work.iterdir()} - {"run.lock"}:
+        logger.warning(
+            "%s: holds the ranks of an unfinished run with --tasks; this run neither uses nor "
+            "deletes them. Run that command again to go on, or delete the folder: it holds what "
+            "readers did.",
+            work,
+        )
 
 
 def _prepare(
@@ -198,7 +229,7 @@ def prepare_synthetic(
     from ifllm_hf.data.synthetic import write_synthetic_release
 
     if not is_remote(out):
-        check_target(out)
+        check_target(local_path(out))
     with tempfile.TemporaryDirectory(prefix="ifllm-synthetic-") as place:
         made = Path(place) / "release"
         write_synthetic_release(made, conversations=conversations, seed=seed)
@@ -220,7 +251,7 @@ def find_release(source: str | os.PathLike[str] | None, *, progress: bool = True
             "Fetch it first; collected sessions alone are read where a URL names them."
         )
     if source is not None:
-        return Path(source)
+        return local_path(source)
     if named := os.environ.get(RELEASE_VARIABLE):
         if not Path(named).exists():
             raise SourceError(

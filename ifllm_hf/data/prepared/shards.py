@@ -38,6 +38,7 @@ _TURNS_WITHOUT_TICKS = 2000
 _JOINED = 64  # conversations
 _SMALL_BYTES = 100_000
 _ROWS_OF_A_TABLE = 1000
+_NO_TICKS = TICKS.empty_table()
 
 
 def conform(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
@@ -242,7 +243,7 @@ class TickRows:
             self._flush()
         self._gathered.add(conversation)
         # Which conversation it was; its rows lie with those of the others.
-        self._pending.append(replace(conversation, ticks=TICKS.empty_table(), turns=(), tasks=()))
+        self._pending.append(_without_rows(conversation))
 
     def close(self) -> dict[str, int]:
         """Write what is left and return the number of rows per config."""
@@ -252,7 +253,7 @@ class TickRows:
         self._flush(left[:_TURNS_WITHOUT_TICKS])
         for start in range(_TURNS_WITHOUT_TICKS, len(left), _TURNS_WITHOUT_TICKS):
             rows = np.array(left[start : start + _TURNS_WITHOUT_TICKS], dtype=np.int64)
-            self._write_turns(TICKS.empty_table(), self._turns.take(pa.array(rows)), {})
+            self._write_turns(_NO_TICKS, self._turns.take(pa.array(rows)), {})
         return {config: writer.close() for config, writer in self._writers.items()}
 
     def _flush(self, more_rows: Sequence[int] = ()) -> None:
@@ -324,6 +325,11 @@ class TickRows:
         self._writers[kind].write(pa.table(columns))
 
 
+def _without_rows(conversation: ConversationRows) -> ConversationRows:
+    nothing: dict[str, Any] = dict.fromkeys(("turns", "tasks", "messages", "actions"), ())
+    return replace(conversation, ticks=_NO_TICKS, **nothing)
+
+
 class _Gathered:
     """The ticks and turns of the conversations that wait for their shard.
 
@@ -352,7 +358,7 @@ class _Gathered:
     def tables(self) -> tuple[pa.Table, pa.Table]:
         """Return all ticks, and all turns that came with them."""
         self._join()
-        ticks = pa.concat_tables([TICKS.empty_table(), *self._ticks]).combine_chunks()
+        ticks = pa.concat_tables([_NO_TICKS, *self._ticks]).combine_chunks()
         turns = pa.concat_tables([TURNS.empty_table(), *self._turns])
         self._ticks, self._turns = [], []
         return ticks, turns
@@ -393,4 +399,6 @@ def _as_lists(
 ) -> dict[str, pa.ListArray]:
     """Cut every column at `offsets` ([n + 1] positions) into a column of n lists."""
     cuts = pa.array(offsets, pa.int32())
-    return {n: pa.ListArray.from_arrays(cuts, ticks[n].combine_chunks()) for n in names}
+    of = {n: ticks[n] for n in names}  # `combine_chunks` would copy what is in one piece already
+    whole = {n: c.chunk(0) if c.num_chunks == 1 else c.combine_chunks() for n, c in of.items()}
+    return {n: pa.ListArray.from_arrays(cuts, whole[n]) for n in names}

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from ifllm_hf.data.ranks.engines import Engine, engine_for
-from ifllm_hf.data.ranks.exchange import exchanging, run_rank_at
+from ifllm_hf.data.ranks.exchange import check_exchange, exchanging, run_rank_at
 from ifllm_hf.errors import ConfigError, UnfinishedError
 from ifllm_hf.files import write_whole
 from ifllm_hf.remote_path import RemotePath, is_remote, place_of
 from ifllm_hf.version import __version__
 
 ENGINES = ("local", "ray", "slurm", "jobs")
+_RETRIES = 3  # of a rank that is lost with its process or its node
 Settings = Mapping[str, Any]
 Done = Callable[[int], None]
 
@@ -46,6 +47,7 @@ def find_engine(
 
     Raises:
         ConfigError: A setting is missing or unknown.
+        RemoteError: The exchange cannot be read or written.
     """
     settings = settings or {}
     if exchange is not None and not is_remote(exchange):
@@ -67,7 +69,10 @@ def find_engine(
         engine = partial(_for_slurm, workers, exchange, settings)
     else:
         engine = partial(_for_jobs, workers, str(exchange), settings)
-    return engine if exchange is None else exchanging(exchange, engine)
+    if exchange is None:
+        return engine
+    check_exchange(exchange)
+    return exchanging(exchange, engine)
 
 
 def _rank(exchange: str | None, work: Path, rank: int) -> None:
@@ -83,7 +88,8 @@ def _on_ray(
     begun = not ray.is_initialized()
     if begun:  # the cluster of $RAY_ADDRESS, else one of this machine
         ray.init(log_to_driver=False, include_dashboard=False)
-    task = ray.remote(num_cpus=1)(_rank)  # Ray itself tries again where a node is lost
+    # Ray itself starts a rank anew where its process or its node is lost.
+    task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_rank)
     left, lost = deque(ranks), []
     running: dict[Any, int] = {}
     try:
@@ -96,7 +102,7 @@ def _on_ray(
             try:
                 ray.get(ended)
             except RayTaskError as error:
-                raise error.cause from None
+                raise (error.cause or error) from None
             except RayError:
                 lost.append(rank)
             else:

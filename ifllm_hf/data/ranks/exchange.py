@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 from ifllm_hf.data.ranks.engines import Engine
 from ifllm_hf.data.ranks.listing import LISTING, SESSIONS, read_listing
@@ -47,6 +48,18 @@ def exchanging(url: str, engine: Engine) -> Engine:
         engine: Runs them.
     """
     return partial(_run, RemotePath(url), engine)
+
+
+def check_exchange(url: str) -> None:
+    """Write a file to an exchange, read it and delete it: before sessions are listed for hours.
+
+    Raises:
+        RemoteError: That cannot be done.
+    """
+    probe = RemotePath(url) / f".ifllm-{uuid4().hex[:8]}"
+    probe.write_bytes(b"ifllm")
+    probe.read_bytes()
+    probe.remove()
 
 
 def _run(

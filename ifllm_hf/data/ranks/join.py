@@ -63,9 +63,12 @@ def _tables(
     """Put the shards of all ranks into one folder, with the readers of all."""
     counts = {}
     for config in CONFIGS_OF_RANK:
-        counts[config] = sum(record["rows"][config] for record in records)
+        having = [record for record in records if config in record["rows"]]
+        if not having:  # nobody read a chat page
+            continue
+        counts[config] = sum(record["rows"][config] for record in having)
         # A rank without rows has an empty shard; of all ranks together one is enough.
-        filled = [record for record in records if record["rows"][config]] or records[:1]
+        filled = [record for record in having if record["rows"][config]] or having[:1]
         shards = [
             ranks / record["folder"] / name
             for record in filled

@@ -6,7 +6,6 @@ last: a rank that was killed has none, and what it left is seen by nobody.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from uuid import uuid4
 from ifllm_hf.data.prepared.folder import write_tables
 from ifllm_hf.data.ranks.listing import Listing, read_listing
 from ifllm_hf.data.recordings import ConversationRows
+from ifllm_hf.data.schema import CHAT_SCHEMAS
 from ifllm_hf.data.sessions.collected import CollectedSessions
 from ifllm_hf.data.sessions.origin import (
     WITHDRAWN,
@@ -28,11 +28,11 @@ from ifllm_hf.data.sessions.origin import (
 from ifllm_hf.data.sessions.review import Key, read_decisions
 from ifllm_hf.data.sessions.session_file import tombstone
 from ifllm_hf.errors import ConfigError, OutputError, WithdrawnMeanwhileError
-from ifllm_hf.files import digest, read_json_object, write_json
+from ifllm_hf.files import digest, file_digest, read_json_object, write_json
 
 RANKS = "ranks"
-CONFIGS_OF_RANK = ("pairwise", "pointwise", "ticks", "preferences", "tasks")
-"""What a rank writes; `workers` takes all readers."""
+CONFIGS_OF_RANK = ("pairwise", "pointwise", "ticks", "preferences", "tasks", *CHAT_SCHEMAS)
+"""What a rank writes, the last ones where it read chat pages; `workers` takes all readers."""
 NOT_DONE = "is not done"
 _PARTS_OF_RECORD = {"listing", "sessions", "folder", "files", "rows", "decisions", "ends", "counts"}
 _ATTEMPTS = 3  # to read sessions of which none is withdrawn meanwhile
@@ -44,6 +44,9 @@ Decisions = Mapping[str, Sequence[tuple[int, str]]]
 
 def run_rank(work: Path, rank: int) -> None:
     """Write the shards of a rank, and its record when they are whole.
+
+    Two processes may do the same rank, as where a cluster gives up a node that is only cut off: the
+    first record counts. Before a rank is done anew, `forget` takes the old one away.
 
     Args:
         work: The working folder, with its listing.
@@ -65,6 +68,7 @@ def run_rank(work: Path, rank: int) -> None:
 
 def _write(listing: Listing, rank: int, part: list[KnownSession]) -> None:
     sessions = open_part(listing, part)
+    done = record_path(listing.work, rank)
     folder = listing.work / RANKS / f"{rank:05d}-{uuid4().hex[:8]}"
     ends: Counter[str] = Counter()
     try:
@@ -83,19 +87,24 @@ def _write(listing: Listing, rank: int, part: list[KnownSession]) -> None:
             "listing": listing.key,
             "sessions": listed(part),
             "folder": folder.name,
-            "files": {str(file.relative_to(folder)): _digest(file) for file in _shards(folder)},
-            "rows": {config: rows[config] for config in CONFIGS_OF_RANK},
+            "files": {str(file.relative_to(folder)): file_digest(file) for file in _shards(folder)},
+            "rows": {config: rows[config] for config in CONFIGS_OF_RANK if config in rows},
             "decisions": _decided(by_reader(sessions.decisions), part),
             "ends": ends,
             "counts": sessions.counts(),
         }
-        write_json(record_path(listing.work, rank), record, indent=None)
+        if done.exists():  # another process was faster: it was started when this one seemed lost
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        write_json(done, record, indent=None)
         for former in folder.parent.glob(f"{rank:05d}-*"):  # of a kill, or of who withdrew since
             if former != folder:
                 shutil.rmtree(former, ignore_errors=True)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, OSError):
+            if done.exists():  # the faster one deletes what others have begun
+                return
             raise OutputError(
                 f"{folder}: cannot be written ({error}); free some space and run the same command "
                 "again"
@@ -121,6 +130,11 @@ def open_part(listing: Listing, part: list[KnownSession]) -> CollectedSessions:
     for known in gone:
         sessions.leave_out(known, WITHDRAWN)
     return sessions
+
+
+def forget(work: Path, rank: int) -> None:
+    """Delete the record of a rank that is to be done anew."""
+    record_path(work, rank).unlink(missing_ok=True)
 
 
 def record_path(work: Path, rank: int) -> Path:
@@ -164,7 +178,7 @@ def read_record(
     folder = listing.work / RANKS / record["folder"]
     for name, was in record["files"].items():
         file = folder / name
-        if not file.exists() or _digest(file) != was:
+        if not file.exists() or file_digest(file) != was:
             return f"was damaged: {file} is not as it was written"
     del record["counts"]  # of all ranks they are much
     return record
@@ -203,8 +217,3 @@ def _counted(
 
 def _shards(folder: Path) -> list[Path]:
     return sorted(folder.glob("*/*.parquet"))
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

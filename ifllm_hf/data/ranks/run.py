@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from ifllm_hf.data.prepared.elsewhere import place_to_write
-from ifllm_hf.data.prepared.folder import check_target
+from ifllm_hf.data.prepared.folder import check_target, working_folder
 from ifllm_hf.data.prepared.prepare import PrepareReport
 from ifllm_hf.data.ranks.engines import Engine
 from ifllm_hf.data.ranks.join import join_ranks
 from ifllm_hf.data.ranks.listing import LISTING, Listing, read_listing, write_listing
-from ifllm_hf.data.ranks.rank import NOT_DONE, Record, by_reader, read_record
+from ifllm_hf.data.ranks.rank import NOT_DONE, RANKS, Record, by_reader, forget, read_record
 from ifllm_hf.data.sessions.origin import KnownSession, folder_of_sessions, read_tombstones
 from ifllm_hf.data.sessions.review import read_decisions
 from ifllm_hf.data.sessions.stored import StoredSessions
-from ifllm_hf.errors import ConfigError, UnfinishedError, WithdrawnMeanwhileError
+from ifllm_hf.errors import ConfigError, Interrupted, UnfinishedError, WithdrawnMeanwhileError
 from ifllm_hf.files import held
 from ifllm_hf.progress import progress_bar
 from ifllm_hf.remote_path import Place, hint, is_remote, place_of
@@ -27,12 +27,6 @@ from ifllm_hf.remote_path import Place, hint, is_remote, place_of
 logger = logging.getLogger(__name__)
 
 _ROUNDS = 3  # of ranks that are done again, since somebody withdrew or a file was damaged
-
-
-def working_folder(out: str | os.PathLike[str]) -> Path:
-    """Return where the ranks of an output lie until they are joined: beside it."""
-    place = Path(os.path.realpath(out))
-    return place.with_name(f".{place.name}.ranks")
 
 
 def prepare_in_ranks(
@@ -100,7 +94,14 @@ def _prepare_here(
             if not (work / LISTING).exists():
                 shutil.rmtree(work, ignore_errors=True)
             raise
-        report = run_ranks(listing, out, engine, progress)
+        try:
+            report = run_ranks(listing, out, engine, progress)
+        except KeyboardInterrupt as error:
+            done = len(list((work / RANKS).glob("*.json")))
+            raise Interrupted(
+                f"{done} of {listing.ranks} ranks are done and kept ({work}), and the same command "
+                "goes on"
+            ) from error
         if not keep:
             shutil.rmtree(work, ignore_errors=True)
         return report
@@ -143,6 +144,8 @@ def run_ranks(listing: Listing, out: Path, engine: Engine, progress: bool) -> Pr
             bar.n = sum(len(part) for rank, part in enumerate(parts) if rank not in left)
             if left:
                 _tell_why(listing, left)
+                for rank in left:
+                    forget(listing.work, rank)
                 engine(listing.work, list(left), done)
                 withdrawn, found = _check(listing, parts)
             records = [record for record in found if not isinstance(record, str)]

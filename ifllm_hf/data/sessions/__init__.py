@@ -1,8 +1,11 @@
 """Collected sessions, from the files that the Space writes to the tables of a release.
 
 * `event.schema.json`: what a browser may send and what every line of a file may hold;
-  `event_schema` decides by it what fits, here and in the server
-* `session_file`: a file's lines, each kept or counted; `events`, `event_ticks`: events become ticks
+  `event_3.schema.json`: the same of chat pages; `event_schema` decides by them what fits, here and
+  in the server
+* `session_file`: a file's lines, each kept or counted
+* `events`: which events fit, and how they become ticks
+* `pages`: sessions of chat pages, with messages and actions
 * `shard`: many closed sessions in one Parquet file; `stored`: where each session of a folder lies;
   `packed`: packs them, and takes one out again
 * `session_rows`: the rows that one session adds to the tables

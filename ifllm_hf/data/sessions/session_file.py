@@ -1,7 +1,8 @@
 """One collected session as it lies on disk: JSON lines, read without losing one in silence.
 
-A file is `<session id>.jsonl`; `event.schema.json` says what its lines may hold. The first line is
-the consent; then come, in any order, turns, ratings, calibrations and batches of events. The server
+A file is `<session id>.jsonl`; `event_schema` says what its lines may hold. The first line is the
+consent and says which version of the schema holds; then come, in any order, turns and ratings
+(version 2) or messages (version 3, of a chat page), calibrations and batches of events. The server
 checked every line before it wrote it, so what does not fit here was damaged later, or is the last
 line of a crash. It is left out and counted.
 """
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from ifllm_hf.data.ledger import Ledger
-from ifllm_hf.data.sessions.event_schema import fits
+from ifllm_hf.data.sessions.event_schema import PAGES, fits, version_of
 from ifllm_hf.data.sessions.shard import PackedSession
 from ifllm_hf.errors import SourceError
 from ifllm_hf.files import digest
@@ -30,7 +31,10 @@ except ImportError:  # it comes with the extra `capture`; the base install reads
 SESSION_NAME = re.compile(r"(s_[A-Za-z0-9_-]{22})\.jsonl", re.ASCII)
 TOMBSTONES = "withdrawn.txt"
 """Beside the session files: one tombstone a line."""
-_KINDS = ("batch", "turn", "rating", "calibration", "summary", "end")
+_KINDS = {
+    2: ("batch", "turn", "rating", "calibration", "summary", "end"),
+    PAGES: ("batch", "message", "calibration", "end"),
+}
 
 _BATCH = b'{"type":"batch"'
 
@@ -48,11 +52,11 @@ class Session:
         first: The first line: consent, demographics, client.
         turns: By number, each with its question and answers.
         ratings: By number of the turn.
+        messages: Of a chat page, as its owner told them, in the order of the file.
         calibrations: In order; `when` is before or after the questions.
         summary: The reader's own words, if given.
         end: Written when the reader came to the end.
         batches: Events as they were sent, each batch once, in the order of the file.
-        events_fit: Whether every event of every batch fits the schema.
         lines: Every line seen.
         content: sha256 of the file.
     """
@@ -61,13 +65,18 @@ class Session:
     first: Record
     turns: dict[int, Record] = field(default_factory=dict)
     ratings: dict[int, Record] = field(default_factory=dict)
+    messages: list[Record] = field(default_factory=list)
     calibrations: list[Record] = field(default_factory=list)
     summary: Record | None = None
     end: Record | None = None
     batches: list[Record] = field(default_factory=list)
-    events_fit: bool = True
     lines: Ledger = field(default_factory=lambda: Ledger("lines"))
     content: str = ""
+
+    @property
+    def version(self) -> int:
+        """Of the schema that it was written by."""
+        return version_of(self.first)
 
 
 @overload
@@ -142,7 +151,9 @@ def read_session(path: SessionPlace, *, events: bool = True) -> Session | None:
 def consent_of(line: bytes, session_id: str) -> Record | None:
     """Return the consent on the first line of a session; `line` may hold more than one."""
     first = _decode(line.splitlines(keepends=True)[0]) if line else "empty file"
-    of_session = not isinstance(first, str) and fits(first, "session_line")
+    of_session = not isinstance(first, str) and fits(
+        first, "session_line", version=version_of(first)
+    )
     return first if of_session and first["session_id"] == session_id else None  # type: ignore[index, return-value]
 
 
@@ -187,8 +198,11 @@ def _refuse(constant: str) -> float:
 def _take(session: Session, record: Record, seen: set[tuple[str, int]]) -> str | None:
     """Put a line where it belongs; return why not."""
     kind = record.get("type")
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS[2] + _KINDS[PAGES]:
         return "unknown type"
+    of_version = kind not in ("batch", "message") or version_of(record) == session.version
+    if kind not in _KINDS[session.version] or not of_version:
+        return f"{kind} of another version"
     if not _fits(session, record):
         return f"{kind} does not fit the schema"
     if kind == "batch":
@@ -202,6 +216,8 @@ def _take(session: Session, record: Record, seen: set[tuple[str, int]]) -> str |
         if record["turn"] in place:
             return f"{kind} came twice"
         place[record["turn"]] = record
+    elif kind == "message":
+        session.messages.append(record)
     elif kind == "calibration":
         session.calibrations.append(record)
     elif kind == "summary":
@@ -212,13 +228,12 @@ def _take(session: Session, record: Record, seen: set[tuple[str, int]]) -> str |
 
 
 def _fits(session: Session, record: Record) -> bool:
-    kind = record["type"]
-    if kind == "batch" and not fits(record, "batch_line"):
-        session.events_fit = False  # they are counted one by one
-        return fits(record, "batch_line", anything="event")
-    if kind == "batch":
-        return True
-    if not fits(record, f"{kind}_line"):
+    kind, version = record["type"], session.version
+    if kind == "batch":  # its events are looked at later, and counted one by one
+        events = record.get("events")
+        head = {**record, "events": [0] * len(events) if isinstance(events, list) else events}
+        return fits(head, "batch_line", anything="event", version=version)
+    if not fits(record, f"{kind}_line", version=version):
         return False
     boxes = ["A", "B"] if record.get("kind") == "pairwise" else ["A"]
     return kind != "turn" or [answer["box"] for answer in record["responses"]] == boxes

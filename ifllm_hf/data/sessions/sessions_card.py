@@ -47,10 +47,12 @@ class SessionTally:
         turns: Those that are exported, by kind.
         preferences: Of the exported pairs, by answer.
         conversations: Those with a turn.
-        readers: Those with a turn.
+        readers: Those with a turn, or a message of a chat page.
         waiting: Questions that nobody has reviewed.
         consents: Sessions by version of the text.
         without_gaze: Sessions without any calibration.
+        messages: Of chat pages.
+        actions: Of their readers.
         errors_px: Of validations, by when they were.
         rates: Samples per second of the same.
     """
@@ -58,17 +60,22 @@ class SessionTally:
     def __init__(self) -> None:
         """Begin with none."""
         self.sessions = self.conversations = self.readers = self.waiting = self.without_gaze = 0
+        self.messages = self.actions = 0
         self.turns: Counter[str] = Counter()
         self.preferences: Counter[str | None] = Counter()
         self.consents: Counter[str] = Counter()
         self.errors_px = {when: array("d") for when in ("before", "after")}
         self.rates = {when: array("d") for when in ("before", "after")}
 
-    def add(self, session: Session, rows: SessionRows) -> None:
-        """Count a session."""
+    def add(
+        self, session: Session, rows: SessionRows, *, messages: int = 0, actions: int = 0
+    ) -> None:
+        """Count a session, with the messages and actions that it has of a chat page."""
         self.sessions += 1
-        self.conversations += len(rows.tasks)
-        self.readers += bool(rows.turns)
+        self.conversations += len({row["conversation_id"] for row in rows.turns.values()})
+        self.readers += bool(rows.turns or messages)
+        self.messages += messages
+        self.actions += actions
         self.waiting += len(rows.waiting)
         self.turns.update(row["kind"] for row in rows.turns.values())
         self.preferences.update(row["preference"] for row in rows.turns.values())
@@ -144,6 +151,8 @@ def sessions_card(
         "pairs": tally.turns["pairwise"],
         "singles": tally.turns["pointwise"],
         "readers": tally.readers,
+        "chat_messages": tally.messages or None,
+        "chat_actions": tally.actions if tally.messages else None,
         "seen": total["seen"],
         "kept": total["kept"],
         "dropped": ", ".join(f"{why} {n:,}" for why, n in total["dropped"].items()) or "none",

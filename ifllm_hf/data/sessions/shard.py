@@ -7,7 +7,6 @@ named by its content and never changes: what is to be another is written anew un
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -23,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ifllm_hf.errors import OutputError, SourceError
-from ifllm_hf.files import PART, digest
+from ifllm_hf.files import PART, digest, file_digest
 from ifllm_hf.remote_path import Place, RemotePath
 
 SHARD_NAME = re.compile(r"packed-[0-9a-f]{16}\.parquet", re.ASCII)
@@ -280,8 +279,7 @@ def _verify(file: Path, written: dict[str, tuple[int, str]]) -> str:
         raise OSError(f"it cannot be read again: {error}") from error
     if found != {session_id: content for session_id, (_, content) in written.items()}:
         raise OSError("what was written is not what is read again")
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+    return file_digest(file)
 
 
 def remove_parts(folder: Path) -> None:

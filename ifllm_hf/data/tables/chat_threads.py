@@ -6,10 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ifllm_hf.data.schema import TURNS
 from ifllm_hf.files import digest
 
 PERSON = "person"
 """The `model` of a text that a person wrote or changed."""
+
+BY_MODELS = ("generated", "regenerated", "continued")
+"""The `origin` of an answer that a model wrote from the conversation alone."""
 
 NOT_ALTERNATING = "question and answer do not take turns before it"
 NOT_WHOLE = "a message before it is not whole"
@@ -84,6 +88,30 @@ def thread_questions(rows: Iterable[Row]) -> Iterator[ThreadQuestion]:
             turn=len(before) // 2 + 1,
             unfit=_unfit(question, before),
         )
+
+
+def pair_row(question: ThreadQuestion, a: Row, b: Row, preference: str | None) -> dict[str, Any]:
+    """Return the row of `schema.TURNS` that has two answers to a question side by side."""
+    asked, past = question.row, list(question.past)
+    return {
+        **dict.fromkeys(TURNS.names),
+        "query_id": question.query_id,
+        **{name: asked[name] for name in ("conversation_id", "user_id", "fold")},
+        "turn": question.turn,
+        "kind": "pairwise",
+        "prompt": asked["content"],
+        "response_a": a["content"],
+        "response_b": b["content"],
+        "model_a": a["model"],
+        "model_b": b["model"],
+        "bullet_suffix": False,
+        "history_a": past,
+        "history_b": past,
+        "preference": preference,
+        "asked_at": asked["created_at"],
+        "has_error_answer": False,
+        "excluded_by_paper": False,
+    }
 
 
 def _before(question: Row, by_id: Mapping[str, Row]) -> list[Row]:

@@ -15,7 +15,7 @@ is found without looking at any label:
 Reading ends where the movement towards that stop began. Where no rating was found (most often
 because the recording stopped before it) reading ends with the last text under the pointer.
 
-Collected sessions say when a rating control was entered: `data.sessions.event_ticks`.
+Collected sessions say when a rating control was entered: `data.sessions.events.session_ticks`.
 """
 
 from __future__ import annotations

@@ -98,6 +98,7 @@ def _table(
     columns: dict[str, pa.Array] = {
         "conversation_id": pa.repeat(pa.scalar(conversation_id), n),
         "query_id": pa.array(ids[aligned.turn], mask=aligned.turn < 0),
+        "message_id": pa.nulls(n, pa.string()),  # of chat pages
         "page_load": pa.array(merged.page_load.astype(np.int16)),
         "file_row": pa.array(merged.file_row.astype(np.int32)),
         "t_ms": pa.array(merged.page_ms),
@@ -138,8 +139,7 @@ def float_column(values: NDArray[np.float64]) -> pa.Array:
 
 def name_column(codes: NDArray[np.int8], names: Sequence[str]) -> pa.Array:
     """Turn codes into their names; a negative code is null."""
-    indices = pa.array(codes.astype(np.int8), mask=codes < 0)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(names)).cast(pa.string())
+    return pa.array(names).take(pa.array(codes, mask=codes < 0))
 
 
 def _mouse_idle_ms(merged: MergedTicks) -> NDArray[np.float64]:

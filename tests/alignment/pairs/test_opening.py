@@ -13,6 +13,8 @@ from ifllm_hf.alignment.pairs.opening import open_dataset
 from ifllm_hf.errors import ConfigError, SourceError
 from ifllm_hf.files import write_parquet
 
+SIDES = ("prompt", "chosen", "rejected")
+
 ROWS = {
     "prompt": ["p", "q"],
     "chosen": ["a", "b"],
@@ -169,12 +171,28 @@ def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_which_a_shard_is_missing_is_refused(tmp_path: Path) -> None:
-    rows = pl.DataFrame({"prompt": ["p"], "chosen": ["a"], "rejected": ["b"]})
     for number in range(3):
+        rows = pl.DataFrame({"prompt": [f"p{number}"], "chosen": ["a"], "rejected": ["b"]})
         write_parquet(tmp_path / f"train-{number:05d}-of-00003.parquet", rows)
     assert open_dataset(str(tmp_path), None, "train").num_rows == 3
     (tmp_path / "train-00001-of-00003.parquet").unlink()
     with pytest.raises(SourceError, match="2 of 3 files train-NNNNN-of-00003"):
+        open_dataset(str(tmp_path), None, "train")
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl"])
+def test_a_shard_that_is_a_copy_of_another_is_refused_with_both_names(
+    tmp_path: Path, ending: str
+) -> None:
+    shards = [tmp_path / f"train-0000{number}-of-00004.{ending}" for number in range(4)]
+    for number, shard in enumerate(shards):
+        n_rows = number % 3  # without rows: two are alike, and no copies
+        rows = pl.DataFrame({side: [f"{side} {number}"] * n_rows for side in SIDES})
+        rows = rows.cast(dict.fromkeys(SIDES, pl.String))
+        write_parquet(shard, rows) if ending == "parquet" else rows.write_ndjson(shard)
+    assert open_dataset(str(tmp_path), None, "train").num_rows == 3
+    shards[1].write_bytes(shards[2].read_bytes())
+    with pytest.raises(SourceError, match=f"{shards[2].name}: is a copy of {shards[1].name}"):
         open_dataset(str(tmp_path), None, "train")
 
 

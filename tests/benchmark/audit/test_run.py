@@ -59,7 +59,7 @@ def test_few_readers_are_not_enough_whatever_they_show(tmp_path) -> None:
     json.dumps(found.record, allow_nan=False)
 
 
-def test_no_gain_is_said_once_the_interval_is_as_narrow_as_wanted() -> None:
+def test_no_gain_is_said_once_the_interval_ends_below_what_is_worth_having() -> None:
     pairs = page_pairs(12, right=1.0)
     b = pl.col("preference") == "b"
     like_length = pairs.with_columns(p_b=pl.col("response_chars_b") / 200)

@@ -292,3 +292,14 @@ def test_the_command_takes_urls(
     assert cli.main(["prepare", "nonsense://x", "--out", f"{memory}/out"]) == 1
     assert "fsspec does not know" in capsys.readouterr().err
     assert not is_prepared(memory)
+
+
+def test_a_file_url_is_a_place_here(
+    sessions: Path, wanted: dict[str, bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "here"
+    for ranks in ([], ["--tasks", "1", "--workers", "1"]):
+        order = ["prepare", sessions.as_uri(), "--out", out.as_uri(), *ranks]
+        assert cli.main(order) == 0
+        assert content(out) == wanted
+    assert caplog.text == "", "withdrawals reach it"

@@ -275,6 +275,14 @@ def test_missing_shard_and_other_version_are_named(tmp_path: Path) -> None:
         config_files(tmp_path, "pairwise")
 
 
+def test_a_shard_that_is_a_copy_of_another_is_named_with_it(tmp_path: Path) -> None:
+    write(tmp_path / "ifllm", shard_bytes=1)
+    shards = sorted((tmp_path / "ifllm/ticks").iterdir())
+    shards[2].write_bytes(shards[0].read_bytes())
+    with pytest.raises(TableError, match=f"{shards[2].name}: is a copy of {shards[0].name}"):
+        config_files(tmp_path / "ifllm", "ticks")
+
+
 def test_turns_are_both_kinds_without_their_ticks(tmp_path: Path) -> None:
     write(tmp_path / "ifllm", shard_bytes=1)
     light = rows(tmp_path / "ifllm", "turns")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import datasets
@@ -56,9 +57,10 @@ def prepare(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
     """Stand in for the reader: every source becomes the example. Returns the sources it got."""
     sources: list[str | None] = []
 
-    def write(source: str | None, out: Path, *, progress: bool = True) -> None:
+    def write(source: str | None, out: Path, *, progress: bool = True) -> Any:
         sources.append(source)
         prepared_folder.write(out, shard_bytes=1)
+        return SimpleNamespace(left_out=lambda: None)
 
     module = ModuleType("ifllm_hf.data.prepared.prepare")
     module.prepare = write  # type: ignore[attr-defined]
@@ -233,6 +235,21 @@ def test_folder_of_another_version_is_refused(tmp_path: Path) -> None:
         load_dataset("ifllm", data_dir=str(tmp_path / "old"))
 
 
+def test_an_older_folder_by_its_path_says_what_to_do(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepared_folder.write(tmp_path / "old")
+    load_dataset(str(tmp_path / "old"), "preferences")
+    assert "ifllm prepare" not in caplog.text
+    card = tmp_path / "old" / "README.md"
+    head = re.sub(r"- config_name: turns\n(  .*\n)+", "", card.read_text())
+    card.write_text(head)
+    shutil.rmtree(tmp_path / "old" / "turns")
+    with pytest.raises(ValueError, match="BuilderConfig 'turns' not found"):
+        load_dataset(str(tmp_path / "old"), "turns")
+    assert "configs missing: turns). Run `ifllm prepare` again" in caplog.text
+
+
 def test_data_files_and_revision_are_refused() -> None:
     with pytest.raises(ConfigError, match="takes no data_files"):
         load_dataset("ifllm", data_files="x.parquet")
@@ -334,6 +351,17 @@ def test_plain_load_beside_the_folder_needs_no_import_of_ours(
     script = ANSWER.format(imports=PLAIN)
     answer = python(script, elsewhere, tmp_path)
     assert answer == ["parquet", [11, 12, 13, 31], list(prepared_folder.TICKS_OF), list(CONFIGS)]
+
+
+def test_a_config_without_rows_is_empty(tmp_path: Path) -> None:
+    few = str(tmp_path / "few")
+    prepared_folder.write(tmp_path / "few", conversations=[])
+    ours = load_dataset("ifllm", "ticks", data_dir=few)["train"]
+    assert len(ours) == 0 and ours.features == features("ticks")
+    for where in ({"path": few}, {"path": "ifllm", "data_dir": few}):
+        assert list(load_dataset(**where, name="ticks", split="train", streaming=True)) == []
+    (shard,) = (tmp_path / "few" / "ticks").iterdir()
+    assert pq.read_metadata(shard).num_row_groups == 0, "what `datasets` cannot read"
 
 
 def test_both_ways_give_the_same_columns(prepared: Path) -> None:

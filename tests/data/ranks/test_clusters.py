@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
 import pytest
 
 from ifllm_hf import cli
+from ifllm_hf.data.prepared.folder import working_folder
 from ifllm_hf.data.ranks.clusters import find_engine
 from ifllm_hf.data.ranks.engines import engine_for
 from ifllm_hf.data.ranks.exchange import exchanging, run_rank_at
 from ifllm_hf.data.ranks.listing import LISTING
 from ifllm_hf.data.ranks.one_rank import main
-from ifllm_hf.data.ranks.run import working_folder
 from ifllm_hf.errors import ConfigError, UnfinishedError
 from ifllm_hf.remote_path import RemotePath
+from tests.helpers.made_up_sessions import write_sessions
 from tests.helpers.ranks import content, in_ranks
 
 
@@ -158,22 +161,40 @@ def test_jobs_get_settings_and_no_token(
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_ray_runs_ranks_on_two_nodes(
-    sessions: Path, here: dict[str, bytes], tmp_path: Path
-) -> None:
-    ray = pytest.importorskip("ray", reason="of the extra `scale`, which the tests do without")
+@pytest.mark.parametrize("removed", [False, True])
+def test_ray_runs_ranks_on_two_nodes_also_if_one_goes(removed: bool, tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray", reason="`make ray-test` fetches it; the tests do without")
     from ray.cluster_utils import Cluster
 
+    tasks = 30
+    write_sessions(tmp_path / "sessions", tasks, steps=300)
+    in_ranks(tmp_path / "sessions", tmp_path / "here", tasks)
+    work = working_folder(tmp_path / "out")
+    left: list[int] = []
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     try:
-        cluster.add_node(num_cpus=1)
+        node = cluster.add_node(num_cpus=1)
         ray.init(address=cluster.address, log_to_driver=False)
         assert len(ray.nodes()) == 2
-        in_ranks(sessions, tmp_path / "out", 3, engine=find_engine("ray"))
+
+        def remove() -> None:
+            while len(list(work.glob("ranks/*.json"))) < 4:  # both have begun
+                time.sleep(0.005)
+            cluster.remove_node(node, allow_graceful=False)
+            left.append(tasks - len(list(work.glob("ranks/*.json"))))
+
+        with ThreadPoolExecutor(1) as thread:
+            gone = thread.submit(remove) if removed else None
+            engine = find_engine("ray")
+            in_ranks(tmp_path / "sessions", tmp_path / "out", tasks, engine=engine)
+            if gone is not None:
+                gone.result()
+                assert left[0] > 2, "it was gone before the last ranks"
     finally:
         ray.shutdown()
         cluster.shutdown()
-    assert content(tmp_path / "out") == here
+    assert content(tmp_path / "out") == content(tmp_path / "here")
+    assert not work.exists()
 
 
 @pytest.mark.parametrize(
@@ -182,6 +203,7 @@ def test_ray_runs_ranks_on_two_nodes(
         (["--engine", "slurm"], "Add --tasks"),
         (["--tasks", "2", "--engine", "jobs"], "name an exchange"),
         (["--tasks", "2", "--exchange", "folder"], "folder: no URL"),
+        (["--tasks", "2", "--exchange", "nonsense://x"], "fsspec does not know"),
         (["--tasks", "2", "--engine-args", "time=1"], "engine local has no settings"),
     ],
 )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ifllm_hf.data.prepared.folder import working_folder
+from ifllm_hf.data.ranks import rank as rank_module
 from ifllm_hf.data.ranks.engines import engine_for
 from ifllm_hf.data.ranks.listing import LISTING, SESSIONS, write_listing
-from ifllm_hf.data.ranks.run import working_folder
+from ifllm_hf.data.ranks.rank import run_rank
 from ifllm_hf.errors import ConfigError, SourceError, UnfinishedError
 from tests.helpers.made_up_sessions import write_session
 from tests.helpers.ranks import Engine, content, in_ranks
@@ -163,3 +167,27 @@ def test_an_error_of_a_rank_is_that_error_and_what_runs_is_done(
     engine = Engine()
     in_ranks(sessions, out, engine=engine)
     assert 0 in engine.ran[0] and len(engine.ran[0]) < 5
+
+
+def test_of_two_processes_that_do_the_same_rank_the_first_record_counts(
+    sessions: Path, undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = rank_module._counted
+    begun: list[int] = []
+
+    def twice(conversations: Iterable[Any], ends: Any) -> Iterator[Any]:
+        for number, conversation in enumerate(real(conversations, ends)):
+            if number == 1 and not begun:  # the node was cut off, and its rank began elsewhere
+                begun.append(1)
+                run_rank(working_folder(tmp_path / "out"), 0)
+                records_then.update(records(tmp_path / "out"))
+            yield conversation
+
+    records_then: dict[str, int] = {}
+    monkeypatch.setattr(rank_module, "_counted", twice)
+    engine = Engine(after=lambda work: records_after.update(records(tmp_path / "out")))
+    records_after: dict[str, int] = {}
+    in_ranks(sessions, tmp_path / "out", engine=engine)
+    assert engine.ran == [[0, 1, 2, 3, 4]] and begun
+    assert records_then and records_then.items() <= records_after.items()
+    assert content(tmp_path / "out") == undisturbed

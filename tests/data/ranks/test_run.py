@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from ifllm_hf import cli
+from ifllm_hf.data.prepared.folder import working_folder
 from ifllm_hf.data.prepared.prepare import PrepareReport, prepare
 from ifllm_hf.data.ranks import listing as listing_module
 from ifllm_hf.data.ranks.engines import engine_for
 from ifllm_hf.data.ranks.listing import cut
-from ifllm_hf.data.ranks.run import working_folder
 from ifllm_hf.data.schema import CONFIGS
-from ifllm_hf.data.sessions.collected import open_sessions, reader_of
+from ifllm_hf.data.sessions.collected import CollectedSessions, open_sessions, reader_of
 from ifllm_hf.data.sessions.review import PUBLISH, WITHHOLD, write_decisions
 from ifllm_hf.data.sessions.session_file import tombstone
-from ifllm_hf.errors import ConfigError, OutputError
+from ifllm_hf.errors import ConfigError, Interrupted, OutputError
 from ifllm_hf.files import held
 from tests.helpers.made_up_sessions import write_session
 from tests.helpers.ranks import Engine, content, in_ranks, rows
@@ -196,3 +196,57 @@ def test_parts_are_about_equal_and_none_is_empty() -> None:
     assert cut([100, 1, 1, 1, 1], 2) == [0, 1, 1, 1, 1]
     assert cut([1, 1, 1], 9) == [0, 1, 2]
     assert cut([], 3) == []
+
+
+def test_what_lies_unfinished_beside_the_output_is_named(
+    sessions: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stop(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    prepare(sessions, out, progress=False)
+    assert caplog.text == ""
+    with pytest.raises(Interrupted, match="2 of 2 ranks are done and kept .* goes on"):
+        in_ranks(sessions, out, 2, engine=Engine(after=stop))
+    left = content(working_folder(out))
+    prepare(sessions, out, progress=False)
+    assert f"{working_folder(out)}: holds the ranks" in caplog.text
+    assert content(working_folder(out)) == left
+    caplog.clear()
+    in_ranks(sessions, out, 2)
+    prepare(sessions, out, progress=False)
+    assert caplog.text == ""
+
+
+def test_ctrl_c_says_what_is_kept(
+    sessions: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    real = CollectedSessions.check_at_the_end
+    whole = iter([True])
+
+    def stopped(self: CollectedSessions) -> None:
+        if not next(whole, False):
+            raise KeyboardInterrupt
+        real(self)
+
+    monkeypatch.setattr(CollectedSessions, "check_at_the_end", stopped)
+    order = ["prepare", str(sessions), "--out", str(tmp_path / "out"), "--tasks", "3"]
+    assert cli.main([*order, "--workers", "1"]) == 130
+    said = capsys.readouterr().err
+    assert "interrupted; " in said and "; 1 of 3 ranks are done and kept" in said
+
+
+def test_the_summary_names_sessions_that_are_left_out(
+    sessions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, *_ = sorted(sessions.glob("*.jsonl"))
+    first.write_bytes(first.read_bytes()[:40])
+    (sessions / "withdrawn.txt").write_text(tombstone(second.stem) + "\n")
+    line = "sessions seen 12, kept 10, left out 2: no consent on its first line 1, withdrawn 1\n"
+    for ranks in ([], ["--tasks", "2", "--workers", "1"]):
+        assert cli.main(["prepare", str(sessions), "--out", str(tmp_path / "out"), *ranks]) == 0
+        assert line in capsys.readouterr().err

@@ -387,6 +387,6 @@ def test_the_real_release_is_complete() -> None:
 
 
 def test_a_prepared_folder_is_no_release(tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text("---\nifllm_prepared: 2\n---\n")
+    (tmp_path / "README.md").write_text("---\nifllm_prepared: 3\n---\n")
     with pytest.raises(SourceError, match="is prepared already"):
         open_source(tmp_path)

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ifllm_hf.data.ledger import Ledger
 from ifllm_hf.data.sessions.event_schema import fits
-from ifllm_hf.data.sessions.events import LEDGERS, count_refused, well_formed
+from ifllm_hf.data.sessions.events.page_loads import LEDGERS, count_refused, well_formed
+from ifllm_hf.data.sessions.events.point_columns import _rules, points_of
 from ifllm_hf.data.sessions.session_file import Session
 
 BATCH = {
@@ -39,7 +42,8 @@ def test_what_json_cannot_hold_does_not_fit(at_ms: Any) -> None:
 )
 def test_a_visible_range_has_both_ends_in_order_or_neither(ends: Any, kept: int) -> None:
     ledgers = {name: Ledger(name) for name in LEDGERS}
-    assert len(well_formed([["w", 1.0, 0, "A", *ends]], ledgers)) == kept
+    (found,) = well_formed([[["w", 1.0, 0, "A", *ends]]], ledgers)
+    assert len(found.events) == kept
     assert ledgers["view"].dropped == ({} if kept else {"malformed": 1})
 
 
@@ -54,3 +58,42 @@ def test_what_the_server_left_out_is_in_the_ledger() -> None:
     assert "out of range" in next(iter(ledgers["pointer"].dropped))
     for ledger in ledgers.values():
         ledger.check()
+
+
+def _mutations(event: list[Any]) -> Iterator[list[Any]]:
+    """Yield an event with each of its places changed to all kinds of values, and cut or longer."""
+    values = [None, True, False, 0, 1, 2, 1.0, 2.5, -1, 10**30, 1e300, "A", "mouse", "p", [], {}]
+    for place in range(len(event)):
+        for value in values:
+            yield [*event[:place], value, *event[place + 1 :]]
+    yield event[:-1]
+    yield [*event, 0]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        ["p", 10.5, 0, "A", 5.5, 6.5, 1.5, 2.5, 3, 0.5, 0, "mouse"],
+        ["p", 10, None, None, 5, 6, None, None, None, None, 31, "pen"],
+        ["g", 10.5, 9999, "B", None, None, 1.5, 2.5, 3, 0.5, 1, 30.5],
+    ],
+)
+def test_columns_take_what_fits_the_schema_and_nothing_else(event: list[Any]) -> None:
+    taken = 0
+    for number, mutation in enumerate(_mutations(event)):
+        ledgers = {name: Ledger(name) for name in LEDGERS}
+        (found,) = well_formed([[event, mutation, event]], ledgers)
+        n_fit = 2 + fits(mutation, "event")
+        assert len(found.events) == n_fit, mutation
+        assert sum(ledger.dropped["malformed"] for ledger in ledgers.values()) == 3 - n_fit
+        taken += n_fit == 3
+        # By itself no slower look helps: what is taken column by column fits.
+        name = "pointer" if event[0] == "p" else "gaze"
+        by_column = points_of([event, mutation], np.arange(2), name, checked=False)
+        assert by_column is None or n_fit == 3, (number, mutation)
+    assert 10 < taken < number
+
+
+def test_the_schema_of_points_is_one_that_columns_know() -> None:
+    for name in ("pointer", "gaze"):
+        assert _rules(name) is not None, "every event would be asked by itself"

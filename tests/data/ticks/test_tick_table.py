@@ -50,6 +50,7 @@ def test_every_column_of_a_small_conversation() -> None:
     expected: dict[str, list[Any]] = {
         "conversation_id": ["w/8"] * 4,
         "query_id": [7] * 4,
+        "message_id": blank,  # of chat pages
         "page_load": [0] * 4,
         "file_row": [0, 1, 2, 3],
         "t_ms": [100.5, 175.0, 260.5, 330.0],

@@ -3,7 +3,7 @@
 A reader has some labelled pairs. Of a pair, length with behaviour and length alone name different
 answers with the reader's own chance (.20 on average, as in the release), and where they do the
 former is right with the reader's own chance, so that the gain is as given on average. Both chances
-are drawn for each reader, which makes pairs of one reader resemble each other by .03 (intraclass
+are drawn for each reader, which makes pairs of one reader resemble each other by .04 (intraclass
 correlation of what a pair adds; in the release it is -.01).
 """
 

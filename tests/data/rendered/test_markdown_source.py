@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from ifllm_hf.capture.markdown_source import render_markdown
+from ifllm_hf.data.rendered.markdown_source import render_markdown
 
 ALLOWED = {"span", "p", "br", "hr", "ul", "ol", "li", "blockquote", "pre", "code", "a"}
 ALLOWED |= {"em", "strong", "s", "table", "thead", "tbody", "tr", "th", "td"}
@@ -237,7 +237,7 @@ def test_deep_links_images_and_tables_lose_no_word(levels: int) -> None:
 )
 def test_hostile_length_takes_bounded_work(piece: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Time is what a machine makes of it; the steps are bounded, and the words are shown."""
-    from ifllm_hf.capture import markdown_source
+    from ifllm_hf.data.rendered import markdown_source
 
     monkeypatch.setattr(markdown_source, "_STEPS_MAX", 20_000)
     steps: list[int] = []
