@@ -33,6 +33,9 @@ help:
 	@echo "            an hour a room; ROOM=data, alignment, metrics, server or reward: that one alone"
 	@echo "make audit-test  the verdicts of ifllm audit on 10,000 made-up streams of readers: two minutes"
 	@echo "make webgazer-test  fetch WebGazer (GPL) into a temporary folder and run it"
+	@echo "make docs   serve the pages of docs/ on http://127.0.0.1:8000; follows what you write"
+	@echo "make docs-build  write them as a folder, SITE=build/site, for Pages or a static Space"
+	@echo "make links  ask whether every page that docs/ and README link to is there"
 	@echo "make style  format the code"
 	@echo "make clean  remove the environment and build outputs"
 
@@ -117,6 +120,19 @@ late-reading: setup
 # The language model that comes with the package, from nothing but a seed: `make known-truth`.
 known-truth: setup
 	$(BIN)/python -m ifllm_hf.alignment.pretrained.base_model
+
+# The theme says at each start that it has a successor.
+docs docs-build: export NO_MKDOCS_2_WARNING ?= 1
+SITE ?= build/site
+.PHONY: docs docs-build links
+docs: setup
+	$(BIN)/python -m mkdocs serve --watch ifllm_hf --watch recipes --watch README.md
+
+docs-build: setup
+	$(BIN)/python -m mkdocs build --strict --site-dir $(abspath $(SITE))
+
+links: setup
+	$(BIN)/python -m tests.docs.links
 
 style: setup
 	$(BIN)/ruff check --fix .
