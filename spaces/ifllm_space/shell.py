@@ -23,7 +23,7 @@ from ifllm_hf.hub.collecting import HubPush
 from ifllm_space.about_links import about_data
 from ifllm_space.demo_data import DemoData
 from ifllm_space.explore.collected_tab import collected_tab
-from ifllm_space.explore.opening import opening
+from ifllm_space.explore.first_screen import opening
 from ifllm_space.explore.tab import turns_of
 from ifllm_space.score.tab import score_tab
 from ifllm_space.status_tab import status_tab

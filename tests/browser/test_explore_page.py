@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from ifllm_space.demo_data import DemoData
-from ifllm_space.explore.opening import opening
+from ifllm_space.explore.first_screen import opening
 from tests.helpers.made_up_sessions import write_sessions
 from tests.helpers.spaces.accessibility import serious_faults
 

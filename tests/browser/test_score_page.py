@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ifllm_space.demo_data import DemoData
-from ifllm_space.explore.opening import opening
+from ifllm_space.explore.first_screen import opening
 from tests.helpers.spaces.accessibility import serious_faults
 
 VIEW = ".ifllm-score"

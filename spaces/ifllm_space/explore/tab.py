@@ -7,7 +7,7 @@ import json
 import gradio as gr
 
 from ifllm_space.demo_data import DemoData
-from ifllm_space.explore.opening import Opening
+from ifllm_space.explore.first_screen import Opening
 from ifllm_space.explore.turn_view import turn_view
 from ifllm_space.explore.usual import usual_values
 from ifllm_space.pickers import Pickers, TurnPickers, first_turn

@@ -12,7 +12,7 @@ import polars as pl
 
 from ifllm_hf.errors import DataError, IFLLMError
 from ifllm_space.demo_data import DemoData
-from ifllm_space.explore.opening import Opening
+from ifllm_space.explore.first_screen import Opening
 from ifllm_space.pickers import QUIET, Pickers, TurnPickers, first_turn
 from ifllm_space.score.recording import MAX_CHARS, own_turn
 from ifllm_space.score.score_view import score_view

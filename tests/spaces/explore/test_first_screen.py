@@ -9,7 +9,7 @@ import polars as pl
 
 from ifllm_hf.reward.explain.what_moved import score_over_time
 from ifllm_space.demo_data import DemoData
-from ifllm_space.explore.opening import CHARS, opening
+from ifllm_space.explore.first_screen import CHARS, opening
 from ifllm_space.page_numbers import number
 from ifllm_space.pickers import first_turn
 
