@@ -58,7 +58,7 @@ def main() -> list[Row]:
     note = f"{chars} characters in both answers"
     return [
         row(NAMES[0], server_s * 1000, "ms", note=note),
-        row(NAMES[1], appear_s, "s", target=1.5, note="8 clicks on Turn after"),
+        row(NAMES[1], appear_s, "s", target=1.5, note="8 clicks on Next turn"),
         row(NAMES[2], draw_ms, "ms", note="of the last of them"),
         row(NAMES[3], repaint[0], "ms", target=20, note=note),
         row(NAMES[4], repaint[1], "ms", target=20, note="pixels read back, so all is drawn"),
@@ -133,14 +133,14 @@ def _in_browser(url: str, browser_path: str, folder: Path) -> tuple[float, float
     flags = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=flags)
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page = browser.new_page(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
         page.goto(url)
         page.wait_for_function(f"{SHOWN} !== undefined", timeout=60_000)
         times = []
         for _ in range(8):
             before = page.evaluate(SHOWN)
             began = time.perf_counter()
-            page.get_by_role("button", name="Turn after").first.click()
+            page.get_by_role("button", name="Next turn").first.click()
             page.wait_for_function(f"{SHOWN} !== '{before}'", polling=10)
             times.append(time.perf_counter() - began)
         draw_ms = float(page.evaluate(SHOWN.removesuffix("query") + "drawnMs"))
