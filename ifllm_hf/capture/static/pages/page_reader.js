@@ -77,14 +77,13 @@ export class PageReader {
   /** @returns {Visible[]} the answers that are on the screen */
   visible() {
     const found = [];
-    for (const shown of this.messages.all()) {
-      if (!shown.answer) continue;
-      const { top, bottom } = shown.element.getBoundingClientRect();
-      if (bottom <= 0 || top >= window.innerHeight) continue;
-      const part = visiblePart(this.messages.text(shown), this.clips);
-      const number = part && this.messages.number(shown);
-      if (part && number !== null) {
-        found.push({ number, element: shown.element, first: part[0], last: part[1] });
+    for (const { shown: messages } of this.messages.columns) {
+      for (const shown of this.#near(messages)) {
+        const part = shown.answer ? visiblePart(this.messages.text(shown), this.clips) : null;
+        const number = part && this.messages.number(shown);
+        if (part && number !== null) {
+          found.push({ number, element: shown.element, first: part[0], last: part[1] });
+        }
       }
     }
     this.onScreen = found;
@@ -113,6 +112,27 @@ export class PageReader {
   scroller(target) {
     if (!(target instanceof Element) || !target.matches(this.adapter.chat)) return undefined;
     return this.onScreen.find(({ element }) => target.contains(element))?.number ?? null;
+  }
+
+  /**
+   * Messages stand one below the other, so that few of many are looked at.
+   * @param {Shown[]} messages of a column
+   * @returns {Shown[]} those that may be on the screen
+   */
+  #near(messages) {
+    const around = messages[0]?.element.closest(this.adapter.chat);
+    if (!around) return [];
+    const { top, bottom } = this.clips.area(around);
+    let low = 0;
+    let high = messages.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (messages[middle].element.getBoundingClientRect().bottom > top) high = middle;
+      else low = middle + 1;
+    }
+    let end = low;
+    while (end < messages.length && messages[end].element.getBoundingClientRect().top < bottom) end += 1;
+    return messages.slice(low, end);
   }
 
   /** @param {Node} node @param {number} unit */
