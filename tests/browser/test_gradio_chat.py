@@ -203,10 +203,14 @@ def read(chromium: Any, example: tuple[str, Path]) -> Read:
         page.wait_for_function(
             "n => document.querySelectorAll('[data-testid=bot]').length === n", arg=answers
         )
-        rested()
-
-    def rested() -> None:
         page.wait_for_function("ifllmChat.reader.messages.all().every(m => m.handed)")
+
+    def rested(message: str, begin: str) -> None:
+        page.wait_for_function(
+            """([id, begin]) => ifllmChat.reader.messages.all().some(
+              m => m.id === id && m.handed && m.rested.startsWith(begin))""",
+            arg=[message, begin],
+        )
 
     def press(name: str) -> None:
         before = page.evaluate("acts")
@@ -239,11 +243,11 @@ def read(chromium: Any, example: tuple[str, Path]) -> Read:
     page.evaluate(SELECT, "charlie")
     page.keyboard.press("Control+c")
     press("Retry")
-    rested()
+    rested("a1.1", "Answer")
     left.get_by_role("button", name="Edit", exact=True).last.click()
     left.locator("textarea").fill("By a **person**.")
     press("Submit")
-    rested()
+    rested("a1.1", "Bya")
     ask("And now?", 4)
     press("Undo")
     assert page.evaluate("ifllmChat.capture.flush()")
