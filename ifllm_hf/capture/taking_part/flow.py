@@ -132,12 +132,13 @@ class Flow:
             if name not in BANDS or value not in BANDS[name][1]:
                 raise malformed("Expected demographics from the bands that were offered.")
             bands[name] = value
-        client = request.get("client")
+        client, page = request.get("client"), request.get("page")
         opened = self._store.open_session(
             consent_version=VERSION,
             consent_text=consent_text(self._settings),
             demographics=bands or None,
             client=client if isinstance(client, dict) else {},
+            page=page if isinstance(page, dict) else None,
         )
         return {
             "session": opened.session_id,
