@@ -41,6 +41,19 @@ class Settings:
     pack_idle_hours: float = field(
         default=24.0, metadata={"help": "hours after which a session that rests is packed"}
     )
+    keep_days: int | None = field(
+        default=None,
+        metadata={
+            "help": "days after its last event at which a session is deleted; empty: never. "
+            "Participants are told"
+        },
+    )
+    consent_words: Path | None = field(
+        default=None,
+        metadata={
+            "help": "folder of the operator's own words for the consent on chat pages: en.json, ..."
+        },
+    )
     exports: Path | None = field(
         default=None,
         metadata={"help": "prepared folder made from the sessions; made again on a withdrawal"},
@@ -150,6 +163,11 @@ class Settings:
         if not self.pack_idle_hours > 0:
             raise ConfigError(
                 f"${_PREFIX}PACK_IDLE_HOURS is {self.pack_idle_hours}. Expected hours above 0."
+            )
+        if self.keep_days is not None and self.keep_days < 1:
+            raise ConfigError(
+                f"${_PREFIX}KEEP_DAYS is {self.keep_days}. Expected whole days, 1 or more; "
+                "without it sessions are kept until they are withdrawn."
             )
         if self.trusted_proxies is not None and self.trusted_proxies < 0:
             raise ConfigError(

@@ -17,14 +17,16 @@ session_folder
               all sessions of a disk: which there are, which were withdrawn
 packing       packs sessions that have come to rest into shards
 pushing       what sends sessions to a dataset repository, as far as it is known here
-withdrawal    takes a session out of every place
+withdrawal    takes a session out of every place; retention: those whose time is over
 store         what appends to sessions: one writer, group commit
 routes        what a browser may post
 """
 
 from __future__ import annotations
 
+from ifllm_hf.capture.server.durable import Stored
+from ifllm_hf.capture.server.identity import OpenedSession
 from ifllm_hf.capture.server.refusals import Refusal
-from ifllm_hf.capture.server.store import OpenedSession, SessionStore, Stored
+from ifllm_hf.capture.server.store import SessionStore
 
 __all__ = ["OpenedSession", "Refusal", "SessionStore", "Stored"]
