@@ -12,6 +12,7 @@ from ifllm_hf.capture.same_page import origin_of
 from ifllm_hf.errors import ConfigError
 
 _PREFIX = "IFLLM_SPACE_"
+KEEP_DAYS_MAX = 36_500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,10 +165,10 @@ class Settings:
             raise ConfigError(
                 f"${_PREFIX}PACK_IDLE_HOURS is {self.pack_idle_hours}. Expected hours above 0."
             )
-        if self.keep_days is not None and self.keep_days < 1:
+        if self.keep_days is not None and not 1 <= self.keep_days <= KEEP_DAYS_MAX:
             raise ConfigError(
-                f"${_PREFIX}KEEP_DAYS is {self.keep_days}. Expected whole days, 1 or more; "
-                "without it sessions are kept until they are withdrawn."
+                f"${_PREFIX}KEEP_DAYS is {self.keep_days}. Expected 1 to {KEEP_DAYS_MAX} "
+                "whole days; without it sessions are kept until they are withdrawn."
             )
         if self.trusted_proxies is not None and self.trusted_proxies < 0:
             raise ConfigError(

@@ -15,7 +15,10 @@ from typing import Any
 import orjson
 
 from ifllm_hf.capture.server.append_log import QUARANTINE
+from ifllm_hf.capture.server.pushing import SessionPush
 from ifllm_hf.capture.server.session_folder import SessionFolder
+from ifllm_hf.capture.server.withdrawal import finish
+from ifllm_hf.capture.settings import KEEP_DAYS_MAX
 from ifllm_hf.data.sessions.session_file import SessionPlace, session_files
 from ifllm_hf.data.sessions.stored import StoredSessions
 from ifllm_hf.errors import IFLLMError
@@ -33,7 +36,8 @@ class Retention:
         sessions: SessionFolder,
         keep_days: int | None,
         now_ms: Callable[[], int],
-        finish: Callable[[], bool],
+        hub: SessionPush | None,
+        exports: Path | None,
     ) -> None:
         """Do nothing yet.
 
@@ -41,12 +45,16 @@ class Retention:
             sessions: Where they lie.
             keep_days: Of the operator; None: what a consent promised holds alone.
             now_ms: Gives the epoch in ms.
-            finish: Takes who is buried out of shards, exports and Hub; holds `sessions.moving`.
+            hub: Where they are pushed to; it has what this machine lost.
+            exports: The prepared folder that was made of them.
         """
         self._sessions = sessions
         self._keep_days = keep_days
         self._now_ms = now_ms
-        self._finish = finish
+        self._hub = hub
+        self._exports = exports
+        self._elsewhere: dict[str, tuple[int, float]] = {}
+        """What this machine lost, and keeps no more: its days, and the time of its last event."""
         self._stop = threading.Event()
         self._loop = threading.Thread(target=self._run, name="retention", daemon=True)
 
@@ -80,10 +88,31 @@ class Retention:
                         continue
                     sessions.take_out(session_id)
                 deleted += 1
+            for session_id in self._over_elsewhere():
+                sessions.take_out(session_id)
+                deleted += 1
             if deleted:
                 sessions.watch.expired(deleted)
-                self._finish()
+                finish(sessions, self._hub, self._exports)
         return deleted
+
+    def _over_elsewhere(self) -> list[str]:
+        """Return which sessions that only the Hub has are over; each is fetched once."""
+        try:
+            for session_id, data in self._hub.elsewhere(self._elsewhere) if self._hub else ():
+                days = self._days(data.partition(b"\n")[0])
+                last_ms = _last_time(data) or float("inf")
+                self._elsewhere[session_id] = days or KEEP_DAYS_MAX, last_ms
+        except IFLLMError as error:
+            self._sessions.watch.trouble("retention", f"what the Hub has stays: {error}")
+        now_ms = self._now_ms()
+        return [
+            session_id
+            for session_id, (days, last_ms) in self._elsewhere.items()
+            if last_ms < now_ms - 1000 * DAY_S * days
+            and not self._sessions.is_here(session_id)
+            and not self._sessions.is_withdrawn(session_id)
+        ]
 
     def _stored(self) -> Iterator[tuple[str, SessionPlace, bytes]]:
         """Yield every session of this disk, where all of it lies, and its first line."""
@@ -151,11 +180,15 @@ def last_event_ms(place: SessionPlace) -> float:
         IFLLMError: Its shard cannot be read.
         OSError: It cannot be read.
     """
-    for line in reversed(place.read_bytes().splitlines()):
-        at_ms = _time_of(_object(line))
-        if at_ms is not None:
-            return at_ms
+    last_ms = _last_time(place.read_bytes())
+    if last_ms is not None:
+        return last_ms
     return 1000 * place.stat().st_mtime if isinstance(place, Path) else 0.0
+
+
+def _last_time(data: bytes) -> float | None:
+    times = (_time_of(_object(line)) for line in reversed(data.splitlines()))
+    return next((at_ms for at_ms in times if at_ms is not None), None)
 
 
 def _id_of(file: Path) -> str:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +35,7 @@ from ifllm_hf.capture.server.packing import Packing
 from ifllm_hf.capture.server.pushing import PushTo, SessionPush
 from ifllm_hf.capture.server.retention import Retention
 from ifllm_hf.capture.server.session_folder import SessionFolder
-from ifllm_hf.capture.server.withdrawal import (
-    WithdrawalReceipt,
-    finish,
-    finish_exports,
-    withdraw,
-)
+from ifllm_hf.capture.server.withdrawal import WithdrawalReceipt, finish_exports, withdraw
 from ifllm_hf.capture.settings import Settings
 from ifllm_hf.data.sessions.packed import WRITER
 from ifllm_hf.errors import ConfigError
@@ -104,8 +98,8 @@ class SessionStore(SessionFolder):
                 )
             self.hub = push(self, settings.hub_dataset, settings.hub_interval_s)
         self.packing = Packing(self, settings.pack_idle_hours)
-        ended = partial(finish, self, self.hub, settings.exports)
-        self.retention = Retention(self, settings.keep_days, self.now_ms, ended)
+        ways = (self.hub, settings.exports)
+        self.retention = Retention(self, settings.keep_days, self.now_ms, *ways)
         self._started = False
 
     def start(self) -> None:

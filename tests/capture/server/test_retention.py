@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -139,19 +140,20 @@ def test_packed_sessions_leave_their_shard(
     assert old.session_id not in str(list(store.folder.rglob("*")))
 
 
-def test_what_a_crash_left_goes_too(make: Make, clock: Clock) -> None:
+def test_what_a_crash_left_goes_too(make: Make, clock: Clock, tmp_path: Path) -> None:
     store = make(keep_days=30)
     half = store.folder / "quarantine" / f"s_{'x' * 22}.1.part"
     half.parent.mkdir()
-    half.write_bytes(b'{"type":"ses')
-    os.utime(half, (clock.now_s, clock.now_s))
-    begun_too_early = store.folder / f"s_{'y' * 22}.jsonl"
-    begun_too_early.write_bytes(b"no JSON\n")
-    os.utime(begun_too_early, (clock.now_s, clock.now_s))
+    no_session = store.folder / f"s_{'y' * 22}.jsonl"
+    for file, content in ((half, b'{"type":"ses'), (no_session, b"no JSON\n")):
+        made = tmp_path / "made"
+        made.write_bytes(content)
+        os.utime(made, (clock.now_s, clock.now_s))
+        made.rename(file)
     assert swept(store) == 0
     clock.pass_days(31)
     assert swept(store) == 2
-    assert not half.exists() and not begun_too_early.exists()
+    assert not half.exists() and not no_session.exists()
 
 
 def test_exports_are_made_again_without_them(make: Make, clock: Clock, tmp_path: Path) -> None:
@@ -167,7 +169,37 @@ def test_exports_are_made_again_without_them(make: Make, clock: Clock, tmp_path:
     assert kept(store) == {left.session_id}
 
 
-@pytest.mark.parametrize("days", ["0", "-3", "1.5", "a month"])
+def test_what_only_the_hub_has_is_deleted_there(
+    hub: Any, make: Make, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "_LEAST", 1)
+    there = {"hub_dataset": "lab/sessions", "secret": "s" * 64, "hub_interval_s": 3600.0}
+    store = make(keep_days=30, **there)
+    assert store.hub is not None
+    packed = begun(store)
+    os.utime(store.path(packed.session_id), (0, 0))
+    assert store.packing.pack() == 1
+    begun(store)
+    clock.pass_days(20)
+    young = begun(store)
+    store.close()
+    shutil.move(store.folder, tmp_path / "lost")  # a new disk, as a Space has at each restart
+    clock.pass_days(11)
+    store = make(keep_days=30, **there)
+    assert swept(store) == 2
+    repo = hub.repos["datasets", "lab/sessions"]
+    assert sessions_of(hub) == [f"{young.session_id}.jsonl"]
+    assert len(repo.commits) == 1, "history is squashed"
+    clock.pass_days(20)
+    assert swept(store) == 3 and sessions_of(hub) == []
+
+
+def sessions_of(hub: Any) -> list[str]:
+    names = [name.rpartition("/")[2] for name in hub.files("lab/sessions")]
+    return [name for name in names if name.startswith(("s_", "packed-"))]
+
+
+@pytest.mark.parametrize("days", ["0", "-3", "1.5", "a month", "36501"])
 def test_days_that_are_none(days: str) -> None:
     with pytest.raises(ConfigError, match="KEEP_DAYS"):
         Settings.from_environment({"IFLLM_SPACE_KEEP_DAYS": days})

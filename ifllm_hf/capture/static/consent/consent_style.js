@@ -17,7 +17,7 @@ export const STYLE = `
 * { box-sizing: border-box; }
 .panel {
   display: flex; flex-direction: column; gap: 8px;
-  max-height: calc(100vh - 24px); overflow: auto; padding: 12px;
+  max-height: min(calc(100vh - 24px), 36rem); overflow: auto; padding: 12px;
   border: 1px solid var(--line); border-radius: 6px;
   background: var(--paper); color: var(--ink);
   font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere;
