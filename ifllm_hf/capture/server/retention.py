@@ -132,6 +132,8 @@ class Retention:
         halves = [h for h in sorted(folder.glob(f"{QUARANTINE}/s_*")) if _id_of(h) not in known]
         for file in [*loose, *halves]:
             try:
+                if not file.is_file():
+                    continue  # a pipe would be waited for; the start has said it
                 with file.open("rb") as content:
                     line = content.readline()
             except OSError as error:
