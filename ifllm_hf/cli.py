@@ -454,6 +454,7 @@ def _run_serve(arguments: argparse.Namespace) -> int:
         port=arguments.port,
         origins=arguments.origin,
         path_prefix=arguments.path_prefix,
+        keep_days=arguments.keep_days,
         push=HubPush,
     )
     return 0
