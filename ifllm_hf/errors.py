@@ -55,7 +55,7 @@ class ConfigError(IFLLMError):
 EXTRAS = {
     **dict.fromkeys(("scipy", "sklearn", "skops"), "learn"),
     **dict.fromkeys(("accelerate", "bitsandbytes", "peft", "torch", "transformers"), "train"),
-    **dict.fromkeys(("evaluate", "trl"), "train"),
+    **dict.fromkeys(("evaluate", "jinja2", "trl"), "train"),
     **dict.fromkeys(("fastapi", "markdown_it", "orjson", "uvicorn"), "capture"),
     "gradio": "space",
     "matplotlib": "plot",
