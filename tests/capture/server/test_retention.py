@@ -178,7 +178,8 @@ def test_what_only_the_hub_has_is_deleted_there(
     assert store.hub is not None
     packed = begun(store)
     os.utime(store.path(packed.session_id), (0, 0))
-    assert store.packing.pack() == 1
+    store.packing.pack()  # unless its own thread was faster
+    assert list(store.folder.glob("packed-*"))
     begun(store)
     clock.pass_days(20)
     young = begun(store)
