@@ -163,8 +163,8 @@ def _listen(
             else:
                 setattr(chatbot, name, value)
 
-    def keep_texts(told: str | None, *histories: Any) -> None:
-        store_texts(capture.store, told, histories, models)
+    def keep_texts(told: str | None, *histories: Any) -> str | None:
+        return "stored" if store_texts(capture.store, told, histories, models) else None
 
     told = gr.Textbox(visible="hidden")
     button = gr.Button(visible="hidden", elem_id=f"{PLACE}-texts")
@@ -172,7 +172,10 @@ def _listen(
         "(_, ...histories) => { const told = window.ifllmChat?.handOver() ?? null;"
         " return [told, ...histories.map((history) => told ? history : [])]; }"
     )
-    button.click(keep_texts, [told, *chatbots], None, js=hand_over, **_LISTENER)
+    handed = "(answer) => { window.ifllmChat?.handed(answer); return []; }"
+    button.click(keep_texts, [told, *chatbots], [told], js=hand_over, **_LISTENER).then(
+        None, [told], None, js=handed, **_LISTENER
+    )
     adapter = json.loads(_ADAPTER.read_text(encoding="utf-8"))
     config = {"adapter": adapter, "roots": [chatbot.elem_id for chatbot in chatbots]}
     start = _START % (json.dumps({**config, "button": f"{PLACE}-texts"}), PLACE, PLACE)

@@ -107,7 +107,7 @@ def _blocks(data: DemoData, capture: Capture) -> gr.Blocks:
             with gr.Tab("Score", id="score") as score:
                 score_tab(data, score, explored, opens)
             with gr.Tab("About & withdraw", id="about"):
-                gr.Markdown(about_data(data))
+                gr.Markdown(about_data(data), elem_classes="ifllm-about")
                 about(settings, store)
             collected_tab(blocks, settings)
             status_tab(blocks, settings, store)

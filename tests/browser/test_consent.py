@@ -184,9 +184,18 @@ def test_a_reload_goes_on_and_what_was_stopped_can_be_deleted_later(
     assert served.files() == []
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_language_on_a_narrow_screen(page: Any, theme: str) -> None:
-    page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+def test_a_session_whose_time_is_over_ends_here_too(page: Any, served: Served) -> None:
+    page.get_by_role("button", name="Yes, I take part").click()
+    page.wait_for_function("window.answer && window.capture")
+    served.capture.store.take_out(page.evaluate("answer.session"))
+    page.mouse.move(60, 200)
+    page.evaluate("() => { capture.flush() }")
+    says(page, "Your recording has been deleted, and nothing more is recorded.")
+    assert page.evaluate("told") == ["yes", "gone"] and page.evaluate(KEPT)["local"] == []
+
+
+def test_every_language_on_a_narrow_screen(page: Any) -> None:
+    page.emulate_media(color_scheme="light", reduced_motion="reduce")
     page.set_viewport_size({"width": 320, "height": 480})  # 1280 x 1920 at 400 %
     for language, title in LANGUAGES.items():
         page.evaluate("document.querySelector('ifllm-consent').remove()")
@@ -203,4 +212,6 @@ def test_every_language_on_a_narrow_screen(page: Any, theme: str) -> None:
         assert styles[0] == styles[1], "and looks the same"
         assert page.evaluate("document.documentElement.scrollWidth") <= 320
         assert page.locator(".text").evaluate("e => e.clientHeight") > 60, "it can be read"
+    assert serious_faults(page, "ifllm-consent") == []
+    page.emulate_media(color_scheme="dark")
     assert serious_faults(page, "ifllm-consent") == []

@@ -192,6 +192,8 @@ def test_heat_lies_on_its_glyphs(browser: Browser, space: Space) -> None:
     browser.open(space.url)
     open_tab(browser, "Explore")
     browser.wait("!!document.querySelector('.ifllm-explore[data-query]')?.replay?.layers?.[0]?.box")
+    guesses = "[...document.querySelectorAll('.ifllm-explore .ifllm-story li')].length"
+    assert browser.js(guesses) == 3
     glyphs, astray, warm, bare = browser.js(HEAT)
     assert glyphs > 200 and warm > 20
     assert (astray, bare) == (0, 0)

@@ -376,6 +376,9 @@ def test_fits_a_phone(chromium: Any, space_url: str) -> None:
         page.locator(f"{VIEW} .ifllm-play").tap()
         page.wait_for_function(f"{REPLAY}.t > 0")
         assert serious_faults(page) == []
+        page.goto(f"{space_url}?tab=about")
+        page.get_by_role("link", name="arXiv:2606.20482").wait_for()
+        assert serious_faults(page, ".ifllm-about") == []
     finally:
         context.close()
 

@@ -11,15 +11,18 @@ import os
 import runpy
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from ifllm_hf.capture import record_chat
+from ifllm_hf.capture.settings import Settings
 from ifllm_hf.cli import main
 from ifllm_hf.data.rendered.page_alignment import PageAlignment, align_page
+from ifllm_hf.errors import ConfigError
 from tests.helpers.spaces.running import free_port
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "gradio_chat.py"
@@ -325,3 +328,37 @@ def test_the_session_becomes_features_and_labels(
     assert set(liked["rejected"]) == {messages["a1.0.1"], read.rewritten()}
     edited = pairs.filter(pl.col("rule") == "edited")
     assert edited.select("chosen", "rejected").rows() == [("By a **person**.", read.rewritten())]
+
+
+def test_on_an_application_of_your_own_buttons_stay_as_the_page_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gradio as gr
+    from fastapi import FastAPI
+    from fastapi.testclient import TestClient
+
+    monkeypatch.setenv("GRADIO_SSR_MODE", "False")  # record_chat sets it
+    operator = Settings(contact="me@example.org", legal_basis="test")
+    app = FastAPI()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        chat = gr.ChatInterface(lambda question, history: question)
+        with gr.Blocks() as demo:
+            alone = gr.Chatbot()
+            capture = record_chat(alone, tmp_path / "s", settings=operator, app=app, path="/chat")
+        for bad in ([], ["chat"]):
+            with pytest.raises(ConfigError, match="no chat"):
+                record_chat(bad, tmp_path / "t", settings=operator)  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match="2 models for 1"):
+            record_chat(chat, tmp_path / "t", settings=operator, models=["a", "b"])
+        with pytest.raises(ConfigError, match="origins"):
+            origins = ("https://chat.example.org",)
+            record_chat(chat, tmp_path / "t", settings=replace(operator, origins=origins))
+        gr.mount_gradio_app(app, demo, path="/chat", ssr_mode=False)
+        gc.collect()
+    assert not getattr(alone, "likeable", False) and not getattr(alone, "_undoable", False)
+    client = TestClient(app)
+    assert client.get("/chat/ifllm/capture/pages/gradio.js").status_code == 200
+    asked = client.post("/chat/ifllm/api/v1/steps", json={"step": "begin"})
+    assert asked.json()["collects"] is True
+    capture.store.close()

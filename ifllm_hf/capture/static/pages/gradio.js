@@ -16,6 +16,8 @@ import { PageReader } from "./page_reader.js";
 /** @typedef {import("./page_messages.js").Shown} Shown */
 
 const HAND_OVER_MS = 100;
+const HAND_OVER_AGAIN_MS = 2000; // a history that had moved on, an answer that was lost
+const HAND_OVER_TRIES = 5;
 const PRESSED_MAX = 20; // that the server has not answered yet
 
 /** @param {{adapter: Adapter, roots: string[], button: string}} config */
@@ -63,12 +65,16 @@ class RecordedChat {
     /** @type {Map<string, Shown[]>} what stood there when something was pressed */
     this.pending = new Map();
     this.presses = 0;
+    this.tries = 0;
   }
 
   /** @param {{session: string, token: string}} me @param {() => void} ongone it was withdrawn */
   async start(me, ongone) {
     this.me = me;
-    this.reader = new PageReader(this.adapter, this.roots, () => this.#handOverSoon());
+    this.reader = new PageReader(this.adapter, this.roots, () => {
+      this.tries = 0;
+      this.#handOverIn(HAND_OVER_MS);
+    });
     const onrefused = (/** @type {string} */ error) => error === "gone" && ongone();
     this.capture = await startCapture({ ...me, reader: this.reader, onrefused });
   }
@@ -107,8 +113,20 @@ class RecordedChat {
     return told ? JSON.stringify({ ...this.me, ...told }) : null;
   }
 
-  #handOverSoon() {
+  /** @param {string|null} answer whether the server has stored them; null: it was asked nothing */
+  handed(answer) {
+    if (answer !== "stored" || !this.reader) return;
+    this.reader.messages.handedOver();
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => document.getElementById(this.button)?.click(), HAND_OVER_MS);
+    if (this.reader.messages.handOver()) this.#handOverIn(HAND_OVER_MS); // came meanwhile
+  }
+
+  /** Gradio drops a press while the one before is not answered. @param {number} ms */
+  #handOverIn(ms) {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      document.getElementById(this.button)?.click();
+      if (this.tries++ < HAND_OVER_TRIES) this.#handOverIn(HAND_OVER_AGAIN_MS);
+    }, ms);
   }
 }

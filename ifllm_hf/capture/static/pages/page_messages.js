@@ -31,7 +31,7 @@ import { PageText } from "./page_text.js";
  * @property {number|null} number
  * @property {string|null} rested its text without blanks, once it rests
  * @property {string|null} ended its text when the reader asked for another one
- * @property {boolean} handed whether the server was told whose Markdown it has
+ * @property {boolean} handed whether the server has its Markdown
  * @property {PageText|null} text as it is now; null: look again
  * @property {ReturnType<typeof setTimeout>|undefined} timer
  */
@@ -40,6 +40,7 @@ import { PageText } from "./page_text.js";
  * @typedef {object} Column a chat of the page; several stand side by side
  * @property {string} root id of the element around it
  * @property {Shown[]} shown
+ * @property {Shown[]} gone what stood there before the chat was emptied
  * @property {Map<number, number>} generations by place, of the message that stands or stood there
  * @property {Map<number, Former[]>} former by place
  * @property {boolean} editing whether the reader is editing a message, or has just done so
@@ -74,6 +75,8 @@ export class PageMessages {
     this.listChanged = true;
     /** @type {Set<string>} */
     this.turnsTold = new Set();
+    /** @type {Shown[]} what `handOver` told, as long as the server has not answered */
+    this.handing = [];
     /** @type {Set<Promise<void>>} */
     this.hashing = new Set();
   }
@@ -101,7 +104,9 @@ export class PageMessages {
   look() {
     if (!this.listChanged) return false;
     this.listChanged = false;
-    for (const column of this.columns) this.#lookAt(column);
+    for (const column of this.columns) {
+      if (this.columns.includes(column)) this.#lookAt(column); // else another chat was opened
+    }
     this.byElement.clear();
     for (const shown of this.all()) this.byElement.set(shown.element, shown);
     return true;
@@ -154,15 +159,16 @@ export class PageMessages {
 
   /**
    * Say what is new on the page, so that the server knows whose the Markdown is that it has.
-   * @returns {{chat: string, sizes: number[], fresh: Fresh[]}|null} null: it was told all of it before
+   * @returns {{chat: string, sizes: number[], fresh: Fresh[]}|null} null: it has all of it
    */
   handOver() {
     /** @type {Fresh[]} */
     const fresh = [];
+    this.handing = [];
     this.columns.forEach(({ shown }, at) => {
       shown.forEach((message, place) => {
         if (message.rested === null || message.handed) return;
-        message.handed = true;
+        this.handing.push(message);
         if (fresh.some(({ id }) => id === message.id)) return; // one question over several columns
         fresh.push({
           column: at,
@@ -176,6 +182,12 @@ export class PageMessages {
     });
     const sizes = this.columns.map(({ shown }) => shown.length);
     return fresh.length ? { chat: this.chat, sizes, fresh } : null;
+  }
+
+  /** The server has stored what `handOver` told it of. */
+  handedOver() {
+    for (const shown of this.handing) shown.handed = true;
+    this.handing = [];
   }
 
   /** Tell what is not told yet, and wait for it. */
@@ -199,11 +211,20 @@ export class PageMessages {
     }
     /** @type {NodeListOf<HTMLElement>} */
     const elements = root.querySelectorAll(this.adapter.message);
-    const before = column.shown;
-    if (!elements.length && before.length) {
-      this.#newChat();
+    if (!elements.length) {
+      if (column.shown.length) column.gone = column.shown;
+      for (const { timer } of column.shown) clearTimeout(timer);
+      column.shown = [];
       return;
     }
+    if (column.gone.length) {
+      // Who edits or asks anew may empty the chat first; with another first question it is another.
+      const first = column.gone[0].rested ?? this.text(column.gone[0]).text;
+      column.shown = this.#read(elements[0]).text === first ? column.gone.slice(0, 1) : [];
+      column.gone = [];
+      if (!column.shown.length) return this.#newChat();
+    }
+    const before = column.shown;
     for (const { timer } of before.slice(elements.length)) clearTimeout(timer);
     column.shown = before.slice(0, elements.length);
     elements.forEach((element, place) => {
@@ -240,10 +261,7 @@ export class PageMessages {
     const edited = column.editing;
     if (edited) column.edited = { place, shown };
     column.editing = false;
-    if (!shown.answer && place === 0 && !edited) {
-      this.#newChat(); // another chat was opened in its place
-      return;
-    }
+    if (!shown.answer && place === 0 && !edited) return this.#newChat(); // opened in its place
     this.#put(column, place, shown.element, shown.answer, !shown.answer || shown.ended !== null);
     if (!shown.answer) for (const later of column.shown.slice(place + 1)) this.#end(later);
   }
@@ -287,7 +305,7 @@ export class PageMessages {
       rested: null,
       ended: null,
       handed: false,
-      text: null,
+      text: this.#read(element),
       timer: undefined,
     };
     const question = column.shown[place - 1];
@@ -316,6 +334,7 @@ export class PageMessages {
 
   /** @param {Shown} shown */
   #rest(shown) {
+    clearTimeout(shown.timer);
     shown.rested = this.text(shown).text;
     if (shown.number !== null) this.#tell(shown);
     if (shown.answer) this.#tellTurn(shown);
@@ -367,7 +386,7 @@ export class PageMessages {
 
 /** @param {string} root @returns {Column} */
 function column(root) {
-  return { root, shown: [], generations: new Map(), former: new Map(), editing: false, edited: null };
+  return { root, shown: [], gone: [], generations: new Map(), former: new Map(), editing: false, edited: null };
 }
 
 /** A name for a chat that has none. */
