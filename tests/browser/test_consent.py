@@ -184,6 +184,22 @@ def test_a_reload_goes_on_and_what_was_stopped_can_be_deleted_later(
     assert served.files() == []
 
 
+def test_who_stops_while_the_recorder_still_loads_is_not_recorded_after_it(
+    page: Any, served: Served
+) -> None:
+    page.get_by_role("button", name="Yes, I take part").click()
+    page.wait_for_function("window.answer && window.capture")
+    held: list[Any] = []
+    page.route("**/record/capture.js", lambda route: held.append(route))
+    page.reload()
+    page.get_by_role("button", name="Recording: stop or delete").click()
+    page.get_by_role("button", name="Stop, and delete it").click()
+    wait_until(lambda: bool(held or page.wait_for_timeout(20)), "the recorder is asked for")
+    held[0].continue_()
+    says(page, "Your recording is deleted.")
+    assert page.evaluate("told") == ["yes", "withdraw"] and served.files() == []
+
+
 def test_a_session_whose_time_is_over_ends_here_too(page: Any, served: Served) -> None:
     page.get_by_role("button", name="Yes, I take part").click()
     page.wait_for_function("window.answer && window.capture")

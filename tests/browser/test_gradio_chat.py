@@ -110,6 +110,9 @@ SELECT = """word => {
 }"""
 
 
+DATABASES = "async () => (await indexedDB.databases()).map(({ name }) => name)"
+
+
 @dataclass
 class Read:
     """What the reader did, as the test saw it."""
@@ -182,8 +185,12 @@ def read(chromium: Any, example: tuple[str, Path]) -> Read:
     page.mouse.move(300, 300)
     made.before_consent += [name for name in posted if name.startswith("api/")]
     assert not list(made.sessions.glob("s_*"))
+    made.before_consent += [name for name in posted if name.startswith("capture/record/")]
+    made.before_consent += page.evaluate(DATABASES)
     page.click("[data-ifllm=yes]")
-    page.wait_for_selector("[data-ifllm=recorded]")
+    page.click("[data-ifllm=go_on]")
+    page.wait_for_selector("[data-ifllm=recording]")
+    page.wait_for_function("ifllmChat.capture")
     page.evaluate(
         """() => {
           window.parts = {};
@@ -255,9 +262,9 @@ def read(chromium: Any, example: tuple[str, Path]) -> Read:
     press("Undo")
     assert page.evaluate("ifllmChat.capture.flush()")
     page.evaluate("import('./ifllm/capture/pages/gradio.js').then(page => page.start({}))")
-    page.click("[data-ifllm=recorded]")
+    page.click("[data-ifllm=recording]")
     page.click("[data-ifllm=stop]")
-    page.wait_for_selector("[data-ifllm=open]")
+    page.wait_for_selector("[data-ifllm=again]")
     page.close()
     return made
 

@@ -193,18 +193,23 @@ class Consent extends HTMLElement {
     const gone = async () => {
       if (!this.ended?.()) return;
       strike(me.session);
+      await started;
       await this.options?.onend(me, "gone");
       this.#small();
       this.#say(/** @type {Notice} */ (this.notice).words.gone);
     };
     if (first) this.#open(() => this.#manage(me, true));
     else this.#recording(me);
-    try {
-      await this.options?.onyes(me, gone);
-    } catch (error) {
-      console.warn("ifllm: nothing is recorded, because the recorder does not start.", error);
-      this.#say(/** @type {Notice} */ (this.notice).words.failed);
-    }
+    const start = async () => {
+      try {
+        await this.options?.onyes(me, gone);
+      } catch (error) {
+        console.warn("ifllm: nothing is recorded, because the recorder does not start.", error);
+        this.#say(/** @type {Notice} */ (this.notice).words.failed);
+      }
+    };
+    const started = (this.started = start()); // who ends waits: what starts later would go on
+    await started;
     this.answer?.(me);
   }
 
@@ -212,6 +217,7 @@ class Consent extends HTMLElement {
   async #end(me, how) {
     if (!this.ended?.()) return;
     const { words } = /** @type {Notice} */ (this.notice);
+    await this.started;
     await this.options?.onend(me, how);
     keep({ ...me, over: true });
     forget();
