@@ -110,7 +110,8 @@ def file_style(changed: Mapping[str, Any] | None = None) -> AbstractContextManag
     require_matplotlib()
     import matplotlib
 
-    return matplotlib.rc_context({**_FILE_STYLE, **(changed or {})})
+    settings: Any = {**_FILE_STYLE, **(changed or {})}
+    return matplotlib.rc_context(settings)
 
 
 def given_axes(axes: Any, count: int, what: str) -> list[Any]:
