@@ -180,10 +180,12 @@ def read(chromium: Any, example: tuple[str, Path]) -> Read:
     page.goto(url)
     page.wait_for_selector("[data-ifllm=no]")
     page.mouse.move(300, 300)
-    made.before_consent += [name for name in posted if name.startswith("api/")]
+    made.before_consent += posted
+    assert page.evaluate("indexedDB.databases()") == []
     assert not list(made.sessions.glob("s_*"))
     page.click("[data-ifllm=yes]")
-    page.wait_for_selector("[data-ifllm=recorded]")
+    page.click("[data-ifllm=go_on]")
+    page.wait_for_function("ifllmChat.capture")
     page.evaluate(
         """() => {
           window.parts = {};
@@ -255,15 +257,17 @@ def read(chromium: Any, example: tuple[str, Path]) -> Read:
     press("Undo")
     assert page.evaluate("ifllmChat.capture.flush()")
     page.evaluate("import('./ifllm/capture/pages/gradio.js').then(page => page.start({}))")
-    page.click("[data-ifllm=recorded]")
+    page.click("[data-ifllm=recording]")
     page.click("[data-ifllm=stop]")
-    page.wait_for_selector("[data-ifllm=open]")
+    page.wait_for_selector("[data-ifllm=again]")
     page.close()
     return made
 
 
 def test_nothing_is_recorded_before_yes(read: Read) -> None:
-    assert read.before_consent == ["api/v1/steps"]
+    asked = [name for name in read.before_consent if not name.startswith("capture/")]
+    assert asked == ["api/v1/steps"]
+    assert not any("/record/" in name or "/page_" in name for name in read.before_consent)
     first = read.lines()[0]
     assert first["page"]["adapter"] == "gradio" and first["v"] == 3
     assert not any("refused" in line for line in read.lines())
