@@ -454,6 +454,7 @@ def _run_serve(arguments: argparse.Namespace) -> int:
         port=arguments.port,
         origins=arguments.origin,
         path_prefix=arguments.path_prefix,
+        keep_days=arguments.keep_days,
         push=HubPush,
     )
     return 0
@@ -463,8 +464,26 @@ def _run_demo(arguments: argparse.Namespace) -> int:
     from ifllm_hf.demo import run_demo
 
     _refuse_source_of_synthetic(arguments)
-    run_demo(arguments.source, arguments.out, synthetic=arguments.synthetic, say=_say, show=_show)
+    page = run_demo(
+        arguments.source,
+        arguments.out,
+        synthetic=arguments.synthetic,
+        verbose=arguments.verbose,
+        say=_say,
+        show=_show,
+    )
+    if arguments.open and not _opened(page):
+        _say("  no browser could be opened here; open that address in one")
     return 0
+
+
+def _opened(page: Path) -> bool:
+    import webbrowser
+
+    try:
+        return webbrowser.open(page.resolve().as_uri())
+    except webbrowser.Error:
+        return False
 
 
 def _show(text: str) -> None:

@@ -130,9 +130,11 @@ chat template and a card that says how near it is to what was trained.
 Prints KL(trained, served) and, beside it, KL(trained, base): how far training moved the model.
 """
 _DEMO = """\
-The whole line in minutes, on a CPU: prepare, load, score by worker, pairs, two short DPO runs.
+The whole line in minutes, on a CPU: prepare, load, score by worker, pairs, two short DPO runs;
+and one page that shows all of it, whose address comes last.
 
   ifllm demo                      # the release, or made-up data without network
+  ifllm demo --open               # opens the page in a browser
   ifllm demo --synthetic 40 --out outputs/made-up
 """
 
@@ -378,6 +380,10 @@ def parser() -> argparse.ArgumentParser:
         help="default: outputs/demo; a folder that no demo wrote is not touched",
     )
     _number(demo, "--synthetic", "make up a release of N conversations", least=1)
+    _flag(demo, "--open", "open the page in a browser")
+    demo.add_argument(
+        "-v", "--verbose", action="store_true", help="show the bars and warnings of libraries, too"
+    )
     return top
 
 

@@ -59,8 +59,8 @@ class Interrupted(KeyboardInterrupt):  # noqa: N818 (it is no error)
 EXTRAS = {
     **dict.fromkeys(("scipy", "sklearn", "skops"), "learn"),
     **dict.fromkeys(("accelerate", "bitsandbytes", "peft", "torch", "transformers"), "train"),
-    **dict.fromkeys(("evaluate", "trl"), "train"),
-    **dict.fromkeys(("fastapi", "orjson", "uvicorn"), "capture"),
+    **dict.fromkeys(("evaluate", "jinja2", "trl"), "train"),
+    **dict.fromkeys(("fastapi", "markdown_it", "orjson", "uvicorn"), "capture"),
     "gradio": "space",
     "matplotlib": "plot",
     **dict.fromkeys(("datatrove", "ray"), "scale"),

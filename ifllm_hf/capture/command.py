@@ -14,6 +14,7 @@ the routes that store what it sends.
   ifllm serve --sessions sessions --origin https://chat.example.org
   ifllm prepare sessions --out ./collected         # the same tables as of a release
   ifllm serve --sessions sessions --path-prefix /ifllm   # behind the page's own proxy
+  ifllm serve --sessions sessions --keep-days 90   # deletes what rests so long, and says so
 
 Nobody can take part before a contact and a legal basis are set. /status shows the operator how the
 collection stands, in a browser on this machine; docs/serve.md says what a page has to do, and
@@ -44,6 +45,13 @@ def add_serve(commands: Any) -> None:
     serve.add_argument("--port", type=_port, default=7861, metavar="N", help="default: 7861")
     serve.add_argument(
         "--path-prefix", default="", metavar="PATH", help="where a proxy shows it, such as /ifllm"
+    )
+    serve.add_argument(
+        "--keep-days",
+        type=int,
+        metavar="N",
+        help="days after its last event at which a session is deleted; participants are told "
+        "(default: until it is withdrawn)",
     )
 
 

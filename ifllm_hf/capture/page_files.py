@@ -1,6 +1,7 @@
 """What a browser loads of us: plain ES modules, served as they lie here.
 
 static/record/     the recorder, what sends, gaze; `capture.js` is what a page calls
+static/consent/    asks on pages that are not ours
 static/take_part/  the pages from consent to thanks, which call it
 static/dom.js      makes elements
 """

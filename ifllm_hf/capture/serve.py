@@ -57,6 +57,7 @@ def serve(
     port: int,
     origins: Sequence[str] = (),
     path_prefix: str = "",
+    keep_days: int | None = None,
     push: PushTo | None = None,
 ) -> None:
     """Serve until interrupted; what is not said here is read from `$IFLLM_SPACE_*`.
@@ -67,6 +68,7 @@ def serve(
         port: Of this machine.
         origins: Of the pages on other hosts that may send here, beside those of the settings.
         path_prefix: Where a proxy shows the server, such as `/ifllm`.
+        keep_days: Days after its last event at which a session is deleted; None: of the settings.
         push: Makes what pushes to the dataset of the settings.
 
     Raises:
@@ -79,6 +81,7 @@ def serve(
         sessions=sessions,
         origins=tuple(dict.fromkeys([*settings.origins, *map(origin_of, origins)])),
         root_path=normal_root(path_prefix) or settings.root_path,
+        keep_days=settings.keep_days if keep_days is None else keep_days,
     )
     settings.validate()
     check_address(host, port)

@@ -12,6 +12,7 @@ from ifllm_hf.capture.same_page import origin_of
 from ifllm_hf.errors import ConfigError
 
 _PREFIX = "IFLLM_SPACE_"
+KEEP_DAYS_MAX = 36_500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,19 @@ class Settings:
     hub_interval_s: float = field(default=60.0, metadata={"help": "seconds between two pushes"})
     pack_idle_hours: float = field(
         default=24.0, metadata={"help": "hours after which a session that rests is packed"}
+    )
+    keep_days: int | None = field(
+        default=None,
+        metadata={
+            "help": "days after its last event at which a session is deleted; empty: never. "
+            "Participants are told"
+        },
+    )
+    consent_words: Path | None = field(
+        default=None,
+        metadata={
+            "help": "folder of the operator's own words for the consent on chat pages: en.json, ..."
+        },
     )
     exports: Path | None = field(
         default=None,
@@ -150,6 +164,11 @@ class Settings:
         if not self.pack_idle_hours > 0:
             raise ConfigError(
                 f"${_PREFIX}PACK_IDLE_HOURS is {self.pack_idle_hours}. Expected hours above 0."
+            )
+        if self.keep_days is not None and not 1 <= self.keep_days <= KEEP_DAYS_MAX:
+            raise ConfigError(
+                f"${_PREFIX}KEEP_DAYS is {self.keep_days}. Expected 1 to {KEEP_DAYS_MAX} "
+                "whole days; without it sessions are kept until they are withdrawn."
             )
         if self.trusted_proxies is not None and self.trusted_proxies < 0:
             raise ConfigError(

@@ -64,6 +64,12 @@ class DemoData:
         return frame.sort("user_id", "conversation_id", "turn", "query_id")
 
     @cached_property
+    def reader_names(self) -> dict[str, str]:
+        """What the page calls each reader: numbers from 1, in the order of their ids."""
+        ids = self.index["user_id"].unique().sort()
+        return {user_id: f"Reader {i}" for i, user_id in enumerate(ids, 1)}
+
+    @cached_property
     def features(self) -> pl.DataFrame:
         """The features of every turn, in the order of the files; computed on first use."""
         return behavior_features(read_turns(self.folder))

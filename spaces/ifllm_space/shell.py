@@ -20,8 +20,10 @@ from ifllm_hf.capture.path_prefix import PathPrefix
 from ifllm_hf.capture.serving import run_server
 from ifllm_hf.capture.settings import Settings
 from ifllm_hf.hub.collecting import HubPush
+from ifllm_space.about_links import about_data
 from ifllm_space.demo_data import DemoData
 from ifllm_space.explore.collected_tab import collected_tab
+from ifllm_space.explore.first_screen import opening
 from ifllm_space.explore.tab import turns_of
 from ifllm_space.score.tab import score_tab
 from ifllm_space.status_tab import status_tab
@@ -34,6 +36,9 @@ STATIC_URL = "page"
 _NO_DOCS: dict[str, Any] = {"docs_url": None, "redoc_url": None, "openapi_url": None}
 
 TITLE = "IFLLM: what readers look at"
+IN_A_SENTENCE = (
+    "Watch one person read two answers: where eyes and mouse go hints at the one they will prefer."
+)
 
 
 def build_app(data: DemoData, settings: Settings | None = None) -> FastAPI:
@@ -82,10 +87,12 @@ def serve(data: DemoData, *, host: str, port: int) -> None:
 
 def _blocks(data: DemoData, capture: Capture) -> gr.Blocks:
     store, settings = capture.store, capture.store.settings
+    opens = opening(data)
     with gr.Blocks(title=TITLE, analytics_enabled=False) as blocks:
         gr.HTML(
             html_template=(
-                "<header class='ifllm-head'><h1>What readers look at</h1><p>${value}</p></header>"
+                "<header class='ifllm-head'><h1>What readers look at</h1>"
+                f"<p><strong>{IN_A_SENTENCE}</strong> ${{value}}</p></header>"
             ),
             value=data.said,
             js_on_load="",
@@ -94,12 +101,13 @@ def _blocks(data: DemoData, capture: Capture) -> gr.Blocks:
             gr.LoginButton()
         with gr.Tabs():
             with gr.Tab("Explore", id="explore"):
-                turns_of(data)
+                explored = turns_of(data, opens)
             with gr.Tab("Take part", id="take-part"):
                 take_part(capture.flow)
-            with gr.Tab("Score", id="score"):
-                score_tab(data)
+            with gr.Tab("Score", id="score") as score:
+                score_tab(data, score, explored, opens)
             with gr.Tab("About & withdraw", id="about"):
+                gr.Markdown(about_data(data), elem_classes="ifllm-about")
                 about(settings, store)
             collected_tab(blocks, settings)
             status_tab(blocks, settings, store)

@@ -84,7 +84,9 @@ def chromium(playwright: Any, chromium_command: list[str]) -> Iterator[Any]:
 @pytest.fixture
 def context(chromium: Any) -> Iterator[Any]:
     """A fresh profile; anything that takes longer than ten seconds has failed."""
-    fresh = chromium.new_context(viewport={"width": 1000, "height": 720})
+    # Nothing plays by itself: what a test looks at stays as it is.
+    still = {"viewport": {"width": 1000, "height": 720}, "reduced_motion": "reduce"}
+    fresh = chromium.new_context(**still)
     fresh.set_default_timeout(10_000)
     yield fresh
     fresh.close()

@@ -6,12 +6,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import polars as pl
 import pytest
 
 from ifllm_space.demo_data import DemoData
-from ifllm_space.pickers import first_turn
+from ifllm_space.explore.first_screen import opening
 from tests.helpers.made_up_sessions import write_sessions
 from tests.helpers.spaces.accessibility import serious_faults
 
@@ -19,14 +20,14 @@ VIEW = ".ifllm-explore"
 REPLAY = "document.querySelector('.ifllm-explore').replay"
 
 
-def opened(context: Any, url: str, theme: str = "light") -> Any:
+def opened(context: Any, url: str, theme: str = "light", turn: str | None = None) -> Any:
     page = context.new_page()
     page.faults = []
     page.on("pageerror", lambda error: page.faults.append(str(error)))
     page.on(
         "request", lambda request: page.faults.append(request.url) if not _own(request) else None
     )
-    page.goto(f"{url}?__theme={theme}")
+    page.goto(f"{url}?{urlencode({'__theme': theme} | ({'turn': turn} if turn else {}))}")
     page.wait_for_selector(f"{VIEW}[data-query]", timeout=30_000)
     return page
 
@@ -46,12 +47,26 @@ def shown(page: Any) -> int:
     return int(page.get_attribute(VIEW, "data-query"))
 
 
+# What stands where each character of an answer is drawn; null for marks of Markdown.
+SAID = f"""() => {REPLAY}.layers.map((layer) => [
+  Array.from({{ length: layer.length }}, (_, i) => {{
+    const glyph = layer.glyphs[i];
+    return glyph ? glyph[0].data.slice(glyph[1], glyph[2]) : null;
+  }}),
+  layer.length,
+])"""
+
+
 def test_texts_ratings_and_preference_are_shown(page: Any, demo_data: DemoData) -> None:
     turn = demo_data.turn(shown(page))
-    assert turn["query_id"] == first_turn(demo_data.index)
-    for side in ("a", "b"):
-        box = page.locator(f"{VIEW} [data-response={side.upper()}]")
-        assert box.evaluate("e => e.textContent") == turn[f"response_{side}"]
+    opens = opening(demo_data)
+    assert turn["query_id"] == opens.query_id
+    assert opens.rule in page.locator(VIEW).inner_text()
+    for side, (said, n) in enumerate(page.evaluate(SAID)):
+        text = turn[f"response_{'ab'[side]}"]
+        shown_chars = {i: said[i] for i in range(n) if said[i] is not None}
+        assert all(text[i] == char for i, char in shown_chars.items())
+        assert sum(not char.isspace() for char in shown_chars.values()) > 0.8 * len(text.split())
     liked = page.locator(f"{VIEW} .ifllm-liked")
     assert liked.count() == 1
     assert f"Answer {turn['preference'].upper()}" in liked.inner_text()
@@ -135,12 +150,11 @@ def test_heat_stands_where_glyphs_are_however_an_engine_boxes_them(
     context.add_init_script(TWO_LINES_HIGH)
     other = opened(context, space_url)
     assert other.evaluate(GLYPHS) == right
-    box = f"{REPLAY}.layers[0].run"
     other.evaluate(
         f"""() => {{
-          const node = {box}.firstChild, range = document.createRange();
-          for (let i = 1; i < node.length; i++) {{
-            range.setStart(node, i - 1); range.setEnd(node, i); range.getBoundingClientRect();
+          const range = document.createRange();
+          for (const [node, start, end] of {REPLAY}.layers[0].glyphs.filter(Boolean)) {{
+            range.setStart(node, start); range.setEnd(node, end); range.getBoundingClientRect();
           }}
         }}"""
     )
@@ -150,7 +164,7 @@ def test_heat_stands_where_glyphs_are_however_an_engine_boxes_them(
 @pytest.mark.parametrize("width", [390, 320])
 def test_no_column_is_cut_on_a_phone(page: Any, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 844})
-    page.locator(f"{VIEW} summary").click()
+    page.locator(f"{VIEW} .ifllm-features summary").click()
     cut = """[...document.querySelectorAll(".ifllm-explore .ifllm-wide")]
       .map((table) => table.scrollWidth - table.clientWidth)"""
     assert page.evaluate(cut) == [0, 0]
@@ -169,7 +183,8 @@ def test_gaze_is_spread_as_far_as_a_webcam_is_off(page: Any) -> None:
     assert page.evaluate(f"{REPLAY}.errorChars") == 139
     page.locator(VIEW).get_by_label("Gaze drawn").select_option(label="as recorded")
     assert reach() < wide
-    assert "100 to 200 px" in page.locator(f"{VIEW} .ifllm-legend").inner_text()
+    assert "1.4 to 2.9 lines" in page.locator(f"{VIEW} .ifllm-legend").inner_text()
+    assert "100 to 200 px" in page.locator(f"{VIEW} .ifllm-how").text_content()
 
 
 def test_smoothing_keeps_the_sum_and_the_middle(page: Any) -> None:
@@ -238,20 +253,64 @@ def test_click_on_the_timeline_seeks(page: Any) -> None:
 def test_buttons_walk_through_the_turns(page: Any, demo_data: DemoData) -> None:
     ids = demo_data.index["query_id"].to_list()
     here = ids.index(shown(page))
-    for name, want in (("Turn after", here + 1), ("Turn before", here), ("Turn before", here - 1)):
+    for name, want in (
+        ("Next turn", here + 1),
+        ("Previous turn", here),
+        ("Previous turn", here - 1),
+    ):
         page.get_by_role("button", name=name).first.click()
         page.wait_for_function(f"document.querySelector('{VIEW}').dataset.query === '{ids[want]}'")
+        assert page.url.endswith(f"turn={ids[want]}")
     reader = demo_data.index.row(here - 1, named=True)["user_id"]
-    assert reader in page.locator(f"{VIEW} .ifllm-question").inner_text()
+    said = page.locator(VIEW).inner_text()
+    assert demo_data.reader_names[reader] in said and reader not in said
+
+
+def test_address_names_a_turn(context: Any, space_url: str, demo_data: DemoData) -> None:
+    other = int(demo_data.index["query_id"][0])
+    page = opened(context, space_url, turn=str(other))
+    assert shown(page) == other
+    page.get_by_role("button", name="Copy link").click()
+    page.get_by_text(f"{space_url}?turn={other}").wait_for()
+    page = opened(context, space_url, turn="<b>no</b>")
+    assert shown(page) == opening(demo_data).query_id
+    assert "no turn <b>no</b> here" in page.locator(f"{VIEW} .ifllm-notice").inner_text()
+    assert "turn=" not in page.url
+
+
+@pytest.mark.parametrize("size", [(1440, 900), (390, 844)])
+def test_first_screen_plays_once_and_shows_what_is_what(
+    chromium: Any, space_url: str, size: tuple[int, int]
+) -> None:
+    context = chromium.new_context(viewport=dict(zip(("width", "height"), size, strict=True)))
+    try:
+        page = opened(context, space_url)
+        page.wait_for_function(f"{REPLAY}.playing && {REPLAY}.t > 0")
+        for part in (".ifllm-play", ".ifllm-legend", ".ifllm-story", ".ifllm-answer"):
+            box = page.locator(f"{VIEW} {part}").first.bounding_box()
+            assert box["y"] >= 0 and (
+                part == ".ifllm-answer" or box["y"] + box["height"] <= size[1]
+            )
+            assert box["y"] < size[1]
+        page.mouse.wheel(0, 10)
+        page.wait_for_function(f"!{REPLAY}.playing && {REPLAY}.t < {REPLAY}.end")
+        before = shown(page)
+        page.get_by_role("button", name="Next turn").first.click()
+        page.wait_for_function(f"document.querySelector('{VIEW}').dataset.query !== '{before}'")
+        assert not page.evaluate(f"{REPLAY}.playing")
+    finally:
+        context.close()
 
 
 def test_reader_is_picked_by_keyboard(page: Any, demo_data: DemoData) -> None:
     before = shown(page)
-    other = next(u for u in demo_data.index["user_id"].unique(maintain_order=True))
+    here = demo_data.turn(before)["user_id"]
+    other = next(name for user, name in demo_data.reader_names.items() if user != here)
+    page.get_by_role("button", name="Choose a reader").first.click()
     picker = page.get_by_role("combobox", name="Reader").first
     picker.focus()
     page.keyboard.press("Control+a")
-    page.keyboard.type(other)
+    page.keyboard.type(f"{other} (")
     page.keyboard.press("Enter")
     page.wait_for_function(f"document.querySelector('{VIEW}').dataset.query !== '{before}'")
     assert other in page.locator(f"{VIEW} .ifllm-question").inner_text()
@@ -299,7 +358,9 @@ OUTSIDE = """(root) => [...document.querySelectorAll(root + ' *')]
 
 
 def test_fits_a_phone(chromium: Any, space_url: str) -> None:
-    context = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    context = chromium.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, reduced_motion="reduce"
+    )
     try:
         page = opened(context, space_url)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -315,6 +376,9 @@ def test_fits_a_phone(chromium: Any, space_url: str) -> None:
         page.locator(f"{VIEW} .ifllm-play").tap()
         page.wait_for_function(f"{REPLAY}.t > 0")
         assert serious_faults(page) == []
+        page.goto(f"{space_url}?tab=about")
+        page.get_by_role("link", name="arXiv:2606.20482").wait_for()
+        assert serious_faults(page, ".ifllm-about") == []
     finally:
         context.close()
 

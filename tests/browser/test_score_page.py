@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ifllm_space.demo_data import DemoData
-from ifllm_space.pickers import first_turn
+from ifllm_space.explore.first_screen import opening
 from tests.helpers.spaces.accessibility import serious_faults
 
 VIEW = ".ifllm-score"
@@ -77,8 +77,25 @@ def test_both_rewards_say_what_they_are(page: Any, demo_data: DemoData) -> None:
     assert "from the words alone" in said and "towards the end of reading" in said
     assert f"fitted on {demo_data.reward.trained_on.pairs} pairs" in said
     assert "made-up data" in said
-    turn = demo_data.turn(first_turn(demo_data.index))
-    assert f"The reader preferred {turn['preference'].upper()}." in said
+    turn = demo_data.turn(opening(demo_data).query_id)
+    reader = demo_data.reader_names[turn["user_id"]]
+    assert f"{reader} preferred {turn['preference'].upper()}." in said
+    moved = page.locator(f"{VIEW} .ifllm-lead").inner_text()
+    assert f"Words alone guess {'A' if text[0] > text[1] else 'B'} ({max(text)} %)" in moved
+    assert "What moved it most: " in moved and moved.endswith(("for A.", "for B."))
+
+
+def test_it_opens_on_the_turn_of_explore(page: Any) -> None:
+    def shown() -> str:
+        return str(page.get_attribute(".ifllm-explore", "data-query"))
+
+    assert page.get_attribute(VIEW, "data-turn").endswith(f" {shown()}")
+    page.get_by_role("tab", name="Explore").click()
+    before = shown()
+    page.get_by_role("button", name="Surprise me").first.click()
+    page.wait_for_function(f"document.querySelector('.ifllm-explore').dataset.query !== '{before}'")
+    page.get_by_role("tab", name="Score").click()
+    page.wait_for_function(f"document.querySelector('{VIEW}').dataset.turn.endsWith(' {shown()}')")
 
 
 def test_reward_follows_the_replay(page: Any) -> None:
@@ -143,8 +160,9 @@ def test_recorded_character_is_the_one_under_the_mouse(page: Any) -> None:
         f"""() => {{
           const layer = {REPLAY}.layers[1];
           const range = document.createRange();
-          range.setStart(layer.run.firstChild, layer.starts[40]);
-          range.setEnd(layer.run.firstChild, layer.starts[41]);
+          const [node, start, end] = layer.glyphs[40];
+          range.setStart(node, start);
+          range.setEnd(node, end);
           const r = range.getBoundingClientRect();
           return [(r.left + r.right) / 2, (r.top + r.bottom) / 2];
         }}"""
@@ -152,7 +170,7 @@ def test_recorded_character_is_the_one_under_the_mouse(page: Any) -> None:
     page.mouse.move(x - 3, y)
     page.mouse.move(x, y)
     page.wait_for_timeout(150)
-    page.get_by_role("button", name="Stop and score").click()
+    page.get_by_role("button", name="Stop and score").press("Enter")  # the mouse stays
     wait_for_own(page)
     mouse = page.evaluate(f"{REPLAY}.view.ticks.mouse")
     assert (mouse["on"][-1], mouse["char"][-1]) == (1, 40)

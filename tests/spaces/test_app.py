@@ -14,6 +14,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from ifllm_hf.capture.page_files import STATIC
+from ifllm_hf.data.raw.download import REPOSITORY
+from ifllm_space.about_links import about_data
 from ifllm_space.demo_data import DemoData
 
 ROOT = Path(__file__).parents[2]
@@ -100,6 +102,15 @@ def test_page_asks_nothing_of_other_hosts(client: TestClient) -> None:
     assert "http" not in json.dumps(config.get("head"))
     assert not config.get("css")
     assert "fonts.googleapis" not in client.get("/").text
+
+
+def test_about_links_what_this_is_made_of(client: TestClient, demo_data: DemoData) -> None:
+    said = about_data(demo_data)
+    assert json.dumps(said) in json.dumps(client.get("/config").json()["components"])
+    links = re.findall(r"\]\((\S+?)\)", said)
+    assert links == ["https://arxiv.org/abs/2606.20482", f"https://github.com/{REPOSITORY}"]
+    cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert links[0] in cited and "license: Apache-2.0" in cited and "Apache License 2.0" in said
 
 
 def test_own_routes_answer_beside_gradio(client: TestClient) -> None:

@@ -1,4 +1,4 @@
-"""Explore in a real browser: how long a turn takes to appear, and a moment of it to be drawn.
+"""Explore in a real browser: how long the page and a turn take to appear, a moment to be drawn.
 
 Uses the real release where `$IFLLM_RELEASE` names it, else made-up data. The turn is the one with
 the longest answers among those with behaviour.
@@ -22,6 +22,8 @@ from typing import Any
 from measuring import Row, release, row
 
 APP = Path(__file__).parents[2] / "spaces" / "app.py"
+SIZES = {"1440 px": (1440, 900), "390 px": (390, 844)}
+FIRST = tuple(f"explore: first answer shown, {name} wide (median)" for name in SIZES)
 NAMES = (
     "explore: server time of a turn",
     "explore: a turn appears after a click (median)",
@@ -49,19 +51,21 @@ REPAINT = """async () => {
 def main() -> list[Row]:
     browser_path = shutil.which("chromium") or shutil.which("google-chrome")
     if browser_path is None:
-        return [row(name, None, note="no Chromium here") for name in NAMES]
+        return [row(name, None, note="no Chromium here") for name in (*NAMES, *FIRST)]
     with tempfile.TemporaryDirectory() as place:
         folder = _prepared(Path(place) / "ifllm")
         server_s, chars = _server_time(folder)
         with _app(folder) as url:
             appear_s, draw_ms, repaint = _in_browser(url, browser_path, folder)
+            first = _first_screen(url, browser_path)
     note = f"{chars} characters in both answers"
     return [
         row(NAMES[0], server_s * 1000, "ms", note=note),
-        row(NAMES[1], appear_s, "s", target=1.5, note="8 clicks on Turn after"),
+        row(NAMES[1], appear_s, "s", target=1.5, note="8 clicks on Next turn"),
         row(NAMES[2], draw_ms, "ms", note="of the last of them"),
         row(NAMES[3], repaint[0], "ms", target=20, note=note),
         row(NAMES[4], repaint[1], "ms", target=20, note="pixels read back, so all is drawn"),
+        *first,
     ]
 
 
@@ -133,14 +137,14 @@ def _in_browser(url: str, browser_path: str, folder: Path) -> tuple[float, float
     flags = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=flags)
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page = browser.new_page(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
         page.goto(url)
         page.wait_for_function(f"{SHOWN} !== undefined", timeout=60_000)
         times = []
         for _ in range(8):
             before = page.evaluate(SHOWN)
             began = time.perf_counter()
-            page.get_by_role("button", name="Turn after").first.click()
+            page.get_by_role("button", name="Next turn").first.click()
             page.wait_for_function(f"{SHOWN} !== '{before}'", polling=10)
             times.append(time.perf_counter() - began)
         draw_ms = float(page.evaluate(SHOWN.removesuffix("query") + "drawnMs"))
@@ -155,3 +159,35 @@ def _in_browser(url: str, browser_path: str, folder: Path) -> tuple[float, float
         repaint = page.evaluate(REPAINT)
         browser.close()
     return sorted(times)[len(times) // 2], draw_ms, repaint
+
+
+def _first_screen(url: str, browser_path: str) -> list[Row]:
+    """From the address to the first answer on the screen, in a browser that has nothing stored."""
+    from playwright.sync_api import sync_playwright
+
+    flags = ["--no-sandbox"] if os.geteuid() == 0 else []
+    rows = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=flags)
+        for name, (width, height) in zip(FIRST, SIZES.values(), strict=True):
+            times, received = [], [0]
+            for _ in range(5):
+                context = browser.new_context(viewport={"width": width, "height": height})
+                page = context.new_page()
+                session = context.new_cdp_session(page)
+                session.send("Network.enable")
+                sizes: list[float] = []
+                session.on(
+                    "Network.loadingFinished", lambda e, s=sizes: s.append(e["encodedDataLength"])
+                )
+                began = time.perf_counter()
+                page.goto(url, wait_until="commit")
+                page.wait_for_function(f"{SHOWN} !== undefined", polling=10, timeout=60_000)
+                times.append(time.perf_counter() - began)
+                page.wait_for_load_state("networkidle")
+                received.append(int(sum(sizes)))
+                context.close()
+            note = f"5 fresh profiles, {max(received) / 1000:.0f} kB in all"
+            rows.append(row(name, sorted(times)[2], "s", target=2, note=note))
+        browser.close()
+    return rows

@@ -31,12 +31,21 @@ def answer(records: Sequence[Record], repeats: int, names: Mapping[str, str] = N
         repeats: How often the folds were drawn.
         names: What a line is called -> its model; the gain is that of the last one.
     """
-    found = {
-        (r["model"], r["subset"]): r
-        for r in records
-        if r["protocol"] == PROTOCOL and r["subset"] in SUBSETS and not r.get("file")
-    }
-    subsets = [s for s in SUBSETS if any(subset == s for _, subset in found)]
+    rows = answer_rows(records, names)
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+    return "\n".join([*lines, answer_note(records, repeats)])
+
+
+def answer_rows(records: Sequence[Record], names: Mapping[str, str] = NAMES) -> list[list[str]]:
+    """Return the lines of the answer: what each is called, then what it says of each subset.
+
+    Args:
+        records: Scores of one set.
+        names: What a line is called -> its model; the gain is that of the last one.
+    """
+    found = _found(records)
+    subsets = _subsets(found)
     rows = [
         [title, *_cells(found, model, subsets, "accuracy", "low", "high")]
         for title, model in names.items()
@@ -44,19 +53,21 @@ def answer(records: Sequence[Record], repeats: int, names: Mapping[str, str] = N
     ]
     last = list(names.values())[-1]
     gain = _cells(found, last, subsets, "d_length", "d_length_low", "d_length_high", sign=True)
-    rows.append(["gain over length", *gain])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(subsets) + 1)]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
-    sizes = {s: next(r for (_, subset), r in found.items() if subset == s) for s in subsets}
+    return [*rows, ["gain over length", *gain]]
+
+
+def answer_note(records: Sequence[Record], repeats: int) -> str:
+    """Return what the lines of the answer rest on, in a sentence."""
+    found = _found(records)
+    sizes = {s: next(r for (_, t), r in found.items() if t == s) for s in _subsets(found)}
     said = "; ".join(
         f"{SUBSETS[s]}: n = {r['n']} of {r['workers']} readers" for s, r in sizes.items()
     )
-    lines.append(
+    return (
         f"Accuracy of preferences, held out by reader (no reader on both sides), {repeats} "
         f"{'repeat' if repeats == 1 else 'repeats averaged'}; in brackets 95 % over readers, of "
         f"the gain for the paired difference; {said}."
     )
-    return "\n".join(lines)
 
 
 def first_table(records: Sequence[Record]) -> str:
@@ -68,8 +79,20 @@ def first_table(records: Sequence[Record]) -> str:
     )
 
 
+def _found(records: Sequence[Record]) -> dict[tuple[str, str], Record]:
+    return {
+        (r["model"], r["subset"]): r
+        for r in records
+        if r["protocol"] == PROTOCOL and r["subset"] in SUBSETS and not r.get("file")
+    }
+
+
+def _subsets(found: Mapping[tuple[str, str], Record]) -> list[str]:
+    return [s for s in SUBSETS if any(subset == s for _, subset in found)]
+
+
 def _cells(
-    found: dict[tuple[str, str], Record],
+    found: Mapping[tuple[str, str], Record],
     model: str,
     subsets: Sequence[str],
     *columns: str,

@@ -17,7 +17,7 @@ session_folder
               all sessions of a disk: which there are, which were withdrawn
 packing       packs sessions that have come to rest into shards
 pushing       what sends sessions to a dataset repository, as far as it is known here
-withdrawal    takes a session out of every place
+withdrawal    takes a session out of every place; retention: those whose time is over
 store         what appends to sessions: one writer, group commit
 page_messages the texts of a chat page, which its owner tells and no browser
 routes        what a browser may post
@@ -25,9 +25,11 @@ routes        what a browser may post
 
 from __future__ import annotations
 
+from ifllm_hf.capture.server.durable import Stored
+from ifllm_hf.capture.server.identity import OpenedSession
 from ifllm_hf.capture.server.page_messages import PageMessage, put_messages
 from ifllm_hf.capture.server.refusals import Refusal
-from ifllm_hf.capture.server.store import OpenedSession, SessionStore, Stored
+from ifllm_hf.capture.server.store import SessionStore
 
 __all__ = [
     "OpenedSession",

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The answer to a line that is on disk.
+
+    Attributes:
+        duplicate: It was there before; nothing was written.
+        durable: It will outlive this machine: pushed to the Hub, or no Hub is configured.
+    """
+
+    duplicate: bool
+    durable: bool
 
 
 def write_durably(path: Path, data: bytes, *, mode: int = 0o666) -> None:

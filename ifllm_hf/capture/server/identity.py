@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ifllm_hf.capture.server.durable import write_durably
@@ -19,6 +20,15 @@ SESSION_ID = re.compile(r"s_[A-Za-z0-9_-]{22}", re.ASCII)
 _CODE_BYTES = 16
 _SECRET_CHARS = 64
 _GROUP = 4  # characters between two hyphens of a code
+
+
+@dataclass(frozen=True)
+class OpenedSession:
+    """What a participant's browser gets once, and the server keeps nothing of but the id."""
+
+    session_id: str
+    token: str = field(repr=False)
+    withdrawal_code: str = field(repr=False)
 
 
 def new_identity() -> tuple[str, str]:

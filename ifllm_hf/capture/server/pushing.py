@@ -5,6 +5,7 @@ Who starts a server hands it in; `ifllm_hf.hub.collecting.HubPush` is ours.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from typing import Protocol
 
 from ifllm_hf.capture.server.session_folder import SessionFolder
@@ -29,6 +30,17 @@ class SessionPush(Protocol):
 
     def restore(self, session_id: str) -> bool:
         """Fetch a session that this machine lost; False if there is none, or nobody answers."""
+        ...
+
+    def elsewhere(self, but: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield the sessions that this machine lost, each with its file.
+
+        Args:
+            but: Ids that are left out.
+
+        Raises:
+            IFLLMError: Nobody answers.
+        """
         ...
 
     def holds(self, session_id: str) -> bool:

@@ -29,6 +29,7 @@ def status(store: SessionStore) -> list[tuple[str, str]]:
         ("collection", "open" if store.settings.collects else "off: contact or legal basis unset"),
         ("counted since", _at(counts.since_epoch_s)),
         ("sessions today", _tried(lambda: f"{_today(store)} of {store.count()} kept here")),
+        ("kept", _kept(store)),
         ("batches stored", f"{counts.batches:,} ({counts.batches_twice:,} more came twice)"),
         ("events left out", f"{counts.events_refused.total():,}{left_out}"),
         ("requests refused", f"{counts.refused.total():,}; {_listed(counts.refused)}"),
@@ -40,7 +41,7 @@ def status(store: SessionStore) -> list[tuple[str, str]]:
     ]
     if counts.last_trouble:
         at_s, kind, said = counts.last_trouble
-        rows[7] = ("last trouble", f"{_at(at_s)} {kind}: {said}")
+        rows[8] = ("last trouble", f"{_at(at_s)} {kind}: {said}")
     return rows
 
 
@@ -66,6 +67,12 @@ def _today(store: SessionStore) -> int:
         except (OSError, ValueError, KeyError, TypeError):
             continue  # damaged: said at the start
     return today
+
+
+def _kept(store: SessionStore) -> str:
+    days, expired = store.settings.keep_days, store.watch.counts().expired
+    kept = "until withdrawn" if days is None else f"{days} days after the last event"
+    return f"{kept}; {expired:,} deleted because their time was over"
 
 
 def _waiting(store: SessionStore) -> str:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,10 @@ from filelock import FileLock, Timeout
 from ifllm_hf.capture.server import refusals
 from ifllm_hf.capture.server.append_log import AppendLog
 from ifllm_hf.capture.server.checks import check
+from ifllm_hf.capture.server.durable import Stored
 from ifllm_hf.capture.server.identity import (
     SESSION_ID,
+    OpenedSession,
     new_identity,
     secret_beside,
     token_is_of,
@@ -31,6 +33,7 @@ from ifllm_hf.capture.server.identity import (
 from ifllm_hf.capture.server.limits import RateLimit
 from ifllm_hf.capture.server.packing import Packing
 from ifllm_hf.capture.server.pushing import PushTo, SessionPush
+from ifllm_hf.capture.server.retention import Retention
 from ifllm_hf.capture.server.session_folder import SessionFolder
 from ifllm_hf.capture.server.withdrawal import WithdrawalReceipt, finish_exports, withdraw
 from ifllm_hf.capture.settings import Settings
@@ -42,28 +45,6 @@ WRONG_CODES_PER_MINUTE = 20
 ROOM_TO_FINISH = 2**20
 """Bytes that a full session still takes of all but batches: who is told to finish can."""
 _GROUP_MAX = 128  # fewer than files stay open
-
-
-@dataclass(frozen=True)
-class OpenedSession:
-    """What a participant's browser gets once, and the server keeps nothing of but the id."""
-
-    session_id: str
-    token: str = field(repr=False)
-    withdrawal_code: str = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Stored:
-    """The answer to a line that is on disk.
-
-    Attributes:
-        duplicate: It was there before; nothing was written.
-        durable: It will outlive this machine: pushed to the Hub, or no Hub is configured.
-    """
-
-    duplicate: bool
-    durable: bool
 
 
 @dataclass
@@ -117,6 +98,8 @@ class SessionStore(SessionFolder):
                 )
             self.hub = push(self, settings.hub_dataset, settings.hub_interval_s)
         self.packing = Packing(self, settings.pack_idle_hours)
+        ways = (self.hub, settings.exports)
+        self.retention = Retention(self, settings.keep_days, self.now_ms, *ways)
         self._started = False
 
     def start(self) -> None:
@@ -142,6 +125,7 @@ class SessionStore(SessionFolder):
         if self.hub:
             self.hub.start()
         self.packing.start()
+        self.retention.start()
 
     def close(self) -> None:
         """Write what is queued, then let the folder go."""
@@ -151,6 +135,7 @@ class SessionStore(SessionFolder):
         self._fetcher.shutdown()  # what it fetched for is in the queue now
         self._queue.put(None)
         self._writer.join()
+        self.retention.close()
         self.packing.close()
         if self.hub:
             self.hub.close()
@@ -169,6 +154,7 @@ class SessionStore(SessionFolder):
         client: Mapping[str, Any] | None = None,
         versions: Mapping[str, str] | None = None,
         page: Mapping[str, str] | None = None,
+        language: str | None = None,
     ) -> OpenedSession:
         """Record that an adult consented, and return the key to a session; `page`: of a chat page.
 
@@ -191,6 +177,8 @@ class SessionStore(SessionFolder):
                 "text_sha256": digest(consent_text),
                 "adult": True,
                 "at_epoch_ms": now_ms,
+                **({"language": language} if language else {}),
+                **({"keep_days": days} if (days := self.settings.keep_days) else {}),
             },
             "demographics": dict(demographics) if demographics is not None else None,
             "client": dict(client or {}),

@@ -33,6 +33,7 @@ class Counts:
         events_refused: Events that were left out of stored batches, by reason.
         troubles: How often each kind of trouble came.
         last_trouble: Time, kind and words of the last one.
+        expired: Sessions that were deleted because their time was over.
     """
 
     since_epoch_s: float
@@ -43,6 +44,7 @@ class Counts:
     events_refused: Counter[str] = field(default_factory=Counter)
     troubles: Counter[str] = field(default_factory=Counter)
     last_trouble: tuple[float, str, str] | None = None
+    expired: int = 0
 
 
 class Watch:
@@ -66,6 +68,7 @@ class Watch:
         self._troubles: Counter[str] = Counter()
         self._kinds: dict[str, _Kind] = {}
         self._last: tuple[float, str, str] | None = None
+        self._expired = 0
 
     def opened(self) -> None:
         """Count a session that began."""
@@ -81,6 +84,13 @@ class Watch:
         if events_refused and not duplicate:
             said = ", ".join(f"{n} {reason}" for reason, n in events_refused.items())
             self.trouble("events", f"left out of a batch that was stored: {said}")
+
+    def expired(self, count: int) -> None:
+        """Count sessions that were deleted because their time was over, and say it."""
+        with self._lock:
+            self._expired += count
+            now = self._clock()
+        self._say(f"{_at(now)} retention: {count} sessions deleted, their time was over")
 
     def refused(self, code: str, what: str) -> None:
         """Count a request that was refused, and say it."""
@@ -106,7 +116,7 @@ class Watch:
                 return
             more = f" (and {known.unsaid} more like it before)" if known.unsaid else ""
             known.said_s, known.unsaid = now, 0
-        self._say(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(now))} {kind}: {line}{more}")
+        self._say(f"{_at(now)} {kind}: {line}{more}")
 
     def counts(self) -> Counts:
         """Return what was counted so far."""
@@ -120,7 +130,12 @@ class Watch:
                 Counter(self._events),
                 Counter(self._troubles),
                 self._last,
+                self._expired,
             )
+
+
+def _at(epoch_s: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(epoch_s))
 
 
 def _to_stderr(line: str) -> None:

@@ -64,6 +64,13 @@ def withdraw(
         except OSError as error:
             sessions.watch.trouble("withdrawal", f"nothing was deleted: {error}")
             raise refusals.disk_failed(error.strerror or type(error).__name__) from error
+        complete = finish(sessions, hub, exports)
+    return WithdrawalReceipt(complete)
+
+
+def finish(sessions: SessionFolder, hub: SessionPush | None, exports: Path | None) -> bool:
+    """Take whoever is buried out of shards, exports and the Hub; tell whether nobody is left."""
+    with sessions.moving:
         complete = sessions.take_out_of_shards()
         complete = finish_exports(sessions, exports) and complete
         if hub:
@@ -72,7 +79,7 @@ def withdraw(
             except IFLLMError as error:
                 sessions.watch.trouble("withdrawal", f"finished with the next push: {error}")
                 complete = False
-    return WithdrawalReceipt(complete)
+    return complete
 
 
 def finish_exports(sessions: SessionFolder, exports: Path | None) -> bool:

@@ -1,6 +1,8 @@
 """Taking part: from consent to thanks.
 
 consent    the versioned text, and the bands that a participant may choose from
+notice, notices/
+           the same on pages that are not ours, in the reader's language
 responder  what answers questions, as far as it is known here
 page_turn  a turn whose answers the page has itself
 flow       what the page may ask of the server, one function for each step

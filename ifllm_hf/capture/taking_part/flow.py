@@ -17,17 +17,25 @@ from ifllm_hf.capture.server import Refusal, SessionStore
 from ifllm_hf.capture.server.refusals import foreign_token, gone, malformed, off, session_missing
 from ifllm_hf.capture.settings import Settings
 from ifllm_hf.capture.taking_part.completion import completion_code, completion_link
-from ifllm_hf.capture.taking_part.consent import BANDS, VERSION, consent_html, consent_text
+from ifllm_hf.capture.taking_part.consent import (
+    BANDS,
+    VERSION,
+    agreed_text,
+    consent_html,
+    keep_text,
+    told_bands,
+)
+from ifllm_hf.capture.taking_part.notice import Notices
 from ifllm_hf.capture.taking_part.page_turn import is_of_page, turn_of_page
 from ifllm_hf.capture.taking_part.quota import DailyQuota
-from ifllm_hf.capture.taking_part.responder import ModelAnswer, Responder
+from ifllm_hf.capture.taking_part.responder import Responder
 from ifllm_hf.capture.taking_part.words import (
-    NO_ANSWER,
     NOT_DELETED,
     OTHERWISE,
     PIECES,
     Told,
     said_of,
+    trouble_of,
 )
 from ifllm_hf.data.rendered.markdown_source import render_markdown
 from ifllm_hf.data.sessions.past import failed, past_messages, past_turns
@@ -67,14 +75,19 @@ class Flow:
             responder: Answers questions; without one nothing can be asked.
             answers_of_page: Whether a page may bring answers along. Where a responder answers,
                 nobody else's are taken for its own.
+
+        Raises:
+            ConfigError: The operator's words for the consent are not of our form.
         """
         self._settings, self._store, self._responder = settings, store, responder
         self._answers_of_page = answers_of_page
+        self._notices = Notices(settings)
         self._locks = Lock()
         self._asking: WeakValueDictionary[str, Lock] = WeakValueDictionary()
         self._quota = DailyQuota(store.folder / "quota.json", settings.answers_per_day)
         self._steps: dict[str, Callable[[Request], Reply]] = {
             "begin": self._begin,
+            "notice": self._notice,
             "consent": self._consent,
             "resume": self._resume,
             "ask": self._ask,
@@ -93,7 +106,7 @@ class Flow:
             step = self._steps.get(name) if isinstance(name, str) else None
             if step is None:
                 raise malformed("Expected an object with a known step.")
-            if not self._settings.collects and name not in ("begin", "withdraw"):
+            if not self._settings.collects and name not in ("begin", "notice", "withdraw"):
                 raise off()
             return {"ok": True, **step(request)}
         except Refusal as refusal:
@@ -121,23 +134,25 @@ class Flow:
             "limits": {"question": QUESTION_CHARS_MAX, "summary": SUMMARY_CHARS_MAX},
         }
 
+    def _notice(self, request: Request) -> Reply:
+        """Say what a page that is not ours asks; nothing is stored."""
+        if not self._settings.collects:
+            return {"collects": False}
+        n = self._notices.choose(request.get("languages"))
+        return {"collects": True, "language": n.language, "version": n.version, "words": n.words}
+
     def _consent(self, request: Request) -> Reply:
-        if request.get("version") != VERSION or request.get("adult") is not True:
-            raise malformed(
-                "Expected the consent of an adult to the text that is shown now; reload."
-            )
-        told = request.get("demographics") or {}
-        bands: dict[str, str | None] = {}
-        for name, value in told.items() if isinstance(told, dict) else ():
-            if name not in BANDS or value not in BANDS[name][1]:
-                raise malformed("Expected demographics from the bands that were offered.")
-            bands[name] = value
-        client = request.get("client")
+        agreed = agreed_text(request, self._settings, self._notices)
+        bands = told_bands(request)
+        keep_text(self._store.folder, agreed.text)
+        client, page = request.get("client"), request.get("page")
         opened = self._store.open_session(
-            consent_version=VERSION,
-            consent_text=consent_text(self._settings),
+            consent_version=agreed.version,
+            consent_text=agreed.text,
+            language=agreed.language,
             demographics=bands or None,
             client=client if isinstance(client, dict) else {},
+            page=page if isinstance(page, dict) else None,
         )
         return {
             "session": opened.session_id,
@@ -218,7 +233,7 @@ class Flow:
             "needs_review": list(personal_data(question)),
         }
         self._store.append(session.session_id, turn)
-        if trouble := _trouble(made):
+        if trouble := trouble_of(made):
             return {"shown": None, "trouble": trouble}
         return {"shown": _shown(turn, session)}
 
@@ -351,15 +366,6 @@ def _open_turn(session: Session) -> Record | None:
     if last is None or last in session.ratings or failed(session.turns[last]):
         return None
     return session.turns[last]
-
-
-def _trouble(made: list[ModelAnswer]) -> str | None:
-    """Say kindly why there is nothing to read; None if there is."""
-    for answer in made:
-        if answer.failed:
-            reason = "refused" if answer.refused else str(answer.error)
-            return NO_ANSWER.get(reason, NO_ANSWER["failed"])
-    return None
 
 
 def _told(reason: str) -> Told:

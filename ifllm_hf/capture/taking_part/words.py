@@ -7,6 +7,7 @@ becomes a sentence for somebody who reads answers and cannot look behind the pag
 from __future__ import annotations
 
 from ifllm_hf.capture.server import Refusal
+from ifllm_hf.capture.taking_part.responder import ModelAnswer
 
 
 class Told(Refusal):
@@ -59,3 +60,12 @@ NOT_DELETED = "Your session could not be deleted just now. Please try again late
 def said_of(refusal: Refusal) -> str:
     """Return a refusal in the participant's words."""
     return str(refusal) if isinstance(refusal, Told) else _REFUSED.get(refusal.error, OTHERWISE)
+
+
+def trouble_of(made: list[ModelAnswer]) -> str | None:
+    """Say kindly why there is nothing to read; None if there is."""
+    for answer in made:
+        if answer.failed:
+            reason = "refused" if answer.refused else str(answer.error)
+            return NO_ANSWER.get(reason, NO_ANSWER["failed"])
+    return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +150,18 @@ class HubPush:
                 return Path(path).read_bytes()
             packed = self._shards.find(session_id)
             return None if packed is None else packed.read_bytes()
+
+    def elsewhere(self, but: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield the sessions that this machine lost, each with its file; see `SessionPush`."""
+        with self.lock, hub_errors(self._repo_id):
+            self._open_repository()
+            for session_id in sorted(self._files.keys() | self._shards.session_ids()):
+                if session_id in but or self._sessions.is_here(session_id):
+                    continue
+                if not self._sessions.is_withdrawn(session_id) and (
+                    data := self._fetched(session_id)
+                ):
+                    yield session_id, data
 
     # --- withdrawing
 

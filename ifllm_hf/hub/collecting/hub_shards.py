@@ -54,6 +54,10 @@ class HubShards:
         there = Shard(self._place / longest.shard.path.name)  # it was known from this disk alone
         return next(s for s in there.sessions if s.session_id == session_id)
 
+    def session_ids(self) -> set[str]:
+        """Return the sessions that are in shards there; of a damaged one they are not known."""
+        return {s.session_id for shard in self._open(self.names) for s in shard.sessions}
+
     def to_push(self, here: Mapping[str, Shard], tombstones: Collection[str]) -> list[Shard]:
         """Return the shards of this disk that are not there and hold nobody who has withdrawn."""
         self.learn(here)

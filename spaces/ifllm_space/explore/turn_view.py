@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ifllm_hf.capture.markdown_source import render_markdown
+
 from ifllm_hf.behavior.reading_ticks import TICK_CAP_MS
 from ifllm_hf.plot.drawn_turn import bridged_ms
 from ifllm_space.page_numbers import RELEASE_PAGE, PageLines
@@ -26,7 +28,8 @@ def turn_view(turn: dict[str, Any], lines: PageLines = RELEASE_PAGE) -> dict[str
         lines: How the page that recorded it set its answers.
 
     Returns:
-        JSON-ready: texts, ratings and `ticks`: parallel lists of `t_ms` (from the first tick on,
+        JSON-ready: texts (as stored, and as safe HTML that knows where each character stands in
+        the stored text), ratings and `ticks`: parallel lists of `t_ms` (from the first tick on,
         reloads bridged), `phase` (index into `PHASES`) and by channel `on` (see `NOT_SAMPLED`) and
         `char` (code points into that answer, -1 off the answers). `ticks.visible` has, by answer,
         `[index of the tick, first character on screen, the one after the last]` wherever that
@@ -44,6 +47,7 @@ def turn_view(turn: dict[str, Any], lines: PageLines = RELEASE_PAGE) -> dict[str
             {
                 "side": side,
                 "text": turn[f"response_{side}"] or "",
+                "html": render_markdown(turn[f"response_{side}"] or ""),
                 "model": turn[f"model_{side}"],
                 "likert": turn[f"likert_{side}"],
                 "liked": turn["preference"] == side,

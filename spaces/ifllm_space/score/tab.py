@@ -12,7 +12,8 @@ import polars as pl
 
 from ifllm_hf.errors import DataError, IFLLMError
 from ifllm_space.demo_data import DemoData
-from ifllm_space.pickers import QUIET, TurnPickers, first_turn
+from ifllm_space.explore.first_screen import Opening
+from ifllm_space.pickers import QUIET, Pickers, TurnPickers, first_turn
 from ifllm_space.score.recording import MAX_CHARS, own_turn
 from ifllm_space.score.score_view import score_view
 from ifllm_space.score.trained_reward import load_trained
@@ -33,8 +34,15 @@ EXAMPLE = (
 )
 
 
-def score_tab(data: DemoData) -> None:
-    """Build the tab; call it inside `gr.Tab`."""
+def score_tab(data: DemoData, tab: gr.Tab, explored: Pickers, opens: Opening) -> None:
+    """Build the tab; call it inside `gr.Tab`.
+
+    Args:
+        data: The turns.
+        tab: The tab itself: when it is opened, it follows Explore.
+        explored: What chooses the turn that Explore shows.
+        opens: What both begin with.
+    """
     try:
         reward = data.reward
     except DataError as error:
@@ -42,14 +50,17 @@ def score_tab(data: DemoData) -> None:
         return
     model = load_trained(data.model)
     pairs = data.index.filter(pl.col("kind") == "pairwise")
-    first = first_turn(pairs)
+    ids = pairs["query_id"]
+    first = opens.query_id if opens.query_id in ids else first_turn(pairs)
 
     def viewed(turn: dict[str, Any], fold: int | None) -> dict[str, Any]:
         return score_view(turn, reward, fold, model)
 
     def of_reader(query_id: int) -> str:
         turn = data.turn(query_id)
-        return _json(viewed(turn, turn["fold"]), of=query_id)
+        return _json(
+            viewed(turn, turn["fold"]), of=query_id, who=data.reader_names[turn["user_id"]]
+        )
 
     def of_own(prompt: str, left: str, right: str) -> str:
         with _said_on_screen():
@@ -76,7 +87,8 @@ def score_tab(data: DemoData) -> None:
     )
     what = gr.Radio([READER, OWN], value=READER, label="Score")
     with gr.Column() as picking:
-        TurnPickers(pairs, first).build(view, of_reader)
+        pickers = TurnPickers(pairs, first, data.reader_names)
+        chosen = pickers.build(view, of_reader, pickers.buttons())
     with gr.Column(visible=False) as writing:
         boxes = [
             gr.Textbox(text, label=label, lines=lines, max_lines=12, max_length=MAX_CHARS)
@@ -93,13 +105,21 @@ def score_tab(data: DemoData) -> None:
         [picking, writing],
         **QUIET,
     )
+    followed = gr.State(first)  # the turn of Explore that this tab last looked at
+
+    def follow(shown: int, before: int) -> tuple[Any, ...]:
+        if shown == before or shown not in ids:
+            return (*(gr.skip() for _ in chosen.parts), shown)
+        return (*chosen.moved(shown), shown)
+
+    tab.select(follow, [explored.turn, followed], [*chosen.parts, followed], **QUIET)
     score.click(of_own, boxes, view, **QUIET)
     view.submit(recorded, None, view, **QUIET)
 
 
-def _json(view: dict[str, Any], *, of: int | None) -> str:
-    """Return what the page draws; `of` names the turn whose texts these are."""
-    return json.dumps({**view, "of": of}, separators=(",", ":"))
+def _json(view: dict[str, Any], *, of: int | None, who: str = "You") -> str:
+    """Return what the page draws; `of` names the turn whose texts these are, `who` its reader."""
+    return json.dumps({**view, "of": of, "reader_name": who}, separators=(",", ":"))
 
 
 @contextmanager

@@ -8,6 +8,7 @@
 
 /**
  * @typedef {object} Batch
+ * @property {number} [v] version of the schema
  * @property {string} session
  * @property {string} tab
  * @property {number} seq

@@ -12,18 +12,20 @@ import { Recorder } from "./recorder.js";
 import { Transport } from "./transport.js";
 
 /** @typedef {import("./recorder.js").GazeProvider} GazeProvider */
+/** @typedef {import("./recorder.js").PageReader} PageReader */
 
 /**
  * @param {{session: string, token: string, gaze?: GazeProvider|null, base?: string,
- *   root?: HTMLElement, onrefused?: (error: string) => void}} options `onrefused("gone")`: the session was withdrawn
+ *   root?: HTMLElement, reader?: PageReader|null, onrefused?: (error: string) => void}} options
+ *   `onrefused("gone")`: the session was withdrawn; `reader`: of a page that somebody else wrote
  */
-export async function startCapture({ session, token, gaze = null, base, root, onrefused }) {
+export async function startCapture({ session, token, gaze = null, base, root, reader, onrefused }) {
   const refused = (/** @type {string} */ error) => {
     if (error === "gone") recorder.stop();
     onrefused?.(error);
   };
-  const transport = new Transport({ session, token, base, onrefused: refused });
-  const recorder = new Recorder((event) => transport.push(event), root);
+  const transport = new Transport({ session, token, base, onrefused: refused, version: reader ? 3 : 2 });
+  const recorder = new Recorder((event) => transport.push(event), root, reader);
   recorder.start();
   await recorder.setGaze(gaze);
   return {

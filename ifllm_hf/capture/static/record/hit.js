@@ -89,7 +89,7 @@ function glyphAt(box, x, y) {
  * @param {number} y
  * @returns {[Node|null, number]}
  */
-function caretAt(x, y) {
+export function caretAt(x, y) {
   if (document.caretPositionFromPoint) {
     const caret = document.caretPositionFromPoint(x, y);
     return caret ? [caret.offsetNode, caret.offset] : [null, 0];
@@ -149,7 +149,7 @@ function nearestRun(box, x, y) {
  * @param {number} unit
  * @returns {Array<[number, number]>} the glyphs right and left of a caret
  */
-function glyphsBeside(data, unit) {
+export function glyphsBeside(data, unit) {
   const first = Math.max(0, unit - GLYPH_UNITS_MAX);
   const near = data.slice(first, unit + GLYPH_UNITS_MAX);
   /** @type {Array<[number, number]>} */
@@ -171,7 +171,7 @@ function glyphsBeside(data, unit) {
  * @param {string} data
  * @returns {Array<[number, number]>}
  */
-function allGlyphs(data) {
+export function allGlyphs(data) {
   return [...graphemes.segment(data)].map(({ index, segment }) => [index, index + segment.length]);
 }
 
@@ -183,7 +183,7 @@ function allGlyphs(data) {
  * @param {number} y
  * @returns {number|null} null for what takes no place on the screen
  */
-function distanceTo(text, start, end, x, y) {
+export function distanceTo(text, start, end, x, y) {
   range.setStart(text, start);
   range.setEnd(text, end);
   let least = null;
@@ -200,7 +200,7 @@ function distanceTo(text, start, end, x, y) {
  * @param {number} x
  * @param {number} y
  */
-function distanceToRect(rect, x, y) {
+export function distanceToRect(rect, x, y) {
   const dx = Math.max(rect.left - x, 0, x - rect.right);
   const dy = Math.max(rect.top - y, 0, y - rect.bottom);
   return Math.hypot(dx, dy);

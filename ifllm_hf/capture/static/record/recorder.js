@@ -6,6 +6,9 @@
  * `data-response`, its rating widgets `data-control`. Pointer and gaze are sampled at 40 Hz when
  * something changed, and once a second when nothing did; a page at rest is not woken otherwise.
  * Nothing is recorded while its part of the page is hidden, as behind another tab of the app.
+ *
+ * Of a page that somebody else wrote a reader says what stands where (`../pages/page_reader.js`), and
+ * the events are those of version 3.
  */
 
 import { hit, sourceOffset, visibleOffsets } from "./hit.js";
@@ -18,6 +21,7 @@ import { hit, sourceOffset, visibleOffsets } from "./hit.js";
  * @property {(onSample: (sample: GazeSample) => void) => Promise<void>} start
  * @property {() => Promise<void>} stop
  */
+/** @typedef {import("../pages/page_reader.js").PageReader} PageReader */
 /** @typedef {"likert_a"|"likert_b"|"preference"|"better_than_previous"|"submit"} Control */
 
 const SAMPLE_MS = 25;
@@ -33,10 +37,12 @@ export class Recorder {
   /**
    * @param {(event: Array<unknown>) => void} sink takes each event once
    * @param {HTMLElement} [root] holds the turn; of the rest of the page nothing is looked at
+   * @param {PageReader|null} [reader] of a page that somebody else wrote
    */
-  constructor(sink, root = document.body) {
+  constructor(sink, root = document.body, reader = null) {
     this.sink = sink;
     this.root = root;
+    this.reader = reader;
     this.paused = false;
     /** Samples taken, and the time all of them took. */
     this.samples = 0;
@@ -61,10 +67,12 @@ export class Recorder {
     this.pageChanged = true;
     this.viewChanged = true;
     this.selectionChanged = false;
-    /** @type {Map<string, [number, number]>} */
+    /** @type {Map<string|number|null, [number, number]>} */
     this.scrolled = new Map();
     /** @type {Map<HTMLElement, string>} */
     this.shownRanges = new Map();
+    /** @type {Map<number, string>} the same by number of a message */
+    this.shownParts = new Map();
     this.layout = "";
     this.selected = "";
     /** @type {Control|null} */
@@ -76,8 +84,8 @@ export class Recorder {
   }
 
   start() {
-    this.#look();
-    this.app("start", { turn: this.turn });
+    this.app("start", this.reader ? {} : { turn: this.#look() });
+    this.reader?.start((kind, ...rest) => this.#emit(kind, ...rest));
     this.#listen();
     this.observer = new MutationObserver(() => this.#changed("pageChanged"));
     this.observer.observe(document.body, {
@@ -98,6 +106,7 @@ export class Recorder {
   async stop() {
     if (this.stopping.signal.aborted) return;
     await this.setGaze(null);
+    await this.reader?.stop();
     this.app("stop", {});
     this.stopping.abort();
     this.observer?.disconnect();
@@ -213,12 +222,17 @@ export class Recorder {
   #look() {
     this.pageChanged = false;
     this.viewChanged = true;
+    if (this.reader) {
+      this.reader.look();
+      return null;
+    }
     this.boxes = [...this.root.querySelectorAll("[data-turn] [data-response]")].filter(isElement);
     const last = [...this.root.querySelectorAll("[data-turn]")].filter(isElement).at(-1);
     const turn = last ? turnOf(last) : null;
-    if (turn === this.turn) return;
+    if (turn === this.turn) return turn;
     this.turn = turn;
     if (turn !== null) this.app("shown", { turn });
+    return turn;
   }
 
   #listen() {
@@ -285,8 +299,12 @@ export class Recorder {
 
   /** @param {EventTarget|null} target */
   #scroll(target) {
+    const within = this.reader?.scroller(target);
     if (target === document) {
-      this.scrolled.set("window", [window.scrollY, window.scrollX]);
+      this.scrolled.set(this.reader ? null : "window", [window.scrollY, window.scrollX]);
+      this.#inNextFrame();
+    } else if (typeof within === "number" && target instanceof Element) {
+      this.scrolled.set(within, [target.scrollTop, target.scrollLeft]);
       this.#inNextFrame();
     } else if (target instanceof HTMLElement && target.dataset.response) {
       this.scrolled.set(target.dataset.response, [target.scrollTop, target.scrollLeft]);
@@ -318,7 +336,7 @@ export class Recorder {
     const seen = valid && Number.isFinite(x) && Number.isFinite(y);
     const place = seen
       ? this.#place(/** @type {number} */ (x), /** @type {number} */ (y))
-      : [this.turn, null, null, null, null, null, null, null];
+      : [this.turn, null, null, null, null, null, null, null].slice(this.reader ? 1 : 0);
     const age = age_ms === null || !Number.isFinite(age_ms) ? null : Math.min(1e5, Math.max(0, age_ms));
     this.#emit("g", ...place, seen ? 1 : 0, age === null ? null : tenth(age));
     this.samples += 1;
@@ -329,9 +347,15 @@ export class Recorder {
    * @param {number} x
    * @param {number} y
    * @param {Element} [under] the element at that place, if it is known
-   * @returns {Array<unknown>} turn, response, x, y, rx, ry, offset, distance
+   * @returns {Array<unknown>} turn, response (with a reader: message), x, y, rx, ry, offset, distance
    */
   #place(x, y, under) {
+    if (this.reader) {
+      const at = this.reader.hit(x, y, under);
+      if (!at) return [null, px(x), px(y), null, null, null, null];
+      const far = at.distance === null ? null : px(at.distance);
+      return [at.message, px(x), px(y), px(at.rx), px(at.ry), at.offset, far];
+    }
     const found = hit(x, y, under);
     const turn = found.box ? turnOf(found.box) : this.turn;
     const response = turn === null ? null : found.response;
@@ -361,23 +385,39 @@ export class Recorder {
       const control = controlOf(element);
       if (control && isElement(element)) controls[control] = rectangle(element);
     }
-    const geometry = {
+    const frame = {
       vw: px(window.innerWidth),
       vh: px(window.innerHeight),
       dpr: bounded(window.devicePixelRatio, 0.01, 100),
       scale: bounded(window.visualViewport?.scale ?? 1, 0.01, 100),
       screen: [px(screen.width), px(screen.height)],
-      turn: this.turn,
-      boxes,
-      controls,
     };
+    const read = this.reader?.visible().map(({ number, element }) => [number, rectangle(element)]);
+    const geometry = read ? { ...frame, boxes: read } : { ...frame, turn: this.turn, boxes, controls };
     const now = JSON.stringify(geometry);
     if (now === this.layout) return;
     this.layout = now;
     this.#emit("l", { ...geometry, sx: px(sx), sy: px(sy) });
   }
 
+  /** Each answer that has come on the screen, or left it, or shows another part. */
+  #visibleMessages(/** @type {PageReader} */ reader) {
+    const now = new Map(reader.onScreen.map(({ number, first, last }) => [number, [first, last]]));
+    for (const number of this.shownParts.keys()) if (!now.has(number)) now.set(number, [null, null]);
+    for (const [number, [first, last]] of now) {
+      const part = `${first} ${last}`;
+      if (part === this.shownParts.get(number)) continue;
+      if (first === null) this.shownParts.delete(number);
+      else this.shownParts.set(number, part);
+      this.#emit("w", number, first, last);
+    }
+  }
+
   #visibleEvents() {
+    if (this.reader) {
+      this.#visibleMessages(this.reader);
+      return;
+    }
     for (const box of this.boxes) {
       const turn = turnOf(box);
       const [first, last] = visibleOffsets(box) ?? [null, null];
@@ -394,6 +434,15 @@ export class Recorder {
   #selectionEvent() {
     const selection = document.getSelection();
     const range = selection?.rangeCount && !selection.isCollapsed ? selection.getRangeAt(0) : null;
+    if (this.reader) {
+      const at = range && this.reader.selected(range);
+      const now = at ? [at.number, at.first, at.last] : [null, null, null];
+      const said = at ? String(now) : "";
+      if (said === this.selected) return;
+      this.selected = said;
+      this.#emit("c", ...now);
+      return;
+    }
     const from = range && sourceOffset(range.startContainer, range.startOffset);
     const to = range && sourceOffset(range.endContainer, range.endOffset);
     const turn = from ? turnOf(from.box) : this.turn;

@@ -299,7 +299,7 @@ export function refusedOf(session, backlog) {
 
 /** @param {Entry} entry */
 export function bodyOf({ stored, refused, ...upload }) {
-  return JSON.stringify({ v: 2, ...upload });
+  return JSON.stringify({ v: 2, ...upload }); // one that an older page kept has no `v`
 }
 
 /** @param {Entry} entry */

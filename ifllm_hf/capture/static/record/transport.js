@@ -17,9 +17,10 @@ const EPOCH_MAX_MS = 1e13; // of the schema; a clock beyond it is no reason to l
 export class Transport {
   /**
    * @param {{session: string, token: string, base?: string,
-   *   onrefused?: (error: string, session: string) => void}} options
+   *   onrefused?: (error: string, session: string) => void, version?: number}} options of the schema
    */
-  constructor({ session, token, base = HERE, onrefused }) {
+  constructor({ session, token, base = HERE, onrefused, version = 2 }) {
+    this.version = version;
     this.session = session;
     this.token = token;
     this.tab = newTab();
@@ -55,6 +56,7 @@ export class Transport {
     }
     if (!this.events.length) return;
     const entry = {
+      v: this.version,
       session: this.session,
       token: this.token,
       tab: this.tab,

@@ -30,7 +30,7 @@ export function codePanel(code) {
 }
 
 /** @param {HTMLElement} element @returns {Promise<boolean>} whether the clipboard holds its text */
-async function copied(element) {
+export async function copied(element) {
   try {
     await navigator.clipboard.writeText(element.textContent ?? "");
     return true;

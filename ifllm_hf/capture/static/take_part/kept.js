@@ -96,7 +96,9 @@ function read(where, name) {
 /** @param {"sessionStorage"|"localStorage"} where @param {string} name @param {unknown} value */
 function write(where, name, value) {
   try {
-    window[where].setItem(name, JSON.stringify(value));
+    const nothing = value === null || (Array.isArray(value) && !value.length);
+    if (nothing) window[where].removeItem(name); // of who has deleted all nothing is left
+    else window[where].setItem(name, JSON.stringify(value));
   } catch {
     /* storage is denied or full: this page still knows */
   }

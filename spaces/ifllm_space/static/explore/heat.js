@@ -1,5 +1,5 @@
 // Heat under a text, character by character, on a canvas behind it.
-// One canvas and one text node: the text stays selectable, and a repaint costs milliseconds.
+// One canvas behind the text, which stays selectable; a repaint costs milliseconds.
 
 import { colours, fitCanvas } from "../dom.js";
 
@@ -18,20 +18,26 @@ function placeOf(range) {
 export class HeatLayer {
   /**
    * @param {HTMLElement} sheet positioned element that holds the canvas and the text
-   * @param {string} text
+   * @param {string} text as stored: offsets point into it
+   * @param {string} [html] the same rendered by markdown_source.py; without it the text as it is
    */
-  constructor(sheet, text) {
+  constructor(sheet, text, html) {
     this.sheet = sheet;
     this.canvas = document.createElement("canvas");
     this.canvas.className = "ifllm-heat";
     this.canvas.setAttribute("aria-hidden", "true");
     this.words = document.createElement("div");
     this.words.className = "ifllm-text";
-    // How hit.js finds characters: a run of text that knows its place in the source.
-    this.run = document.createElement("span");
-    this.run.dataset.s = "0";
-    this.run.append(text);
-    this.words.append(this.run);
+    // How hit.js finds characters: runs of text that know their place in the source.
+    if (html) {
+      this.words.classList.add("ifllm-markdown");
+      this.words.innerHTML = html; // written by markdown_source.py from a short list of tags
+    } else {
+      const run = document.createElement("span");
+      run.dataset.s = "0";
+      run.append(text);
+      this.words.append(run);
+    }
     sheet.append(this.canvas, this.words);
     /** UTF-16 offset of every code point. */
     this.starts = [];
@@ -39,6 +45,9 @@ export class HeatLayer {
       this.starts.push(at);
     }
     this.starts.push(text.length);
+    /** Where a code point is shown: text node and UTF-16 units in it; marks of Markdown are not. */
+    this.glyphs = /** @type {([Text, number, number]|undefined)[]} */ (Array(this.length));
+    for (const run of this.words.querySelectorAll("[data-s]")) this.addRun(run);
     this.size = [0, 0];
   }
 
@@ -46,16 +55,29 @@ export class HeatLayer {
     return this.starts.length - 1;
   }
 
+  addRun(/** @type {Element} */ run) {
+    const node = run.firstChild;
+    if (!(node instanceof Text)) return;
+    const from = Number(/** @type {HTMLElement} */ (run).dataset.s);
+    const stop = from + node.length;
+    for (let i = this.codePoint(from); i < this.length && this.starts[i] < stop; i++) {
+      if (this.starts[i] < from) continue;
+      const end = Math.min(this.starts[i + 1], stop);
+      this.glyphs[i] = [node, this.starts[i] - from, end - from];
+    }
+  }
+
   /** Find where every character is; again after each change of width. */
   layout() {
     const n = this.length;
-    const node = this.run.firstChild;
     const origin = this.sheet.getBoundingClientRect();
-    this.box = new Float32Array(4 * n); // left, top, right, bottom
+    this.box = new Float32Array(4 * n); // left, top, right, bottom; no width where it is not shown
     const range = document.createRange();
-    for (let i = 0; i < n && node; i++) {
-      range.setStart(node, this.starts[i]);
-      range.setEnd(node, this.starts[i + 1]);
+    for (let i = 0; i < n; i++) {
+      const glyph = this.glyphs[i];
+      if (!glyph) continue;
+      range.setStart(glyph[0], glyph[1]);
+      range.setEnd(glyph[0], glyph[2]);
       const rect = placeOf(range);
       this.box[4 * i] = rect.left - origin.left;
       this.box[4 * i + 1] = rect.top - origin.top;
@@ -134,7 +156,13 @@ export class HeatLayer {
 
   /** Where a character is, for scrolling to it. @param {number} char */
   top(char) {
-    return this.box ? this.box[4 * char + 1] : 0;
+    return this.box ? this.box[4 * this.shown(char) + 1] : 0;
+  }
+
+  /** The last character up to this one that is on the page. @param {number} char */
+  shown(char) {
+    while (char > 0 && this.box && this.box[4 * char + 2] <= this.box[4 * char]) char--;
+    return char;
   }
 
   /** Call `draw` for every run of equal level. */
@@ -191,7 +219,8 @@ export class HeatLayer {
     /** @type {string} */ colour,
   ) {
     if (!this.box || char >= this.length) return;
-    const [left, top, right, bottom] = this.box.subarray(4 * char, 4 * char + 4);
+    const at = 4 * this.shown(char);
+    const [left, top, right, bottom] = this.box.subarray(at, at + 4);
     paper.globalAlpha = 1;
     paper.strokeStyle = colour;
     paper.lineWidth = 2.5;

@@ -18,7 +18,7 @@ const chosen = { speed: 4, gaze: true, mouse: true, error: 1 };
 
 export class Replay {
   /**
-   * @param {{answers: {text: string}[], ticks: import("./dwell.js").Ticks, tick_cap_ms: number,
+   * @param {{answers: {text: string, html?: string}[], ticks: import("./dwell.js").Ticks, tick_cap_ms: number,
    *   gaze_error: {px: number, lines: number, chars: number}[]}} view
    * @param {HTMLElement[]} sheets where each answer's text goes
    * @param {(t: number) => void} [moved] is told the moment shown
@@ -26,7 +26,7 @@ export class Replay {
   constructor(view, sheets, moved = () => {}) {
     this.view = view;
     this.moved = moved;
-    this.layers = view.answers.map((answer, side) => new HeatLayer(sheets[side], answer.text));
+    this.layers = view.answers.map((answer, side) => new HeatLayer(sheets[side], answer.text, answer.html));
     this.sheets = sheets;
     const lengths = this.layers.map((layer) => layer.length);
     this.dwell = new Dwell(view.ticks, lengths, view.tick_cap_ms);
@@ -88,20 +88,18 @@ export class Replay {
       })
     );
     this.where = h("span", { class: "ifllm-where" });
+    this.speed = this.speedChoice();
     this.label();
+    /** What plays, and what says where it is; a view may set it apart from the rest. */
+    this.bar = h("div", { class: "ifllm-controls" }, this.button, this.slider, this.where);
+    /** What is drawn, and in which colour: the legend of it all. */
+    this.channels = [this.channelChoice("gaze", "Gaze"), this.channelChoice("mouse", "Mouse")];
     return h(
       "div",
       { class: "ifllm-replay" },
       h("div", { class: "ifllm-canvas" }, canvas),
-      h("div", { class: "ifllm-controls" }, this.button, this.speedChoice(), this.slider),
-      h("div", { class: "ifllm-controls" }, this.where),
-      h(
-        "div",
-        { class: "ifllm-controls" },
-        this.channelChoice("gaze", "Gaze"),
-        this.channelChoice("mouse", "Mouse"),
-        this.errorChoice(),
-      ),
+      this.bar,
+      h("div", { class: "ifllm-controls" }, ...this.channels, this.speed, this.errorChoice()),
     );
   }
 
@@ -290,6 +288,22 @@ export class Replay {
     else this.play();
   }
 
+  /** Play from the start, once, in about `seconds`; whatever the visitor does ends it. */
+  playByItself(/** @type {number} */ seconds) {
+    const fast = SPEEDS.find((speed) => this.end / speed <= seconds * 1000);
+    chosen.speed = fast ?? SPEEDS[SPEEDS.length - 1];
+    const select = this.speed.querySelector("select");
+    if (select) select.value = String(chosen.speed);
+    const kinds = ["pointerdown", "keydown", "wheel"];
+    const stop = (/** @type {Event} */ event) => {
+      for (const kind of kinds) removeEventListener(kind, stop, true);
+      // The button itself says Pause, and does it.
+      if (!(event.target instanceof Node && this.button.contains(event.target))) this.pause();
+    };
+    for (const kind of kinds) addEventListener(kind, stop, { capture: true, passive: true });
+    this.play();
+  }
+
   play() {
     if (this.t >= this.end) this.t = 0;
     this.playing = true;
@@ -312,6 +326,7 @@ export class Replay {
 
   label() {
     this.button.textContent = this.playing ? "Pause" : "Play";
+    this.button.classList.toggle("ifllm-playing", this.playing);
   }
 }
 

@@ -4,10 +4,11 @@ import { clock, colours, fitCanvas } from "../dom.js";
 
 /** @typedef {import("./dwell.js").Ticks} Ticks */
 
-const LEFT = 34; // room for the names of the lanes
+const LEFT = 58; // room for the names of the lanes and of their ends
 const GAP = 8;
 const PHASE = 18;
-const AXIS = 18;
+const AXIS = 34;
+const TIME = "time since the answers appeared (min:s)";
 const PHASE_NAMES = ["reading", "rating", "after"];
 const STEPS_S = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600];
 
@@ -57,7 +58,8 @@ export class Timeline {
       paper.strokeRect(LEFT - 0.5, top + 0.5, this.width - LEFT - 5, this.lane - 1);
       paper.fillStyle = ink.ink;
       paper.font = "600 14px system-ui, sans-serif";
-      paper.fillText(lane.name, 8, top + this.lane / 2);
+      paper.fillText(lane.name, 4, top + this.lane / 2);
+      this.drawEnds(paper, top, ink);
       paper.save();
       paper.beginPath();
       paper.rect(LEFT, top, this.width - LEFT - 6, this.lane);
@@ -69,6 +71,20 @@ export class Timeline {
     });
     this.drawPhases(paper, this.lanes.length * (this.lane + GAP), ink);
     this.drawAxis(paper, ink);
+  }
+
+  /** A lane goes down from the start of an answer to its end. */
+  drawEnds(
+    /** @type {CanvasRenderingContext2D} */ paper,
+    /** @type {number} */ top,
+    /** @type {ReturnType<typeof colours>} */ ink,
+  ) {
+    paper.font = "11px system-ui, sans-serif";
+    paper.fillStyle = ink.soft;
+    paper.textAlign = "right";
+    paper.fillText("start", LEFT - 5, top + 8);
+    paper.fillText("end", LEFT - 5, top + this.lane - 8);
+    paper.textAlign = "left";
   }
 
   y(/** @type {number} */ side, /** @type {number} */ top, /** @type {number} */ char) {
@@ -177,8 +193,9 @@ export class Timeline {
     for (let t = 0; t <= this.end; t += step) {
       const name = clock(t);
       const x = Math.min(this.x(t), this.width - paper.measureText(name).width - 2);
-      paper.fillText(name, x, this.height - AXIS / 2);
+      paper.fillText(name, x, this.height - AXIS + 8);
     }
+    paper.fillText(TIME, LEFT, this.height - 8);
   }
 
   /** Draw the whole with a line at the moment shown. @param {number} t */

@@ -49,6 +49,7 @@ export function show(element, value, send) {
   minute.oncancel = paint;
   root.replaceChildren(
     question(view, own),
+    lead(view),
     h("div", { class: "ifllm-bars" }, ...bars.map((b) => b.element)),
     h("p", { class: "ifllm-said" }, view.rewards.says.trained),
     minute.element,
@@ -70,16 +71,36 @@ function question(view, own) {
     ? view.rewards.behavior
       ? "Behaviour: your own mouse, just now. It was scored in memory and is not stored."
       : "Nobody has read these answers yet."
-    : `Behaviour: reader ${view.reader}, turn ${view.turn}, as recorded.`;
+    : `Behaviour: ${view.reader_name}, turn ${view.turn}, as recorded.`;
   const liked = view.preference;
   const said =
-    liked === null ? "" : liked === "tie" ? " The reader liked both equally." : ` The reader preferred ${liked.toUpperCase()}.`;
+    liked === null ? "" : liked === "tie" ? ` ${view.reader_name} liked both equally.` : ` ${view.reader_name} preferred ${liked.toUpperCase()}.`;
   return h(
     "div",
     { class: "ifllm-question" },
     h("h2", {}, view.prompt || "(no question)"),
     h("p", {}, who + said),
   );
+}
+
+/** What both say, and what moved the second most, in a sentence. */
+function lead(view) {
+  const { text, behavior } = view.rewards;
+  const says = (/** @type {number} */ p) =>
+    `${p > 0.5 ? "B" : "A"} (${Math.round(100 * Math.max(p, 1 - p))} %)`;
+  const parts = [`Words alone guess ${says(text)}`];
+  if (behavior) parts.push(`, length and behaviour ${says(behavior.chance)}`);
+  const moved = behavior ? (behavior.reasons[0] ?? momentInWords(behavior.moments)) : null;
+  return h("p", { class: "ifllm-lead" }, `${parts.join("")}.`, moved ? ` What moved it most: ${moved.replace(/^The /, "the ")}.` : "");
+}
+
+/** Where there are no reasons (no torch): the moment without which the chance changes most. */
+function momentInWords(moments) {
+  const most = moments.reduce((x, m) => (Math.abs(m.change) > Math.abs(x?.change ?? 0) ? m : x), null);
+  if (!most) return null;
+  const points = (100 * Math.abs(most.change)).toFixed(1);
+  const side = most.change > 0 ? "B" : "A";
+  return `what the reader did from ${seconds(most.from_ms)} to ${seconds(most.to_ms)} s, ${points} points for ${side}`;
 }
 
 /** One reward: how the chance is split between the answers, and what the number is. */
