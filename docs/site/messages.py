@@ -28,7 +28,7 @@ PAGES = {
     "alignment/pipeline": "pipeline.md",
     "alignment/policy": "dpo.md",
     "alignment/pretrained": "known-truth.md",
-    "alignment/sft": "dpo.md#sft-first",
+    "alignment/sft": "dpo.md",
     "behavior": "features.md",
     "benchmark/audit": "audit.md",
     "benchmark": "benchmark.md",
@@ -68,7 +68,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, (base, text) in classes.items():
         parts.append(f"## {name}\n\n{text}" + (f" A `{base}`." if base != "IFLLMError" else ""))
         for page, lines in sorted(said[name].items()):
-            topic = page.partition(".md")[0].removeprefix("api/")
+            topic = page.removesuffix(".md").removeprefix("api/")
             parts.append(f"### {name}: {topic or 'anywhere'}")
             parts += [f"Read on: [{topic}]({page})."] if page else []
             parts.append("\n".join(f"- {line}" for line in sorted(lines)))
