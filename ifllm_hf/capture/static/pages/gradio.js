@@ -44,7 +44,7 @@ class RecordedChat {
     this.adapter = adapter;
     this.roots = roots;
     this.button = button;
-    /** @type {Awaited<ReturnType<typeof import("../record/capture.js").startCapture>>|null} */
+    /** @type {Awaited<ReturnType<import("../record/capture.js").startCapture>>|null} */
     this.capture = null;
     /** @type {import("./page_reader.js").PageReader|null} */
     this.reader = null;
@@ -58,11 +58,12 @@ class RecordedChat {
 
   /** @param {{session: string, token: string}} me @param {() => void} ongone it was withdrawn */
   async start(me, ongone) {
+    // Before somebody has agreed, nothing of the recorder is loaded, and no store is opened.
     const [{ startCapture }, { drainBacklog }, { PageReader }] = await Promise.all([
       import("../record/capture.js"),
       import("../record/transport.js"),
       import("./page_reader.js"),
-    ]); // none of it is there before "yes"
+    ]);
     drainBacklog();
     this.me = me;
     this.reader = new PageReader(this.adapter, this.roots, () => {
