@@ -9,9 +9,10 @@ import { drainBacklog } from "../record/transport.js";
 import { client } from "../take_part/kept.js";
 import { ask } from "../take_part/steps.js";
 import { consentPanel } from "./consent_panel.js";
+import { PageMessages } from "./page_messages.js";
 import { PageReader } from "./page_reader.js";
 
-/** @typedef {import("./page_reader.js").Adapter} Adapter */
+/** @typedef {import("./page_messages.js").Adapter} Adapter */
 /** @typedef {import("./page_messages.js").Act} Act */
 /** @typedef {import("./page_messages.js").Shown} Shown */
 
@@ -23,7 +24,7 @@ const PRESSED_MAX = 20; // that the server has not answered yet
 /** @param {{adapter: Adapter, roots: string[], button: string}} config */
 export async function start({ adapter, roots, button }) {
   const page = /** @type {any} */ (window);
-  if (page.ifllmChat) {
+  if (page.ifllmChat || page.ifllmPage) {
     console.info("ifllm: the recorder is on this page already; the second one does nothing");
     return;
   }
@@ -58,7 +59,7 @@ class RecordedChat {
     this.button = button;
     /** @type {Awaited<ReturnType<typeof startCapture>>|null} */
     this.capture = null;
-    /** @type {PageReader|null} */
+    /** @type {PageReader<Shown, PageMessages>|null} */
     this.reader = null;
     /** @type {{session: string, token: string}|null} */
     this.me = null;
@@ -71,10 +72,12 @@ class RecordedChat {
   /** @param {{session: string, token: string}} me @param {() => void} ongone it was withdrawn */
   async start(me, ongone) {
     this.me = me;
-    this.reader = new PageReader(this.adapter, this.roots, () => {
+    const onrest = () => {
       this.tries = 0;
       this.#handOverIn(HAND_OVER_MS);
-    });
+    };
+    const { adapter, roots } = this;
+    this.reader = new PageReader(adapter, (emit) => new PageMessages(adapter, roots, emit, onrest));
     const onrefused = (/** @type {string} */ error) => error === "gone" && ongone();
     this.capture = await startCapture({ ...me, reader: this.reader, onrefused });
   }
