@@ -23,7 +23,8 @@ ROOMS = {
     "metrics": "Scores of preference models: `evaluate` modules, and the functions under them, "
     "which need numpy alone.",
     "plot": "The three figures; with pictures on [their page](../plot.md).",
-    "capture": "Recording on a FastAPI application of your own ([your own page](../serve.md)).",
+    "capture": "Recording on a page of your own: [a chat in Gradio](../chat-pages.md), or a "
+    "FastAPI application ([any page](../serve.md)).",
     "hub": "Publishing from Python; [the command](../push.md) does the same.",
 }
 """Room -> what its page opens with."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from ifllm_hf.benchmark.protocol.scores import Record
@@ -102,21 +102,17 @@ def _pictures(draw: Mapping[str, Callable[[], Figure]]) -> Pictures:
     return found
 
 
-@contextlib.contextmanager
-def _style(ground: str) -> Iterator[None]:
-    import matplotlib
-
-    ink, edge, face = _INK[ground], _EDGE[ground], GROUND[ground]
-    inks = ("text.color", "axes.labelcolor", "xtick.color", "ytick.color")
+def _style(ground: str) -> AbstractContextManager[None]:
+    ink, face = _INK[ground], GROUND[ground]
+    inks = ("text.color", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color")
     faces = ("axes.facecolor", "figure.facecolor")
-    settings: Any = {
-        **dict.fromkeys(inks, ink),
-        **dict.fromkeys(faces, face),
-        "axes.edgecolor": edge,
-        "axes.titlecolor": ink,
-    }
-    with file_style(), matplotlib.rc_context(settings):
-        yield
+    return file_style(
+        {
+            **dict.fromkeys(inks, ink),
+            **dict.fromkeys(faces, face),
+            "axes.edgecolor": _EDGE[ground],
+        }
+    )
 
 
 def _address(figure: Figure, dpi: int) -> str:

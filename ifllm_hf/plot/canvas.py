@@ -7,7 +7,7 @@ style, dark ones included; those that we write to files are drawn inside `file_s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
@@ -98,8 +98,11 @@ def shown_figure(width: float, height: float, **settings: Any) -> Figure:
     return pyplot.figure(figsize=(width, height), **settings)
 
 
-def file_style() -> AbstractContextManager[None]:
+def file_style(changed: Mapping[str, Any] | None = None) -> AbstractContextManager[None]:
     """Draw as files look, whatever the user's own style is.
+
+    Args:
+        changed: matplotlib settings that are others here, such as those of a dark ground.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -107,7 +110,8 @@ def file_style() -> AbstractContextManager[None]:
     require_matplotlib()
     import matplotlib
 
-    return matplotlib.rc_context(_FILE_STYLE)
+    settings: Any = {**_FILE_STYLE, **(changed or {})}
+    return matplotlib.rc_context(settings)
 
 
 def given_axes(axes: Any, count: int, what: str) -> list[Any]:

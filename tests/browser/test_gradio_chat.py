@@ -9,6 +9,7 @@ import gc
 import json
 import os
 import runpy
+import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -172,7 +173,7 @@ def read(chromium: Any, example: tuple[str, Path]) -> Read:
     """One session: agree, ask, point at words, scroll, like, copy, retry, edit, ask again, undo."""
     url, folder = example
     page = chromium.new_page(viewport={"width": 1000, "height": 720})
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(30_000)
     made = Read(folder / "sessions", folder, [])
     page.on("console", lambda message: made.console.append(message.text))
     posted: list[str] = []
@@ -180,10 +181,12 @@ def read(chromium: Any, example: tuple[str, Path]) -> Read:
     page.goto(url)
     page.wait_for_selector("[data-ifllm=no]")
     page.mouse.move(300, 300)
-    made.before_consent += [name for name in posted if name.startswith("api/")]
+    made.before_consent += posted
+    assert page.evaluate("indexedDB.databases()") == []
     assert not list(made.sessions.glob("s_*"))
     page.click("[data-ifllm=yes]")
-    page.wait_for_selector("[data-ifllm=recorded]")
+    page.click("[data-ifllm=go_on]")
+    page.wait_for_function("ifllmChat.capture")
     page.evaluate(
         """() => {
           window.parts = {};
@@ -255,15 +258,17 @@ def read(chromium: Any, example: tuple[str, Path]) -> Read:
     press("Undo")
     assert page.evaluate("ifllmChat.capture.flush()")
     page.evaluate("import('./ifllm/capture/pages/gradio.js').then(page => page.start({}))")
-    page.click("[data-ifllm=recorded]")
+    page.click("[data-ifllm=recording]")
     page.click("[data-ifllm=stop]")
-    page.wait_for_selector("[data-ifllm=open]")
+    page.wait_for_selector("[data-ifllm=again]")
     page.close()
     return made
 
 
 def test_nothing_is_recorded_before_yes(read: Read) -> None:
-    assert read.before_consent == ["api/v1/steps"]
+    asked = [name for name in read.before_consent if not name.startswith("capture/")]
+    assert asked == ["api/v1/steps"]
+    assert not any("/record/" in name or "/page_" in name for name in read.before_consent)
     first = read.lines()[0]
     assert first["page"]["adapter"] == "gradio" and first["v"] == 3
     assert not any("refused" in line for line in read.lines())
@@ -328,6 +333,28 @@ def test_the_session_becomes_features_and_labels(
     assert set(liked["rejected"]) == {messages["a1.0.1"], read.rewritten()}
     edited = pairs.filter(pl.col("rule") == "edited")
     assert edited.select("chosen", "rejected").rows() == [("By a **person**.", read.rewritten())]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize(("recipe", "more"), [("dpo", []), ("kto", ["--unpaired"])])
+def test_what_the_reader_did_trains_a_step(
+    read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: str, more: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["prepare", str(read.sessions), "--out", "prepared"]) == 0
+    labels = ["label", "labels.parquet", "--source", "actions", "--from", "prepared", *more]
+    assert main(labels) == 0
+    words = ["--config", "smoke", "--dataset", "labels.parquet", "--output_dir", "out"]
+    words += ["--max_steps", "1", "--eval_strategy", "no", "--disable_tqdm", "true"]
+    words += ["--eval_fold", "null", "--max_length", "2048", "--dataloader_pin_memory", "false"]
+    monkeypatch.setattr(sys, "argv", [f"{recipe}.py", *words])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(EXAMPLE.parents[2] / "recipes" / f"{recipe}.py"), run_name="__main__")
+    assert not end.value.code
+    assert (tmp_path / "out" / "adapter_model.safetensors").exists()
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["data"]["train"] > 0
 
 
 def test_on_an_application_of_your_own_buttons_stay_as_the_page_has_them(

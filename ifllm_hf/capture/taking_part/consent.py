@@ -41,7 +41,7 @@ without names may be published for research and used to train models.
 Contact: {contact}. Legal basis: {legal_basis}.
 """
 
-_KEPT = "No day is set on which your recording is deleted; your code deletes it at any time."
+_KEPT = "No day is set until which your recording is kept; your code deletes it at any time."
 _KEPT_DAYS = "{keep_days} days after the last thing that was recorded of you, all of it is deleted."
 
 BANDS: dict[str, tuple[str, tuple[str, ...]]] = {

@@ -32,10 +32,9 @@ HALF_CHARACTER = "half a character"
 OF_CHAT = "open-webui chat"
 """The `source` of an action that follows from the history of a chat."""
 
-_BLOCK = re.compile(
-    r'<details\b[^>]*?\btype="(reasoning|tool_calls|code_interpreter)"[^>]*>.*?</details>\s*',
-    re.DOTALL,
-)
+_BLOCK_START = re.compile(r"<details\b([^<>]*)>")
+_BLOCK_KIND = re.compile(r'\btype="(reasoning|tool_calls|code_interpreter)"')
+_BLOCK_END = re.compile(r"</details>\s*")
 _PLAIN_OUTPUT = ("message", "reasoning")
 _ROLES = ("user", "assistant")
 
@@ -240,9 +239,8 @@ class _ChatTree:
             parts = [part for content in said if isinstance(content, list) for part in content]
             texts = (part.get("text") for part in parts if isinstance(part, dict))
             text = "\n\n".join(text for text in texts if isinstance(text, str))
-        blocks = {found[1] for found in _BLOCK.finditer(text)}
+        text, blocks = _without_blocks(text)
         if blocks:
-            text = _BLOCK.sub("", text)
             self.ledger.repair(THINKING_CUT)
         rests_on = any(message.get(name) for name in ("sources", "citations", "files"))
         with_tools = bool(blocks - {"reasoning"} or kinds.difference(_PLAIN_OUTPUT) or rests_on)
@@ -266,6 +264,27 @@ class _ChatTree:
 def instant(epoch_s: float) -> datetime | None:
     """Return an instant; None for 0."""
     return datetime.fromtimestamp(epoch_s, UTC) if epoch_s else None
+
+
+def _without_blocks(text: str) -> tuple[str, set[str]]:
+    """Return a text without thoughts and calls of tools, and which of them there were.
+
+    One pass, whatever is in the text: a single expression takes hours on tags that never end.
+    """
+    kept: list[str] = []
+    kinds: set[str] = set()
+    at = 0
+    for start in _BLOCK_START.finditer(text):
+        kind = _BLOCK_KIND.search(start[1])
+        if kind is None or start.start() < at:  # the model's own words, or inside a block
+            continue
+        if (end := _BLOCK_END.search(text, start.end())) is None:
+            break
+        kinds.add(kind[1])
+        kept.append(text[at : start.start()])
+        at = end.end()
+    kept.append(text[at:])
+    return "".join(kept), kinds
 
 
 def _model(message: Mapping[str, Any]) -> str | None:

@@ -160,6 +160,15 @@ def test_thinking_is_cut_out_and_tools_are_marked() -> None:
     assert ledger.repaired["thinking cut out"] == 2
 
 
+@pytest.mark.parametrize("tag", ['<details type="reasoning">', "<details ", '<details\nx type="'])
+def test_tags_that_never_end_are_text_and_read_in_one_pass(tag: str) -> None:
+    chat = MadeChat()
+    chat.ask("q", "Why?")
+    chat.answer("a", tag * 50_000, "q")  # a quarter of an hour by a backtracking expression
+    rows, ledger = read(chat)
+    assert by_id(rows)[key("a")]["content"] == tag * 50_000 and not ledger.repaired
+
+
 def test_rings_orphans_and_strangers_are_counted() -> None:
     chat = two_answers()
     chat.messages |= {

@@ -64,6 +64,8 @@ class Consent extends HTMLElement {
     this.panel = h("div", { class: "panel", role: "region", onkeydown: (/** @type {KeyboardEvent} */ e) => this.#key(e) });
     this.said = h("p", { role: "status" });
     this.leave = () => {};
+    /** @type {{of: HTMLElement, done: Promise<void>}|null} what was pressed and is not done */
+    this.busy = null;
     const shadow = this.attachShadow({ mode: "open" });
     shadow.adoptedStyleSheets = [sheet];
     shadow.append(this.panel);
@@ -265,15 +267,15 @@ class Consent extends HTMLElement {
   /** @param {string} name @param {string} text @param {() => unknown} act */
   #button(name, text, act) {
     const pressed = async () => {
-      if (this.busy) return; // a second press would ask twice
-      this.busy = true;
-      try {
-        await act();
-      } finally {
-        this.busy = false;
-      }
+      if (this.busy?.of === button) return; // a second press would ask twice
+      while (this.busy) await this.busy.done; // the recorder still starts, say: no press is lost
+      if (!button.isConnected) return;
+      const done = Promise.resolve(act()).finally(() => (this.busy = null));
+      this.busy = { of: button, done: done.catch(() => {}) };
+      await done;
     };
-    return h("button", { type: "button", "data-ifllm": name, onclick: pressed }, text);
+    const button = h("button", { type: "button", "data-ifllm": name, onclick: pressed }, text);
+    return button;
   }
 
   /** @param {KeyboardEvent} event */

@@ -4,13 +4,7 @@
  * what stands in `window.ifllmChat` when one of Gradio's events happens.
  */
 
-import { startCapture } from "../record/capture.js";
-import { drainBacklog } from "../record/transport.js";
-import { client } from "../take_part/kept.js";
-import { ask } from "../take_part/steps.js";
-import { consentPanel } from "./consent_panel.js";
-import { PageMessages } from "./page_messages.js";
-import { PageReader } from "./page_reader.js";
+import { consent } from "../consent/consent.js";
 
 /** @typedef {import("./page_messages.js").Adapter} Adapter */
 /** @typedef {import("./page_messages.js").Act} Act */
@@ -34,19 +28,12 @@ export async function start({ adapter, roots, button }) {
     console.warn("ifllm: nothing is recorded, because this page did not come by https or from localhost");
     return;
   }
-  const offered = await ask({ step: "begin" });
-  if (!offered.collects) {
-    console.info("ifllm: nothing is recorded, because its operator has set no contact and legal basis");
-    return;
-  }
-  drainBacklog();
-  await consentPanel(offered, {
+  await consent({
     agreed: () => ({
-      client: client(),
       page: { adapter: adapter.name, adapter_version: adapter.version, origin: location.origin },
     }),
-    start: (me, ongone) => chat.start(me, ongone),
-    stop: () => chat.stop(),
+    onyes: (me, gone) => chat.start(me, gone),
+    onend: () => chat.stop(),
   });
 }
 
@@ -57,9 +44,9 @@ class RecordedChat {
     this.adapter = adapter;
     this.roots = roots;
     this.button = button;
-    /** @type {Awaited<ReturnType<typeof startCapture>>|null} */
+    /** @type {Awaited<ReturnType<import("../record/capture.js").startCapture>>|null} */
     this.capture = null;
-    /** @type {PageReader<Shown, PageMessages>|null} */
+    /** @type {import("./page_reader.js").PageReader<Shown, import("./page_messages.js").PageMessages>|null} */
     this.reader = null;
     /** @type {{session: string, token: string}|null} */
     this.me = null;
@@ -71,6 +58,14 @@ class RecordedChat {
 
   /** @param {{session: string, token: string}} me @param {() => void} ongone it was withdrawn */
   async start(me, ongone) {
+    // Before somebody has agreed, nothing of the recorder is loaded, and no store is opened.
+    const [{ startCapture }, { drainBacklog }, { PageReader }, { PageMessages }] = await Promise.all([
+      import("../record/capture.js"),
+      import("../record/transport.js"),
+      import("./page_reader.js"),
+      import("./page_messages.js"),
+    ]);
+    drainBacklog();
     this.me = me;
     const onrest = () => {
       this.tries = 0;
