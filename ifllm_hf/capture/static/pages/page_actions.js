@@ -57,7 +57,9 @@ export class PageActions {
       if (!late) this.reader.look();
       const chosen = !late && shown.element.isConnected && shown.element.closest(selected);
       if (chosen) this.messages.acted(shown, "switch");
-      if (chosen || late) clearInterval(this.choosing);
+      if (!chosen && !late) return;
+      clearInterval(this.choosing);
+      this.choosing = undefined;
     }, 50);
   }
 
