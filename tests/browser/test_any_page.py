@@ -256,8 +256,13 @@ def test_what_cannot_start_says_so(
     served: Served, context: Any, adapter: str, endpoint: str
 ) -> None:
     reader = Reader(served, context, "/", served.tag(adapter, endpoint=endpoint))
-    wait_until(lambda: reader.page.title() and reader.errors(), "it says so")
-    line = next(text for text in reader.errors() if text.startswith("ifllm"))
+
+    def said() -> list[str]:
+        assert reader.page.title()  # lets what the console said arrive
+        return [text for text in reader.errors() if text.startswith("ifllm")]
+
+    wait_until(said, "it says so")
+    (line,) = said()
     assert "nothing is recorded" in line and (endpoint or "no adapter") in line
     assert reader.page.locator("ifllm-consent").count() == 0
 
