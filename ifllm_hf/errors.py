@@ -60,7 +60,7 @@ EXTRAS = {
     **dict.fromkeys(("scipy", "sklearn", "skops"), "learn"),
     **dict.fromkeys(("accelerate", "bitsandbytes", "peft", "torch", "transformers"), "train"),
     **dict.fromkeys(("evaluate", "jinja2", "trl"), "train"),
-    **dict.fromkeys(("fastapi", "markdown_it", "orjson", "uvicorn"), "capture"),
+    **dict.fromkeys(("fastapi", "orjson", "uvicorn"), "capture"),
     "gradio": "space",
     "matplotlib": "plot",
     **dict.fromkeys(("datatrove", "ray"), "scale"),

@@ -1,5 +1,7 @@
 """What a browser loads of us: plain ES modules, served as they lie here.
 
+static/ifllm.js    the one tag of a page that an adapter fits, adapters/*.json
+static/pages/      reads pages that are not ours
 static/record/     the recorder, what sends, gaze; `capture.js` is what a page calls
 static/consent/    asks on pages that are not ours
 static/take_part/  the pages from consent to thanks, which call it
@@ -16,6 +18,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 STATIC = Path(__file__).parent / "static"
+ADAPTERS = Path(__file__).parent / "adapters"
 STATIC_URL = "capture"
 """Where `static/` is served. Modules find `api/v1/` beside it, below whatever prefix."""
 
@@ -31,5 +34,7 @@ class FreshFiles(StaticFiles):
 
 
 def mount_static(app: FastAPI, prefix: str = "") -> None:
-    """Serve the recorder and the pages of taking part."""
+    """Serve the recorder, the adapters and the pages of taking part."""
+    adapters = FreshFiles(directory=ADAPTERS)
+    app.mount(f"{prefix}/{STATIC_URL}/adapters", adapters, name="adapters")
     app.mount(f"{prefix}/{STATIC_URL}", FreshFiles(directory=STATIC), name="capture")

@@ -151,7 +151,7 @@ def test_the_examples_of_its_page_run(
     prepared_synthetic: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("pymovements")
-    page = next(p for p in Path(__file__).parents if (p / "docs").is_dir()) / "docs/pymovements.md"
+    page = Path(__file__).parents[2] / "docs" / "pymovements.md"
     ours, theirs = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), flags=re.DOTALL)
     monkeypatch.chdir(prepared_synthetic.parent)
     names: dict[str, Any] = {}

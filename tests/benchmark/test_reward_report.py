@@ -12,6 +12,7 @@ import pytest
 from ifllm_hf.benchmark import reward_report
 from ifllm_hf.benchmark.protocol.predictions import write_predictions
 from ifllm_hf.benchmark.reward_report import gains_over
+from ifllm_hf.plot.benchmark_report import draw_report
 from ifllm_hf.training.recipe_arguments import recipe_main
 
 
@@ -73,6 +74,7 @@ def test_the_recipe_prints_the_gains_and_where_the_report_lies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def ready(data: Path, out: Path, **said: Any) -> Path:
+        assert said.pop("draw") is draw_report
         assert said == {"quick": True, "variants": ["text"], "repeats": 2}
         out.mkdir()
         (out / "gains.md").write_text("| gains |\n")

@@ -213,8 +213,8 @@ def _read(export: OpenWebUIExport, progress: bool) -> _Imported:
             of_chat[chat.chat_id] = rows
         else:
             export.chat_ledger.drop("chat without a message")
-    made.messages = _masked(made.messages, messages)
     _add_ratings(made, export, of_chat)
+    made.messages = _masked(made.messages, messages)
     made.ledgers = {
         "chats": export.chat_ledger,
         "ratings": export.rating_ledger,
@@ -227,11 +227,12 @@ def _read(export: OpenWebUIExport, progress: bool) -> _Imported:
 
 def _masked(messages: list[Row], ledger: Ledger) -> list[Row]:
     """Mask what looks like an e-mail address; Python's own expressions take hours on base64."""
-    texts = pl.Series([row["content"] for row in messages], dtype=pl.String)
-    masked = texts.str.replace_all(EMAIL_PATTERN, EMAIL_MASK)
-    ledger.repair("email_masked", int((texts != masked).sum()))
-    for row, text in zip(messages, masked, strict=True):
-        row["content"] = text
+    for column in ("content", "model"):  # who makes a model may name it after themselves
+        texts = pl.Series([row[column] for row in messages], dtype=pl.String)
+        masked = texts.str.replace_all(EMAIL_PATTERN, EMAIL_MASK)
+        ledger.repair("email_masked", int((texts != masked).sum()))
+        for row, text in zip(messages, masked, strict=True):
+            row[column] = text
     return messages
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ifllm_hf.data.rendered.markdown_source import render_markdown
-
 from ifllm_hf.behavior.reading_ticks import TICK_CAP_MS
+from ifllm_hf.data.rendered.markdown_source import render_markdown
 from ifllm_hf.plot.drawn_turn import bridged_ms
 from ifllm_space.page_numbers import RELEASE_PAGE, PageLines
 

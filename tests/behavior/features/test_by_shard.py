@@ -117,9 +117,9 @@ def test_a_turn_in_two_shards_is_refused(many: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(many, tmp_path / "twice")
     first, _, third, *_ = turn_files(folder)
     shutil.copy(first, third)
-    with pytest.raises(DataError, match="is a copy of"):
+    with pytest.raises(TableError, match="is a copy of"):
         write_features(folder, tmp_path / "f.parquet")
-    pl.read_parquet(first).write_parquet(third)  # the same rows in other bytes
+    pl.read_parquet(first).write_parquet(third, compression="lz4")  # in other bytes
     with pytest.raises(DataError, match="stands in 2 rows"):
         write_features(folder, tmp_path / "f.parquet")
 

@@ -69,6 +69,17 @@ def test_nothing_in_the_folder_names_anybody(tmp_path: Path) -> None:
     assert table(folder, "messages")["user_id"].unique().to_list()[0].startswith("reader_")
 
 
+def test_an_address_in_the_name_of_a_model_is_masked(tmp_path: Path) -> None:
+    chat = two_answers()
+    chat.messages["right"]["model"] = "ann@example.org/poet"
+    hidden = chat.rate("left", 1)
+    hidden["meta"]["arena"], hidden["data"]["model_id"] = True, "eve@example.org"
+    folder = imported(tmp_path, [hidden, chat.rate("right", -1)])
+    models = table(folder, "messages")["model"].to_list()
+    assert models == [None, "[e-mail]", "[e-mail]/poet"]
+    assert "example.org" not in json.dumps(table(folder, "turns").rows(), default=str)
+
+
 def test_a_reader_is_in_one_fold_and_a_copied_chat_has_keys_of_its_own(tmp_path: Path) -> None:
     first, copy = rated(), rated()
     copy.chat_id = "chat-2"

@@ -19,6 +19,8 @@ from typing import Any
 
 from ifllm_hf.alignment.labels.actions.acted_answers import ActedAnswer
 from ifllm_hf.alignment.labels.noise import posterior_b
+from ifllm_hf.data.tables.folds import FOLDS
+from ifllm_hf.errors import ConfigError
 
 LEAST_RATED = 50
 """Rated pairs (or answers) from which on a rule's confidence is fitted."""
@@ -86,7 +88,12 @@ def fit_reliability(
 
     Returns:
         By rule, in the order of `rules`.
+
+    Raises:
+        ConfigError: There is no such fold.
     """
+    if judge_fold is not None and judge_fold not in range(FOLDS):
+        raise ConfigError(f"judge_fold is {judge_fold}; readers have folds 0 to {FOLDS - 1}")
     of_rule: dict[str, list[tuple[bool, str]]] = {rule: [] for rule in rules}
     for rule, agrees, user_id, fold in told:
         if rule in of_rule and rule not in NOT_FITTED and fold != judge_fold:

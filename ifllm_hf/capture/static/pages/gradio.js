@@ -6,7 +6,7 @@
 
 import { consent } from "../consent/consent.js";
 
-/** @typedef {import("./page_reader.js").Adapter} Adapter */
+/** @typedef {import("./page_messages.js").Adapter} Adapter */
 /** @typedef {import("./page_messages.js").Act} Act */
 /** @typedef {import("./page_messages.js").Shown} Shown */
 
@@ -18,7 +18,7 @@ const PRESSED_MAX = 20; // that the server has not answered yet
 /** @param {{adapter: Adapter, roots: string[], button: string}} config */
 export async function start({ adapter, roots, button }) {
   const page = /** @type {any} */ (window);
-  if (page.ifllmChat) {
+  if (page.ifllmChat || page.ifllmPage) {
     console.info("ifllm: the recorder is on this page already; the second one does nothing");
     return;
   }
@@ -46,7 +46,7 @@ class RecordedChat {
     this.button = button;
     /** @type {Awaited<ReturnType<import("../record/capture.js").startCapture>>|null} */
     this.capture = null;
-    /** @type {import("./page_reader.js").PageReader|null} */
+    /** @type {import("./page_reader.js").PageReader<Shown, import("./page_messages.js").PageMessages>|null} */
     this.reader = null;
     /** @type {{session: string, token: string}|null} */
     this.me = null;
@@ -59,17 +59,20 @@ class RecordedChat {
   /** @param {{session: string, token: string}} me @param {() => void} ongone it was withdrawn */
   async start(me, ongone) {
     // Before somebody has agreed, nothing of the recorder is loaded, and no store is opened.
-    const [{ startCapture }, { drainBacklog }, { PageReader }] = await Promise.all([
+    const [{ startCapture }, { drainBacklog }, { PageReader }, { PageMessages }] = await Promise.all([
       import("../record/capture.js"),
       import("../record/transport.js"),
       import("./page_reader.js"),
+      import("./page_messages.js"),
     ]);
     drainBacklog();
     this.me = me;
-    this.reader = new PageReader(this.adapter, this.roots, () => {
+    const onrest = () => {
       this.tries = 0;
       this.#handOverIn(HAND_OVER_MS);
-    });
+    };
+    const { adapter, roots } = this;
+    this.reader = new PageReader(adapter, (emit) => new PageMessages(adapter, roots, emit, onrest));
     const onrefused = (/** @type {string} */ error) => error === "gone" && ongone();
     this.capture = await startCapture({ ...me, reader: this.reader, onrefused });
   }

@@ -4,25 +4,38 @@
  * are at a point, what of each is visible, what is selected. No text of the page leaves it.
  */
 
-import { PageMessages } from "./page_messages.js";
 import { Clips, characterAt, visiblePart } from "./page_places.js";
 
-/** @typedef {import("./page_messages.js").Adapter} Adapter */
-/** @typedef {import("./page_messages.js").Shown} Shown */
+/** @typedef {(kind: string, ...rest: unknown[]) => void} Emit */
+/** @typedef {{answer: string, chat?: string, copy_part?: string}} Places */
+/** @typedef {{element: HTMLElement, answer: boolean}} Shown */
+/**
+ * @template {Shown} S
+ * @typedef {object} Messages what is on the page: `PageMessages`, `IdMessages`
+ * @property {Map<Element, S>} byElement
+ * @property {{shown: S[]}[]} columns of messages that stand one below the other
+ * @property {string[]} [attributes] that tell which message an element is
+ * @property {(records: MutationRecord[]) => void} note
+ * @property {() => boolean} look
+ * @property {(shown: S) => import("./page_text.js").PageText} text
+ * @property {(shown: S) => number|null} number
+ * @property {(shown: S, act: import("./page_messages.js").Act, part?: [number, number]) => void} acted
+ * @property {() => Promise<void>} stop
+ */
 /** @typedef {{number: number, element: HTMLElement, first: number, last: number}} Visible */
 
+/** @template {Shown} [S=any] @template {Messages<S>} [M=Messages<S>] */
 export class PageReader {
   /**
-   * @param {Adapter} adapter
-   * @param {string[]} roots ids of the elements around each chat, from the left
-   * @param {() => void} [onrest] a text rests that the server was not told of
+   * @param {Places} adapter
+   * @param {(emit: Emit) => M} messagesOf
    */
-  constructor(adapter, roots, onrest = () => {}) {
+  constructor(adapter, messagesOf) {
     this.adapter = adapter;
     this.clips = new Clips();
-    /** @type {(kind: string, ...rest: unknown[]) => void} */
+    /** @type {Emit} */
     this.emit = () => {};
-    this.messages = new PageMessages(adapter, roots, (...event) => this.emit(...event), onrest);
+    this.messages = messagesOf((...event) => this.emit(...event));
     /** @type {Visible[]} what `visible` last found */
     this.onScreen = [];
     this.stopping = new AbortController();
@@ -32,7 +45,9 @@ export class PageReader {
   start(emit) {
     this.emit = emit;
     this.observer = new MutationObserver((records) => this.messages.note(records));
-    this.observer.observe(document.body, { childList: true, subtree: true, characterData: true });
+    const { attributes = [] } = this.messages;
+    const ids = attributes.length ? { attributeFilter: attributes } : {};
+    this.observer.observe(document.body, { childList: true, subtree: true, characterData: true, ...ids });
     const { signal } = this.stopping;
     addEventListener("resize", () => (this.clips = new Clips()), { signal });
     document.addEventListener("copy", () => this.#copied(), { signal });
@@ -110,17 +125,21 @@ export class PageReader {
    *   undefined: it is no chat
    */
   scroller(target) {
-    if (!(target instanceof Element) || !target.matches(this.adapter.chat)) return undefined;
-    return this.onScreen.find(({ element }) => target.contains(element))?.number ?? null;
+    if (!(target instanceof Element)) return undefined;
+    const { chat } = this.adapter;
+    if (chat && !target.matches(chat)) return undefined;
+    const first = this.onScreen.find(({ element }) => target.contains(element));
+    return first ? first.number : chat ? null : undefined;
   }
 
   /**
    * Messages stand one below the other, so that few of many are looked at.
-   * @param {Shown[]} messages of a column
-   * @returns {Shown[]} those that may be on the screen
+   * @param {S[]} messages of a column
+   * @returns {S[]} those that may be on the screen
    */
   #near(messages) {
-    const around = messages[0]?.element.closest(this.adapter.chat);
+    const { chat } = this.adapter;
+    const around = chat ? messages[0]?.element.closest(chat) : document.documentElement;
     if (!around) return [];
     const { top, bottom } = this.clips.area(around);
     let low = 0;

@@ -12,6 +12,7 @@ from ifllm_hf.alignment.labels.actions.reliability import (
 )
 from ifllm_hf.alignment.labels.actions.rules import RULES
 from ifllm_hf.alignment.labels.noise import combine
+from ifllm_hf.errors import ConfigError
 
 
 def told(rule: str, agree: int, n: int, fold: int = 0) -> list[Told]:
@@ -60,3 +61,9 @@ def test_behaviour_is_weighed_as_against_a_click() -> None:
     assert with_behavior(0.7, 0.5) == pytest.approx(0.7)
     assert with_behavior(0.55, None) == 0.55
     assert with_behavior(0.6, 0.1) < 0.5
+
+
+@pytest.mark.parametrize("fold", [-1, 5])
+def test_a_fold_that_no_reader_has_is_refused(fold: int) -> None:
+    with pytest.raises(ConfigError, match="folds 0 to 4"):
+        fit_reliability([], RULES, judge_fold=fold)
