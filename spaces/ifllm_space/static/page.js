@@ -4,15 +4,26 @@
  * that the address names (`?tab=take-part`), or Taking part where this browser has a session to finish.
  */
 
-import { unfinished } from "../capture/take_part/kept.js";
+import { ownSessions, unfinished } from "../capture/take_part/kept.js";
 import { drainBacklog } from "../capture/record/transport.js";
 
-drainBacklog();
+sendWhatIsLeft();
 const asked = new URLSearchParams(location.search).get("tab");
 const tab = asked ?? (unfinished() ? "take-part" : null);
 const root = document.documentElement; // shell.py has put the class on it
 if (tab) openTab(tab);
 else root.classList.remove("ifllm-opening");
+
+/** The backlog is a database, and is not made for somebody who never took part. */
+async function sendWhatIsLeft() {
+  let made = true; // where a browser does not say
+  try {
+    made = (await indexedDB.databases()).some(({ name }) => name === "ifllm-capture");
+  } catch {
+    /* storage is denied, or the browser is an old one */
+  }
+  if (made || ownSessions().length) drainBacklog();
+}
 
 /**
  * Gradio draws the first tab, then the others; until ours is open nothing of another is seen.
