@@ -198,6 +198,7 @@ def split_rows(
     require_columns(pairs, name, needed)
     _check_folds(pairs, name)
     held = [config.eval_fold is not None and fold == config.eval_fold for fold in _folds(pairs)]
+    _refuse_both_sides(pairs, held, name)
     if HELD_OUT in pairs[0]:
         refuse_seen(
             [row[HELD_OUT] for row in pairs],
@@ -274,6 +275,19 @@ def _check_folds(pairs: Sequence[Row], name: str) -> None:
                     f"{name}: row {i}, counted from 0: '{column}' is {fold!r}; expected a whole "
                     "number; cast the column"
                 )
+
+
+def _refuse_both_sides(pairs: Sequence[Row], held: list[bool], name: str) -> None:
+    """Raise `DataError` where rows of one reader are held out and others are not."""
+    side_of: dict[Any, bool] = {}
+    for i, (row, is_held) in enumerate(zip(pairs, held, strict=True)):
+        reader = row.get("user_id")
+        if reader is not None and side_of.setdefault(reader, is_held) != is_held:
+            raise DataError(
+                f"{name}: row {i}, counted from 0: reader {reader!r} has rows in the held-out fold "
+                "and in others; a reader has one fold, else what is judged was trained on. Give "
+                "all rows of a user_id the same fold"
+            )
 
 
 def _labeller_saw(pairs: Sequence[Row], held: list[bool], config: PairDataConfig, name: str) -> int:

@@ -144,6 +144,14 @@ def test_nothing_left_on_a_side_is_an_error(tmp_path: Path) -> None:
         load(only_space)
 
 
+def test_a_reader_is_on_one_side(tmp_path: Path) -> None:
+    users = ["a" if i in (2, 6) else f"b{i}" for i in range(10)]
+    path = write(tmp_path, [row(i, confidence=1.0, user_id=user) for i, user in enumerate(users)])
+    with pytest.raises(DataError, match="row 6.*'a' has rows in the held-out fold and in others"):
+        load(path, eval_fold=2)
+    assert load(path, eval_fold=3).train.num_rows == 8  # both rows of a are trained on
+
+
 def test_held_out_readers_trained_no_labelling_model(tmp_path: Path) -> None:
     users = ["a", "b", "a", "c", "d", "c"]
     folds = [0, 0, 0, 1, 2, 1]
