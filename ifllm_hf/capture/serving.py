@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from ifllm_hf.errors import ConfigError
 
+_LAST_REQUESTS_S = 5
 _ANY = ("0.0.0.0", "::", "127.0.0.1")
 
 
@@ -35,7 +36,14 @@ def check_address(host: str, port: int) -> None:
 def run_server(app: FastAPI, *, host: str, port: int) -> None:
     """Serve until interrupted, in one process. No access log: it would keep addresses."""
     config = uvicorn.Config(
-        app, host=host, port=port, log_level="warning", access_log=False, proxy_headers=False
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        # An open page of Gradio holds a stream that ends with the page alone.
+        timeout_graceful_shutdown=_LAST_REQUESTS_S,
     )
     with suppress(KeyboardInterrupt):  # uvicorn has shut down by then
         _Server(config).run()
