@@ -9,10 +9,11 @@
 
 import { foundTurns } from "./found_turns.js";
 import { PageText } from "./page_text.js";
+import { REST_MS, ToldTexts } from "./told_texts.js";
 
 /** @typedef {import("./found_turns.js").Adapter} Adapter */
 /** @typedef {import("./found_turns.js").Turn} Turn */
-/** @typedef {import("./page_messages.js").Act} Act */
+/** @typedef {import("./told_texts.js").Act} Act */
 /**
  * @typedef {object} Shown an answer
  * @property {string} chat
@@ -26,22 +27,21 @@ import { PageText } from "./page_text.js";
  * @property {ReturnType<typeof setTimeout>|undefined} timer
  */
 
-const REST_MS = 400;
-const NUMBER_MAX = 9999;
-
-export class IdMessages {
+/** @extends {ToldTexts<Shown>} */
+export class IdMessages extends ToldTexts {
   /**
    * @param {Adapter} adapter
    * @param {(kind: string, ...rest: unknown[]) => void} emit
    */
   constructor(adapter, emit) {
+    const { text, skip } = adapter;
+    // Without its text an answer is being edited, or has failed: there is nothing to read.
+    const inside = (/** @type {HTMLElement} */ element) => (text ? element.querySelector(text) : element);
+    super((element) => new PageText(inside(element) ?? document.createElement("p"), skip), emit);
     this.adapter = adapter;
-    this.emit = emit;
     const { chat_id, question_id, answer_id } = adapter;
     /** Whose change is a change of messages. */
     this.attributes = [chat_id, question_id, answer_id].flatMap(({ attribute }) => attribute ?? []);
-    /** @type {Map<Element, Shown>} on the page */
-    this.byElement = new Map();
     /** @type {{shown: Shown[]}[]} those on the page, one below the other */
     this.columns = [];
     /** @type {Map<string, Shown>} all that were met, by chat and id */
@@ -50,13 +50,7 @@ export class IdMessages {
     this.former = new Map();
     /** @type {Turn[]} */
     this.turns = [];
-    this.numbers = 0;
-    this.listChanged = true;
     this.path = location.pathname;
-    /** @type {Set<string>} */
-    this.turnsTold = new Set();
-    /** @type {Set<Promise<void>>} */
-    this.hashing = new Set();
   }
 
   /** @param {MutationRecord[]} records */
@@ -100,27 +94,6 @@ export class IdMessages {
     }
     this.#followed(before);
     return true;
-  }
-
-  /** @param {Shown} shown */
-  text(shown) {
-    return (shown.text ??= this.#read(shown.element));
-  }
-
-  /** @param {Shown} shown @returns {number|null} null where there are too many, or nothing in it */
-  number(shown) {
-    const empty = shown.rested === null ? !this.text(shown).units : !shown.rested;
-    if (shown.number === null && !empty && this.numbers <= NUMBER_MAX) {
-      shown.number = this.numbers++;
-      if (shown.rested !== null) this.#tell(shown);
-    }
-    return shown.number;
-  }
-
-  /** @param {Shown} shown @param {Act} act @param {[number, number]} [part] */
-  acted(shown, act, part) {
-    const number = this.number(shown);
-    if (number !== null) this.emit("a", number, act, ...(part ?? [null, null]));
   }
 
   /** Tell what is not told yet, and wait for it. */
@@ -213,47 +186,18 @@ export class IdMessages {
     const { text } = this.text(shown);
     if (!text) return;
     shown.rested = text;
-    if (shown.number !== null) this.#tell(shown);
-    this.#tellTurn(shown.turn);
-  }
-
-  /** @param {Shown} shown */
-  #tell({ number, chat, id, rested }) {
-    const units = rested?.length ?? 0;
-    const told = sha256(rested ?? "").then((hash) => this.emit("m", number, { chat, id, sha256: hash, units }));
-    this.hashing.add(told);
-    told.finally(() => this.hashing.delete(told));
+    if (shown.number !== null) this.tellText(shown);
+    this.#tellTurnOf(shown.turn);
   }
 
   /** @param {Turn} turn */
-  #tellTurn({ chat, question, parent, answers }) {
+  #tellTurnOf({ chat, question, parent, answers }) {
     const beside = answers.map(({ id }) => id);
-    if (beside.length > 1) this.#emitTurn({ chat, question, parent, siblings: beside, shown: "side_by_side" });
+    if (beside.length > 1) this.tellTurn({ chat, question, parent, siblings: beside, shown: "side_by_side" });
     beside.forEach((_, at) => {
       const siblings = this.former.get(`${chat} ${question} ${at}`) ?? [];
       if (beside.length > 1 && siblings.length < 2) return;
-      this.#emitTurn({ chat, question, parent, siblings, shown: "one_at_a_time" });
+      this.tellTurn({ chat, question, parent, siblings, shown: "one_at_a_time" });
     });
   }
-
-  /** @param {object} turn */
-  #emitTurn(turn) {
-    const now = JSON.stringify(turn);
-    if (this.turnsTold.has(now)) return;
-    this.turnsTold.add(now);
-    this.emit("u", turn);
-  }
-
-  /** @param {HTMLElement} element */
-  #read(element) {
-    const { text, skip } = this.adapter;
-    // Without its text an answer is being edited, or has failed: there is nothing to read.
-    return new PageText((text ? element.querySelector(text) : element) ?? document.createElement("p"), skip);
-  }
-}
-
-/** @param {string} text @returns {Promise<string>} 64 hex digits */
-async function sha256(text) {
-  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
-  return [...hash].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

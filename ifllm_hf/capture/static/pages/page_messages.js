@@ -8,6 +8,7 @@
  */
 
 import { PageText } from "./page_text.js";
+import { REST_MS, ToldTexts } from "./told_texts.js";
 
 /**
  * @typedef {object} Adapter where a page has what: selectors
@@ -50,12 +51,10 @@ import { PageText } from "./page_text.js";
  * @typedef {{column: number, place: number, role: "user"|"assistant", id: string, parent: string|null,
  *   replaces: string|null}} Fresh
  */
-/** @typedef {"copy"|"regenerate"|"edit"|"undo"|"like"|"dislike"|"follow_up"} Act */
+/** @typedef {import("./told_texts.js").Act} Act */
 
-const REST_MS = 400;
-const NUMBER_MAX = 9999;
-
-export class PageMessages {
+/** @extends {ToldTexts<Shown>} */
+export class PageMessages extends ToldTexts {
   /**
    * @param {Adapter} adapter
    * @param {string[]} roots ids of the elements around each chat, from the left
@@ -63,22 +62,15 @@ export class PageMessages {
    * @param {() => void} onrest a text rests that the server was not told of
    */
   constructor(adapter, roots, emit, onrest) {
+    const { text, skip } = adapter;
+    super((element) => new PageText(element.querySelector(text) ?? element, skip), emit);
     this.adapter = adapter;
-    this.emit = emit;
     this.onrest = onrest;
     this.chat = newKey();
     /** @type {Column[]} */
     this.columns = roots.map((root) => column(root));
-    /** @type {Map<Element, Shown>} */
-    this.byElement = new Map();
-    this.numbers = 0;
-    this.listChanged = true;
-    /** @type {Set<string>} */
-    this.turnsTold = new Set();
     /** @type {Shown[]} what `handOver` told, as long as the server has not answered */
     this.handing = [];
-    /** @type {Set<Promise<void>>} */
-    this.hashing = new Set();
   }
 
   /** @returns {Shown[]} */
@@ -110,27 +102,6 @@ export class PageMessages {
     this.byElement.clear();
     for (const shown of this.all()) this.byElement.set(shown.element, shown);
     return true;
-  }
-
-  /** @param {Shown} shown */
-  text(shown) {
-    return (shown.text ??= this.#read(shown.element));
-  }
-
-  /** @param {Shown} shown @returns {number|null} null where there are too many, or nothing in it */
-  number(shown) {
-    const empty = shown.rested === null ? !this.text(shown).units : !shown.rested;
-    if (shown.number === null && !empty && this.numbers <= NUMBER_MAX) {
-      shown.number = this.numbers++;
-      if (shown.rested !== null) this.#tell(shown);
-    }
-    return shown.number;
-  }
-
-  /** @param {Shown} shown @param {Act} act @param {[number, number]} [part] */
-  acted(shown, act, part) {
-    const number = this.number(shown);
-    if (number !== null) this.emit("a", number, act, ...(part ?? [null, null]));
   }
 
   /**
@@ -220,7 +191,7 @@ export class PageMessages {
     if (column.gone.length) {
       // Who edits or asks anew may empty the chat first; with another first question it is another.
       const first = column.gone[0].rested ?? this.text(column.gone[0]).text;
-      column.shown = this.#read(elements[0]).text === first ? column.gone.slice(0, 1) : [];
+      column.shown = this.read(elements[0]).text === first ? column.gone.slice(0, 1) : [];
       column.gone = [];
       if (!column.shown.length) return this.#newChat();
     }
@@ -305,7 +276,7 @@ export class PageMessages {
       rested: null,
       ended: null,
       handed: false,
-      text: this.#read(element),
+      text: this.read(element),
       timer: undefined,
     };
     const question = column.shown[place - 1];
@@ -336,22 +307,13 @@ export class PageMessages {
   #rest(shown) {
     clearTimeout(shown.timer);
     shown.rested = this.text(shown).text;
-    if (shown.number !== null) this.#tell(shown);
-    if (shown.answer) this.#tellTurn(shown);
+    if (shown.number !== null) this.tellText(shown);
+    if (shown.answer) this.#tellTurnOf(shown);
     this.onrest();
   }
 
-  /** @param {Shown} shown */
-  #tell(shown) {
-    const { number, chat, id, rested } = shown;
-    const units = rested?.length ?? 0;
-    const told = sha256(rested ?? "").then((hash) => this.emit("m", number, { chat, id, sha256: hash, units }));
-    this.hashing.add(told);
-    told.finally(() => this.hashing.delete(told));
-  }
-
   /** @param {Shown} shown an answer */
-  #tellTurn(shown) {
+  #tellTurnOf(shown) {
     const column = this.columns.find((one) => one.shown.includes(shown));
     const place = column?.shown.indexOf(shown) ?? -1;
     const question = column?.shown[place - 1];
@@ -361,26 +323,12 @@ export class PageMessages {
     const beside = this.columns.map((one) => [one.shown[place - 1], one.shown[place]]);
     const whole = beside.every(([q, a]) => q?.id === question.id && a?.answer && a.rested !== null);
     if (beside.length > 1 && whole) {
-      this.#emitTurn({ ...turn, siblings: beside.map(([, a]) => a.id), shown: "side_by_side" });
+      this.tellTurn({ ...turn, siblings: beside.map(([, a]) => a.id), shown: "side_by_side" });
     }
     const former = (column.former.get(place) ?? []).filter((one) => one.question === question.id);
     if (beside.length === 1 || former.length > 1) {
-      this.#emitTurn({ ...turn, siblings: former.map(({ id }) => id), shown: "one_at_a_time" });
+      this.tellTurn({ ...turn, siblings: former.map(({ id }) => id), shown: "one_at_a_time" });
     }
-  }
-
-  /** @param {object} turn */
-  #emitTurn(turn) {
-    const now = JSON.stringify(turn);
-    if (this.turnsTold.has(now)) return;
-    this.turnsTold.add(now);
-    this.emit("u", turn);
-  }
-
-  /** @param {HTMLElement} element */
-  #read(element) {
-    const { text, skip } = this.adapter;
-    return new PageText(element.querySelector(text) ?? element, skip);
   }
 }
 
@@ -393,10 +341,4 @@ function column(root) {
 function newKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(8));
   return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-/** @param {string} text @returns {Promise<string>} 64 hex digits */
-async function sha256(text) {
-  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
-  return [...hash].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

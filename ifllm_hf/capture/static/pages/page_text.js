@@ -60,11 +60,4 @@ export class PageText {
     const before = piece.start + counted(piece.node.data.slice(0, unit));
     return Math.min(before, this.units - 1);
   }
-
-  /** @returns {Promise<string>} 64 hex digits */
-  async sha256() {
-    const bytes = new TextEncoder().encode(this.text.toWellFormed?.() ?? this.text);
-    const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-    return [...hash].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  }
 }
